@@ -1,0 +1,15 @@
+"""Contains all the data models used in inputs/outputs"""
+
+from .activity import Activity
+from .activity_context import ActivityContext
+from .activity_data import ActivityData
+from .activity_type import ActivityType
+from .error import Error
+
+__all__ = (
+    "Activity",
+    "ActivityContext",
+    "ActivityData",
+    "ActivityType",
+    "Error",
+)

@@ -1,0 +1,3 @@
+"""The version of the distribution; the build and the User-Agent read it from here."""
+
+__version__ = "0.1.0"
