@@ -1,0 +1,68 @@
+"""The bytes of a response's body as they were sent → as they were meant, within a cap. Pure."""
+
+import zlib
+
+#: What a response's body may hold after decompression, in bytes. A record is some hundred.
+MAX_BODY_BYTES = 10 * 1024 * 1024
+
+# 32: let zlib tell gzip from deflate by the first bytes.
+_GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
+
+
+class Body:
+    """Collects a body chunk by chunk, decompresses it on the way, and stops at the cap.
+
+    Args:
+        content_encoding: The response's `Content-Encoding`, empty if it has none.
+    """
+
+    __slots__ = ("_chunks", "_decompressor", "_size", "cut", "flaw")
+
+    def __init__(self, content_encoding: str) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._decompressor = None
+        #: Why the body cannot be used, or None if it can.
+        self.flaw: str | None = None
+        #: Whether the flaw is that its end is missing, which another try may cure.
+        self.cut = False
+        encoding = content_encoding.strip().lower()
+        if encoding in {"gzip", "x-gzip", "deflate"}:
+            self._decompressor = zlib.decompressobj(_GZIP_OR_DEFLATE)
+        elif encoding not in {"", "identity"}:
+            self.flaw = f"its Content-Encoding is {encoding[:64]!r}, which was not asked for"
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take the next bytes as they came; False says that no more are wanted."""
+        if self.flaw is not None:
+            return False
+        if self._decompressor is not None:
+            try:
+                # One byte more than there is room for tells a body that fits from one that does not;
+                # without a limit here one small chunk could become a thousand times its size in memory.
+                chunk = self._decompressor.decompress(chunk, MAX_BODY_BYTES - self._size + 1)
+            except zlib.error as error:
+                self.flaw = f"it cannot be decompressed ({error})"
+                return False
+        self._size += len(chunk)
+        if self._size > MAX_BODY_BYTES:
+            self.flaw = f"its body is larger than {MAX_BODY_BYTES} bytes"
+            return False
+        self._chunks.append(chunk)
+        return True
+
+    def cut_off(self, reason: str) -> None:
+        """Note that the connection failed before the body's end."""
+        self.flaw = f"it was cut off after {self._size} bytes ({reason})"
+        self.cut = True
+
+    def end(self) -> bytes:
+        """Give what was collected, once no more bytes come."""
+        if (
+            self.flaw is None
+            and self._decompressor is not None
+            and self._chunks
+            and not self._decompressor.eof
+        ):
+            self.cut_off("its compressed data ends too early")
+        return b"".join(self._chunks)

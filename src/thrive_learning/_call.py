@@ -1,0 +1,100 @@
+"""Runs one generated operation and turns its model into ours."""
+
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+from _thrive_learning_api import Client
+from _thrive_learning_api.types import Response
+
+from thrive_learning._auth import Authorization
+from thrive_learning._http import AsyncHttpClient, Call, HttpClient, current_call
+from thrive_learning._outcome import Reply, unexpected_response
+from thrive_learning.models import ApiResponse
+from thrive_learning.policies import Timeout
+
+T = TypeVar("T")
+
+#: What the generated parsers raise when JSON is not of the form that they expect.
+_PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
+
+
+@attrs.frozen(kw_only=True)
+class Operation(Generic[T]):
+    """One operation of the contract.
+
+    Attributes:
+        subject: What it gives, in words; messages put the id behind it.
+        sync: The generated function for sync clients.
+        asyncio: The generated function for async clients; it runs on trio as well.
+        successes: The statuses that the contract documents as successes.
+        problem: Says how a JSON object breaks the contract, or gives None.
+        build: Makes our model from the JSON text and the generated model.
+    """
+
+    subject: str
+    sync: Callable[..., Response[Any]]
+    asyncio: Callable[..., Awaitable[Response[Any]]]
+    successes: frozenset[int]
+    problem: Callable[[dict[str, Any]], str | None]
+    build: Callable[[str, Any], T]
+
+
+def run(
+    operation: Operation[T], http: HttpClient, api: Client, identifier: str, timeout: Timeout | float | None
+) -> ApiResponse[T]:
+    """Run an operation on the record of an id."""
+    call = Call(f"{operation.subject} {identifier}", http.seam.begin(timeout), operation.successes)
+    parsed, flaw = None, None
+    outer = current_call.set(call)
+    try:
+        parsed = operation.sync(identifier, client=api).parsed
+    except _PARSER_ERRORS as error:
+        flaw = _flaw(error, call)
+    finally:
+        current_call.reset(outer)
+    return _conclude(operation, call, parsed, flaw, http.authorizer)
+
+
+async def run_async(
+    operation: Operation[T],
+    http: AsyncHttpClient,
+    api: Client,
+    identifier: str,
+    timeout: Timeout | float | None,
+) -> ApiResponse[T]:
+    """Run an operation on the record of an id."""
+    call = Call(f"{operation.subject} {identifier}", http.seam.begin(timeout), operation.successes)
+    parsed, flaw = None, None
+    outer = current_call.set(call)
+    try:
+        parsed = (await operation.asyncio(identifier, client=api)).parsed
+    except _PARSER_ERRORS as error:
+        flaw = _flaw(error, call)
+    finally:
+        current_call.reset(outer)
+    return _conclude(operation, call, parsed, flaw, http.authorizer)
+
+
+def _flaw(error: Exception, call: Call) -> str:
+    if call.reply is None:
+        raise error  # it is not the parser's
+    return f"the generated parser failed on it ({type(error).__name__})"
+
+
+def _conclude(
+    operation: Operation[T], call: Call, parsed: Any, flaw: str | None, authorization: Authorization
+) -> ApiResponse[T]:
+    problem = operation.problem(call.document) or flaw
+    reply = cast("Reply", call.reply)  # the seam gives a response only once it has set it
+    if problem is not None:
+        circumstances = authorization.circumstances(call.subject, call.attempts, call.token)
+        raise unexpected_response(reply, circumstances, problem)
+    return ApiResponse(
+        data=operation.build(call.text, parsed),
+        status_code=reply.status_code,
+        request_id=reply.request_id,
+        elapsed=dt.timedelta(seconds=call.deadline.elapsed()),
+        attempts=call.attempts,
+    )

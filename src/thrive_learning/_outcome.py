@@ -1,0 +1,286 @@
+"""What a reply means: JSON to go on with, or a typed error. Pure: it moves no bytes."""
+
+import datetime as dt
+import email.utils
+import json
+import math
+import urllib.parse
+from typing import Any, NoReturn, cast
+
+import attrs
+import httpx
+
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    ApiError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    UnexpectedResponseError,
+    api_error_class,
+)
+from thrive_learning.policies import Deadline
+
+#: How much of a body an error keeps, in characters.
+MAX_ERROR_BODY_CHARACTERS = 4096
+
+_MAX_QUOTE_CHARACTERS = 300
+
+# None of them is documented; these are what API gateways and load balancers of AWS send.
+_REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "apigw-requestid")
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """A response as data: whatever came back, its body read and its connection given back.
+
+    Attributes:
+        flaw: Why the body cannot be used, or None if it can.
+        cut: Whether the flaw is that the body's end is missing.
+    """
+
+    status_code: int
+    headers: httpx.Headers = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    flaw: str | None = None
+    cut: bool = False
+
+    @property
+    def request_id(self) -> str | None:
+        """What to quote to the vendor's support, if the response names it."""
+        for name in _REQUEST_ID_HEADERS:
+            value = self.headers.get(name)
+            if value:
+                return quoted(value)
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class Circumstances:
+    """What an error's message says besides the response.
+
+    Attributes:
+        region: The region's name.
+        subject: What was asked for, such as `activity 60d5…`.
+        credentials: What kind of credentials the client has.
+        allowed: What those allow, in words, for the message of a 403.
+        attempts: How many requests were sent.
+        secrets: What must not show, should the server repeat it.
+    """
+
+    region: str
+    subject: str
+    credentials: str
+    allowed: str
+    attempts: int = 1
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"the number {digits[:32]} is too large")
+    return value
+
+
+# Python's own leniencies are off: what it would accept, to_dict() could not give back as JSON.
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:
+    """Read a body as a JSON object.
+
+    Returns:
+        The text and the object, or what is wrong with the body.
+    """
+    try:
+        text = body.decode().removeprefix("\ufeff")
+        document: object = _decoder.decode(text)
+    except RecursionError:
+        return "its body is JSON that is nested too deeply"
+    except ValueError as error:
+        problem = str(error)
+        if not body.strip():
+            return "its body is empty"
+        if body.lstrip()[:1] == b"<":
+            return (
+                "its body is HTML or XML, not JSON; a proxy or a gateway may have answered in the API's place"
+            )
+        return f"its body is not JSON ({quoted(problem)})"
+    if not isinstance(document, dict):
+        return f"its body is JSON, but a {type(document).__name__} and not an object"
+    return text, cast("dict[str, Any]", document)
+
+
+def quoted(text: str, limit: int = _MAX_QUOTE_CHARACTERS) -> str:
+    """Make a server's text fit for one line of a message: printable, no line ends, not endless."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * limit]).split())
+    return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+def error_text(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+    """Give a body as text for an error, with the secrets masked that the server repeats."""
+    text = body.decode(errors="replace")
+    for secret in secrets:
+        text = text.replace(secret, "**********")
+    return text
+
+
+def retry_after(value: str | None, now: dt.datetime) -> float | None:
+    """Give the seconds that a `Retry-After` header asks to wait, None where it says nothing usable.
+
+    Args:
+        value: The header: seconds, or a date.
+        now: The time to count from; aware.
+
+    Source: RFC 9110 section 10.2.3.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=dt.UTC)
+        return max(0.0, (date - now).total_seconds())
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
+    """Give the error for a status that is not a documented success, whatever its body holds."""
+    status = reply.status_code
+    text = error_text(reply.body, circumstances.secrets)
+    fields = json_object(text.encode())
+    document = fields[1] if isinstance(fields, tuple) else {}
+    error, message = (_text(document.get(name)) for name in ("error", "message"))
+    wait = retry_after(reply.headers.get("retry-after"), dt.datetime.now(dt.UTC))
+    said = quoted(message or error or "")
+    request_id = reply.request_id
+    parts = [
+        f"{circumstances.region} answered {status} to the request for {circumstances.subject}"
+        + (f': "{said}".' if said else "."),
+        _advice(status, reply, circumstances, wait),
+    ]
+    if request_id is not None:
+        parts.append(f"(request id {request_id})")
+    return api_error_class(status)(
+        " ".join(parts),
+        status_code=status,
+        error=error,
+        message=message,
+        request_id=request_id,
+        retry_after=wait,
+        body=text[:MAX_ERROR_BODY_CHARACTERS],
+        attempts=circumstances.attempts,
+        region=circumstances.region,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float | None) -> str:  # noqa: PLR0911
+    region, kind = circumstances.region, circumstances.credentials
+    match status:
+        case 401:
+            return (
+                f"The {kind} are not accepted: check that they are complete, current, and issued for the "
+                f"region {region!r}; the credentials of one region are unknown to the others."
+            )
+        case 403:
+            return f"The {kind} are valid but do not allow this: {circumstances.allowed}."
+        case 404:
+            return (
+                f"The region {region!r} holds no such record. Check the id and the region: "
+                "staging and production do not share records."
+            )
+        case 429:
+            pause = "a while" if wait is None else f"{wait:g} s"
+            return f"Too many requests were sent: wait {pause}, then send fewer at a time."
+        case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+            target = _place(reply.headers.get("location", ""))
+            return (
+                f"It redirects to {target or 'an unnamed place'}; nothing was sent there, as credentials "
+                "go to the region's own hosts only. Check the region's api_url."
+            )
+        case _ if status in TRANSIENT_STATUS_CODES:
+            return "The API is failing or busy; the same call may succeed a little later."
+        case _:
+            return (
+                "The API does not accept this request; quote the message and the request id to its support."
+            )
+
+
+def _place(location: str) -> str:
+    """Give where a redirect leads, without its query, which may hold anything."""
+    try:
+        parts = urllib.parse.urlsplit(location)
+        host = parts.hostname
+    except ValueError:
+        return ""
+    return quoted(f"{parts.scheme or 'https'}://{host}" if host else parts.path)
+
+
+def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
+    """Give the error for a 2xx that breaks the contract."""
+    return UnexpectedResponseError(
+        f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
+        f"but {problem}. Nothing was made of it: if it happens again, look at `.body` and ask the API's "
+        "support.",
+        status_code=reply.status_code,
+        body=error_text(reply.body, circumstances.secrets)[:MAX_ERROR_BODY_CHARACTERS],
+    )
+
+
+def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailedError:
+    """Give the error for a success whose body did not arrive whole."""
+    return ConnectionFailedError(
+        f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
+        f"but {reply.flaw}. Try again."
+    )
+
+
+def connection_failure(error: Exception, *, host: str, deadline: Deadline) -> ConnectionFailedError:
+    """Give the error for an exchange that ended without a response.
+
+    Args:
+        error: What the transport raised. It is described, not kept: its frames hold the Authorization header.
+        host: Whom the request was for.
+        deadline: The call's time-outs.
+    """
+    if isinstance(error, httpx.TimeoutException) or deadline.remaining() <= 0:
+        return deadline_exceeded(deadline, host=host, phase=_PHASES.get(type(error)))
+    # h11 repeats an illegal header in its message, and with it a credential.
+    said = "" if isinstance(error, httpx.LocalProtocolError) else quoted(str(error))
+    return ConnectionFailedError(
+        f"no response from {host}: {type(error).__name__}{f' ({said})' if said else ''}. "
+        "Check the network, the proxy and TLS settings, and that the region's URLs are right; then try again."
+    )
+
+
+_PHASES: dict[type[Exception], str] = {
+    httpx.ConnectTimeout: "connect",
+    httpx.ReadTimeout: "read",
+    httpx.WriteTimeout: "write",
+    httpx.PoolTimeout: "pool",
+}
+
+
+def deadline_exceeded(deadline: Deadline, *, host: str, phase: str | None = None) -> DeadlineExceededError:
+    """Give the error for a call, or one phase of it, that took too long."""
+    if phase is None or deadline.remaining() <= 0:
+        limit = f"Timeout.total={deadline.timeout.total:g} s"
+    else:
+        limit = f"Timeout.{phase}={getattr(deadline.timeout, phase):g} s"
+    return DeadlineExceededError(
+        f"{host} did not answer within {limit}; the call was given up after {deadline.elapsed():.2f} s. "
+        "Try again later, or allow more time with timeout=."
+    )

@@ -1,0 +1,271 @@
+"""The clients: they put the parts together, and decide nothing themselves."""
+
+from collections.abc import Callable
+from ssl import SSLContext
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+
+import httpx
+
+from thrive_learning._http import AsyncHttpClient, HttpClient
+from thrive_learning.activities import Activities, AsyncActivities
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials
+from thrive_learning.errors import ConfigurationError
+from thrive_learning.policies import Timeout
+from thrive_learning.regions import Region
+from thrive_learning.settings import credentials_from_environment, region_from_environment
+from thrive_learning.tokens import AsyncTokens, Tokens
+
+if TYPE_CHECKING:
+    from thrive_learning.sandbox import SandboxTransport
+
+
+class SandboxOptions(TypedDict, total=False):
+    """The keyword arguments of a client that make sense without a network."""
+
+    timeout: Timeout | float
+    application: str | None
+
+
+class ClientOptions(SandboxOptions, total=False):
+    """The keyword arguments of `ThriveClient`."""
+
+    proxy: str | None
+    verify: bool | SSLContext
+    transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None
+
+
+class AsyncClientOptions(SandboxOptions, total=False):
+    """The keyword arguments of `AsyncThriveClient`."""
+
+    proxy: str | None
+    verify: bool | SSLContext
+    transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
+
+
+class ThriveClient:
+    """Reads from the Thrive Learning API, one call at a time; safe to share between threads.
+
+    Use it as a context manager, or call `close()` when done. `AsyncThriveClient` is its twin for asyncio and
+    trio.
+
+    Args:
+        region: Which deployment to talk to: a `Region`, or the name of one.
+        credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
+        timeout: How long a call and its phases may take; a number is seconds for the whole call.
+        application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
+        proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+        verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
+            `ssl.SSLContext` for others. False trusts any server: for tests alone.
+        transport: An httpx transport to use for everything, which stays open when the client closes; or a
+            function that gives one, which is closed with the client.
+
+    Attributes:
+        region: Which deployment it talks to.
+        activities: Reads activity records.
+        tokens: Gives access tokens for calls of your own.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+
+    Source: the reference page, "Security" and "OAuth".
+    """
+
+    region: Region
+    activities: Activities
+    tokens: Tokens
+
+    def __init__(  # noqa: PLR0913 - what a client can be told
+        self,
+        region: Region | str,
+        credentials: Credentials,
+        *,
+        timeout: Timeout | float = Timeout(),  # noqa: B008 - it is frozen
+        application: str | None = None,
+        proxy: str | None = None,
+        verify: bool | SSLContext = True,
+        transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
+    ) -> None:
+        self.region = _region(region)
+        self._http = HttpClient(
+            self.region,
+            _credentials(credentials),
+            timeout=Timeout.of(timeout, Timeout()),
+            application=application,
+            proxy=proxy,
+            verify=verify,
+            transport=transport,
+        )
+        self.activities = Activities(self._http)
+        self.tokens = Tokens(self._http)
+
+    @classmethod
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """Create a client from environment variables.
+
+        They are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either THRIVE_API_SECRET, or
+        THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose scopes are separated by
+        spaces or commas. An empty variable counts as missing.
+
+        Args:
+            **options: The keyword arguments of the client.
+
+        Raises:
+            ConfigurationError: A variable is missing, contradicts another or is wrong; the message names it.
+        """
+        return cls(region_from_environment(), credentials_from_environment(), **options)
+
+    @classmethod
+    def sandbox(cls, **options: Unpack[SandboxOptions]) -> Self:
+        """Create a client of an embedded sandbox: no network, no socket, no credentials needed.
+
+        It holds the reference page's example under its own id, `60d5ec49b60b4b3a2c8f9a10`, and records of
+        every type of activity.
+
+        Args:
+            **options: `timeout` and `application`, as for the client.
+        """
+        region, credentials, transport = _sandbox()
+        return cls(region, credentials, transport=transport, **options)
+
+    def close(self) -> None:
+        """Close the connections. Every call after that is a ClientClosedError; closing twice is fine."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} region={self.region.name!r}>"
+
+
+class AsyncThriveClient:
+    """Reads from the Thrive Learning API on asyncio and trio; safe to share between tasks.
+
+    Use it as an async context manager, or await `aclose()` when done. `ThriveClient` is its twin without
+    async.
+
+    Args:
+        region: Which deployment to talk to: a `Region`, or the name of one.
+        credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
+        timeout: How long a call and its phases may take; a number is seconds for the whole call.
+        application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
+        proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+        verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
+            `ssl.SSLContext` for others. False trusts any server: for tests alone.
+        transport: An httpx transport to use for everything, which stays open when the client closes; or a
+            function that gives one, which is closed with the client.
+
+    Attributes:
+        region: Which deployment it talks to.
+        activities: Reads activity records.
+        tokens: Gives access tokens for calls of your own.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+
+    Source: the reference page, "Security" and "OAuth".
+    """
+
+    region: Region
+    activities: AsyncActivities
+    tokens: AsyncTokens
+
+    def __init__(  # noqa: PLR0913 - what a client can be told
+        self,
+        region: Region | str,
+        credentials: Credentials,
+        *,
+        timeout: Timeout | float = Timeout(),  # noqa: B008 - it is frozen
+        application: str | None = None,
+        proxy: str | None = None,
+        verify: bool | SSLContext = True,
+        transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
+    ) -> None:
+        self.region = _region(region)
+        self._http = AsyncHttpClient(
+            self.region,
+            _credentials(credentials),
+            timeout=Timeout.of(timeout, Timeout()),
+            application=application,
+            proxy=proxy,
+            verify=verify,
+            transport=transport,
+        )
+        self.activities = AsyncActivities(self._http)
+        self.tokens = AsyncTokens(self._http)
+
+    @classmethod
+    def from_env(cls, **options: Unpack[AsyncClientOptions]) -> Self:
+        """Create a client from environment variables.
+
+        They are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either THRIVE_API_SECRET, or
+        THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose scopes are separated by
+        spaces or commas. An empty variable counts as missing.
+
+        Args:
+            **options: The keyword arguments of the client.
+
+        Raises:
+            ConfigurationError: A variable is missing, contradicts another or is wrong; the message names it.
+        """
+        return cls(region_from_environment(), credentials_from_environment(), **options)
+
+    @classmethod
+    def sandbox(cls, **options: Unpack[SandboxOptions]) -> Self:
+        """Create a client of an embedded sandbox: no network, no socket, no credentials needed.
+
+        It holds the reference page's example under its own id, `60d5ec49b60b4b3a2c8f9a10`, and records of
+        every type of activity.
+
+        Args:
+            **options: `timeout` and `application`, as for the client.
+        """
+        region, credentials, transport = _sandbox()
+        return cls(region, credentials, transport=transport, **options)
+
+    async def aclose(self) -> None:
+        """Close the connections. Every call after that is a ClientClosedError; closing twice is fine."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} region={self.region.name!r}>"
+
+
+def _region(region: Region | str) -> Region:
+    return region if isinstance(region, Region) else Region.parse(region)
+
+
+def _credentials(credentials: object) -> Credentials:
+    if not isinstance(credentials, (BasicCredentials, ClientCredentials)):
+        raise ConfigurationError(
+            f"credentials is of type {type(credentials).__name__}: pass BasicCredentials or ClientCredentials"
+        )
+    return credentials
+
+
+def _sandbox() -> "tuple[Region, ClientCredentials, SandboxTransport]":
+    from thrive_learning import sandbox  # noqa: PLC0415 - few clients need it
+
+    core = sandbox.Sandbox()
+    region = Region.custom(
+        "sandbox",
+        api_url=sandbox.API_URL,
+        token_url=sandbox.TOKEN_URL,
+        webhooks_token_url=sandbox.WEBHOOKS_TOKEN_URL,
+    )
+    credentials = ClientCredentials(core.tenant_id, core.client_id, core.client_secret)
+    return region, credentials, sandbox.SandboxTransport(core)

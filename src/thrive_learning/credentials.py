@@ -1,0 +1,243 @@
+"""What a client proves its identity with, and what it asks to be allowed."""
+
+import enum
+import hmac
+from collections.abc import Iterable
+from typing import Literal, NoReturn, cast
+
+import attrs
+
+from thrive_learning.errors import ConfigurationError
+from thrive_learning.regions import Service
+
+
+class Scope(enum.StrEnum):
+    """What a token allows.
+
+    Source: the reference page, "Scopes".
+    """
+
+    ALL = "api/all"
+    READ = "api/read"
+    WRITE = "api/write"
+    WEBHOOKS = "api/webhooks"
+
+
+#: The scopes that each service's token endpoint knows.
+SERVICE_SCOPES: dict[Service, tuple[Scope, ...]] = {
+    Service.API: (Scope.ALL, Scope.READ, Scope.WRITE),
+    Service.WEBHOOKS: (Scope.WEBHOOKS, Scope.ALL),
+}
+
+
+class Secret:
+    """Text that is never shown: it prints masked, and refuses to be pickled.
+
+    Args:
+        value: The text.
+
+    Raises:
+        ConfigurationError: It is no text, or empty, or has white space around it or control characters in it,
+            as a secret has that was pasted or read from a file with its line end.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        problem = _problem_of_secret(value)
+        if problem:
+            del value  # a traceback may show local variables
+            raise ConfigurationError(problem)
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Secret is not pickled or copied by accident: read it from the environment where it is needed, "
+            "or carry Secret.reveal() yourself"
+        )
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, _memo: object) -> "Secret":
+        return self
+
+
+def _problem_of_secret(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"a secret is of type {type(value).__name__}: pass it as text"
+    if not value or value != value.strip() or not value.isprintable():
+        return (
+            "a secret is empty, has white space around it or control characters in it: "
+            "check where it is read from; a file may have left a line end"
+        )
+    return None
+
+
+def _identifier(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} is of type {type(value).__name__}: pass it as text")
+    if not value or value != value.strip() or not value.isprintable():
+        raise ConfigurationError(
+            f"{name} is {value!r}: it must not be empty, have white space around it or control characters "
+            "in it"
+        )
+    return value
+
+
+def _tenant_id(value: object) -> str:
+    tenant_id = _identifier("tenant_id", value)
+    # A colon ends the username of HTTP Basic; a dot segment would vanish from the path of the token URL.
+    if ":" in tenant_id or tenant_id in {".", ".."}:
+        raise ConfigurationError(
+            f"tenant_id is {tenant_id!r}: that is no tenant ID, which looks like eu-west-2_AbcdEfghI"
+        )
+    return tenant_id
+
+
+def _scopes(value: object) -> tuple[Scope, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"scopes is {value!r}: pass several, such as scopes=(Scope.READ,)")
+    return tuple(dict.fromkeys(_scope(scope) for scope in cast("Iterable[object]", value)))
+
+
+def _scope(value: object) -> Scope:
+    if value not in tuple(Scope):
+        raise ConfigurationError(f"{value!r} is not a scope; choose from {', '.join(Scope)}")
+    return Scope(str(value))
+
+
+def scopes_for(
+    service: Service, wanted: "Iterable[Scope | str] | None", configured: tuple[Scope, ...]
+) -> tuple[Scope, ...]:
+    """Decide which scopes a token request asks for.
+
+    Args:
+        service: What the token is for.
+        wanted: The scopes that the caller names, or None for those of the credentials.
+        configured: The scopes of the credentials.
+
+    Returns:
+        The named scopes; or those of the credentials that the service knows. For webhooks, where the
+        credentials name none, `api/webhooks`.
+
+    Raises:
+        ConfigurationError: A named scope is unknown to the service, or none of the configured ones is known.
+    """
+    known = SERVICE_SCOPES[service]
+    if wanted is not None:
+        scopes = _scopes(wanted)
+        strange = [scope for scope in scopes if scope not in known]
+    else:
+        scopes = tuple(scope for scope in configured if scope in known)
+        if not scopes and service is Service.WEBHOOKS:
+            scopes = (Scope.WEBHOOKS,)
+        strange = [] if scopes else list(configured)
+    if strange:
+        raise ConfigurationError(
+            f"{', '.join(strange)}: no scope of the {service.value} service, which knows {', '.join(known)}"
+        )
+    return scopes
+
+
+# Both classes write their __init__ themselves: the one that attrs writes would keep the bare secret in a
+# local variable, where the traceback of a refused tenant ID shows it.
+
+
+@attrs.frozen(init=False)
+class BasicCredentials:
+    """A tenant ID and API secret, sent as HTTP Basic with every call.
+
+    Args:
+        tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`.
+        api_secret: The API secret that belongs to it.
+
+    Raises:
+        ConfigurationError: A value is no text, is empty, or cannot be what it is given as.
+
+    Source: the reference page, "Security"; RFC 7617.
+    """
+
+    tenant_id: str
+    api_secret: Secret
+
+    def __init__(self, tenant_id: str, api_secret: str | Secret) -> None:
+        masked = _masked(api_secret)
+        del api_secret
+        object.__setattr__(self, "tenant_id", _tenant_id(tenant_id))
+        object.__setattr__(self, "api_secret", _accepted("api_secret", masked))
+
+
+@attrs.frozen(init=False)
+class ClientCredentials:
+    """An OAuth 2.0 client, whose access tokens the SDK fetches, shares and renews.
+
+    Args:
+        tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`; it is part of the token URL.
+        client_id: The client ID.
+        client_secret: The client secret.
+        scopes: What to ask to be allowed; empty leaves it to the server.
+        client_auth: How the client proves its identity at the token endpoint: `"basic"`, which every server
+            has to accept, or `"post"`, as fields of the form.
+
+    Raises:
+        ConfigurationError: A value is no text, is empty, or cannot be what it is given as; a scope is
+            unknown.
+
+    Source: the reference page, "OAuth"; RFC 6749 sections 2.3.1 and 4.4.
+    """
+
+    tenant_id: str
+    client_id: str
+    client_secret: Secret
+    scopes: tuple[Scope, ...]
+    client_auth: Literal["basic", "post"]
+
+    def __init__(
+        self,
+        tenant_id: str,
+        client_id: str,
+        client_secret: str | Secret,
+        scopes: Iterable[Scope | str] = (Scope.READ,),
+        client_auth: Literal["basic", "post"] = "basic",
+    ) -> None:
+        masked = _masked(client_secret)
+        del client_secret
+        if client_auth not in {"basic", "post"}:
+            raise ConfigurationError(f"client_auth is {client_auth!r}: choose 'basic' or 'post'")
+        object.__setattr__(self, "tenant_id", _tenant_id(tenant_id))
+        object.__setattr__(self, "client_id", _identifier("client_id", client_id))
+        object.__setattr__(self, "client_secret", _accepted("client_secret", masked))
+        object.__setattr__(self, "scopes", _scopes(scopes))
+        object.__setattr__(self, "client_auth", client_auth)
+
+
+Credentials = BasicCredentials | ClientCredentials
+
+
+def _masked(value: str | Secret) -> Secret | str:
+    """Give the secret, or what is wrong with it: raising here would keep the bare one in this frame."""
+    if isinstance(value, Secret):
+        return value
+    return _problem_of_secret(value) or Secret(value)
+
+
+def _accepted(name: str, masked: Secret | str) -> Secret:
+    if isinstance(masked, str):
+        raise ConfigurationError(f"{name}: {masked}")
+    return masked

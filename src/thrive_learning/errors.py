@@ -1,0 +1,208 @@
+"""The errors that the SDK raises: one tree, plain data, nothing else of the project imported.
+
+Every message says what happened and what to do next. The errors hold no live request or response, so they
+pickle, deepcopy and travel between processes.
+"""
+
+import copyreg
+from collections.abc import Callable
+from typing import Any
+
+#: The HTTP statuses after which the same request may well succeed a little later.
+#: 520 to 524 are those of a content delivery network that could not reach the API behind it.
+TRANSIENT_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+
+
+class ThriveError(Exception):
+    """Whatever goes wrong in this SDK is one of these.
+
+    Args:
+        message: What happened and what to do next; `str(error)` gives it back.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        # The default calls the class with `args` alone, which cannot supply what is required by keyword.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class ClientClosedError(ThriveError, RuntimeError):
+    """The client was used after it had been closed. Raised before any I/O."""
+
+
+class ConfigurationError(ThriveError, ValueError):
+    """A setting, credential, region or option makes no sense. Raised before any I/O."""
+
+
+class InvalidIdError(ThriveError, ValueError):
+    """An id is not 24 hexadecimal digits. Raised before any I/O.
+
+    Attributes:
+        value: What was given: plain values as they are, anything else as its shortened `repr`.
+    """
+
+    value: object
+
+    def __init__(self, message: str, *, value: object) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+class ConnectionFailedError(ThriveError):
+    """There is no usable response: name resolution, TLS, a refused, reset or cut connection."""
+
+
+class DeadlineExceededError(ConnectionFailedError, TimeoutError):
+    """The call, or one phase of it, took longer than its `Timeout` allows."""
+
+
+class TokenError(ThriveError):
+    """The token endpoint refused to issue an access token, or its answer made no sense.
+
+    Attributes:
+        status_code: The HTTP status of the token endpoint's response.
+        error: The error code, such as `invalid_client`, if the response holds one.
+        error_description: The server's explanation, if the response holds one.
+
+    Source: RFC 6749 section 5.2.
+    """
+
+    status_code: int
+    error: str | None
+    error_description: str | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        error: str | None = None,
+        error_description: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.error = error
+        self.error_description = error_description
+
+
+class UnexpectedResponseError(ThriveError):
+    """A response with a 2xx status breaks the contract: it holds no record that could be trusted.
+
+    Attributes:
+        status_code: The HTTP status of the response.
+        body: The response's body as text, capped.
+    """
+
+    status_code: int
+    body: str
+
+    def __init__(self, message: str, *, status_code: int, body: str = "") -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.body = body
+
+
+class ApiError(ThriveError):
+    """The API answered with a status other than the documented successes.
+
+    Attributes:
+        status_code: The HTTP status of the response.
+        error: The vendor's name of the error, if the body holds one.
+        message: The vendor's explanation, if the body holds one.
+        request_id: What to quote to the vendor's support, if the response names it.
+        retry_after: Seconds that the server asks to wait before the next try, if it says so.
+        body: The response's body as text, capped.
+        attempts: How many requests were sent for the call.
+        region: The name of the region that answered.
+
+    Source: the vendor's pages on errors; RFC 9110 section 15.
+    """
+
+    status_code: int
+    error: str | None
+    message: str | None
+    request_id: str | None
+    retry_after: float | None
+    body: str
+    attempts: int
+    region: str | None
+
+    def __init__(  # noqa: PLR0913 - what is known of the response
+        self,
+        text: str,
+        *,
+        status_code: int,
+        error: str | None = None,
+        message: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: str = "",
+        attempts: int = 1,
+        region: str | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.status_code = status_code
+        self.error = error
+        self.message = message
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.body = body
+        self.attempts = attempts
+        self.region = region
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may well succeed a little later."""
+        return self.status_code in TRANSIENT_STATUS_CODES
+
+
+class BadRequestError(ApiError):
+    """400: the API does not accept the request as it is."""
+
+
+class UnauthorizedError(ApiError):
+    """401: the API does not accept the credentials or the access token."""
+
+
+class ForbiddenError(ApiError):
+    """403: the credentials are valid but do not allow this call."""
+
+
+class NotFoundError(ApiError):
+    """404: the region holds no such record."""
+
+
+class ConflictError(ApiError):
+    """409: the request conflicts with the state of the resource."""
+
+
+class UnprocessableError(ApiError):
+    """422: the API understood the request and cannot carry it out."""
+
+
+class RateLimitedError(ApiError):
+    """429: too many requests in a short time."""
+
+
+class ServerError(ApiError):
+    """5xx: the API failed, whether IANA knows the status or not."""
+
+
+def api_error_class(status_code: int) -> type[ApiError]:
+    """Give the class of the error for a status, whether IANA knows it or not."""
+    if 500 <= status_code <= 599:  # noqa: PLR2004 - this range is what a server error is
+        return ServerError
+    return _BY_STATUS.get(status_code, ApiError)
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequestError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableError,
+    429: RateLimitedError,
+}

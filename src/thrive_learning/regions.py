@@ -1,0 +1,205 @@
+"""Where the API and its token endpoints are."""
+
+import enum
+import ipaddress
+import urllib.parse
+from typing import Any, ClassVar
+
+import attrs
+
+from thrive_learning.errors import ConfigurationError
+
+_TENANT = "{tenant_id}"
+
+
+class Service(enum.Enum):
+    """What an access token is for. Each service has a token endpoint of its own.
+
+    Source: the reference page, "OAuth".
+    """
+
+    API = "api"
+    WEBHOOKS = "webhooks"
+
+
+def _printable(_region: "Region", _attribute: "attrs.Attribute[str]", name: object) -> None:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ConfigurationError(f"the name of a region is {name!r}: give it a printable name")
+
+
+def _without_slash(url: str) -> str:
+    return str(url).rstrip("/")
+
+
+def _api_url(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -> None:
+    path = _path(region, attribute, url)
+    if "{" in path or "}" in path:
+        raise ConfigurationError(
+            f"{attribute.alias} of region {region.name!r} is {url!r}: nothing fills its {{}}"
+        )
+
+
+def _tenant_url(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -> None:
+    if _TENANT not in _path(region, attribute, url).split("/"):
+        raise ConfigurationError(
+            f"{attribute.alias} of region {region.name!r} is {url!r}: {_TENANT} must be a segment of its path"
+        )
+
+
+def _path(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -> str:
+    """Give the path of a URL that credentials may be sent to, or raise."""
+    parts = _parts(url)
+    problem = parts if isinstance(parts, str) else _problem(parts)
+    if problem is None and isinstance(parts, urllib.parse.SplitResult):
+        return parts.path
+    # A URL with a password in it is a secret: then the message does not repeat it.
+    shown = "the given value" if not isinstance(url, str) or "@" in url else repr(url)
+    raise ConfigurationError(f"{attribute.alias} of region {region.name!r}: {shown} {problem}")
+
+
+def _parts(url: object) -> urllib.parse.SplitResult | str:
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
+        return "is not a URL of visible ASCII characters"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        return f"is not a URL: {error}"
+    return parts
+
+
+def _problem(parts: urllib.parse.SplitResult) -> str | None:
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        return "is not an absolute URL: it must begin with https:// and a host"
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        return "is plain HTTP, which would show credentials to the network: use https"
+    if "@" in parts.netloc:
+        return "holds credentials: pass them to the client instead"
+    if parts.query or parts.fragment:
+        return "holds a query or a fragment: give the URL without it"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@attrs.frozen
+class Region:
+    """One deployment of the platform: where its API and its two token endpoints are.
+
+    Take one of the four constants, `Region.parse` a name from a configuration file, or describe a deployment
+    of your own with `Region.custom`.
+
+    Attributes:
+        name: What the region is called, such as `"production-mea"`.
+        api_url: The URL that the paths of the API are appended to, without a slash at its end.
+
+    Source: the reference page, "OAuth"; openapi/DEVIATIONS.md row 6 for the URLs of the API.
+    """
+
+    PRODUCTION: ClassVar["Region"]
+    STAGING: ClassVar["Region"]
+    PRODUCTION_MEA: ClassVar["Region"]
+    STAGING_MEA: ClassVar["Region"]
+
+    name: str = attrs.field(validator=_printable)
+    api_url: str = attrs.field(converter=_without_slash, validator=_api_url)
+    _token_url: str = attrs.field(alias="token_url", repr=False, validator=_tenant_url)
+    _webhooks_token_url: str | None = attrs.field(
+        alias="webhooks_token_url", repr=False, validator=attrs.validators.optional(_tenant_url)
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def value(self) -> str:
+        """The region's name, as an enum's member would give it."""
+        return self.name
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every URL of the region, with `{tenant_id}` left in those of its token endpoints."""
+        return tuple(
+            url for url in (self.api_url, self._token_url, self._webhooks_token_url) if url is not None
+        )
+
+    @classmethod
+    def parse(cls, name: str) -> "Region":
+        """Give the region of a name.
+
+        Args:
+            name: One of `production`, `staging`, `production-mea` and `staging-mea`, in any case.
+
+        Raises:
+            ConfigurationError: There is no region of this name; the message lists those that there are.
+        """
+        region = _BY_NAME.get(str(name).strip().lower().replace("_", "-"))
+        if region is None:
+            raise ConfigurationError(
+                f"{name!r} is not a region; choose one of {', '.join(_BY_NAME)}, "
+                "or describe one with Region.custom(...)"
+            )
+        return region
+
+    @classmethod
+    def custom(
+        cls, name: str, *, api_url: str, token_url: str, webhooks_token_url: str | None = None
+    ) -> "Region":
+        """Describe a deployment that is none of the four, such as a proxy or a local sandbox.
+
+        Args:
+            name: What messages and logs call it.
+            api_url: What the paths of the API are appended to.
+            token_url: The token endpoint of the API; `{tenant_id}` stands for the tenant ID.
+            webhooks_token_url: The token endpoint for webhooks, likewise; needed only for their tokens.
+
+        Raises:
+            ConfigurationError: A URL is not absolute, is neither HTTPS nor HTTP to a loopback host, holds
+                credentials, a query or a fragment, or a token URL does not hold `{tenant_id}` in its path.
+        """
+        if name in _BY_NAME:
+            raise ConfigurationError(f"there is a region {name!r} already: give the custom one another name")
+        return cls(name, api_url, token_url, webhooks_token_url)
+
+    def token_url(self, tenant_id: str, service: Service = Service.API) -> str:
+        """Give the URL of a token endpoint.
+
+        Args:
+            tenant_id: The tenant ID; it is percent-encoded as one segment of the path.
+            service: What the token is for.
+
+        Raises:
+            ConfigurationError: The region is a custom one without a token endpoint for webhooks.
+        """
+        template = self._token_url if service is Service.API else self._webhooks_token_url
+        if template is None:
+            raise ConfigurationError(
+                f"the region {self.name!r} has no token endpoint for webhooks: "
+                "pass webhooks_token_url to Region.custom(...)"
+            )
+        return template.replace(_TENANT, urllib.parse.quote(tenant_id, safe=""))
+
+
+def _public(name: str, domain: str) -> Region:
+    return Region(
+        name=name,
+        api_url=f"https://public.api.{domain}/rest/v1",
+        token_url=f"https://public.api.{domain}/oauth2/token/{_TENANT}",
+        webhooks_token_url=f"https://user.api.{domain}/oauth2/token/{_TENANT}",
+    )
+
+
+Region.PRODUCTION = _public("production", "learn.link")
+Region.STAGING = _public("staging", "learnstaging.link")
+Region.PRODUCTION_MEA = _public("production-mea", "mea.learn.tech")
+Region.STAGING_MEA = _public("staging-mea", "meastaging.learn.tech")
+
+_BY_NAME = {
+    region.name: region
+    for region in (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+}
