@@ -20,7 +20,7 @@ from thrive_learning._outcome import (
     json_object,
     quoted,
 )
-from thrive_learning._token_cache import Lead, Minted, TokenCache
+from thrive_learning._token_cache import Flight, Lead, Minted, TokenCache
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, scopes_for
 from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError, TokenError
 from thrive_learning.models import AccessToken
@@ -293,14 +293,16 @@ class Authorizer(Authorization):
             if isinstance(claim, AccessToken):
                 return claim
             if isinstance(claim, Lead):
-                return self._mint(key, scopes, deadline, send)
+                return self._mint(key, claim.flight, scopes, deadline, send)
             if not claim.wait(deadline.remaining()):
                 raise deadline_exceeded(deadline, host=_WAITING)
             token = claim.outcome()
             if token is not None:
                 return token
 
-    def _mint(self, key: Key, scopes: tuple[Scope, ...], deadline: Deadline, send: Send) -> AccessToken:
+    def _mint(
+        self, key: Key, flight: Flight, scopes: tuple[Scope, ...], deadline: Deadline, send: Send
+    ) -> AccessToken:
         outcome: Minted | ThriveError
         try:
             requested_at = self.cache.clock()
@@ -309,9 +311,9 @@ class Authorizer(Authorization):
         except ThriveError as error:
             outcome = error
         except BaseException:  # cancelled or interrupted: another caller has to lead
-            self.cache.settle(key, None)
+            self.cache.settle(key, flight, None)
             raise
-        self.cache.settle(key, _to_share(outcome, deadline))
+        self.cache.settle(key, flight, _to_share(outcome, deadline))
         if isinstance(outcome, ThriveError):
             raise outcome
         return outcome.token
@@ -336,14 +338,14 @@ class AsyncAuthorizer(Authorization):
             if isinstance(claim, AccessToken):
                 return claim
             if isinstance(claim, Lead):
-                return await self._mint(key, scopes, deadline, send)
+                return await self._mint(key, claim.flight, scopes, deadline, send)
             await claim.wait_async()  # the cancel scope around the call is its deadline
             token = claim.outcome()
             if token is not None:
                 return token
 
     async def _mint(
-        self, key: Key, scopes: tuple[Scope, ...], deadline: Deadline, send: AsyncSend
+        self, key: Key, flight: Flight, scopes: tuple[Scope, ...], deadline: Deadline, send: AsyncSend
     ) -> AccessToken:
         outcome: Minted | ThriveError
         try:
@@ -353,9 +355,9 @@ class AsyncAuthorizer(Authorization):
         except ThriveError as error:
             outcome = error
         except BaseException:  # cancelled or interrupted: another caller has to lead
-            self.cache.settle(key, None)
+            self.cache.settle(key, flight, None)
             raise
-        self.cache.settle(key, _to_share(outcome, deadline))
+        self.cache.settle(key, flight, _to_share(outcome, deadline))
         if isinstance(outcome, ThriveError):
             raise outcome
         return outcome.token

@@ -8,7 +8,7 @@ hooks. Here, and nowhere else, a call meets its deadline, its credentials, the n
 import contextvars
 import re
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from ssl import SSLContext
 from typing import Any, cast
 
@@ -89,7 +89,7 @@ class DocumentedResponse(httpx.Response):
         return self._document
 
 
-def common_headers(application: str | None) -> Headers:
+def common_headers(application: object) -> Headers:
     """Give the headers of every request.
 
     Args:
@@ -98,7 +98,7 @@ def common_headers(application: str | None) -> Headers:
     Raises:
         ConfigurationError: It is not made of visible ASCII characters and single spaces.
     """
-    if application is not None and not _PRODUCTS.fullmatch(str(application)):
+    if application is not None and not (isinstance(application, str) and _PRODUCTS.fullmatch(application)):
         raise ConfigurationError(
             f"application is {application!r}: pass visible ASCII characters such as 'reports/1.4', "
             "with single spaces between words"
@@ -161,19 +161,19 @@ class Seam:
             UnexpectedResponseError: It is another success, or its body is no JSON object.
             ConnectionFailedError: The body did not arrive whole.
         """
-        if reply.status_code in call.successes and reply.flaw is None:
+        documented = reply.status_code in call.successes
+        problem = reply.flaw if documented else "the contract does not document this status"
+        if problem is None:
             read = json_object(reply.body)
             if not isinstance(read, str):
                 call.reply = reply
                 call.text, call.document = read
                 return DocumentedResponse(reply, call.document)
             problem = read
-        else:
-            problem = reply.flaw or "the contract does not document this status"
         circumstances = authorization.circumstances(call.subject, call.attempts, call.token)
         if not httpx.codes.is_success(reply.status_code):
             raise api_error(reply, circumstances)
-        if reply.cut:
+        if documented and reply.cut:
             raise cut_response(reply, circumstances)
         raise unexpected_response(reply, circumstances, problem)
 
@@ -350,11 +350,14 @@ class AsyncHttpClient(httpx.AsyncClient):
             deadline.check()
             response = await self._transports.for_url(request.url).handle_async_request(request)
             body = Body(response.headers.get("content-encoding", ""))
+            chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
             try:
-                async for chunk in cast("AsyncIterable[bytes]", response.stream):
+                async for chunk in chunks:
                     if not body.feed(chunk):
                         break
             finally:
+                if isinstance(chunks, AsyncGenerator):
+                    await chunks.aclose()  # one that is left early would end in a warning, at some other time
                 await response.aclose()
             outcome: Reply | ThriveError = _whole(response, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out

@@ -140,14 +140,13 @@ class TokenCache:
             slot.flight = Flight()
             return Lead(slot.flight)
 
-    def settle(self, key: Hashable, outcome: Minted | ThriveError | None) -> None:
-        """End the flight of a key: with a token, which is kept; an error; or None if its leader gave up."""
+    def settle(self, key: Hashable, flight: Flight, outcome: Minted | ThriveError | None) -> None:
+        """End a flight: with a token, which is kept; an error; or None if its leader gave up."""
         with self._lock:
             slot = self._slots[key]
-            flight, slot.flight = slot.flight, None
+            slot.flight = None
             if isinstance(outcome, Minted):
                 slot.token = outcome.token
                 early = min(RENEW_BEFORE_EXPIRY_S, outcome.lifetime_s / 2)
                 slot.renew_at = outcome.requested_at + outcome.lifetime_s - early
-        if flight is not None:
-            flight.settle(outcome.token if isinstance(outcome, Minted) else outcome)
+        flight.settle(outcome.token if isinstance(outcome, Minted) else outcome)

@@ -89,25 +89,26 @@ def _problem_of_secret(value: object) -> str | None:
     return None
 
 
-def _identifier(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} is of type {type(value).__name__}: pass it as text")
-    if not value or value != value.strip() or not value.isprintable():
+def _check_identifier(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value or value != value.strip() or not value.isprintable():
         raise ConfigurationError(
-            f"{name} is {value!r}: it must not be empty, have white space around it or control characters "
-            "in it"
+            f"{name} is {value!r}: it must be text, not empty, without white space around it and without "
+            "control characters"
         )
-    return value
 
 
-def _tenant_id(value: object) -> str:
-    tenant_id = _identifier("tenant_id", value)
+def _check_tenant_id(value: str) -> None:
+    _check_identifier("tenant_id", value)
     # A colon ends the username of HTTP Basic; a dot segment would vanish from the path of the token URL.
-    if ":" in tenant_id or tenant_id in {".", ".."}:
+    if ":" in value or value in {".", ".."}:
         raise ConfigurationError(
-            f"tenant_id is {tenant_id!r}: that is no tenant ID, which looks like eu-west-2_AbcdEfghI"
+            f"tenant_id is {value!r}: that is no tenant ID, which looks like eu-west-2_AbcdEfghI"
         )
-    return tenant_id
+
+
+def _check_secret(name: str, masked: "Secret | str") -> None:
+    if isinstance(masked, str):
+        raise ConfigurationError(f"{name}: {masked}")
 
 
 def _scopes(value: object) -> tuple[Scope, ...]:
@@ -156,7 +157,13 @@ def scopes_for(
 
 
 # Both classes write their __init__ themselves: the one that attrs writes would keep the bare secret in a
-# local variable, where the traceback of a refused tenant ID shows it.
+# local variable, where the traceback of a refused tenant ID shows it. They set everything before they check
+# anything, because the same traceback shows `self` as well.
+
+
+def _set(credentials: object, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(credentials, name, value)
 
 
 @attrs.frozen(init=False)
@@ -179,8 +186,9 @@ class BasicCredentials:
     def __init__(self, tenant_id: str, api_secret: str | Secret) -> None:
         masked = _masked(api_secret)
         del api_secret
-        object.__setattr__(self, "tenant_id", _tenant_id(tenant_id))
-        object.__setattr__(self, "api_secret", _accepted("api_secret", masked))
+        _set(self, tenant_id=tenant_id, api_secret=masked)
+        _check_tenant_id(tenant_id)
+        _check_secret("api_secret", masked)
 
 
 @attrs.frozen(init=False)
@@ -218,13 +226,20 @@ class ClientCredentials:
     ) -> None:
         masked = _masked(client_secret)
         del client_secret
+        _set(
+            self,
+            tenant_id=tenant_id,
+            client_id=client_id,
+            client_secret=masked,
+            scopes=scopes,
+            client_auth=client_auth,
+        )
+        _check_tenant_id(tenant_id)
+        _check_identifier("client_id", client_id)
+        _check_secret("client_secret", masked)
+        _set(self, scopes=_scopes(scopes))
         if client_auth not in {"basic", "post"}:
             raise ConfigurationError(f"client_auth is {client_auth!r}: choose 'basic' or 'post'")
-        object.__setattr__(self, "tenant_id", _tenant_id(tenant_id))
-        object.__setattr__(self, "client_id", _identifier("client_id", client_id))
-        object.__setattr__(self, "client_secret", _accepted("client_secret", masked))
-        object.__setattr__(self, "scopes", _scopes(scopes))
-        object.__setattr__(self, "client_auth", client_auth)
 
 
 Credentials = BasicCredentials | ClientCredentials
@@ -235,9 +250,3 @@ def _masked(value: str | Secret) -> Secret | str:
     if isinstance(value, Secret):
         return value
     return _problem_of_secret(value) or Secret(value)
-
-
-def _accepted(name: str, masked: Secret | str) -> Secret:
-    if isinstance(masked, str):
-        raise ConfigurationError(f"{name}: {masked}")
-    return masked

@@ -4,7 +4,6 @@ Every message says what happened and what to do next. The errors hold no live re
 pickle, deepcopy and travel between processes.
 """
 
-import copyreg
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +24,13 @@ class ThriveError(Exception):
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         # The default calls the class with `args` alone, which cannot supply what is required by keyword.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(cls: type[ThriveError], args: tuple[Any, ...]) -> ThriveError:
+    error = cls.__new__(cls)
+    error.args = args
+    return error
 
 
 class ClientClosedError(ThriveError, RuntimeError):

@@ -54,7 +54,7 @@ def _problem(given: set[str]) -> str | None:
     if given & _OAUTH_ONLY:
         missing |= _OAUTH - given
     if missing and given:
-        return f"{_listed(missing)} is not set, and {_listed(given)} needs it: set it"
+        return f"{_listed(given)} needs {_listed(missing)} as well, which is missing or empty"
     if not given & (_BASIC | _OAUTH):
         return (
             "no credentials are set: set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or "

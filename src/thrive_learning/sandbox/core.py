@@ -1,0 +1,361 @@
+"""The core of the sandbox: a pure function from a request and the time to a response.
+
+It implements `openapi/thrive.yaml` and the two token endpoints with the standard library alone, and shares no
+code with the client, which is tested against it. It keeps no state: an access token carries everything that
+is to be known about it, signed, so that any equal sandbox in any process accepts it until it expires.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, unquote, unquote_plus
+
+from thrive_learning.sandbox.records import seeded_records
+
+# RFC 6761, section 6.4: .invalid never resolves, so nothing can reach a network by mistake.
+API_URL = "https://sandbox.invalid/rest/v1"
+TOKEN_URL = "https://sandbox.invalid/oauth2/token/{tenant_id}"  # noqa: S105 - a URL
+# The vendor has the webhooks' token endpoint on a host of its own. Here it has a path of its own, so that one
+# server can hold both.
+WEBHOOKS_TOKEN_URL = "https://sandbox.invalid/webhooks/oauth2/token/{tenant_id}"  # noqa: S105 - a URL
+
+_ACTIVITY_PATH = re.compile(r"/rest/v1/activity/([^/]+)")
+_TOKEN_PATH = re.compile(r"(/webhooks)?/oauth2/token/([^/]+)")
+_ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+_API, _WEBHOOKS = "api", "webhooks"
+_SERVICE_SCOPES = {
+    _API: ("api/all", "api/read", "api/write"),
+    _WEBHOOKS: ("api/webhooks", "api/all"),
+}
+_DEFAULT_SCOPE = {_API: "api/read", _WEBHOOKS: "api/webhooks"}
+_READING_SCOPES = {"api/read", "api/all"}
+
+_BASIC_CHALLENGE = 'Basic realm="sandbox", charset="UTF-8"'
+_BEARER_CHALLENGE = 'Bearer realm="sandbox"'
+_NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRequest:
+    """An HTTP request, as it stands on the wire. Its repr shows no header and no body: they hold secrets.
+
+    Args:
+        method: As sent; methods are case-sensitive.
+        target: The path, still percent-encoded, and the query if there is one.
+        headers: Values by lower-case name.
+        body: The whole body.
+
+    Source:
+        RFC 9112, section 3.2.1 (origin-form)
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxResponse:
+    """An HTTP response. Its repr does not show the body: it may hold an access token.
+
+    Args:
+        status: The status code.
+        headers: Values by lower-case name.
+        body: JSON; nothing in answer to HEAD.
+
+    Source:
+        RFC 9110, section 15
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """One tenant of the API, with one client and some activity records.
+
+    The default credentials are public and open nothing but a sandbox.
+
+    Args:
+        tenant_id: The user name for HTTP Basic, and the last segment of the token URLs.
+        api_secret: The password for HTTP Basic.
+        client_id: The client that may ask for access tokens.
+        client_secret: Its secret. The default has characters that a client must form-encode.
+        records: Activity records by id, which is compared without case. They are copied.
+        token_lifetime_s: For how many seconds an access token is valid.
+        signing_key: Signs access tokens; sandboxes that differ in it refuse each other's tokens.
+
+    Raises:
+        TypeError: A record holds something that is not JSON.
+        ValueError: A record holds NaN or an infinity, which are not JSON, or holds itself.
+
+    Source:
+        https://docs.thrivelearning.com/apidocs/get-a-single-activity-record
+    """
+
+    tenant_id: str = "sandbox-1_ExampleOrg"
+    api_secret: str = field(default="not-a-secret: sandbox", repr=False)
+    client_id: str = "sandbox-client"
+    client_secret: str = field(default="not-a-secret: 100% fake & public + shared", repr=False)
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=seeded_records, repr=False)
+    token_lifetime_s: int = 3600
+    signing_key: bytes = field(default=b"not-a-secret: sandbox tokens", repr=False)
+
+    def __post_init__(self) -> None:
+        # By way of JSON: a deep copy, and a record that cannot be sent fails here rather than in respond().
+        records = {key.lower(): json.loads(_json(record)) for key, record in self.records.items()}
+        object.__setattr__(self, "records", records)
+
+    def respond(self, request: SandboxRequest, *, now: float) -> SandboxResponse:
+        """Answer one request. The same sandbox, request and time give the same response, byte for byte.
+
+        Args:
+            request: Anything at all; what is malformed gets an error response.
+            now: The time in Unix seconds, by which access tokens expire.
+
+        Source:
+            https://docs.thrivelearning.com/apidocs/get-a-single-activity-record;
+            RFC 6749, sections 4.4 and 5; RFC 6750, section 3
+        """
+        response = self._route(request, now)
+        request_id = hashlib.sha256(_utf8(f"{request.method} {request.target} {now!r}")).hexdigest()[:32]
+        return replace(
+            response,
+            headers={**response.headers, "x-request-id": request_id},
+            # RFC 9110, section 9.3.2: the header fields of GET, content-length included, and no content.
+            body=b"" if request.method == "HEAD" else response.body,
+        )
+
+    def _route(self, request: SandboxRequest, now: float) -> SandboxResponse:
+        path = request.target.partition("?")[0]
+        # Segments are decoded after the path was cut into them: an encoded slash separates nothing.
+        if match := _ACTIVITY_PATH.fullmatch(path):
+            return self._activity(request, unquote(match[1]), now)
+        if match := _TOKEN_PATH.fullmatch(path):
+            return self._token(request, _WEBHOOKS if match[1] else _API, unquote(match[2]), now)
+        return _error(HTTPStatus.NOT_FOUND, "There is nothing at this path")
+
+    # The API: getActivity of the contract.
+
+    def _activity(self, request: SandboxRequest, activity_id: str, now: float) -> SandboxResponse:
+        if request.method not in {"GET", "HEAD"}:
+            return _method_not_allowed("GET, HEAD")
+        if refusal := self._api_refusal(request, now):
+            return refusal
+        if not _ACTIVITY_ID.fullmatch(activity_id):
+            return _error(HTTPStatus.BAD_REQUEST, "The id is not 24 hexadecimal digits")
+        record = self.records.get(activity_id.lower())
+        if record is None:
+            return _error(HTTPStatus.NOT_FOUND, "Activity not found")
+        return _response(HTTPStatus.OK, record)
+
+    def _api_refusal(self, request: SandboxRequest, now: float) -> SandboxResponse | None:
+        """Why this request may not read; None if it may."""
+        scheme, credentials = _authorization(request)
+        if scheme == "bearer":
+            return self._bearer_refusal(credentials, now)
+        if scheme != "basic":
+            challenges = f"{_BASIC_CHALLENGE}, {_BEARER_CHALLENGE}"
+            return _unauthorized("Neither HTTP Basic credentials nor an access token were given", challenges)
+        if not _same(_decoded_basic(credentials), f"{self.tenant_id}:{self.api_secret}"):
+            return _unauthorized("The tenant ID or the API secret is not valid", _BASIC_CHALLENGE)
+        return None
+
+    def _bearer_refusal(self, access_token: str, now: float) -> SandboxResponse | None:
+        claims = self._claims(access_token)
+        if claims is None or claims["service"] != _API:
+            return _invalid_token("The access token is not valid for this API")
+        if now >= claims["exp"]:
+            return _invalid_token("The access token expired")
+        if _READING_SCOPES.isdisjoint(claims["scopes"]):
+            # RFC 6750, section 3.1: insufficient_scope.
+            challenge = f'{_BEARER_CHALLENGE}, error="insufficient_scope", scope="api/read"'
+            message = "The access token has neither the scope api/read nor api/all"
+            return _error(HTTPStatus.FORBIDDEN, message, {"www-authenticate": challenge})
+        return None
+
+    # The token endpoints, which differ in their scopes only.
+
+    def _token(self, request: SandboxRequest, service: str, tenant_id: str, now: float) -> SandboxResponse:
+        if request.method != "POST":
+            return _method_not_allowed("POST")
+        try:
+            parameters = _parameters(request)
+            self._authenticate_client(request, parameters, tenant_id)
+            _check_grant_type(parameters)
+            scopes = _granted_scopes(parameters, service)
+        except _OAuthError as error:
+            return error.response
+        # RFC 6749, section 5.1.
+        body = {
+            "access_token": self._access_token(service, scopes, now),
+            "token_type": "Bearer",
+            "expires_in": self.token_lifetime_s,
+            "scope": " ".join(scopes),
+        }
+        return _response(HTTPStatus.OK, body, _NO_STORE)
+
+    def _authenticate_client(
+        self, request: SandboxRequest, parameters: Mapping[str, str], tenant_id: str
+    ) -> None:
+        """RFC 6749, section 2.3.1: HTTP Basic with form-encoded id and secret, or parameters in the body."""
+        basic = "authorization" in request.headers
+        client_id = parameters.get("client_id", "")
+        client_secret = parameters.get("client_secret", "")
+        if basic:
+            scheme, credentials = _authorization(request)
+            user, _, password = _decoded_basic(credentials if scheme == "basic" else "").partition(":")
+            # The id alone names the client and authenticates nobody: it may stand in the body as well.
+            if client_secret or client_id not in {"", unquote_plus(user)}:
+                raise _OAuthError("invalid_request", "The client must authenticate in one way only")
+            client_id, client_secret = unquote_plus(user), unquote_plus(password)
+        right_client = _same(client_id, self.client_id) and _same(client_secret, self.client_secret)
+        if not (right_client and tenant_id == self.tenant_id):
+            raise _OAuthError(
+                "invalid_client", "The client or the tenant is not known, or the secret is wrong", basic=basic
+            )
+
+    # Access tokens: claims in JSON, a dot, and the signature of what stands before it.
+
+    def _access_token(self, service: str, scopes: list[str], now: float) -> str:
+        claims = {
+            "tenant": self.tenant_id,
+            "client": self.client_id,
+            "service": service,
+            "scopes": scopes,
+            "exp": now + self.token_lifetime_s,
+        }
+        # Not random, so that respond() stays pure. Tokens of another moment or scope differ all the same.
+        jti = hashlib.sha256(_json(claims)).hexdigest()[:32]
+        payload = _base64url(_json({**claims, "jti": jti}))
+        return f"{payload}.{self._signature(payload)}"
+
+    def _claims(self, access_token: str) -> dict[str, Any] | None:
+        """What a token of this sandbox's client says, expired or not; None for any other text."""
+        payload, _, signature = access_token.partition(".")
+        if not _same(signature, self._signature(payload)):
+            return None
+        # Signed with our key, hence written here: it can be read. Decoding ignores padding that is too long.
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(f"{payload}=="))
+        ours = (claims["tenant"], claims["client"]) == (self.tenant_id, self.client_id)
+        return claims if ours else None
+
+    def _signature(self, payload: str) -> str:
+        return _base64url(hmac.digest(self.signing_key, _utf8(payload), "sha256"))
+
+
+class _OAuthError(Exception):
+    """An error response of a token endpoint: RFC 6749, section 5.2."""
+
+    def __init__(self, error: str, description: str, *, basic: bool = False) -> None:
+        super().__init__(error)
+        # 401 is for a client that tried the Authorization header, 400 for every other.
+        status = HTTPStatus.UNAUTHORIZED if basic else HTTPStatus.BAD_REQUEST
+        challenge = {"www-authenticate": _BASIC_CHALLENGE} if basic else {}
+        body = {"error": error, "error_description": description}
+        self.response = _response(status, body, {**_NO_STORE, **challenge})
+
+
+def _parameters(request: SandboxRequest) -> dict[str, str]:
+    """The parameters of a token request; those without a value are left out (RFC 6749, section 3.2)."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise _OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded")
+    try:
+        pairs = parse_qsl(request.body.decode(), errors="strict")
+    except ValueError:
+        raise _OAuthError("invalid_request", "The body is not UTF-8") from None
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise _OAuthError("invalid_request", "A parameter is repeated")
+    return parameters
+
+
+def _check_grant_type(parameters: Mapping[str, str]) -> None:
+    grant_type = parameters.get("grant_type")
+    if grant_type is None:
+        raise _OAuthError("invalid_request", "The parameter grant_type is missing")
+    if grant_type != "client_credentials":
+        raise _OAuthError("unsupported_grant_type", "The only grant type is client_credentials")
+
+
+def _granted_scopes(parameters: Mapping[str, str], service: str) -> list[str]:
+    """The scopes asked for, once each, or the service's default (RFC 6749, section 3.3)."""
+    scopes = parameters.get("scope", _DEFAULT_SCOPE[service]).split(" ")
+    if not set(scopes).issubset(_SERVICE_SCOPES[service]):
+        description = f"The scopes of this endpoint are {' '.join(_SERVICE_SCOPES[service])}"
+        raise _OAuthError("invalid_scope", description)
+    return list(dict.fromkeys(scopes))
+
+
+def _authorization(request: SandboxRequest) -> tuple[str, str]:
+    """The scheme, in lower case, and what follows it (RFC 9110, section 11.4)."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), credentials.strip(" ")
+
+
+def _decoded_basic(credentials: str) -> str:
+    """User name, colon and password (RFC 7617, section 2); nothing if it cannot be decoded."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(_utf8(given), _utf8(expected))
+
+
+def _utf8(text: str) -> bytes:
+    # A server may hand over bytes that are not UTF-8 as lone surrogates: even these must not raise.
+    return text.encode(errors="surrogatepass")
+
+
+def _base64url(content: bytes) -> str:
+    # RFC 6750, section 2.1: in an access token, "=" stands at the end or nowhere.
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def _response(
+    status: HTTPStatus, content: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> SandboxResponse:
+    body = _json(content)
+    length = str(len(body))
+    return SandboxResponse(
+        status=int(status),
+        headers={"content-type": "application/json", "content-length": length, **(headers or {})},
+        body=body,
+    )
+
+
+def _error(status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> SandboxResponse:
+    """An error of the API, with the contract's Error body."""
+    return _response(status, {"status": int(status), "error": status.phrase, "message": message}, headers)
+
+
+def _method_not_allowed(allow: str) -> SandboxResponse:
+    return _error(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here", {"allow": allow})
+
+
+def _unauthorized(message: str, challenge: str) -> SandboxResponse:
+    return _error(HTTPStatus.UNAUTHORIZED, message, {"www-authenticate": challenge})
+
+
+def _invalid_token(message: str) -> SandboxResponse:
+    """RFC 6750, section 3.1."""
+    challenge = f'{_BEARER_CHALLENGE}, error="invalid_token", error_description="{message}"'
+    return _unauthorized(message, challenge)

@@ -1,0 +1,52 @@
+"""Fixtures of the whole suite."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from harness import ROOT, Flavour
+
+
+@pytest.fixture(scope="session")
+def _portals() -> Iterator[dict[str, BlockingPortal | None]]:
+    with start_blocking_portal("asyncio") as on_asyncio, start_blocking_portal("trio") as on_trio:
+        yield {"sync": None, "asyncio": on_asyncio, "trio": on_trio}
+
+
+@pytest.fixture(params=["sync", "asyncio", "trio"])
+def flavour(request: pytest.FixtureRequest, _portals: dict[str, BlockingPortal | None]) -> Flavour:
+    return Flavour(request.param, _portals[request.param])
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def contract() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "openapi" / "thrive.yaml").read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own tenant and proxy out of the tests."""
+    for name in (
+        *("THRIVE_REGION", "THRIVE_TENANT_ID", "THRIVE_API_SECRET"),
+        *("THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET", "THRIVE_SCOPES"),
+        *(
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+            "no_proxy",
+        ),
+    ):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,95 @@
+"""What the tests share: one body for the sync client and for the async one on asyncio and on trio."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+from anyio.from_thread import BlockingPortal
+
+from thrive_learning import (
+    AsyncThriveClient,
+    BasicCredentials,
+    ClientCredentials,
+    Region,
+    ThriveClient,
+)
+
+ROOT = Path(__file__).parent.parent
+
+TENANT_ID = "eu-west-2_AbcdEfghI"
+ACTIVITY_ID = "60d5ec49b60b4b3a2c8f9a10"
+#: The example of the reference page, field for field.
+PAGE_EXAMPLE: dict[str, Any] = {
+    "id": ACTIVITY_ID,
+    "user": "60d5ec49b60b4b3a2c8f9a11",
+    "type": "viewed",
+    "date": "2020-02-12T14:58:23.621Z",
+    "contextId": "64b6f4a8c2e4a1b9d3f2c4a0",
+    "contextType": "content",
+    "data": {"source": {"source": "feed"}, "duration": "3600"},
+    "with": None,
+}
+BASIC = BasicCredentials(TENANT_ID, "fake-api-secret")
+OAUTH = ClientCredentials(TENANT_ID, "fake-client", "fake-client-secret")
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Blocking:
+    """An async client, or a part of one, whose methods block: so one test body serves sync and async."""
+
+    def __init__(self, subject: object, portal: BlockingPortal) -> None:
+        self._subject = subject
+        self._portal = portal
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._subject, name)
+        if inspect.iscoroutinefunction(value):
+            return lambda *args, **kwargs: self._portal.call(partial(value, *args, **kwargs))
+        return Blocking(value, self._portal) if name in {"activities", "tokens", "_http"} else value
+
+    def close(self) -> None:
+        self.aclose()
+
+    def __repr__(self) -> str:
+        return repr(self._subject)
+
+
+class Flavour:
+    """Sync, asyncio or trio: creates clients that a test uses as if they were sync ones."""
+
+    def __init__(self, name: str, portal: BlockingPortal | None) -> None:
+        self.name = name
+        self._portal = portal
+        self.client_class = ThriveClient if portal is None else AsyncThriveClient
+
+    def wrap(self, client: Any) -> Any:
+        return client if self._portal is None else Blocking(client, self._portal)
+
+    @contextmanager
+    def open(self, *args: Any, **options: Any) -> Iterator[Any]:
+        client = self.wrap(self.client_class(*args, **options))
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def answering(
+        self, handler: Handler, credentials: Any = BASIC, **options: Any
+    ) -> AbstractContextManager[Any]:
+        """Open a client of production whose transport is a function."""
+        return self.open(Region.PRODUCTION, credentials, transport=httpx.MockTransport(handler), **options)
+
+
+def token_response(value: str = "fake-token", **fields: Any) -> httpx.Response:
+    body = {"access_token": value, "token_type": "Bearer", "expires_in": 3600} | fields
+    return httpx.Response(200, json={name: field for name, field in body.items() if field is not None})
+
+
+def page_response(**changes: Any) -> httpx.Response:
+    return httpx.Response(200, content=json.dumps(PAGE_EXAMPLE | changes))

@@ -1,0 +1,517 @@
+import base64
+import datetime as dt
+import threading
+from collections import Counter
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+from harness import (
+    ACTIVITY_ID,
+    BASIC,
+    OAUTH,
+    TENANT_ID,
+    Flavour,
+    page_response,
+    token_response,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thrive_learning import (
+    AsyncThriveClient,
+    BasicCredentials,
+    ClientCredentials,
+    ConfigurationError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    ForbiddenError,
+    Region,
+    Scope,
+    Service,
+    ThriveClient,
+    TokenError,
+)
+from thrive_learning._token_cache import Flight
+
+SECRETS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1)
+
+
+class Api:
+    """Answers token requests and calls, and keeps what was sent."""
+
+    def __init__(self, *tokens: httpx.Response) -> None:
+        self.tokens = list(tokens) or [token_response()]
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if request.method == "POST":
+            return self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        return page_response()
+
+    def counts(self) -> Counter[str]:
+        return Counter(request.method for request in self.requests)
+
+
+def form(request: httpx.Request) -> dict[str, str]:
+    return dict(parse_qsl(request.content.decode(), strict_parsing=True))
+
+
+def test_http_basic_on_the_wire(flavour: Flavour) -> None:
+    api = Api()
+    credentials = BasicCredentials(TENANT_ID, "pass:wörd %&+")
+    with flavour.answering(api, credentials) as client:
+        client.activities.get(ACTIVITY_ID)
+    [request] = api.requests
+    kind, _, encoded = request.headers["authorization"].partition(" ")
+    assert kind == "Basic"
+    assert base64.b64decode(encoded).decode() == f"{TENANT_ID}:pass:wörd %&+"
+
+
+def test_a_token_request_on_the_wire(flavour: Flavour) -> None:
+    api = Api()
+    with flavour.answering(api, OAUTH) as client:
+        client.activities.get(ACTIVITY_ID)
+    token_request, call = api.requests
+    assert token_request.method == "POST"
+    assert str(token_request.url) == f"https://public.api.learn.link/oauth2/token/{TENANT_ID}"
+    assert token_request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert token_request.headers["accept"] == "application/json"
+    assert (
+        token_request.headers["authorization"]
+        == "Basic " + base64.b64encode(b"fake-client:fake-client-secret").decode()
+    )
+    assert form(token_request) == {"grant_type": "client_credentials", "scope": "api/read"}
+    assert call.headers["authorization"] == "Bearer fake-token"
+    assert "content-type" not in call.headers
+
+
+def test_client_authentication_by_form_fields(flavour: Flavour) -> None:
+    api = Api()
+    credentials = ClientCredentials(
+        TENANT_ID, "c", "s&=%", scopes=[Scope.READ, Scope.WRITE], client_auth="post"
+    )
+    with flavour.answering(api, credentials) as client:
+        client.activities.get(ACTIVITY_ID)
+    assert "authorization" not in api.requests[0].headers
+    assert form(api.requests[0]) == {
+        "grant_type": "client_credentials",
+        "scope": "api/read api/write",
+        "client_id": "c",
+        "client_secret": "s&=%",
+    }
+
+
+def test_no_scopes_leave_them_to_the_server(flavour: Flavour) -> None:
+    api = Api()
+    with flavour.answering(api, ClientCredentials(TENANT_ID, "c", "s", scopes=())) as client:
+        client.activities.get(ACTIVITY_ID)
+    assert form(api.requests[0]) == {"grant_type": "client_credentials"}
+
+
+@given(client_id=SECRETS, secret=SECRETS)
+def test_id_and_secret_are_form_encoded_before_basic(client_id: str, secret: str) -> None:
+    api = Api()
+    with ThriveClient(
+        Region.PRODUCTION, ClientCredentials(TENANT_ID, client_id, secret), transport=httpx.MockTransport(api)
+    ) as client:
+        client.tokens.get()
+    encoded = api.requests[0].headers["authorization"].removeprefix("Basic ")
+    sent_id, _, sent_secret = base64.b64decode(encoded).decode("ascii").partition(":")
+    assert (unquote_plus(sent_id), unquote_plus(sent_secret)) == (client_id, secret)
+
+
+def test_the_tenant_id_is_percent_encoded(flavour: Flavour) -> None:
+    api = Api()
+    with flavour.answering(api, ClientCredentials("a/b?c#d e", "c", "s")) as client:
+        client.tokens.get()
+    assert api.requests[0].url.raw_path == b"/oauth2/token/a%2Fb%3Fc%23d%20e"
+
+
+def test_a_token_serves_many_calls_until_shortly_before_it_expires(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    api = Api(token_response("first"), token_response("second"))
+    with flavour.answering(api, OAUTH) as client:
+        monkeypatch.setattr(client._http.authorizer.cache, "clock", lambda: now)
+        client.activities.get(ACTIVITY_ID)
+        now += 3299
+        client.activities.get(ACTIVITY_ID)
+        assert api.counts() == {"POST": 1, "GET": 2}
+        now += 1
+        client.activities.get(ACTIVITY_ID)
+    assert api.counts() == {"POST": 2, "GET": 3}
+    assert api.requests[-1].headers["authorization"] == "Bearer second"
+
+
+def test_tokens_for_webhooks(flavour: Flavour) -> None:
+    api = Api(token_response(scope="api/webhooks more"))
+    with flavour.answering(api, OAUTH) as client:
+        token = client.tokens.get(Service.WEBHOOKS)
+        assert client.tokens.get(Service.WEBHOOKS, scopes=["api/webhooks"]) is token
+        client.tokens.get(Service.WEBHOOKS, scopes=[Scope.ALL], timeout=5)
+    assert str(api.requests[0].url) == f"https://user.api.learn.link/oauth2/token/{TENANT_ID}"
+    assert [form(request)["scope"] for request in api.requests] == ["api/webhooks", "api/all"]
+    assert token.value == "fake-token"
+    assert token.scopes == (Scope.WEBHOOKS, "more")
+    assert isinstance(token.scopes[0], Scope)
+    remaining = token.expires_at - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(minutes=59) < remaining <= dt.timedelta(hours=1)
+
+
+def test_a_call_and_tokens_get_share_the_token_whatever_the_order_of_scopes(flavour: Flavour) -> None:
+    api = Api()
+    with flavour.answering(
+        api, ClientCredentials(TENANT_ID, "c", "s", scopes=["api/read", "api/write"])
+    ) as client:
+        client.activities.get(ACTIVITY_ID)
+        client.tokens.get(scopes=["api/write", "api/read"])
+        client.tokens.get()
+    assert api.counts() == {"POST": 1, "GET": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "lifetime_s"),
+    [
+        ({"expires_in": None}, 3600),
+        ({"expires_in": 60}, 60),
+        ({"expires_in": 1.5}, 1.5),
+        ({"expires_in": 10**15}, None),
+    ],
+)
+def test_how_long_a_token_lives(flavour: Flavour, fields: dict[str, Any], lifetime_s: float | None) -> None:
+    with flavour.answering(Api(token_response(**fields)), OAUTH) as client:
+        remaining = (client.tokens.get().expires_at - dt.datetime.now(dt.UTC)).total_seconds()
+    assert remaining == pytest.approx(lifetime_s or 366 * 86_400, abs=30)
+
+
+def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
+    with flavour.answering(Api(token_response(token_type="bEaReR", scope=None, other=1)), OAUTH) as client:
+        assert client.tokens.get().scopes == (Scope.READ,)  # RFC 6749 section 5.1: as asked for
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (token_response(""), "access_token"),
+        (token_response("a b"), "access_token"),
+        (token_response("a\nb"), "access_token"),
+        (token_response("\N{EURO SIGN}"), "access_token"),
+        (token_response(access_token=None), "access_token"),
+        (token_response(access_token=5), "access_token"),
+        (token_response(token_type=None), "token_type"),
+        (token_response(token_type="mac"), "token_type"),
+        (token_response(expires_in=0), "expires_in"),
+        (token_response(expires_in=-5), "expires_in"),
+        (token_response(expires_in="soon"), "expires_in"),
+        (token_response(expires_in=True), "expires_in"),
+        (token_response(expires_in=10**400), "expires_in"),
+        (token_response(scope=["api/read"]), "scope"),
+        (httpx.Response(200, text="<html>"), "HTML"),
+        (httpx.Response(200, json=[]), "a list"),
+        (httpx.Response(200), "empty"),
+        (
+            httpx.Response(200, headers={"content-encoding": "br"}, stream=httpx.ByteStream(b"x")),
+            "not asked for",
+        ),
+    ],
+)
+def test_a_token_response_that_makes_no_sense(flavour: Flavour, response: httpx.Response, said: str) -> None:
+    with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError, match=said) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert caught.value.status_code == 200
+    assert "token endpoint of production" in str(caught.value)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, {"error": "invalid_client"}, "client_auth the server wants (now 'basic')"),
+        (401, {"error": "invalid_client", "error_description": "no such client"}, "no such client"),
+        (400, {"error": "invalid_scope"}, "(api/read): choose others"),
+        (400, {"error": "unauthorized_client"}, "belong together and to the region 'production'"),
+        (400, {"error": "invalid_request"}, "Check the credentials and the region's token URL"),
+        (400, {"error": 5, "error_description": ["x"]}, "answered 400. Check"),
+        (403, "<html>", "belong together"),
+        (404, "", "Check the tenant ID"),
+        (302, "", "Check the credentials"),
+        (429, "", "may succeed a little later"),
+        (503, "", "may succeed a little later"),
+        (201, {"access_token": "x", "token_type": "Bearer"}, "answered 201"),
+    ],
+)
+def test_a_refusal_of_the_token_endpoint(flavour: Flavour, status: int, body: Any, said: str) -> None:
+    response = (
+        httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
+    )
+    api = Api(response)
+    with flavour.answering(api, OAUTH) as client, pytest.raises(TokenError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    error = caught.value
+    assert said in str(error)
+    assert error.status_code == status
+    fields = body if isinstance(body, dict) else {}
+    assert error.error == (fields.get("error") if isinstance(fields.get("error"), str) else None)
+    assert api.counts() == {"POST": 1}
+
+
+def test_a_secret_that_the_token_endpoint_repeats_is_masked(flavour: Flavour) -> None:
+    response = httpx.Response(
+        400, json={"error": "invalid_client", "error_description": "not fake-client-secret"}
+    )
+    with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
+        client.tokens.get()
+    assert "fake-client-secret" not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_a_token_response_that_is_cut_off(flavour: Flavour) -> None:
+    response = httpx.Response(
+        200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"\x1f\x8b\x08\0\0\0\0\0\0\3")
+    )
+    with (
+        flavour.answering(Api(response), OAUTH) as client,
+        pytest.raises(ConnectionFailedError, match="cut off"),
+    ):
+        client.tokens.get()
+
+
+def test_a_403_names_the_scopes_that_the_token_has(flavour: Flavour) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return token_response(scope="api/write") if request.method == "POST" else httpx.Response(403)
+
+    with (
+        flavour.answering(handler, OAUTH) as client,
+        pytest.raises(ForbiddenError, match="the scopes api/write; "),
+    ):
+        client.activities.get(ACTIVITY_ID)
+    with (
+        flavour.answering(lambda _request: httpx.Response(403)) as client,
+        pytest.raises(ForbiddenError, match="HTTP Basic credentials are valid"),
+    ):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_there_are_no_tokens_with_basic_credentials(flavour: Flavour) -> None:
+    api = Api()
+    with (
+        flavour.answering(api, BASIC) as client,
+        pytest.raises(ConfigurationError, match="ClientCredentials"),
+    ):
+        client.tokens.get()
+    assert not api.requests
+
+
+def test_scopes_are_checked_before_anything_is_sent(flavour: Flavour) -> None:
+    api = Api()
+    with flavour.answering(api, ClientCredentials(TENANT_ID, "c", "s", scopes=[Scope.WEBHOOKS])) as client:
+        with pytest.raises(ConfigurationError, match="api/webhooks: no scope of the api service"):
+            client.activities.get(ACTIVITY_ID)
+        with pytest.raises(ConfigurationError, match="api/read: no scope of the webhooks service"):
+            client.tokens.get(Service.WEBHOOKS, scopes=[Scope.READ])
+    assert not api.requests
+
+
+def test_64_threads_that_start_cold_send_one_token_request() -> None:
+    count = 64
+    gate = threading.Barrier(count)
+    arrived = threading.Semaphore(0)
+
+    class Gated(Api):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                for _ in range(count):  # all have started, most of them wait for this token
+                    assert arrived.acquire(timeout=30)
+            return super().__call__(request)
+
+    api = Gated()
+    results: list[str] = []
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(api)) as client:
+
+        def work() -> None:
+            gate.wait()
+            arrived.release()
+            results.append(client.activities.get(ACTIVITY_ID).id)
+
+        threads = [threading.Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert results == [ACTIVITY_ID] * count
+    assert api.counts() == {"POST": 1, "GET": count}
+
+
+class AsyncApi(httpx.AsyncBaseTransport):
+    """As `Api`, with a token request that yields often enough for every task to arrive."""
+
+    def __init__(self) -> None:
+        self.api = Api()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+        return self.api(request)
+
+
+@pytest.mark.anyio
+async def test_1000_tasks_that_start_cold_send_one_token_request() -> None:
+    transport = AsyncApi()
+    results: list[str] = []
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+
+        async def work() -> None:
+            results.append((await client.activities.get(ACTIVITY_ID)).id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1000):
+                tasks.start_soon(work)
+    assert results == [ACTIVITY_ID] * 1000
+    assert transport.api.counts() == {"POST": 1, "GET": 1000}
+
+
+class HangingTokens(httpx.AsyncBaseTransport):
+    """Answers the first token request never, the next ones at once."""
+
+    def __init__(self) -> None:
+        self.api = Api()
+        self.hanging = anyio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and not self.hanging.is_set():
+            self.hanging.set()
+            await anyio.sleep_forever()
+        return self.api(request)
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_leader_lets_another_caller_lead() -> None:
+    transport = HangingTokens()
+    results: list[str] = []
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+
+        async def work() -> None:
+            results.append((await client.activities.get(ACTIVITY_ID)).id)
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                leader = anyio.CancelScope()
+
+                async def lead() -> None:
+                    with leader:
+                        await work()
+
+                tasks.start_soon(lead)
+                await transport.hanging.wait()
+                for _ in range(5):
+                    tasks.start_soon(work)
+                for _ in range(5):
+                    await anyio.lowlevel.checkpoint()
+                leader.cancel()
+    assert results == [ACTIVITY_ID] * 5
+    assert transport.api.counts() == {"POST": 1, "GET": 5}
+
+
+@pytest.mark.anyio
+async def test_the_leaders_own_deadline_is_not_the_waiters() -> None:
+    transport = HangingTokens()
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+
+                async def lead() -> None:
+                    with pytest.raises(DeadlineExceededError):
+                        await client.activities.get(ACTIVITY_ID, timeout=0.05)
+
+                tasks.start_soon(lead)
+                await transport.hanging.wait()
+                assert (await client.activities.get(ACTIVITY_ID)).id == ACTIVITY_ID
+
+
+def test_a_waiting_thread_gives_up_at_its_own_deadline() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            asked.set()
+            assert release.wait(30)
+            return token_response()
+        return page_response()
+
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+        leader = threading.Thread(target=client.tokens.get)
+        leader.start()
+        assert asked.wait(30)
+        with pytest.raises(DeadlineExceededError, match="the token endpoint did not answer within"):
+            client.activities.get(ACTIVITY_ID, timeout=0.05)
+        release.set()
+        leader.join()
+        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+
+
+def test_an_interrupted_leader_lets_another_caller_lead() -> None:
+    interrupts = [KeyboardInterrupt()]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if interrupts:
+            raise interrupts.pop()
+        return token_response() if request.method == "POST" else page_response()
+
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.activities.get(ACTIVITY_ID)
+        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+
+
+def test_a_sync_leaders_own_deadline_is_not_the_waiters() -> None:
+    first, waiting = [True], threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and first:
+            first.clear()
+            assert waiting.wait(30)
+            threading.Event().wait(0.1)  # until the deadline below has passed
+            raise httpx.ReadTimeout("late")
+        return token_response() if request.method == "POST" else page_response()
+
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+        cache, results = client._http.authorizer.cache, list[str]()
+
+        def lead() -> None:
+            with pytest.raises(DeadlineExceededError, match=r"Timeout\.total=0.05 s"):
+                client.activities.get(ACTIVITY_ID, timeout=0.05)
+            results.append("led")
+
+        def follow() -> None:
+            results.append(client.activities.get(ACTIVITY_ID).id)
+
+        leader, follower = threading.Thread(target=lead), threading.Thread(target=follow)
+        leader.start()
+        while not cache._slots:  # the leader has taken the lead
+            threading.Event().wait(0.001)
+        flight = cache.claim((Service.API, frozenset({Scope.READ})))
+        assert isinstance(flight, Flight)
+        follower.start()
+        while not flight._callbacks:  # the follower waits
+            threading.Event().wait(0.001)
+        waiting.set()
+        leader.join()
+        follower.join()
+    assert sorted(results) == sorted(["led", ACTIVITY_ID])
+
+
+def test_a_phase_of_the_token_request_that_takes_too_long_is_shared(flavour: Flavour) -> None:
+    def handler(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("late")
+
+    with (
+        flavour.answering(handler, OAUTH) as client,
+        pytest.raises(DeadlineExceededError, match=r"Timeout\.read=30 s"),
+    ):
+        client.activities.get(ACTIVITY_ID)

@@ -1,0 +1,140 @@
+import copy
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from thrive_learning import BasicCredentials, ClientCredentials, ConfigurationError, Scope, Secret, Service
+from thrive_learning.credentials import scopes_for
+
+CANARY = "canary-of-a-secret"
+
+
+def test_a_secret_shows_nothing() -> None:
+    secret = Secret(CANARY)
+    assert secret.reveal() == CANARY
+    assert CANARY not in repr(secret) + str(secret) + f"{secret}"
+    assert secret == Secret(CANARY)
+    assert secret != Secret("another")
+    assert secret != CANARY
+    assert hash(secret) == hash(Secret(CANARY))
+    assert copy.copy(secret) is copy.deepcopy(secret) is secret
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [Secret(CANARY), BasicCredentials("tenant", CANARY), ClientCredentials("tenant", "client", CANARY)],
+    ids=lambda holder: type(holder).__name__,
+)
+def test_a_secret_is_not_pickled_by_accident(holder: object) -> None:
+    assert CANARY not in repr(holder)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(holder)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", " ", f"{CANARY}\n", f" {CANARY}", f"{CANARY}\0x", None, CANARY.encode(), 5]
+)
+@pytest.mark.parametrize(
+    "create",
+    [
+        Secret,
+        lambda secret: BasicCredentials("tenant", secret),
+        lambda secret: ClientCredentials("tenant", "client", secret),
+    ],
+    ids=["Secret", "Basic", "Client"],
+)
+def test_a_malformed_secret_is_refused_and_not_shown(create: Any, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        create(wrong)
+    assert CANARY not in str(caught.value)
+    assert CANARY not in _our_locals(caught.value)
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda: BasicCredentials("ten:ant", CANARY),
+        lambda: ClientCredentials("", "client", CANARY),
+        lambda: ClientCredentials("tenant", "", CANARY),
+        lambda: ClientCredentials("tenant", "client", CANARY, scopes=["api/everything"]),
+        lambda: ClientCredentials("tenant", "client", CANARY, client_auth="jwt"),  # type: ignore[arg-type]
+    ],
+)
+def test_no_frame_shows_the_secret_when_something_else_is_wrong(create: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        create()
+    assert CANARY not in _our_locals(caught.value)
+
+
+def _our_locals(error: BaseException) -> str:
+    """Give every local variable of the SDK's frames, as a crash reporter would print them."""
+    frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+    ours = [frame for frame in frames if "thrive_learning" in frame.filename]
+    assert ours
+    return repr([frame.locals for frame in ours])
+
+
+@pytest.mark.parametrize("tenant_id", ["", " x", "x\n", "a:b", ".", "..", "a\r\nb", None, 5])
+def test_what_is_no_tenant_id(tenant_id: Any) -> None:
+    with pytest.raises(ConfigurationError, match="tenant_id is"):
+        BasicCredentials(tenant_id, "fake")
+    with pytest.raises(ConfigurationError, match="tenant_id is"):
+        ClientCredentials(tenant_id, "client", "fake")
+
+
+def test_scopes() -> None:
+    mine = ClientCredentials("tenant", "client", "fake", scopes=["api/write", Scope.READ, "api/write"])
+    assert mine.scopes == (Scope.WRITE, Scope.READ)
+    assert ClientCredentials("tenant", "client", "fake").scopes == (Scope.READ,)
+    assert ClientCredentials("tenant", "client", "fake", scopes=()).scopes == ()
+    with pytest.raises(ConfigurationError, match=r"'api/reed' is not a scope; choose from api/all, api/read"):
+        ClientCredentials("tenant", "client", "fake", scopes=["api/reed"])
+    for wrong in ("api/read", None, 5):
+        with pytest.raises(ConfigurationError, match=r"scopes=\(Scope.READ,\)"):
+            ClientCredentials("tenant", "client", "fake", scopes=wrong)  # type: ignore[arg-type]
+
+
+def test_an_equal_secret_makes_equal_credentials() -> None:
+    assert BasicCredentials("t", "fake") == BasicCredentials("t", Secret("fake"))
+    assert BasicCredentials("t", "fake") != BasicCredentials("t", "fake-2")
+    assert hash(ClientCredentials("t", "c", "fake")) == hash(ClientCredentials("t", "c", Secret("fake")))
+    with pytest.raises(AttributeError):
+        BasicCredentials("t", "fake").tenant_id = "u"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("service", "wanted", "configured", "asked"),
+    [
+        (Service.API, None, (Scope.READ,), (Scope.READ,)),
+        (Service.API, None, (Scope.READ, Scope.WEBHOOKS), (Scope.READ,)),
+        (Service.API, None, (), ()),
+        (Service.API, ["api/write"], (Scope.READ,), (Scope.WRITE,)),
+        (Service.API, [], (Scope.READ,), ()),
+        (Service.WEBHOOKS, None, (Scope.READ,), (Scope.WEBHOOKS,)),
+        (Service.WEBHOOKS, None, (Scope.ALL,), (Scope.ALL,)),
+        (Service.WEBHOOKS, [Scope.ALL], (Scope.READ,), (Scope.ALL,)),
+    ],
+)
+def test_which_scopes_a_token_request_asks_for(
+    service: Service, wanted: Any, configured: tuple[Scope, ...], asked: tuple[Scope, ...]
+) -> None:
+    assert scopes_for(service, wanted, configured) == asked
+
+
+@pytest.mark.parametrize(
+    ("service", "wanted", "configured"),
+    [
+        (Service.API, [Scope.WEBHOOKS], (Scope.READ,)),
+        (Service.WEBHOOKS, [Scope.ALL, Scope.READ], (Scope.READ,)),
+        (Service.API, None, (Scope.WEBHOOKS,)),
+    ],
+)
+def test_a_scope_that_the_service_does_not_know(
+    service: Service, wanted: Any, configured: tuple[Scope, ...]
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=f"no scope of the {service.value} service, which knows api/"
+    ):
+        scopes_for(service, wanted, configured)

@@ -1,0 +1,133 @@
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from thrive_learning import errors
+from thrive_learning.errors import (
+    ApiError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    ForbiddenError,
+    InvalidIdError,
+    NotFoundError,
+    RateLimitedError,
+    ServerError,
+    ThriveError,
+    TokenError,
+    UnauthorizedError,
+    UnexpectedResponseError,
+    UnprocessableError,
+    api_error_class,
+)
+
+EXAMPLES: list[ThriveError] = [
+    ThriveError("m"),
+    ClientClosedError("m"),
+    ConfigurationError("m"),
+    InvalidIdError("m", value="x"),
+    ConnectionFailedError("m"),
+    DeadlineExceededError("m"),
+    TokenError("m", status_code=400, error="invalid_client", error_description="no"),
+    UnexpectedResponseError("m", status_code=200, body="[]"),
+    *(
+        api_error_class(status)(
+            "m",
+            status_code=status,
+            error="e",
+            message="why",
+            request_id="r",
+            retry_after=1.5,
+            body="b",
+            attempts=2,
+            region="staging",
+        )
+        for status in (302, 400, 401, 403, 404, 409, 418, 422, 429, 500, 561)
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (302, ApiError),
+        (400, BadRequestError),
+        (401, UnauthorizedError),
+        (403, ForbiddenError),
+        (404, NotFoundError),
+        (409, ConflictError),
+        (418, ApiError),
+        (422, UnprocessableError),
+        (429, RateLimitedError),
+        (499, ApiError),
+        (500, ServerError),
+        (503, ServerError),
+        (520, ServerError),
+        (561, ServerError),
+        (599, ServerError),
+        (600, ApiError),
+        (999, ApiError),
+    ],
+)
+def test_each_status_has_its_class(status: int, expected: type[ApiError]) -> None:
+    assert api_error_class(status) is expected
+
+
+def test_the_tree() -> None:
+    assert issubclass(ClientClosedError, RuntimeError)
+    assert issubclass(ConfigurationError, ValueError)
+    assert issubclass(InvalidIdError, ValueError)
+    assert issubclass(DeadlineExceededError, (ConnectionFailedError, TimeoutError))
+    classes = [
+        item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, Exception)
+    ]
+    assert all(issubclass(item, ThriveError) for item in classes)
+    assert {type(example) for example in EXAMPLES} == set(classes)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "copied",
+    [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy, copy.copy],
+    ids=["pickle", "deepcopy", "copy"],
+)
+def test_errors_travel(error: ThriveError, copied: Any) -> None:
+    error.add_note("a note")
+    other = copied(error)
+    assert type(other) is type(error)
+    assert str(other) == str(error) == "m"
+    assert vars(other) == vars(error)
+    assert other.__notes__[-1] == "a note"
+
+
+def test_a_subclass_with_required_keywords_travels() -> None:
+    class MineError(NotFoundError):
+        pass
+
+    globals()["MineError"] = MineError
+    MineError.__qualname__ = "MineError"
+    error = MineError("m", status_code=404)
+    assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "transient"),
+    [
+        (408, True),
+        (429, True),
+        (500, True),
+        (503, True),
+        (522, True),
+        (404, False),
+        (401, False),
+        (501, False),
+        (525, False),
+    ],
+)
+def test_what_may_succeed_later(status: int, *, transient: bool) -> None:
+    assert ApiError("m", status_code=status).is_transient is transient

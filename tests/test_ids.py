@@ -1,0 +1,82 @@
+import pickle
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thrive_learning import InvalidIdError
+from thrive_learning.ids import activity_id
+
+HEX = string.hexdigits
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@given(st.text(HEX, min_size=24, max_size=24))
+def test_hexadecimal_digits_are_an_id(text: str) -> None:
+    assert activity_id(text) == text
+
+
+@given(st.text() | st.text(HEX, max_size=30).filter(lambda text: len(text) != 24))
+def test_any_other_text_is_none(text: str) -> None:
+    if len(text) == 24 and set(text) <= set(HEX):
+        return
+    with pytest.raises(InvalidIdError) as caught:
+        activity_id(text)
+    assert caught.value.value == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "",
+            ".",
+            "..",
+            "../60d5ec49b60b4b3a2c8f9a1",
+            "60d5ec49b60b4b3a2c8f9a10\n",
+            " 60d5ec49b60b4b3a2c8f9a10",
+        ),
+        *("60d5ec49b60b4b3a2c8f9a1", "60d5ec49b60b4b3a2c8f9a100", "g0d5ec49b60b4b3a2c8f9a10"),
+        "\N{FULLWIDTH DIGIT SIX}0d5ec49b60b4b3a2c8f9a10",
+        *(None, 5, 2.5, True, b"60d5ec49b60b4b3a2c8f9a10", ["60d5ec49b60b4b3a2c8f9a10"], object(), lambda: 1),
+        Unprintable(),
+        "x" * 10_000_000,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_refused_and_shown_and_still_plain_data(value: Any) -> None:
+    with pytest.raises(InvalidIdError, match="exactly 24 hexadecimal digits") as caught:
+        activity_id(value)
+    error = caught.value
+    assert len(str(error)) < 300
+    assert pickle.loads(pickle.dumps(error)).value == error.value
+    if isinstance(value, (str, bytes, int, float, type(None))):
+        assert error.value == value
+    else:
+        assert isinstance(error.value, str)
+
+
+def test_the_message_says_what_to_do() -> None:
+    def message(value: object) -> str:
+        with pytest.raises(InvalidIdError) as caught:
+            activity_id(value)
+        return str(caught.value)
+
+    assert "'60d5ec49b60b4b3a2c8f9a10\\n'" in message("60d5ec49b60b4b3a2c8f9a10\n")
+    assert "strip" in message("60d5ec49b60b4b3a2c8f9a10\n")
+    assert "3 characters" in message("abc")
+    assert "other characters" in message("g" * 24)
+    assert "bytes, not str" in message(b"60d5ec49b60b4b3a2c8f9a10")
+
+
+def test_a_subclass_of_str_comes_back_as_plain_text() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert type(activity_id(Text("60d5ec49b60b4b3a2c8f9a10"))) is str

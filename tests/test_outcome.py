@@ -1,0 +1,197 @@
+import datetime as dt
+import email.utils
+import math
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thrive_learning import ApiError, Timeout
+from thrive_learning._outcome import (
+    Circumstances,
+    Reply,
+    api_error,
+    connection_failure,
+    json_object,
+    quoted,
+    retry_after,
+)
+from thrive_learning.policies import Deadline
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+CIRCUMSTANCES = Circumstances(
+    region="staging",
+    subject="activity 60d5",
+    credentials="OAuth client credentials",
+    allowed="the token has the scopes api/write; reading needs api/read or api/all",
+    attempts=3,
+    secrets=("canary",),
+)
+
+
+def error_for(status: int, body: bytes = b"", **headers: str) -> ApiError:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return api_error(Reply(status_code=status, headers=httpx.Headers(named), body=body), CIRCUMSTANCES)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("120", 120),
+        ("1.5", 1.5),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("", None),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 30),
+        ("Mon, 23 Nov 2026 12:00:30 -0000", 30),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0),
+        ("Mon, 99 Nov 2026 11:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, NOW) == seconds
+
+
+@given(st.text())
+def test_retry_after_never_fails(value: str) -> None:
+    seconds = retry_after(value, NOW)
+    assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+
+
+@given(st.integers(0, 10**6))
+def test_retry_after_as_a_date_is_the_time_until_then(seconds: int) -> None:
+    date = email.utils.format_datetime(NOW + dt.timedelta(seconds=seconds), usegmt=True)
+    assert retry_after(date, NOW) == seconds
+
+
+@given(st.text(), st.integers(1, 50))
+def test_a_quote_is_one_short_printable_line(text: str, limit: int) -> None:
+    line = quoted(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"<!doctype html>", "HTML or XML"),
+        (b"\n <html>", "HTML or XML"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": -Infinity}', "-Infinity is not JSON"),
+        (b'{"a": 1e999}', "too large"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "not JSON"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b"null", "a NoneType and not an object"),
+        (b"[]", "a list"),
+        (b'"x"', "a str"),
+        (b"5", "a int"),
+    ],
+)
+def test_what_is_no_json_object(body: bytes, problem: str) -> None:
+    read = json_object(body)
+    assert isinstance(read, str)
+    assert problem in read
+
+
+def test_a_json_object() -> None:
+    assert json_object(b'\xef\xbb\xbf{"a": 1.5}') == ('{"a": 1.5}', {"a": 1.5})
+
+
+@given(st.binary())
+def test_no_bytes_make_it_fail(body: bytes) -> None:
+    assert isinstance(json_object(body), (str, tuple))
+
+
+def test_an_error_says_who_what_and_which() -> None:
+    error = error_for(
+        404, b'{"status": 404, "error": "Not Found", "message": "Activity not found"}', x_request_id="r-1"
+    )
+    assert str(error) == (
+        "staging answered 404 to the request for activity 60d5: \"Activity not found\". The region 'staging' "
+        "holds no such record. Check the id and the region: staging and production do not share records. "
+        "(request id r-1)"
+    )
+    assert (error.status_code, error.error, error.message) == (404, "Not Found", "Activity not found")
+    assert (error.request_id, error.region, error.attempts) == ("r-1", "staging", 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "The OAuth client credentials are not accepted"),
+        (401, "'staging'"),
+        (403, "the token has the scopes api/write; reading needs api/read or api/all"),
+        (404, "do not share records"),
+        (429, "wait a while"),
+        (408, "may succeed a little later"),
+        (500, "may succeed a little later"),
+        (520, "may succeed a little later"),
+        (400, "does not accept this request"),
+        (418, "does not accept this request"),
+        (302, "redirects to an unnamed place"),
+    ],
+)
+def test_an_error_says_what_to_do(status: int, advice: str) -> None:
+    assert advice in str(error_for(status))
+
+
+def test_a_throttle_says_how_long_to_wait() -> None:
+    error = error_for(429, retry_after="7")
+    assert error.retry_after == 7
+    assert "wait 7 s" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://evil.example/login?token=x", "https://evil.example"),
+        ("//evil.example/x", "https://evil.example"),
+        ("/login?token=x", "/login"),
+        ("https://[", "an unnamed place"),
+    ],
+)
+def test_a_redirect_names_its_target_without_the_query(location: str, shown: str) -> None:
+    message = str(error_for(307, location=location))
+    assert f"redirects to {shown};" in message
+    assert "token=x" not in message
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "x-amzn-requestid", "apigw-requestid"])
+def test_the_request_id_is_found(name: str) -> None:
+    assert error_for(500, b"", **{name: "id 1"}).request_id == "id 1"
+    assert error_for(500).request_id is None
+
+
+def test_what_the_server_repeats_is_masked() -> None:
+    error = error_for(400, b'{"error": "canary", "message": "you sent canary", "more": "canary"}')
+    assert "canary" not in str(error) + error.body + str(error.error) + str(error.message)
+    assert "**********" in error.body
+
+
+@pytest.mark.parametrize("body", [b'{"error": 5, "message": ["a"]}', b"[]", b"<html>", b"", b"\xff"])
+def test_a_body_of_another_form_gives_no_message(body: bytes) -> None:
+    error = error_for(500, body)
+    assert (error.error, error.message) == (None, None)
+    assert error.body == body.decode(errors="replace")
+
+
+def test_a_large_body_is_capped() -> None:
+    error = error_for(500, b'{"message": "' + b"x" * 100_000 + b'"}')
+    assert len(error.body) == 4096
+    assert len(str(error)) < 1000
+
+
+def test_an_illegal_header_does_not_show_in_the_message() -> None:
+    cause = httpx.LocalProtocolError("Illegal header value b'Bearer canary'")
+    error = connection_failure(cause, host="h", deadline=Deadline(Timeout()))
+    assert "canary" not in str(error)
+    assert "LocalProtocolError" in str(error)

@@ -1,0 +1,145 @@
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thrive_learning import ConfigurationError, Region, Scope, Service
+from thrive_learning.credentials import SERVICE_SCOPES
+
+REGIONS = [Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA]
+CUSTOM = {
+    "api_url": "https://api.example.com/v1",
+    "token_url": "https://id.example.com/token/{tenant_id}",
+    "webhooks_token_url": "https://hooks.example.com/token/{tenant_id}",
+}
+
+
+def test_servers_are_those_of_the_contract(contract: dict[str, Any]) -> None:
+    assert {server["x-region"]: server["url"] for server in contract["servers"]} == {
+        region.name: region.api_url for region in REGIONS
+    }
+
+
+def test_token_urls_are_those_of_the_contract(contract: dict[str, Any]) -> None:
+    scheme = contract["components"]["securitySchemes"]["oauth2"]
+    urls = {
+        (region, service): url
+        for region, table in scheme["x-token-urls"].items()
+        for service, url in table.items()
+    }
+    assert len(urls) == 8
+    assert urls == {
+        (region.name, service.value): region.token_url("TENANT", service).replace("TENANT", ":tenantId")
+        for region in REGIONS
+        for service in Service
+    }
+    assert scheme["flows"]["clientCredentials"]["tokenUrl"] == urls["production", "api"]
+
+
+def test_scopes_are_those_of_the_contract(contract: dict[str, Any]) -> None:
+    scheme = contract["components"]["securitySchemes"]["oauth2"]
+    assert set(scheme["flows"]["clientCredentials"]["scopes"]) == set(Scope)
+    assert {name: set(scopes) for name, scopes in scheme["x-service-scopes"].items()} == {
+        service.value: set(scopes) for service, scopes in SERVICE_SCOPES.items()
+    }
+
+
+@pytest.mark.parametrize("region", REGIONS, ids=str)
+def test_a_region_is_found_by_its_name(region: Region) -> None:
+    assert Region.parse(region.name) is region
+    assert Region.parse(f" {region.name.upper().replace('-', '_')}\n") is region
+    assert str(region) == region.value == region.name
+
+
+@pytest.mark.parametrize("name", ["", "prod", "eu", None, 5])
+def test_an_unknown_name_lists_the_known_ones(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"production, staging, production-mea, staging-mea"):
+        Region.parse(name)
+
+
+def test_a_custom_region() -> None:
+    region = Region.custom("mine", **CUSTOM)
+    assert region.api_url == "https://api.example.com/v1"
+    assert region.token_url("t") == "https://id.example.com/token/t"
+    assert region.token_url("t", Service.WEBHOOKS) == "https://hooks.example.com/token/t"
+    assert len(region.urls) == 3
+    assert Region.custom("mine", **CUSTOM | {"api_url": "https://api.example.com/v1/"}) == region
+    assert pickle.loads(pickle.dumps(region)) == copy.deepcopy(region) == region
+
+
+def test_a_custom_region_can_do_without_webhooks() -> None:
+    region = Region.custom("mine", api_url=CUSTOM["api_url"], token_url=CUSTOM["token_url"])
+    assert len(region.urls) == 2
+    with pytest.raises(ConfigurationError, match="webhooks_token_url"):
+        region.token_url("t", Service.WEBHOOKS)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8000", "http://127.0.0.1", "http://127.1.2.3:80/v1", "http://[::1]:8000"]
+)
+def test_loopback_may_be_plain_http(url: str) -> None:
+    assert Region.custom("mine", **CUSTOM | {"api_url": url}).api_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://api.example.com", "plain HTTP"),
+        ("http://localhost.example.com", "plain HTTP"),
+        ("http://10.0.0.1", "plain HTTP"),
+        ("ftp://api.example.com", "absolute"),
+        ("api.example.com", "absolute"),
+        ("https://", "absolute"),
+        ("", "absolute"),
+        (None, "absolute"),
+        ("https://api.example.com/a b", "visible ASCII"),
+        ("https://api.example.com/\n", "visible ASCII"),
+        ("https://\N{LATIN SMALL LETTER U WITH DIAERESIS}.example.com", "visible ASCII"),
+        ("https://api.example.com:port", "is not a URL"),
+        ("https://[::1", "is not a URL"),
+        ("https://api.example.com/?a=1", "query"),
+        ("https://api.example.com/#a", "query or a fragment"),
+        ("https://api.example.com/{version}", "nothing fills"),
+    ],
+)
+def test_what_credentials_must_not_be_sent_to(url: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        Region.custom("mine", **CUSTOM | {"api_url": url})
+    assert "api_url" in str(caught.value)
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="credentials") as caught:
+        Region.custom("mine", **CUSTOM | {"api_url": "https://me:canary@api.example.com"})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ["token_url", "webhooks_token_url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.example.com/token",
+        "https://{tenant_id}.example.com/",
+        "https://x.example.com/t-{tenant_id}",
+    ],
+)
+def test_a_token_url_has_room_for_the_tenant(argument: str, url: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{argument}.*segment"):
+        Region.custom("mine", **CUSTOM | {argument: url})
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "production", None])
+def test_a_custom_region_needs_a_name_of_its_own(name: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        Region.custom(name, **CUSTOM)
+
+
+@given(st.text(min_size=1))
+def test_a_tenant_id_stays_one_segment_of_the_path(tenant_id: str) -> None:
+    url = Region.PRODUCTION.token_url(tenant_id.encode(errors="replace").decode())
+    rest = url.removeprefix("https://public.api.learn.link/oauth2/token/")
+    assert rest != url
+    assert not set(rest) & set("/?#@ \r\n")

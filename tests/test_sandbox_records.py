@@ -1,0 +1,117 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from thrive_learning.sandbox.records import seeded_records
+
+CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
+SCHEMAS = CONTRACT["components"]["schemas"]
+KNOWN_TYPES: list[str] = SCHEMAS["ActivityType"]["enum"]
+REFERENCE_PAGE: dict[str, Any] = CONTRACT["paths"]["/activity/{id}"]["get"]["responses"]["200"]["content"][
+    "application/json"
+]["examples"]["referencePage"]["value"]
+
+VALIDATOR = Draft202012Validator(
+    {"$ref": "#/components/schemas/Activity", "components": CONTRACT["components"]},
+    format_checker=Draft202012Validator.FORMAT_CHECKER,
+)
+
+
+@pytest.mark.parametrize("record", [pytest.param(r, id=k) for k, r in seeded_records().items()])
+def test_every_record_is_valid_against_the_contract(record: dict[str, Any]) -> None:
+    VALIDATOR.validate(record)
+
+
+@pytest.mark.parametrize(
+    "field", [{"date": "yesterday"}, {"user": "ada"}, {"with": []}, {"data": None}, {"name": None}]
+)
+def test_the_validation_above_can_fail(field: dict[str, Any]) -> None:
+    assert not VALIDATOR.is_valid(REFERENCE_PAGE | field)
+
+
+def test_records_stand_under_their_own_ids() -> None:
+    records = seeded_records()
+
+    assert list(records) == [record["id"] for record in records.values()]
+
+
+def test_the_example_of_the_reference_page_is_there_exactly() -> None:
+    assert seeded_records()["60d5ec49b60b4b3a2c8f9a10"] == REFERENCE_PAGE
+
+
+def test_the_twenty_types_are_there_in_order_under_ids_that_count_up() -> None:
+    records = seeded_records()
+
+    assert len(KNOWN_TYPES) == 20
+    for number, activity_type in enumerate(KNOWN_TYPES, start=1):
+        assert records[f"665d7d88b60b4b3a2c0000{number:02}"]["type"] == activity_type
+
+
+def test_one_record_has_an_unknown_type_and_an_unknown_field_and_no_other_has() -> None:
+    unknown = seeded_records()["665d7d88b60b4b3a2c000021"]
+    known_fields = SCHEMAS["Activity"]["properties"].keys()
+
+    assert unknown["type"] == "file"
+    assert "file" not in KNOWN_TYPES
+    for record in seeded_records().values():
+        assert record.keys() - known_fields == ({"visibility"} if record == unknown else set())
+        assert record == unknown or record.get("type", "viewed") in KNOWN_TYPES
+
+
+def test_one_record_has_nothing_but_its_id() -> None:
+    assert seeded_records()["665d7d88b60b4b3a2c000022"] == {"id": "665d7d88b60b4b3a2c000022"}
+
+
+@pytest.mark.parametrize(
+    ("activity_type", "keys"),
+    [
+        ("viewed", {"duration", "source"}),
+        ("found", {"keyword", "results"}),
+        ("searched", {"keyword"}),
+        ("completed", {"score"}),
+        ("passed", {"score"}),
+        ("commented", {"comment"}),
+        ("progressed", {"progress"}),
+    ],
+)
+def test_data_fits_the_type(activity_type: str, keys: set[str]) -> None:
+    records = [record for record in seeded_records().values() if record.get("type") == activity_type]
+
+    assert records
+    assert all(keys <= record["data"].keys() for record in records)
+
+
+def test_with_is_an_object_or_null_or_absent() -> None:
+    records = seeded_records().values()
+
+    assert any(isinstance(record.get("with"), dict) for record in records)
+    assert any("with" in record and record["with"] is None for record in records)
+    assert any("with" not in record for record in records)
+
+
+def test_some_records_have_a_context_and_a_name_and_some_have_none() -> None:
+    records = seeded_records().values()
+
+    assert {record.get("contextType") for record in records} > {"content", "course", None}
+    assert any("name" in record for record in records)
+    assert any("name" not in record for record in records)
+
+
+def test_dates_go_up_in_the_order_of_the_ids() -> None:
+    dates = [record["date"] for record in seeded_records().values() if "date" in record]
+
+    assert len(set(dates)) == len(dates) == 22
+    assert dates == sorted(dates)
+
+
+def test_every_caller_gets_a_copy() -> None:
+    before = copy.deepcopy(seeded_records())
+    for record in seeded_records().values():
+        record.get("data", {}).clear()
+        record.clear()
+
+    assert seeded_records() == before

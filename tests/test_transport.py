@@ -1,0 +1,161 @@
+import ssl
+from typing import Any
+
+import httpx
+import pytest
+from harness import ACTIVITY_ID, BASIC, Flavour, page_response
+
+from thrive_learning import ConfigurationError, Region
+from thrive_learning._transport import Transports, proxy_from_environment, tls_context
+
+API = "https://public.api.learn.link/rest/v1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, API, None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, API, "http://proxy:3128"),
+        ({"https_proxy": "proxy:3128"}, API, "http://proxy:3128"),
+        ({"ALL_PROXY": "http://proxy:3128"}, API, "http://proxy:3128"),
+        ({"HTTP_PROXY": "http://proxy:3128"}, API, None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "learn.link"}, API, None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, API, None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "example.com"}, API, "http://proxy:3128"),
+        # Plain HTTP is for loopback hosts: a proxy would read the credentials.
+        (
+            {"HTTP_PROXY": "http://proxy:3128", "ALL_PROXY": "http://proxy:3128"},
+            "http://localhost:8000",
+            None,
+        ),
+    ],
+)
+def test_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_from_environment(url) == proxy
+
+
+def transports(
+    urls: list[str] | None = None,
+    proxy: str | None = None,
+    built: list[str | None] | None = None,
+    **options: Any,
+) -> Transports[httpx.BaseTransport]:
+    def build(_context: ssl.SSLContext, way_out: str | None) -> httpx.BaseTransport:
+        if built is not None:
+            built.append(way_out)
+        return httpx.MockTransport(lambda _request: httpx.Response(200))
+
+    options = {"build": build, "injected": None, "verify": True} | options
+    return Transports(kind=httpx.BaseTransport, urls=urls or [API], proxy=proxy, **options)
+
+
+def test_hosts_with_the_same_way_out_share_a_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "user.api.learn.link")
+    built: list[str | None] = []
+    ours = transports([*Region.PRODUCTION.urls, "https://Public.API.learn.link:443/x"], built=built)
+    assert built == ["http://proxy:3128", None]
+    assert ours.for_url(httpx.URL(API)) is not ours.for_url(httpx.URL("https://user.api.learn.link/"))
+    assert ours.for_url(httpx.URL(API)) is ours.for_url(httpx.URL("https://public.api.learn.link/oauth2"))
+    with pytest.raises(KeyError):  # nothing leaves for another host
+        ours.for_url(httpx.URL("https://evil.example/"))
+
+
+def test_an_explicit_proxy_is_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    built: list[str | None] = []
+    transports(list(Region.PRODUCTION.urls), proxy="http://mine:1", built=built)
+    assert built == ["http://mine:1"]
+    with pytest.raises(ConfigurationError, match="HTTPS only"):
+        transports(["http://localhost:8000"], proxy="http://mine:1")
+
+
+def test_a_proxy_that_is_none(flavour: Flavour) -> None:
+    for proxy in ("gopher://me:canary@proxy", "http://me:canary@proxy:port"):
+        with pytest.raises(ConfigurationError, match="URL of the proxy") as caught:
+            flavour.client_class(Region.PRODUCTION, BASIC, proxy=proxy)
+        assert "canary" not in str(caught.value)
+        assert caught.value.__context__ is None
+
+
+def test_a_socks_proxy_needs_a_package(flavour: Flavour) -> None:
+    with pytest.raises(ConfigurationError, match=r"httpx\[socks\]"):
+        flavour.client_class(Region.PRODUCTION, BASIC, proxy="socks5://proxy:1080")
+
+
+def test_tls_is_verified_unless_a_caller_says_otherwise() -> None:
+    assert tls_context(verify=True).verify_mode == ssl.CERT_REQUIRED
+    assert tls_context(verify=True).check_hostname
+    assert tls_context(verify=False).verify_mode == ssl.CERT_NONE
+    mine = ssl.create_default_context()
+    assert tls_context(mine) is mine
+
+
+@pytest.mark.parametrize("verify", [None, 0, "", "/etc/ssl/cert.pem", 1])
+def test_what_is_no_answer_to_verify(flavour: Flavour, verify: Any) -> None:
+    with pytest.raises(ConfigurationError, match="verify is"):
+        flavour.client_class(Region.PRODUCTION, BASIC, verify=verify)
+
+
+def test_certificates_that_cannot_be_read(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(empty))
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        flavour.client_class(Region.PRODUCTION, BASIC)
+
+
+class Closing(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        del request
+        return page_response()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.handle_request(request)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def test_an_injected_transport_is_its_owners_to_close(flavour: Flavour) -> None:
+    transport = Closing()
+    with flavour.open(Region.PRODUCTION, BASIC, transport=transport) as client:
+        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+    assert transport.closed == 0
+
+
+def test_a_transport_that_a_function_gives_is_closed_once(flavour: Flavour) -> None:
+    made: list[Closing] = []
+
+    def make() -> Closing:
+        made.append(Closing())
+        return made[-1]
+
+    with flavour.open(Region.PRODUCTION, BASIC, transport=make) as client:
+        client.activities.get(ACTIVITY_ID)
+        client.close()
+    assert [transport.closed for transport in made] == [1]
+
+
+@pytest.mark.parametrize("wrong", [object(), lambda: None, "http://x"])
+def test_what_is_no_transport(flavour: Flavour, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"this client needs an httpx\.(Async)?BaseTransport"):
+        flavour.client_class(Region.PRODUCTION, BASIC, transport=wrong)
+
+
+@pytest.mark.parametrize("options", [{"proxy": "http://proxy:1"}, {"verify": False}])
+def test_an_injected_transport_brings_its_own_settings(flavour: Flavour, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="leave out proxy= and verify="):
+        flavour.client_class(Region.PRODUCTION, BASIC, transport=Closing(), **options)
