@@ -45,7 +45,7 @@ def basic_header(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TokenEndpoint:
     """What goes to the token endpoint, and what its replies mean. Pure: it moves no bytes.
 
@@ -207,7 +207,7 @@ class Authorization:
     def __init__(self, region: Region, credentials: Credentials, headers: Headers) -> None:
         self.region = region
         self.credentials = credentials
-        self.cache = TokenCache()
+        self.cache: TokenCache = TokenCache()
         self._basic = b""
         self._endpoint: TokenEndpoint | None = None
         if isinstance(credentials, BasicCredentials):

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Operation(Generic[T]):
     """One operation of the contract.
 

@@ -38,7 +38,7 @@ from thrive_learning.regions import Region, Service
 _PRODUCTS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Call:
     """What belongs to one call. Generated functions have no argument for it, so it travels beside them.
 
@@ -58,8 +58,8 @@ class Call:
     successes: frozenset[int]
     attempts: int = 0
     reply: Reply | None = None
-    text: str = attrs.field(default="", repr=False)
-    document: dict[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
+    text: str = ""
+    document: dict[str, Any] = attrs.field(factory=dict[str, Any])
     token: AccessToken | None = None
 
 
@@ -128,7 +128,7 @@ class Seam:
     def __init__(self, region: Region, timeout: Timeout, application: str | None) -> None:
         self.region = region
         self.timeout = timeout
-        self.headers = common_headers(application)
+        self.headers: Headers = common_headers(application)
         self.closed = False
 
     def begin(self, timeout: Timeout | float | None) -> Deadline:
@@ -220,8 +220,8 @@ class HttpClient(httpx.Client):
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None,
     ) -> None:
         super().__init__(transport=_Unused(), trust_env=False)
-        self.seam = Seam(region, timeout, application)
-        self.authorizer = Authorizer(region, credentials, self.seam.headers)
+        self.seam: Seam = Seam(region, timeout, application)
+        self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=lambda context, way_out: httpx.HTTPTransport(verify=context, proxy=way_out),
@@ -302,8 +302,8 @@ class AsyncHttpClient(httpx.AsyncClient):
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None,
     ) -> None:
         super().__init__(transport=_Unused(), trust_env=False)
-        self.seam = Seam(region, timeout, application)
-        self.authorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
+        self.seam: Seam = Seam(region, timeout, application)
+        self.authorizer: AsyncAuthorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
             build=lambda context, way_out: httpx.AsyncHTTPTransport(verify=context, proxy=way_out),

@@ -29,7 +29,7 @@ _MAX_QUOTE_CHARACTERS = 300
 _REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "apigw-requestid")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Reply:
     """A response as data: whatever came back, its body read and its connection given back.
 
@@ -39,8 +39,8 @@ class Reply:
     """
 
     status_code: int
-    headers: httpx.Headers = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
+    headers: httpx.Headers
+    body: bytes
     flaw: str | None = None
     cut: bool = False
 
@@ -54,7 +54,7 @@ class Reply:
         return None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Circumstances:
     """What an error's message says besides the response.
 
@@ -72,7 +72,7 @@ class Circumstances:
     credentials: str
     allowed: str
     attempts: int = 1
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    secrets: tuple[str, ...] = ()
 
 
 def _refuse(constant: str) -> NoReturn:

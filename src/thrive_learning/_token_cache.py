@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 import anyio
-import attrs
 
 from thrive_learning.errors import ThriveError
 from thrive_learning.models import AccessToken
@@ -22,8 +22,7 @@ from thrive_learning.models import AccessToken
 RENEW_BEFORE_EXPIRY_S = 300.0
 
 
-@attrs.frozen
-class Minted:
+class Minted(NamedTuple):
     """A new token.
 
     Attributes:
@@ -103,15 +102,16 @@ def _from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
     return run_soon
 
 
-@attrs.define
 class _Slot:
-    token: AccessToken | None = None
-    renew_at: float = 0.0
-    flight: Flight | None = None
+    __slots__ = ("flight", "renew_at", "token")
+
+    def __init__(self) -> None:
+        self.token: AccessToken | None = None
+        self.renew_at = 0.0
+        self.flight: Flight | None = None
 
 
-@attrs.frozen
-class Lead:
+class Lead(NamedTuple):
     """The caller has to mint: it settles the flight, whatever happens."""
 
     flight: Flight
@@ -127,7 +127,7 @@ class TokenCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
         self._slots: dict[Hashable, _Slot] = {}
-        self.clock = clock
+        self.clock: Callable[[], float] = clock
 
     def claim(self, key: Hashable) -> AccessToken | Flight | Lead:
         """Give the fresh token, or the flight to wait for, or the lead to take."""

@@ -71,7 +71,7 @@ class Deadline:
     __slots__ = ("_ends", "_started", "timeout")
 
     def __init__(self, timeout: Timeout) -> None:
-        self.timeout = timeout
+        self.timeout: Timeout = timeout
         self._started = time.monotonic()
         self._ends = self._started + timeout.total
 
