@@ -1,0 +1,18 @@
+"""The `thrive` command. Everything that needs the extra `cli` stands in the modules below this one."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command that the process was started with, and exit with its code."""
+    try:
+        from thrive_learning.cli.program import run  # noqa: PLC0415 - without the extra, it cannot be imported
+    except ImportError as error:
+        if error.name != "click":  # then something is broken, and the extra would not mend it
+            raise
+        sys.stderr.write(
+            "thrive: error: the command line needs the extra 'cli', which is not installed.\n"
+            "Install it: python3 -m pip install 'thrive-learning[cli]'\n"
+        )
+        sys.exit(2)  # ExitCode.USAGE, which cannot be imported either
+    sys.exit(run(sys.argv[1:]))
