@@ -1,0 +1,536 @@
+"""The documents are true: their code runs, what they show is printed, and what they name is there.
+
+Every Python block is executed, in one namespace for each document. What it prints has to stand in a `text`
+block behind it. One that begins with `# name.py` is a file. Shell blocks are read by `Shell`, which knows the
+few commands that documents use. The four regions, and hosts below `.example`, are answered by a sandbox.
+"""
+
+import ast
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import certifi
+import httpx
+import pytest
+import respx
+from harness import ROOT
+from sybil import Document, Example
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser
+
+import thrive_learning
+import thrive_learning.sandbox
+from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors
+from thrive_learning.cli import program
+from thrive_learning.sandbox import Sandbox, SandboxRequest
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("openapi/*.md")])
+#: What a block may be. The first four are executed or compared; another name could hide a block from that.
+LANGUAGES = ["python", "sh", "console", "text", "layers"]
+SETTINGS = {
+    "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
+    "THRIVE_API_SECRET": "fake-api-secret",
+    "THRIVE_CLIENT_ID": "reports",
+    "THRIVE_CLIENT_SECRET": "fake-client-secret",
+}
+BASIC = {name: SETTINGS[name] for name in ("THRIVE_TENANT_ID", "THRIVE_API_SECRET")}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# Executing
+
+
+def stable(text: str) -> str:
+    """What is shown or printed, but for what differs from run to run."""
+    text = re.sub(r"request id [0-9a-f]{32}", "request id …", text)
+    return re.sub(r"passed in [0-9.]+s", "passed in …", text).strip("\n")
+
+
+class Shell:
+    """Runs the commands of shell blocks, in this process where they talk to the mocked API."""
+
+    #: They would install, wait or change the repository: that they are spelled right is not tested here.
+    NOT_RUN = re.compile(
+        r"python3 -m pip install |python3 -m venv |source |nox\b|uv sync |pre-commit install"
+    )
+
+    def __init__(self, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capture = capture
+        self._monkeypatch = monkeypatch
+        #: The exit code of the last command.
+        self.code = 0
+
+    def run(self, line: str) -> str | None:
+        """Run a line: what it prints, or None where that is not known."""
+        printed: str | None = ""
+        for command in line.split(" && "):
+            printed = None if self.NOT_RUN.match(command) else self._command(command)
+        return printed
+
+    def begin(self, lines: list[str]) -> None:
+        """A block that sets credentials stands for a new shell: those of earlier ones are not there."""
+        if any("THRIVE_" in line and "export " in line for line in lines):
+            for name in [name for name in os.environ if name.startswith("THRIVE_")]:
+                self._monkeypatch.delenv(name)
+
+    def _command(self, command: str) -> str | None:
+        program_, *arguments = shlex.split(command.partition(" | ")[0])
+        match program_, arguments:
+            case "export", [setting]:
+                name, equals, value = setting.partition("=")
+                if equals:
+                    self._monkeypatch.setenv(name, value)
+                assert name in os.environ
+                return ""
+            case "read", ["-rs", name]:
+                self._monkeypatch.setenv(name, SETTINGS[name])
+                return ""
+            case "echo", ["$?"]:
+                return f"{self.code}\n"
+            case "thrive", _:
+                return self._thrive(command, arguments)
+            case "python3", ["-m", "pytest", "-q", *_]:
+                return self._pytest(arguments)
+            case "python3", [script]:
+                self._capture.readouterr()
+                runpy.run_path(script)
+                return self._capture.readouterr().out
+            case _:
+                raise AssertionError(f"this shell does not know {command!r}")
+
+    def _thrive(self, command: str, arguments: list[str]) -> str | None:
+        _, _, reader = command.partition(" | ")
+        self._capture.readouterr()
+        self._monkeypatch.setattr(sys.stdout, "isatty", lambda: not reader)
+        self.code = program.run(arguments)
+        printed = "".join(self._capture.readouterr())
+        if reader.startswith("jq "):
+            json.loads(printed)
+            return None
+        assert reader in {"", "cat"}
+        return printed
+
+    def _pytest(self, arguments: list[str]) -> str:
+        alone = ["-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider", "-W", "error"]
+        no_network = ["-p", "pytest_socket", "--allow-hosts=127.0.0.1,::1"]
+        done = subprocess.run(
+            [sys.executable, *arguments, *alone, *no_network],
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # most take long to load
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+class Runner:
+    """Evaluates the blocks of one document, one after the other."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str], shell: Shell) -> None:
+        self._folder = folder
+        self._capture = capture
+        self._shell = shell
+        self._python = PythonEvaluator()
+        # What the last block printed, None where that is not known; and whether the next one has to show it.
+        self._printed: str | None = None
+        self._has_to_be_shown = False
+        self.count = 0
+
+    def parsers(self) -> list[CodeBlockParser]:
+        evaluators: dict[str, Callable[[Example], None]] = {
+            "python": self.python,
+            "sh": self.sh,
+            "console": self.console,
+            "text": self.text,
+        }
+        return [CodeBlockParser(language, evaluator) for language, evaluator in evaluators.items()]
+
+    def python(self, example: Example) -> None:
+        self.end()
+        self.count += 1
+        file = re.match(r"# (\w+\.py)\n", example.parsed)
+        if file:
+            (self._folder / file[1]).write_text(example.parsed, encoding="utf-8")
+            return
+        self._capture.readouterr()
+        self._python(example)
+        self._printed = self._capture.readouterr().out
+        self._has_to_be_shown = bool(self._printed)
+
+    def sh(self, example: Example) -> None:
+        """Commands that succeed; what the last one prints may stand in the next block."""
+        self.end()
+        self.count += 1
+        lines = example.parsed.splitlines()
+        self._shell.begin(lines)
+        self._printed = None
+        for line in lines:
+            self._printed = self._shell.run(line)
+            assert self._shell.code == 0, self._printed
+
+    def console(self, example: Example) -> None:
+        """Commands behind `$`, each followed by what it prints; that of one that succeeds may be left out."""
+        self.end()
+        self.count += 1
+        sessions = re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", example.parsed, re.MULTILINE)
+        assert sessions
+        self._shell.begin([command for command, _ in sessions])
+        for command, shown in sessions:
+            printed = self._shell.run(command)
+            if shown:
+                assert printed is not None, f"nobody knows what {command!r} prints"
+                assert stable(shown) == stable(printed)
+            else:
+                assert self._shell.code == 0, printed
+
+    def text(self, example: Example) -> None:
+        assert self._printed is not None, "what shows this? It follows nothing that prints"
+        assert stable(example.parsed) == stable(self._printed)
+        self._printed = None
+        self._has_to_be_shown = False
+
+    def end(self) -> None:
+        """What a Python block printed was shown."""
+        assert not self._has_to_be_shown, f"the document does not show that this is printed: {self._printed}"
+
+
+@pytest.fixture
+def api() -> Iterator[respx.MockRouter]:
+    """The four regions, and whatever lies below `.example`, as a sandbox answers."""
+    sandbox = Sandbox(
+        tenant_id=SETTINGS["THRIVE_TENANT_ID"],
+        api_secret=SETTINGS["THRIVE_API_SECRET"],
+        client_id=SETTINGS["THRIVE_CLIENT_ID"],
+        client_secret=SETTINGS["THRIVE_CLIENT_SECRET"],
+    )
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        # The sandbox has both services on one host, the vendor has one host for each.
+        prefix = "/webhooks" if request.url.host.startswith("user.") else ""
+        response = sandbox.respond(
+            SandboxRequest(
+                method=request.method,
+                target=prefix + request.url.raw_path.decode("ascii"),
+                headers=dict(request.headers.items()),
+                body=request.content,
+            ),
+            now=0,
+        )
+        return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+
+    hosts = tuple(httpx.URL(url).host for region in REGIONS for url in region.urls)
+    with respx.mock(assert_all_called=False) as router:
+        router.route(scheme="https", host__in=hosts).mock(side_effect=respond)
+        router.route(scheme="https", host__regex=r"\.example$").mock(side_effect=respond)
+        yield router
+
+
+REGIONS = [Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA]
+
+
+@pytest.fixture
+def runner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runner]:
+    """A runner in a folder of its own, with credentials for HTTP Basic in the environment."""
+    for name, value in {**BASIC, "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "THRIVE_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(certifi.where(), tmp_path / "company-ca.pem")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = set(sys.modules)
+    yield Runner(tmp_path, capsys, Shell(capsys, monkeypatch))
+    for name in set(sys.modules) - modules:
+        if getattr(sys.modules[name], "__file__", None) == str(tmp_path / f"{name}.py"):
+            del sys.modules[name]
+
+
+def execute(document: Document, runner: Runner) -> None:
+    for parser in runner.parsers():
+        for region in parser(document):
+            document.add(region)
+    for example in document:
+        example.evaluate()
+    runner.end()
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_document_does_what_it_shows(path: Path, runner: Runner) -> None:
+    document = Document(path.read_text(encoding="utf-8"), str(path))
+    execute(document, runner)
+    # Another program's reading of what a block is: none was overlooked.
+    blocks = re.findall(r"^[ \t]*```(?:python|sh|console)$", document.text, re.MULTILINE)
+    assert runner.count == len(blocks)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_no_block_is_hidden_by_its_language(path: Path) -> None:
+    fences = re.findall(r"^[ \t>*-]*(?:```+|~~~+)(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) % 2 == 0
+    assert set(fences[::2]) <= {"", *LANGUAGES}
+    assert set(fences[1::2]) <= {""}
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "```python\nprint(1)\n```\n```text\n2\n```\n",
+        "```python\nprint(1)\n```\n",
+        "```python\nraise SystemError\n```\n",
+        "```python\nimport httpx\nhttpx.get('https://other.test')\n```\n",
+        "```text\n1\n```\n",
+        "```sh\nthrive --version\n```\n```text\nthrive 0\n```\n",
+        "```sh\nrm -rf x\n```\n",
+        "```console\n$ thrive --version\nthrive 0\n```\n",
+        f"```console\n$ thrive activity get {'0' * 24} --sandbox | cat\n{{}}\n```\n",
+        f"```console\n$ thrive activity get {'0' * 24} --sandbox\n$ echo $?\n0\n```\n",
+        "```python\n# test_x.py\ndef test(): assert 0\n```\n```sh\npython3 -m pytest -q test_x.py\n```\n",
+        "```python\n# x.py\nprint(1)\n```\n```console\n$ python3 x.py\n2\n```\n",
+    ],
+)
+def test_a_block_that_is_wrong_is_noticed(wrong: str, runner: Runner) -> None:
+    document = Document(wrong, "wrong.md")
+    with pytest.raises((AssertionError, SystemError)):
+        execute(document, runner)
+
+
+def test_the_two_commands_stand_in_the_readme() -> None:
+    for command in (
+        "python3 -m pip install '.[cli]' && thrive activity get 60d5ec49b60b4b3a2c8f9a10 --sandbox",
+        "python3 -m pip install 'nox[uv]' && nox",
+    ):
+        assert f"```sh\n{command}\n```" in read("README.md")
+
+
+def readme_examples() -> list[str]:
+    blocks: list[str] = re.findall(r"```python\n(.+?)```", read("README.md"), re.DOTALL)
+    return [block for block in blocks if "from_env" in block]
+
+
+def test_the_examples_of_the_readme_are_short() -> None:
+    assert ["await" in example for example in readme_examples()] == [False, True]
+    assert all(len(example.splitlines()) <= 8 for example in readme_examples())
+
+
+def test_the_examples_of_the_readme_work_with_the_sandbox_as_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for example, shown in zip(readme_examples(), ("viewed 2020", "{'source': "), strict=True):
+        execute_alone = Document(f"```python\n{example.replace('from_env', 'sandbox')}```\n", "sandbox.md")
+        for region in CodeBlockParser("python", PythonEvaluator())(execute_alone):
+            execute_alone.add(region)
+        for block in execute_alone:
+            block.evaluate()
+        assert capsys.readouterr().out.startswith(shown)
+
+
+# Names and links
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        there = (path.parent / target).resolve() if target else path
+        assert there.exists(), link
+        assert there.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in anchors(there.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_the_files_and_tests_that_are_named_are_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    folders = "src|tests|docs|openapi|generated"
+    for name, test in re.findall(rf"`((?:{folders})/[\w./-]+?)(?:::(\w+))?`", text):
+        assert (ROOT / name).exists(), name
+        if test:
+            assert re.search(rf"^(?:async )?def {test}\(", read(name), re.MULTILINE), f"{name}::{test}"
+
+
+def test_every_page_is_listed_in_the_index() -> None:
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    linked = re.findall(r"\]\(([\w/-]+\.md)\)", read("docs/README.md"))
+    assert sorted(linked) == sorted(pages - {"README.md"})
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_nothing_of_one_machine_and_nothing_that_looks_like_a_secret(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"(?<![\w.])/(?:home|Users|root|tmp|work|opt)/|\.\./shared|[A-Za-z0-9+/]{40,}", text)
+
+
+# What is there, and what the documents say is there
+
+
+def rows(name: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    text = re.split(rf"^#+ {re.escape(heading)}$", read(name), flags=re.MULTILINE)[1]
+    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert table is not None
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table[0].splitlines()]
+    return cells[2:]
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def first_column(name: str, heading: str) -> list[str]:
+    return [word for row in rows(name, heading) for word in quoted(row[0])]
+
+
+def test_the_architecture_names_every_module_and_no_other() -> None:
+    source = ROOT / "src" / "thrive_learning"
+    modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    named = first_column("ARCHITECTURE.md", "Modules")
+    assert sorted(named) == sorted(modules)
+
+
+def test_the_architecture_shows_the_layers_that_are_checked() -> None:
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    [layers] = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    shown = re.search(r"```layers\n(.+?)```", read("ARCHITECTURE.md"), re.DOTALL)
+    assert shown is not None
+    assert shown[1].splitlines() == layers
+
+
+def test_the_reference_names_every_public_name_and_no_other() -> None:
+    names = [word for row in rows("docs/reference/api.md", "Public names") for word in quoted(row[0])]
+    assert sorted(names) == thrive_learning.__all__
+
+
+def test_the_reference_names_every_field_of_a_record_and_of_the_contract(contract: dict[str, Any]) -> None:
+    fields = [field.alias for field in attrs.fields(Activity) if field.alias != "json"]
+    assert first_column("docs/reference/api.md", "Activity") == fields
+    on_the_wire = [quoted(row[2])[0] for row in rows("docs/reference/api.md", "Activity")]
+    assert sorted(on_the_wire) == sorted(contract["components"]["schemas"]["Activity"]["properties"])
+
+
+def test_the_reference_names_what_the_sandbox_exports() -> None:
+    names = first_column("docs/reference/api.md", "thrive_learning.sandbox")
+    assert sorted(names) == sorted(thrive_learning.sandbox.__all__)
+
+
+def error_classes() -> set[str]:
+    return {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+
+
+def test_both_tables_of_errors_name_every_class() -> None:
+    assert {*first_column("README.md", "Errors"), "ThriveError"} == error_classes()
+    tree = re.search(r"```\n(ThriveError.+?)```", read("docs/reference/errors.md"), re.DOTALL)
+    assert tree is not None
+    assert set(re.findall(r"\w+Error\b", tree[1])) - {"RuntimeError", "ValueError", "TimeoutError"} == (
+        error_classes()
+    )
+
+
+def test_the_reference_names_the_attributes_of_errors() -> None:
+    page = read("docs/reference/errors.md")
+    attributes = {*ApiError.__annotations__, "is_transient"}
+    named = re.search(r"\| Attribute of `ApiError`.+?\n\n", page, re.DOTALL)
+    assert named is not None
+    assert set(re.findall(r"^\| `(\w+)` \|", named[0], re.MULTILINE)) == attributes
+    for attribute in TokenError.__annotations__:
+        assert f"`{attribute}`" in page
+
+
+def test_the_readme_names_the_regions_and_their_hosts() -> None:
+    expected = [[region.name, httpx.URL(region.api_url).host] for region in REGIONS]
+    assert [[quoted(row[0])[0], quoted(row[2])[0]] for row in rows("README.md", "Regions")] == expected
+    constants = [quoted(row[1])[0].removeprefix("Region.") for row in rows("README.md", "Regions")]
+    assert [getattr(Region, constant) for constant in constants] == REGIONS
+
+
+def test_the_variables_are_those_of_the_code() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    variables = set(re.findall(r"\bTHRIVE_[A-Z_]+\b", code))
+    for page, heading in (("docs/reference/settings.md", "Environment"), ("README.md", "Credentials")):
+        text = read(page)
+        named = set(re.findall(r"^\| `(THRIVE_[A-Z_]+)` \|", text, re.MULTILINE))
+        assert named == variables - ({"THRIVE_DEBUG"} if page == "README.md" else set()), heading
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("README.md", "Time limits"), ("docs/reference/settings.md", "Timeout")]
+)
+def test_the_time_limits_are_those_of_the_code(page: str, heading: str) -> None:
+    shown = {quoted(row[0])[0]: float(row[1]) for row in rows(page, heading)}
+    assert shown == attrs.asdict(Timeout())
+
+
+def test_the_sessions_are_those_of_nox() -> None:
+    tree = ast.parse(read("noxfile.py"))
+    sessions: dict[str, bool] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                source = ast.unparse(decorator)
+                if source.startswith("nox.session"):
+                    sessions[node.name] = "default=False" not in source
+    shown = {quoted(row[0])[0]: row[2] == "yes" for row in rows("CONTRIBUTING.md", "The sessions of nox")}
+    assert shown == sessions
+
+
+def dependencies() -> set[str]:
+    project: dict[str, Any] = tomllib.loads(read("pyproject.toml"))
+    groups = [*project["dependency-groups"].values(), *project["project"]["optional-dependencies"].values()]
+    groups += [project["project"]["dependencies"], project["build-system"]["requires"]]
+    requirements = [requirement for group in groups for requirement in group if isinstance(requirement, str)]
+    return {re.split(r"[\[<>=!~ ;]", requirement)[0] for requirement in requirements}
+
+
+def test_every_dependency_has_a_sentence_and_no_other() -> None:
+    shown = ", ".join(
+        row[0] for row in rows("docs/decisions/0009-development-dependencies.md", "Decision")
+    ).split(", ")
+    assert sorted(shown) == sorted(dependencies())
+
+
+def test_every_extra_stands_in_the_readme() -> None:
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    assert first_column("README.md", "Install") == list(extras)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/decisions").glob("*.md")), ids=name_of)
+def test_a_decision_has_its_form(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# {path.name[:4]} ")
+    assert re.search(r"^2\d{3}-\d\d-\d\d$", text, re.MULTILINE)
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
