@@ -1,34 +1,40 @@
 """Thrive Learning's activity records in Python."""
 
-from _thrive_learning_api.models import ActivityType
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from thrive_learning._version import __version__
-from thrive_learning.activities import Activities, AsyncActivities
-from thrive_learning.client import AsyncThriveClient, ThriveClient
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
-from thrive_learning.errors import (
-    ApiError,
-    BadRequestError,
-    ClientClosedError,
-    ConfigurationError,
-    ConflictError,
-    ConnectionFailedError,
-    DeadlineExceededError,
-    ForbiddenError,
-    InvalidIdError,
-    NotFoundError,
-    RateLimitedError,
-    ServerError,
-    ThriveError,
-    TokenError,
-    UnauthorizedError,
-    UnexpectedResponseError,
-    UnprocessableError,
-)
-from thrive_learning.models import AccessToken, Activity, ApiResponse
-from thrive_learning.policies import Timeout
-from thrive_learning.regions import Region, Service
-from thrive_learning.tokens import AsyncTokens, Tokens
+
+if TYPE_CHECKING:
+    from _thrive_learning_api.models import ActivityType
+
+    from thrive_learning.activities import Activities, AsyncActivities
+    from thrive_learning.client import AsyncThriveClient, ThriveClient
+    from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
+    from thrive_learning.errors import (
+        ApiError,
+        Attempt,
+        BadRequestError,
+        ClientClosedError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        DeadlineExceededError,
+        ForbiddenError,
+        InvalidIdError,
+        NotFoundError,
+        RateLimitedError,
+        ServerError,
+        ThriveError,
+        TokenError,
+        UnauthorizedError,
+        UnexpectedResponseError,
+        UnprocessableError,
+    )
+    from thrive_learning.models import AccessToken, Activity, ApiResponse
+    from thrive_learning.policies import RetryPolicy, Timeout
+    from thrive_learning.regions import Region, Service
+    from thrive_learning.tokens import AsyncTokens, Tokens
 
 __all__ = [
     "AccessToken",
@@ -40,6 +46,7 @@ __all__ = [
     "AsyncActivities",
     "AsyncThriveClient",
     "AsyncTokens",
+    "Attempt",
     "BadRequestError",
     "BasicCredentials",
     "ClientClosedError",
@@ -54,6 +61,7 @@ __all__ = [
     "NotFoundError",
     "RateLimitedError",
     "Region",
+    "RetryPolicy",
     "Scope",
     "Secret",
     "ServerError",
@@ -68,3 +76,74 @@ __all__ = [
     "UnprocessableError",
     "__version__",
 ]
+
+# Each name is loaded when it is first asked for: whoever catches an error, or asks the command for its
+# version, need not wait for httpx. What type checkers see is above; a test holds the two equal.
+_NAMES = {
+    "_thrive_learning_api.models": ("ActivityType",),
+    "thrive_learning.activities": (
+        "Activities",
+        "AsyncActivities",
+    ),
+    "thrive_learning.client": (
+        "AsyncThriveClient",
+        "ThriveClient",
+    ),
+    "thrive_learning.credentials": (
+        "BasicCredentials",
+        "ClientCredentials",
+        "Credentials",
+        "Scope",
+        "Secret",
+    ),
+    "thrive_learning.errors": (
+        "ApiError",
+        "Attempt",
+        "BadRequestError",
+        "ClientClosedError",
+        "ConfigurationError",
+        "ConflictError",
+        "ConnectionFailedError",
+        "DeadlineExceededError",
+        "ForbiddenError",
+        "InvalidIdError",
+        "NotFoundError",
+        "RateLimitedError",
+        "ServerError",
+        "ThriveError",
+        "TokenError",
+        "UnauthorizedError",
+        "UnexpectedResponseError",
+        "UnprocessableError",
+    ),
+    "thrive_learning.models": (
+        "AccessToken",
+        "Activity",
+        "ApiResponse",
+    ),
+    "thrive_learning.policies": (
+        "RetryPolicy",
+        "Timeout",
+    ),
+    "thrive_learning.regions": (
+        "Region",
+        "Service",
+    ),
+    "thrive_learning.tokens": (
+        "AsyncTokens",
+        "Tokens",
+    ),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,12 +3,12 @@
 import base64
 import datetime as dt
 import functools
+import json
 import math
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
-import attrs
 import httpx
 
 from thrive_learning._outcome import (
@@ -16,15 +16,16 @@ from thrive_learning._outcome import (
     Reply,
     cut_response,
     deadline_exceeded,
-    error_text,
+    fields_of,
     json_object,
     quoted,
+    redirect_advice,
 )
-from thrive_learning._token_cache import Flight, Lead, Minted, TokenCache
+from thrive_learning._token_cache import Lead, Minted, TokenCache
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, scopes_for
 from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError, TokenError
 from thrive_learning.models import AccessToken
-from thrive_learning.policies import Deadline
+from thrive_learning.policies import Budget
 from thrive_learning.regions import Region, Service
 
 #: How long a token is taken to live whose response does not say so. Seconds.
@@ -33,8 +34,8 @@ ASSUMED_LIFETIME_S = 3600.0
 
 Headers = Sequence[tuple[bytes, bytes]]
 Key = tuple[Service, frozenset[Scope]]
-Send = Callable[[httpx.Request, Deadline], Reply]
-AsyncSend = Callable[[httpx.Request, Deadline], Awaitable[Reply]]
+Send = Callable[[httpx.Request, Budget], Reply]
+AsyncSend = Callable[[httpx.Request, Budget], Awaitable[Reply]]
 
 
 def basic_header(username: str, password: str) -> str:
@@ -45,20 +46,22 @@ def basic_header(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
-@attrs.frozen(eq=False, repr=False)
 class TokenEndpoint:
     """What goes to the token endpoint, and what its replies mean. Pure: it moves no bytes.
 
     Source: RFC 6749 sections 2.3.1, 4.4 and 5.
     """
 
-    region: Region
-    credentials: ClientCredentials
-    headers: Headers
+    def __init__(self, region: Region, credentials: ClientCredentials, headers: Headers) -> None:
+        self.region: Region = region
+        self.credentials: ClientCredentials = credentials
+        self.headers: Headers = headers
 
     def request(self, service: Service, scopes: tuple[Scope, ...]) -> httpx.Request:
         """Build a token request."""
         mine = self.credentials
+        # First of all, as it may raise: then no local variable holds a secret yet.
+        url = self.region.token_url(mine.tenant_id, service)
         form = {"grant_type": "client_credentials"}
         if scopes:
             form["scope"] = " ".join(scopes)
@@ -72,7 +75,6 @@ class TokenEndpoint:
             headers.append((b"Authorization", basic_header(*encoded).encode("ascii")))
         else:
             form |= {"client_id": mine.client_id, "client_secret": mine.client_secret.reveal()}
-        url = self.region.token_url(mine.tenant_id, service)
         return httpx.Request(
             "POST", url, headers=headers, content=urllib.parse.urlencode(form).encode("ascii")
         )
@@ -122,21 +124,22 @@ class TokenEndpoint:
         )
 
     def _refused(self, reply: Reply, scopes: tuple[Scope, ...]) -> TokenError:
-        read = json_object(error_text(reply.body, (self.credentials.client_secret.reveal(),)).encode())
-        fields = {} if isinstance(read, str) else read[1]
-        error, description = (_text_or_none(fields.get(name)) for name in ("error", "error_description"))
+        secrets = tuple(_sent(self.credentials))
+        error, description = fields_of(reply.body, ("error", "error_description"), secrets)
         said = ": ".join(quoted(text) for text in (error, description) if text)
         status = f"{reply.status_code} ({said})" if said else f"{reply.status_code}"
         return TokenError(
             f"the token endpoint of {self.region.name} answered {status}. "
-            + self._advice(reply.status_code, error, scopes),
+            + self._advice(reply, error, scopes),
             status_code=reply.status_code,
             error=error,
             error_description=description,
         )
 
-    def _advice(self, status: int, error: str | None, scopes: tuple[Scope, ...]) -> str:
-        mine = self.credentials
+    def _advice(self, reply: Reply, error: str | None, scopes: tuple[Scope, ...]) -> str:
+        mine, status = self.credentials, reply.status_code
+        if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+            return redirect_advice(reply, "token URL")
         if error == "invalid_scope":
             return (
                 f"The client may not have the scopes that it asked for ({', '.join(scopes)}): choose others."
@@ -154,6 +157,9 @@ class TokenEndpoint:
 
 
 _WAITING = "the token endpoint"
+
+# Stands for a header that is not there; no text of a header holds it.
+_NOTHING = "\n"
 
 # A year: beyond it, the sum with today's date could leave the calendar.
 _LONGEST_LIFETIME_S = 366 * 86_400.0
@@ -190,10 +196,6 @@ def _is_lifetime(value: object) -> bool:
         return False
 
 
-def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _scope(name: str) -> Scope | str:
     try:
         return Scope(name)
@@ -201,23 +203,30 @@ def _scope(name: str) -> Scope | str:
         return name
 
 
+def _basic_authorization(credentials: BasicCredentials) -> bytes:
+    return basic_header(credentials.tenant_id, credentials.api_secret.reveal()).encode("ascii")
+
+
 class Authorization:
     """What the two authorizers below decide alike."""
 
     def __init__(self, region: Region, credentials: Credentials, headers: Headers) -> None:
-        self.region = region
-        self.credentials = credentials
+        self.region: Region = region
+        self.credentials: Credentials = credentials
         self.cache: TokenCache = TokenCache()
-        self._basic = b""
         self._endpoint: TokenEndpoint | None = None
+        self._basic: bytes | None = None
         if isinstance(credentials, BasicCredentials):
-            self._basic = basic_header(credentials.tenant_id, credentials.api_secret.reveal()).encode("ascii")
+            if credentials.api_secret.is_fixed:
+                self._basic = _basic_authorization(credentials)
         else:
             self._endpoint = TokenEndpoint(region, credentials, headers)
 
     def header(self, token: AccessToken | None) -> bytes:
         """Give the value of the Authorization header: for a token, or without one for HTTP Basic."""
-        return self._basic if token is None else b"Bearer " + token.value.encode("ascii")
+        if token is not None:
+            return b"Bearer " + token.value.encode("ascii")
+        return self._basic or _basic_authorization(cast("BasicCredentials", self.credentials))
 
     def endpoint(self) -> TokenEndpoint:
         """Give the token endpoint's rules.
@@ -241,123 +250,178 @@ class Authorization:
         """The scopes that calls to the API need."""
         return self.scopes(Service.API, None)
 
-    def circumstances(self, subject: str, attempts: int, token: AccessToken | None) -> Circumstances:
+    def renounce(self, token: AccessToken | None) -> bool:
+        """Give up a token that the API does not accept; False if there is none, as with HTTP Basic."""
+        if token is None:
+            return False
+        self.cache.renounce((Service.API, frozenset(self.api_scopes)), token)
+        return True
+
+    def sent_with(self, request: httpx.Request) -> tuple[str, ...]:
+        """Give what a response could repeat of the credentials that its request had."""
+        return (request.headers.get("authorization", "").partition(" ")[2] or _NOTHING, *self._fixed)
+
+    @functools.cached_property
+    def _fixed(self) -> tuple[str, ...]:
+        """What is sent of a secret that does not change."""
+        mine = self.credentials
+        secret = mine.api_secret if isinstance(mine, BasicCredentials) else mine.client_secret
+        return tuple(_sent(mine)) if secret.is_fixed else ()
+
+    def circumstances(self, subject: str, token: AccessToken | None) -> Circumstances:
         """Describe a call for the message of its error."""
         if isinstance(self.credentials, BasicCredentials):
             kind = "HTTP Basic credentials"
             allowed = "ask the vendor what this API secret may do"
-            secrets = [
-                self.credentials.api_secret.reveal(),
-                self._basic.decode("ascii").removeprefix("Basic "),
-            ]
+            secrets = _sent(self.credentials)
         else:
             kind = "OAuth client credentials"
-            granted = ", ".join(token.scopes) if token is not None else ""
+            granted = quoted(", ".join(token.scopes)) if token is not None else ""
             allowed = (
                 f"the token has the scopes {granted or '(none)'}; reading needs {Scope.READ} or {Scope.ALL}"
             )
-            secrets = [self.credentials.client_secret.reveal(), *([token.value] if token is not None else [])]
+            secrets = _sent(self.credentials) + (_forms(token.value) if token is not None else [])
         return Circumstances(
             region=self.region.name,
             subject=subject,
             credentials=kind,
             allowed=allowed,
-            attempts=attempts,
             secrets=tuple(secrets),
         )
 
 
-def _to_share(outcome: Minted | ThriveError, deadline: Deadline) -> Minted | ThriveError | None:
-    """Give what the waiters of a flight get: not the end of the leader's own time, which is not theirs."""
-    if isinstance(outcome, DeadlineExceededError) and deadline.remaining() <= 0:
-        return None
-    return outcome
+def _to_share(outcome: Minted | ThriveError) -> Minted | ThriveError | None:
+    """Give what the waiters of a flight get: not a time limit, which was the leader's own and not theirs."""
+    return None if isinstance(outcome, DeadlineExceededError) else outcome
+
+
+def _sent(credentials: Credentials) -> list[str]:
+    """Give what a server that repeats a request could repeat of the credentials, in each of its forms."""
+    try:
+        if isinstance(credentials, ClientCredentials):
+            secret = credentials.client_secret.reveal()
+            pair = (urllib.parse.quote_plus(credentials.client_id), urllib.parse.quote_plus(secret))
+        else:
+            secret = credentials.api_secret.reveal()
+            pair = (credentials.tenant_id, secret)
+    except ConfigurationError:
+        return []  # the function that gives it fails by now: the error to tell of is the call's
+    return [basic_header(*pair).removeprefix("Basic "), *_forms(secret)]
+
+
+def _forms(secret: str) -> list[str]:
+    """Give the forms in which text of a request may come back: as it is, in a URL or form, and in JSON."""
+    in_json = json.dumps(secret)[1:-1]
+    escaped = (
+        urllib.parse.quote_plus(secret),
+        urllib.parse.quote(secret),
+        in_json,
+        in_json.replace("/", "\\/"),
+    )
+    return [secret, *(form for form in escaped if form != secret)]
 
 
 class Authorizer(Authorization):
     """Authorizes the calls of a sync client."""
 
-    def token_for_call(self, deadline: Deadline, send: Send) -> AccessToken | None:
+    def token_for_call(self, budget: Budget, send: Send) -> AccessToken | None:
         """Give the token for a call to the API, or None where HTTP Basic needs none."""
         if self._endpoint is None:
             return None
-        return self.token(Service.API, self.api_scopes, deadline, send)
+        return self.token(Service.API, self.api_scopes, budget, send)
 
-    def token(
-        self, service: Service, scopes: tuple[Scope, ...], deadline: Deadline, send: Send
-    ) -> AccessToken:
+    def token(self, service: Service, scopes: tuple[Scope, ...], budget: Budget, send: Send) -> AccessToken:
         """Give a fresh token, minting one if there is none and nobody else does."""
         key = (service, frozenset(scopes))
         while True:
-            claim = self.cache.claim(key)
+            claim = self.cache.claim(key, budget.remaining())
             if isinstance(claim, AccessToken):
                 return claim
+            if isinstance(claim, ThriveError):
+                raise claim
             if isinstance(claim, Lead):
-                return self._mint(key, claim.flight, scopes, deadline, send)
-            if not claim.wait(deadline.remaining()):
-                raise deadline_exceeded(deadline, host=_WAITING)
+                return self._mint(key, claim, scopes, budget, send)
+            claim.wait(min(budget.remaining(), claim.ends_at - self.cache.clock()))
+            if budget.remaining() <= 0:
+                raise deadline_exceeded(budget, host=_WAITING)
             token = claim.outcome()
             if token is not None:
                 return token
 
     def _mint(
-        self, key: Key, flight: Flight, scopes: tuple[Scope, ...], deadline: Deadline, send: Send
+        self, key: Key, lead: Lead, scopes: tuple[Scope, ...], budget: Budget, send: Send
     ) -> AccessToken:
         outcome: Minted | ThriveError
+        budget = budget if lead.fallback is None else budget.for_renewal()
         try:
             requested_at = self.cache.clock()
-            reply = send(self.endpoint().request(key[0], scopes), deadline)
+            reply = send(self.endpoint().request(key[0], scopes), budget)
             outcome = self.endpoint().outcome(reply, scopes, requested_at)
+            if isinstance(outcome, ThriveError):
+                outcome.history = reply.history
         except ThriveError as error:
             outcome = error
         except BaseException:  # cancelled or interrupted: another caller has to lead
-            self.cache.settle(key, flight, None)
+            self.cache.settle(key, lead.flight, None)
             raise
-        self.cache.settle(key, flight, _to_share(outcome, deadline))
-        if isinstance(outcome, ThriveError):
-            raise outcome
-        return outcome.token
+        self.cache.settle(key, lead.flight, _to_share(outcome))
+        if isinstance(outcome, Minted):
+            return outcome.token
+        if lead.fallback is not None:
+            return lead.fallback
+        raise outcome
 
 
 class AsyncAuthorizer(Authorization):
     """Authorizes the calls of an async client."""
 
-    async def token_for_call(self, deadline: Deadline, send: AsyncSend) -> AccessToken | None:
+    async def token_for_call(self, budget: Budget, send: AsyncSend) -> AccessToken | None:
         """Give the token for a call to the API, or None where HTTP Basic needs none."""
         if self._endpoint is None:
             return None
-        return await self.token(Service.API, self.api_scopes, deadline, send)
+        return await self.token(Service.API, self.api_scopes, budget, send)
 
     async def token(
-        self, service: Service, scopes: tuple[Scope, ...], deadline: Deadline, send: AsyncSend
+        self, service: Service, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
     ) -> AccessToken:
         """Give a fresh token, minting one if there is none and nobody else does."""
         key = (service, frozenset(scopes))
         while True:
-            claim = self.cache.claim(key)
+            claim = self.cache.claim(key, budget.remaining())
             if isinstance(claim, AccessToken):
                 return claim
+            if isinstance(claim, ThriveError):
+                raise claim
             if isinstance(claim, Lead):
-                return await self._mint(key, claim.flight, scopes, deadline, send)
-            await claim.wait_async()  # the cancel scope around the call is its deadline
+                return await self._mint(key, claim, scopes, budget, send)
+            # The cancel scope around the call is the limit of this caller.
+            await claim.wait_async(claim.ends_at - self.cache.clock())
             token = claim.outcome()
             if token is not None:
                 return token
 
     async def _mint(
-        self, key: Key, flight: Flight, scopes: tuple[Scope, ...], deadline: Deadline, send: AsyncSend
+        self, key: Key, lead: Lead, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
     ) -> AccessToken:
-        outcome: Minted | ThriveError
+        import anyio  # noqa: PLC0415 - sync users need not pay for it
+
+        outcome: Minted | ThriveError = deadline_exceeded(budget, host=_WAITING)
+        budget = budget if lead.fallback is None else budget.for_renewal()
         try:
             requested_at = self.cache.clock()
-            reply = await send(self.endpoint().request(key[0], scopes), deadline)
-            outcome = self.endpoint().outcome(reply, scopes, requested_at)
+            with anyio.move_on_after(budget.remaining()):
+                reply = await send(self.endpoint().request(key[0], scopes), budget)
+                outcome = self.endpoint().outcome(reply, scopes, requested_at)
+                if isinstance(outcome, ThriveError):
+                    outcome.history = reply.history
         except ThriveError as error:
             outcome = error
         except BaseException:  # cancelled or interrupted: another caller has to lead
-            self.cache.settle(key, flight, None)
+            self.cache.settle(key, lead.flight, None)
             raise
-        self.cache.settle(key, flight, _to_share(outcome, deadline))
-        if isinstance(outcome, ThriveError):
-            raise outcome
-        return outcome.token
+        self.cache.settle(key, lead.flight, _to_share(outcome))
+        if isinstance(outcome, Minted):
+            return outcome.token
+        if lead.fallback is not None:
+            return lead.fallback
+        raise outcome

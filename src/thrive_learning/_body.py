@@ -16,11 +16,12 @@ class Body:
         content_encoding: The response's `Content-Encoding`, empty if it has none.
     """
 
-    __slots__ = ("_chunks", "_decompressor", "_size", "cut", "flaw")
+    __slots__ = ("_chunks", "_decompressor", "_received", "_size", "cut", "flaw")
 
     def __init__(self, content_encoding: str) -> None:
         self._chunks: list[bytes] = []
         self._size = 0
+        self._received = 0
         self._decompressor = None
         #: Why the body cannot be used, or None if it can.
         self.flaw: str | None = None
@@ -36,7 +37,14 @@ class Body:
         """Take the next bytes as they came; False says that no more are wanted."""
         if self.flaw is not None:
             return False
+        self._received += len(chunk)
+        if self._received > MAX_BODY_BYTES:
+            self.flaw = f"its body is larger than {MAX_BODY_BYTES} bytes"
+            return False
         if self._decompressor is not None:
+            if self._decompressor.eof and chunk:
+                self.flaw = "it goes on after the end of its compressed data"
+                return False
             try:
                 # One byte more than there is room for tells a body that fits from one that does not;
                 # without a limit here one small chunk could become a thousand times its size in memory.
@@ -52,7 +60,9 @@ class Body:
         return True
 
     def cut_off(self, reason: str) -> None:
-        """Note that the connection failed before the body's end."""
+        """Note that the connection failed before the body's end; an earlier flaw remains."""
+        if self.flaw is not None:
+            return
         self.flaw = f"it was cut off after {self._size} bytes ({reason})"
         self.cut = True
 

@@ -2,9 +2,8 @@
 
 import datetime as dt
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-import attrs
 from _thrive_learning_api import Client
 from _thrive_learning_api.types import Response
 
@@ -12,7 +11,7 @@ from thrive_learning._auth import Authorization
 from thrive_learning._http import AsyncHttpClient, Call, HttpClient, current_call
 from thrive_learning._outcome import Reply, unexpected_response
 from thrive_learning.models import ApiResponse
-from thrive_learning.policies import Timeout
+from thrive_learning.policies import Budget
 
 T = TypeVar("T")
 
@@ -20,8 +19,7 @@ T = TypeVar("T")
 _PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Operation(Generic[T]):
+class Operation(NamedTuple, Generic[T]):
     """One operation of the contract.
 
     Attributes:
@@ -42,10 +40,10 @@ class Operation(Generic[T]):
 
 
 def run(
-    operation: Operation[T], http: HttpClient, api: Client, identifier: str, timeout: Timeout | float | None
+    operation: Operation[T], http: HttpClient, api: Client, identifier: str, budget: Budget
 ) -> ApiResponse[T]:
     """Run an operation on the record of an id."""
-    call = Call(f"{operation.subject} {identifier}", http.seam.begin(timeout), operation.successes)
+    call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:
@@ -58,14 +56,10 @@ def run(
 
 
 async def run_async(
-    operation: Operation[T],
-    http: AsyncHttpClient,
-    api: Client,
-    identifier: str,
-    timeout: Timeout | float | None,
+    operation: Operation[T], http: AsyncHttpClient, api: Client, identifier: str, budget: Budget
 ) -> ApiResponse[T]:
     """Run an operation on the record of an id."""
-    call = Call(f"{operation.subject} {identifier}", http.seam.begin(timeout), operation.successes)
+    call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:
@@ -88,13 +82,21 @@ def _conclude(
 ) -> ApiResponse[T]:
     problem = operation.problem(call.document) or flaw
     reply = cast("Reply", call.reply)  # the seam gives a response only once it has set it
+    data: T | None = None
+    if problem is None:
+        try:
+            data = operation.build(call.text, parsed)
+        except _PARSER_ERRORS as cause:
+            problem = f"no record can be made of it ({type(cause).__name__})"
     if problem is not None:
-        circumstances = authorization.circumstances(call.subject, call.attempts, call.token)
-        raise unexpected_response(reply, circumstances, problem)
+        circumstances = authorization.circumstances(call.subject, call.token)
+        error = unexpected_response(reply, circumstances, problem)
+        error.history = tuple(call.history)
+        raise error
     return ApiResponse(
-        data=operation.build(call.text, parsed),
+        data=cast("T", data),
         status_code=reply.status_code,
         request_id=reply.request_id,
-        elapsed=dt.timedelta(seconds=call.deadline.elapsed()),
-        attempts=call.attempts,
+        elapsed=dt.timedelta(seconds=call.budget.elapsed()),
+        history=tuple(call.history),
     )

@@ -6,14 +6,15 @@ hooks. Here, and nowhere else, a call meets its deadline, its credentials, the n
 """
 
 import contextvars
+import datetime as dt
+import logging
 import re
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from ssl import SSLContext
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-import anyio
-import attrs
 import httpx
 
 from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer, Headers
@@ -25,42 +26,59 @@ from thrive_learning._outcome import (
     cut_response,
     deadline_exceeded,
     json_object,
+    masked,
+    retry_after,
     unexpected_response,
 )
-from thrive_learning._transport import Transports
+from thrive_learning._retry import Retries, RetryQuota, may_pass
+from thrive_learning._transport import Transports, drop_surplus, event_loop, process
 from thrive_learning._version import __version__
 from thrive_learning.credentials import Credentials, Scope
-from thrive_learning.errors import ClientClosedError, ConfigurationError, ThriveError
+from thrive_learning.errors import (
+    ApiError,
+    Attempt,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    ThriveError,
+    UnexpectedResponseError,
+)
 from thrive_learning.models import AccessToken
-from thrive_learning.policies import Deadline, Timeout
+from thrive_learning.policies import Budget, RetryPolicy, Timeout, current_budget
 from thrive_learning.regions import Region, Service
 
+logger = logging.getLogger("thrive_learning")
+
 _PRODUCTS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
+_UNAUTHORIZED = 401
 
 
-@attrs.define(eq=False, repr=False)
 class Call:
     """What belongs to one call. Generated functions have no argument for it, so it travels beside them.
 
     Attributes:
         subject: What is asked for, in words.
-        deadline: When the call has to be over.
+        budget: When the call has to be over.
         successes: The statuses that the contract documents as successes.
-        attempts: How many requests were sent.
+        history: What each request came to.
         reply: The documented success, once there is one.
         text: Its JSON as received.
         document: Its JSON as an object.
         token: The token that was sent; None with HTTP Basic.
     """
 
-    subject: str
-    deadline: Deadline
-    successes: frozenset[int]
-    attempts: int = 0
-    reply: Reply | None = None
-    text: str = ""
-    document: dict[str, Any] = attrs.field(factory=dict[str, Any])
-    token: AccessToken | None = None
+    __slots__ = ("budget", "document", "history", "reply", "subject", "successes", "text", "token")
+
+    def __init__(self, subject: str, budget: Budget, successes: frozenset[int]) -> None:
+        self.subject: str = subject
+        self.budget: Budget = budget
+        self.successes: frozenset[int] = successes
+        self.history: list[Attempt] = []
+        self.reply: Reply | None = None
+        self.text: str = ""
+        self.document: dict[str, Any] = {}
+        self.token: AccessToken | None = None
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
@@ -116,42 +134,110 @@ class _Unused(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Stands where httpx's clients keep their transport: what would use it would go around the seam."""
 
 
+class Options(NamedTuple):
+    """What both clients can be told alike; see `ThriveClient`."""
+
+    timeout: Timeout
+    retry: RetryPolicy
+    application: str | None
+    proxy: str | None
+    verify: bool | SSLContext
+    on_attempt: Callable[[Attempt], object] | None
+
+    def __repr__(self) -> str:
+        return "<Options>"  # the proxy's URL may hold a password
+
+
 class Seam:
     """What the two clients below decide alike. Pure: it moves no bytes.
 
     Args:
         region: Where requests go.
-        timeout: The time-outs of calls that bring none.
-        application: See `common_headers`.
+        options: What a client can be told.
     """
 
-    def __init__(self, region: Region, timeout: Timeout, application: str | None) -> None:
-        self.region = region
-        self.timeout = timeout
-        self.headers: Headers = common_headers(application)
-        self.closed = False
+    def __init__(self, region: Region, options: Options) -> None:
+        self.region: Region = region
+        self.timeout: Timeout = options.timeout
+        self.retry: RetryPolicy = options.retry
+        self.headers: Headers = common_headers(options.application)
+        self.closed: bool = False
+        self._quota = RetryQuota()
+        self._on_attempt = options.on_attempt
 
-    def begin(self, timeout: Timeout | float | None) -> Deadline:
+    def begin(self, timeout: Timeout | float | None, retry: RetryPolicy | None) -> Budget:
         """Start the clock of a call.
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigurationError: The time-out is none.
+            ConfigurationError: The time-out or the retry policy is none.
         """
         if self.closed:
-            raise ClientClosedError("the client is closed: make the call before that, or create a new client")
-        return Deadline(Timeout.of(timeout, self.timeout))
+            raise closed_error()
+        return Budget(Timeout.of(timeout, self.timeout), RetryPolicy.of(retry, self.retry))
+
+    def retries(self, budget: Budget, call: Call | None) -> Retries:
+        """Start the tries of one request."""
+        return Retries(budget, self._quota, self._report, [] if call is None else call.history)
+
+    def _report(self, attempt: Attempt) -> None:
+        # No URL and no header: a token's URL holds the tenant ID, and headers hold the rest.
+        logger.log(
+            logging.DEBUG if attempt.delay is None else logging.INFO,
+            "%s: attempt %d: %s after %.3f s, request id %s, %s",
+            self.region.name,
+            attempt.number,
+            attempt.error or attempt.status_code,
+            attempt.elapsed,
+            attempt.request_id,
+            "done" if attempt.delay is None else f"next try in {attempt.delay:.3f} s",
+        )
+        if self._on_attempt is not None:
+            try:
+                self._on_attempt(attempt)
+            except Exception:
+                logger.exception("on_attempt= failed; the call goes on")
+
+    def after(self, outcome: Reply | ThriveError, retries: Retries, secrets: tuple[str, ...]) -> float | None:
+        """Say how long to wait before a request is tried again; None if it is not."""
+        if isinstance(outcome, ThriveError):
+            again = isinstance(outcome, ConnectionFailedError)
+            return retries.after(status_code=None, error=type(outcome).__name__, may_pass=again)
+        if outcome.request_id is not None:  # it goes into logs as well
+            outcome.request_id = masked(outcome.request_id, secrets)
+        status, request_id = outcome.status_code, outcome.request_id
+        if httpx.codes.is_success(status):
+            error = "cut off" if outcome.cut else None
+            return retries.after(status_code=status, error=error, may_pass=outcome.cut, request_id=request_id)
+        return retries.after(
+            status_code=status,
+            error=f"status {status}",
+            may_pass=may_pass(status),
+            retry_after=retry_after(outcome.headers.get("retry-after"), dt.datetime.now(dt.UTC)),
+            request_id=request_id,
+        )
+
+    def result(self, outcome: Reply | ThriveError, retries: Retries) -> Reply:
+        """Give the last reply, or raise the last error, with what was tried."""
+        outcome.history = tuple(retries.history)
+        if isinstance(outcome, ThriveError):
+            raise outcome
+        return outcome
+
+    def too_late(self, budget: Budget, call: Call | None = None) -> DeadlineExceededError:
+        """Give the error for a call that was cancelled at its deadline."""
+        error = deadline_exceeded(budget, host=self.region.name)
+        error.history = () if call is None else tuple(call.history)
+        return error
 
     def request(self, method: str, path: str, options: dict[str, Any], authorization: bytes) -> httpx.Request:
         """Build the request for a path of the contract. It can only go to the region's own host."""
         if not path.startswith("/"):
             raise ConfigurationError(f"{path!r} is not a path of the contract: those begin with a slash")
-        headers = [
-            *self.headers,
-            (b"Authorization", authorization),
-            *httpx.Headers(options.pop("headers", None)).raw,
-        ]
-        return httpx.Request(method, self.region.api_url + path, headers=headers, **options)
+        ours = (*self.headers, (b"Authorization", authorization))
+        headers = [*ours, *httpx.Headers(options.get("headers")).raw]
+        whole: dict[str, Any] = options | {"headers": headers}
+        return httpx.Request(method, self.region.api_url + path, **whole)
 
     def accept(self, reply: Reply, call: Call, authorization: Authorization) -> httpx.Response:
         """Let a documented success through to the generated parser, and nothing else.
@@ -170,12 +256,21 @@ class Seam:
                 call.text, call.document = read
                 return DocumentedResponse(reply, call.document)
             problem = read
-        circumstances = authorization.circumstances(call.subject, call.attempts, call.token)
+        circumstances = authorization.circumstances(call.subject, call.token)
+        error: ApiError | ConnectionFailedError | UnexpectedResponseError
         if not httpx.codes.is_success(reply.status_code):
-            raise api_error(reply, circumstances)
-        if documented and reply.cut:
-            raise cut_response(reply, circumstances)
-        raise unexpected_response(reply, circumstances, problem)
+            error = api_error(reply, circumstances)
+        elif documented and reply.cut:
+            error = cut_response(reply, circumstances)
+        else:
+            error = unexpected_response(reply, circumstances, problem)
+        error.history = tuple(call.history)
+        raise error
+
+
+def closed_error() -> ClientClosedError:
+    """Give the error for a call that begins or goes on after the client was closed."""
+    return ClientClosedError("the client is closed: make the call before that, or create a new client")
 
 
 def _whole(response: httpx.Response, body: Body) -> Reply:
@@ -185,14 +280,34 @@ def _whole(response: httpx.Response, body: Body) -> Reply:
     )
 
 
-def _broken(
-    error: Exception, response: httpx.Response | None, body: Body | None, host: str, deadline: Deadline
+def _broken(  # noqa: PLR0913
+    error: Exception,
+    response: httpx.Response | None,
+    body: Body | None,
+    host: str,
+    budget: Budget,
+    *,
+    closed: bool,
 ) -> Reply | ThriveError:
     """Say what is left of an exchange that failed: a response cut off in its body, or an error."""
+    if closed:
+        return closed_error()
     if response is None or body is None or isinstance(error, (TimeoutError, httpx.TimeoutException)):
-        return connection_failure(error, host=host, deadline=deadline)
+        return connection_failure(error, host=host, budget=budget)
     body.cut_off(type(error).__name__)
     return _whole(response, body)
+
+
+def _bounded_transport(context: SSLContext, proxy: str | None) -> httpx.BaseTransport:
+    from thrive_learning._network import bounded_transport  # noqa: PLC0415 - it loads httpcore
+
+    return bounded_transport(context, proxy)
+
+
+def _closing_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseTransport:
+    from thrive_learning._network import closing_transport  # noqa: PLC0415 - it loads httpcore
+
+    return closing_transport(context, proxy)
 
 
 class HttpClient(httpx.Client):
@@ -201,34 +316,28 @@ class HttpClient(httpx.Client):
     Args:
         region: Where requests go.
         credentials: What authorizes them.
-        timeout: The time-outs of calls that bring none.
-        application: See `common_headers`.
-        proxy: See `Transports`.
-        verify: See `tls_context`.
+        options: What the client is told besides.
         transport: See `Transports`.
     """
 
-    def __init__(  # noqa: PLR0913 - these are the options of the client
+    def __init__(
         self,
         region: Region,
         credentials: Credentials,
-        *,
-        timeout: Timeout,
-        application: str | None,
-        proxy: str | None,
-        verify: bool | SSLContext,
+        options: Options,
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None,
     ) -> None:
         super().__init__(transport=_Unused(), trust_env=False)
-        self.seam: Seam = Seam(region, timeout, application)
+        self.seam: Seam = Seam(region, options)
         self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
-            build=lambda context, way_out: httpx.HTTPTransport(verify=context, proxy=way_out),
+            build=_bounded_transport,
+            place=process,
             urls=region.urls,
             injected=transport,
-            proxy=proxy,
-            verify=verify,
+            proxy=options.proxy,
+            verify=options.verify,
         )
 
     def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
@@ -238,79 +347,104 @@ class HttpClient(httpx.Client):
             ThriveError: There is none; the class says why.
         """
         call = current_call.get()
-        call.token = self.authorizer.token_for_call(call.deadline, self.exchange)
-        request = self.seam.request(method, str(url), options, self.authorizer.header(call.token))
-        call.attempts += 1
-        reply = self.exchange(request, call.deadline)
+        reply = self._authorized(call, method, str(url), options)
+        if self._is_stale(call, reply):
+            reply = self._authorized(call, method, str(url), options)
         return self.seam.accept(reply, call, self.authorizer)
 
+    def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
+        call.token = self.authorizer.token_for_call(call.budget, self.exchange)
+        request = self.seam.request(method, path, options, self.authorizer.header(call.token))
+        return self.exchange(request, call.budget, call)
+
+    def _is_stale(self, call: Call, reply: Reply) -> bool:
+        return reply.status_code == _UNAUTHORIZED and self.authorizer.renounce(call.token)
+
     def token(
-        self, service: Service, scopes: Iterable[Scope | str] | None, timeout: Timeout | float | None
+        self,
+        service: Service,
+        scopes: Iterable[Scope | str] | None,
+        timeout: Timeout | float | None,
     ) -> AccessToken:
         """Give a fresh token for a service."""
-        deadline = self.seam.begin(timeout)
-        return self.authorizer.token(
-            service, self.authorizer.scopes(service, scopes), deadline, self.exchange
-        )
+        budget = self.seam.begin(timeout, None)
+        return self.authorizer.token(service, self.authorizer.scopes(service, scopes), budget, self.exchange)
 
-    def exchange(self, request: httpx.Request, deadline: Deadline) -> Reply:
-        """Send a request and read its response, up to the cap and within the deadline.
+    def exchange(self, request: httpx.Request, budget: Budget, call: Call | None = None) -> Reply:
+        """Send a request as often as it takes and the budget allows.
 
         Raises:
             ConnectionFailedError: There is no response.
         """
+        retries = self.seam.retries(budget, call)
+        while True:
+            outcome = self._attempt(request, budget)
+            delay = self.seam.after(outcome, retries, self.authorizer.sent_with(request))
+            if delay is None:
+                return self.seam.result(outcome, retries)
+            time.sleep(delay)
+
+    def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
+        """Send a request once and read its response, up to the cap and within the deadline.
+
+        An error is given, not raised: raised in an `except` block it would chain the cause, whose frames hold
+        the credentials.
+        """
+        if self.seam.closed:
+            return closed_error()
         response, body = None, None
-        request.extensions["timeout"] = deadline.phases()
+        request.extensions["timeout"] = budget.phases()
+        outer = current_budget.set(budget)
         try:
-            deadline.check()
+            budget.check()
             response = self._transports.for_url(request.url).handle_request(request)
             body = Body(response.headers.get("content-encoding", ""))
             try:
                 for chunk in cast("Iterable[bytes]", response.stream):
                     if not body.feed(chunk):
                         break
-                    deadline.check()
+                    budget.check()
+                if body.flaw is None:
+                    drop_surplus(response)
             finally:
                 response.close()
-            outcome: Reply | ThriveError = _whole(response, body)
+            return _whole(response, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            outcome = _broken(error, response, body, request.url.host, deadline)
-        # Raised here, not above: an `except` block would chain the cause, whose frames hold the credentials.
-        if isinstance(outcome, ThriveError):
-            raise outcome
-        return outcome
+            return _broken(error, response, body, request.url.host, budget, closed=self.seam.closed)
+        finally:
+            current_budget.reset(outer)
 
     def close(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
         self.seam.closed = True
-        while self._transports.owned:
-            self._transports.owned.pop().close()
+        for transport in self._transports.take_those_to_close():
+            transport.close()
 
 
 class AsyncHttpClient(httpx.AsyncClient):
     """The seam of an async client. See `HttpClient`."""
 
-    def __init__(  # noqa: PLR0913 - these are the options of the client
+    def __init__(
         self,
         region: Region,
         credentials: Credentials,
-        *,
-        timeout: Timeout,
-        application: str | None,
-        proxy: str | None,
-        verify: bool | SSLContext,
+        options: Options,
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None,
     ) -> None:
+        import anyio  # noqa: PLC0415 - sync users need not pay for it, nor async ones with every call
+
         super().__init__(transport=_Unused(), trust_env=False)
-        self.seam: Seam = Seam(region, timeout, application)
+        self._anyio = anyio
+        self.seam: Seam = Seam(region, options)
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
-            build=lambda context, way_out: httpx.AsyncHTTPTransport(verify=context, proxy=way_out),
+            build=_closing_transport,
+            place=event_loop,
             urls=region.urls,
             injected=transport,
-            proxy=proxy,
-            verify=verify,
+            proxy=options.proxy,
+            verify=options.verify,
         )
 
     async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
@@ -320,55 +454,82 @@ class AsyncHttpClient(httpx.AsyncClient):
             ThriveError: There is none; the class says why.
         """
         call = current_call.get()
-        with anyio.move_on_after(call.deadline.remaining()):
-            call.token = await self.authorizer.token_for_call(call.deadline, self.exchange)
-            request = self.seam.request(method, str(url), options, self.authorizer.header(call.token))
-            call.attempts += 1
-            reply = await self.exchange(request, call.deadline)
+        with self._anyio.move_on_after(call.budget.remaining()):
+            reply = await self._authorized(call, method, str(url), options)
+            if self._is_stale(call, reply):
+                reply = await self._authorized(call, method, str(url), options)
             return self.seam.accept(reply, call, self.authorizer)
-        raise deadline_exceeded(call.deadline, host=self.seam.region.name)
+        raise self.seam.too_late(call.budget, call)
+
+    async def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
+        call.token = await self.authorizer.token_for_call(call.budget, self.exchange)
+        request = self.seam.request(method, path, options, self.authorizer.header(call.token))
+        return await self.exchange(request, call.budget, call)
+
+    def _is_stale(self, call: Call, reply: Reply) -> bool:
+        return reply.status_code == _UNAUTHORIZED and self.authorizer.renounce(call.token)
 
     async def token(
-        self, service: Service, scopes: Iterable[Scope | str] | None, timeout: Timeout | float | None
+        self,
+        service: Service,
+        scopes: Iterable[Scope | str] | None,
+        timeout: Timeout | float | None,
     ) -> AccessToken:
         """Give a fresh token for a service."""
-        deadline = self.seam.begin(timeout)
+        budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
-        with anyio.move_on_after(deadline.remaining()):
-            return await self.authorizer.token(service, asked, deadline, self.exchange)
-        raise deadline_exceeded(deadline, host=self.seam.region.name)
+        with self._anyio.move_on_after(budget.remaining()):
+            return await self.authorizer.token(service, asked, budget, self.exchange)
+        raise self.seam.too_late(budget)
 
-    async def exchange(self, request: httpx.Request, deadline: Deadline) -> Reply:
-        """Send a request and read its response, up to the cap and within the deadline.
+    async def exchange(self, request: httpx.Request, budget: Budget, call: Call | None = None) -> Reply:
+        """Send a request as often as it takes and the budget allows.
 
         Raises:
             ConnectionFailedError: There is no response.
         """
+        retries = self.seam.retries(budget, call)
+        while True:
+            outcome = await self._attempt(request, budget)
+            delay = self.seam.after(outcome, retries, self.authorizer.sent_with(request))
+            if delay is None:
+                return self.seam.result(outcome, retries)
+            await self._anyio.sleep(delay)
+
+    async def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
+        """Send a request once and read its response, up to the cap. A cancel scope around the call ends it.
+
+        An error is given, not raised: raised in an `except` block it would chain the cause, whose frames hold
+        the credentials.
+        """
+        if self.seam.closed:
+            return closed_error()
         response, body = None, None
-        request.extensions["timeout"] = deadline.phases()
+        request.extensions["timeout"] = budget.phases()
         try:
-            deadline.check()
+            budget.check()
             response = await self._transports.for_url(request.url).handle_async_request(request)
             body = Body(response.headers.get("content-encoding", ""))
             chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
             try:
-                async for chunk in chunks:
-                    if not body.feed(chunk):
-                        break
+                with self._anyio.CancelScope() as reading:
+                    async for chunk in chunks:
+                        if not body.feed(chunk):
+                            # The next read ends there, and with it each generator in between: one that is
+                            # left early would end in a warning, at some other time.
+                            reading.cancel()
+                if body.flaw is None:
+                    drop_surplus(response)
             finally:
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()  # one that is left early would end in a warning, at some other time
                 await response.aclose()
-            outcome: Reply | ThriveError = _whole(response, body)
+            return _whole(response, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            outcome = _broken(error, response, body, request.url.host, deadline)
-        # Raised here, not above: an `except` block would chain the cause, whose frames hold the credentials.
-        if isinstance(outcome, ThriveError):
-            raise outcome
-        return outcome
+            return _broken(error, response, body, request.url.host, budget, closed=self.seam.closed)
 
     async def aclose(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
         self.seam.closed = True
-        while self._transports.owned:
-            await self._transports.owned.pop().aclose()
+        for transport in self._transports.take_those_to_close():
+            await transport.aclose()

@@ -4,21 +4,25 @@ import datetime as dt
 import email.utils
 import json
 import math
+import re
 import urllib.parse
 from typing import Any, NoReturn, cast
 
-import attrs
 import httpx
 
 from thrive_learning.errors import (
     TRANSIENT_STATUS_CODES,
     ApiError,
+    Attempt,
     ConnectionFailedError,
     DeadlineExceededError,
     UnexpectedResponseError,
     api_error_class,
 )
-from thrive_learning.policies import Deadline
+from thrive_learning.policies import Budget
+
+_WIRE_BYTES = re.compile(r"(?:bytearray\()?b['\"].*", re.DOTALL)
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 #: How much of a body an error keeps, in characters.
 MAX_ERROR_BODY_CHARACTERS = 4096
@@ -29,32 +33,48 @@ _MAX_QUOTE_CHARACTERS = 300
 _REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "apigw-requestid")
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
+# Plain classes, here and in _http: attrs takes up to a millisecond of everybody's import for each of its own,
+# and these are neither compared nor printed.
+
+
 class Reply:
     """A response as data: whatever came back, its body read and its connection given back.
 
     Attributes:
         flaw: Why the body cannot be used, or None if it can.
         cut: Whether the flaw is that the body's end is missing.
+        history: What the requests came to that led here.
+        request_id: What to quote to the vendor's support, if the response names it.
     """
 
-    status_code: int
-    headers: httpx.Headers
-    body: bytes
-    flaw: str | None = None
-    cut: bool = False
+    __slots__ = ("body", "cut", "flaw", "headers", "history", "request_id", "status_code")
 
-    @property
-    def request_id(self) -> str | None:
-        """What to quote to the vendor's support, if the response names it."""
-        for name in _REQUEST_ID_HEADERS:
-            value = self.headers.get(name)
-            if value:
-                return quoted(value)
-        return None
+    def __init__(
+        self,
+        *,
+        status_code: int,
+        headers: httpx.Headers,
+        body: bytes,
+        flaw: str | None = None,
+        cut: bool = False,
+    ) -> None:
+        self.status_code: int = status_code
+        self.headers: httpx.Headers = headers
+        self.body: bytes = body
+        self.flaw: str | None = flaw
+        self.cut: bool = cut
+        self.history: tuple[Attempt, ...] = ()
+        self.request_id: str | None = _request_id(headers)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
+def _request_id(headers: httpx.Headers) -> str | None:
+    for name in _REQUEST_ID_HEADERS:
+        value = headers.get(name)
+        if value:
+            return quoted(value)
+    return None
+
+
 class Circumstances:
     """What an error's message says besides the response.
 
@@ -63,16 +83,19 @@ class Circumstances:
         subject: What was asked for, such as `activity 60d5…`.
         credentials: What kind of credentials the client has.
         allowed: What those allow, in words, for the message of a 403.
-        attempts: How many requests were sent.
         secrets: What must not show, should the server repeat it.
     """
 
-    region: str
-    subject: str
-    credentials: str
-    allowed: str
-    attempts: int = 1
-    secrets: tuple[str, ...] = ()
+    __slots__ = ("allowed", "credentials", "region", "secrets", "subject")
+
+    def __init__(
+        self, *, region: str, subject: str, credentials: str, allowed: str, secrets: tuple[str, ...] = ()
+    ) -> None:
+        self.region: str = region
+        self.subject: str = subject
+        self.credentials: str = credentials
+        self.allowed: str = allowed
+        self.secrets: tuple[str, ...] = secrets
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -121,12 +144,17 @@ def quoted(text: str, limit: int = _MAX_QUOTE_CHARACTERS) -> str:
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 
-def error_text(body: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """Give a body as text for an error, with the secrets masked that the server repeats."""
-    text = body.decode(errors="replace")
+def masked(text: str, secrets: tuple[str, ...]) -> str:
+    """Give a server's text with the secrets masked that it repeats, in any form that they were sent in."""
     for secret in secrets:
-        text = text.replace(secret, "**********")
+        if secret in text:
+            text = text.replace(secret, "**********")
     return text
+
+
+def error_text(body: bytes, secrets: tuple[str, ...]) -> str:
+    """Give a body as text for an error: masked and capped."""
+    return masked(body.decode(errors="replace"), secrets)[:MAX_ERROR_BODY_CHARACTERS]
 
 
 def retry_after(value: str | None, now: dt.datetime) -> float | None:
@@ -140,26 +168,21 @@ def retry_after(value: str | None, now: dt.datetime) -> float | None:
     """
     if value is None:
         return None
-    try:
-        seconds = float(value)
-    except ValueError:
+    if not _SECONDS.fullmatch(value.strip()):
         try:
             date = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if date.tzinfo is None:
             date = date.replace(tzinfo=dt.UTC)
         return max(0.0, (date - now).total_seconds())
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return float(value)
 
 
 def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
     """Give the error for a status that is not a documented success, whatever its body holds."""
     status = reply.status_code
-    text = error_text(reply.body, circumstances.secrets)
-    fields = json_object(text.encode())
-    document = fields[1] if isinstance(fields, tuple) else {}
-    error, message = (_text(document.get(name)) for name in ("error", "message"))
+    error, message = fields_of(reply.body, ("error", "message"), circumstances.secrets)
     wait = retry_after(reply.headers.get("retry-after"), dt.datetime.now(dt.UTC))
     said = quoted(message or error or "")
     request_id = reply.request_id
@@ -171,20 +194,24 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
     if request_id is not None:
         parts.append(f"(request id {request_id})")
     return api_error_class(status)(
-        " ".join(parts),
+        masked(" ".join(parts), circumstances.secrets),
         status_code=status,
         error=error,
         message=message,
         request_id=request_id,
         retry_after=wait,
-        body=text[:MAX_ERROR_BODY_CHARACTERS],
-        attempts=circumstances.attempts,
+        body=error_text(reply.body, circumstances.secrets),
         region=circumstances.region,
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def fields_of(body: bytes, names: tuple[str, ...], secrets: tuple[str, ...]) -> list[str | None]:
+    """Give the text of some fields of a JSON body, masked; None for those that are missing or no text."""
+    read = json_object(body)
+    document = {} if isinstance(read, str) else read[1]
+    values = (document.get(name) for name in names)
+    limit = MAX_ERROR_BODY_CHARACTERS
+    return [masked(value, secrets)[:limit] if isinstance(value, str) else None for value in values]
 
 
 def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float | None) -> str:  # noqa: PLR0911
@@ -206,11 +233,7 @@ def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float
             pause = "a while" if wait is None else f"{wait:g} s"
             return f"Too many requests were sent: wait {pause}, then send fewer at a time."
         case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
-            target = _place(reply.headers.get("location", ""))
-            return (
-                f"It redirects to {target or 'an unnamed place'}; nothing was sent there, as credentials "
-                "go to the region's own hosts only. Check the region's api_url."
-            )
+            return redirect_advice(reply, "api_url")
         case _ if status in TRANSIENT_STATUS_CODES:
             return "The API is failing or busy; the same call may succeed a little later."
         case _:
@@ -231,12 +254,13 @@ def _place(location: str) -> str:
 
 def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
     """Give the error for a 2xx that breaks the contract."""
+    problem = masked(problem, circumstances.secrets)
     return UnexpectedResponseError(
         f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
         f"but {problem}. Nothing was made of it: if it happens again, look at `.body` and ask the API's "
         "support.",
         status_code=reply.status_code,
-        body=error_text(reply.body, circumstances.secrets)[:MAX_ERROR_BODY_CHARACTERS],
+        body=error_text(reply.body, circumstances.secrets),
     )
 
 
@@ -248,18 +272,18 @@ def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailed
     )
 
 
-def connection_failure(error: Exception, *, host: str, deadline: Deadline) -> ConnectionFailedError:
+def connection_failure(error: Exception, *, host: str, budget: Budget) -> ConnectionFailedError:
     """Give the error for an exchange that ended without a response.
 
     Args:
         error: What the transport raised. It is described, not kept: its frames hold the Authorization header.
         host: Whom the request was for.
-        deadline: The call's time-outs.
+        budget: The call's time-outs.
     """
-    if isinstance(error, httpx.TimeoutException) or deadline.remaining() <= 0:
-        return deadline_exceeded(deadline, host=host, phase=_PHASES.get(type(error)))
-    # h11 repeats an illegal header in its message, and with it a credential.
-    said = "" if isinstance(error, httpx.LocalProtocolError) else quoted(str(error))
+    if isinstance(error, httpx.TimeoutException) or budget.remaining() <= 0:
+        return deadline_exceeded(budget, host=host, phase=_PHASES.get(type(error)))
+    # h11 repeats an illegal header or status line, and with it a credential of ours or its echo.
+    said = "" if isinstance(error, httpx.LocalProtocolError) else quoted(_WIRE_BYTES.sub("…", str(error)))
     return ConnectionFailedError(
         f"no response from {host}: {type(error).__name__}{f' ({said})' if said else ''}. "
         "Check the network, the proxy and TLS settings, and that the region's URLs are right; then try again."
@@ -274,13 +298,22 @@ _PHASES: dict[type[Exception], str] = {
 }
 
 
-def deadline_exceeded(deadline: Deadline, *, host: str, phase: str | None = None) -> DeadlineExceededError:
+def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) -> DeadlineExceededError:
     """Give the error for a call, or one phase of it, that took too long."""
-    if phase is None or deadline.remaining() <= 0:
-        limit = f"Timeout.total={deadline.timeout.total:g} s"
+    if phase is None or budget.remaining() <= 0:
+        limit = f"Timeout.total={budget.timeout.total:g} s"
     else:
-        limit = f"Timeout.{phase}={getattr(deadline.timeout, phase):g} s"
+        limit = f"Timeout.{phase}={getattr(budget.timeout, phase):g} s"
     return DeadlineExceededError(
-        f"{host} did not answer within {limit}; the call was given up after {deadline.elapsed():.2f} s. "
+        f"{host} did not answer within {limit}; the call was given up after {budget.elapsed():.2f} s. "
         "Try again later, or allow more time with timeout=."
+    )
+
+
+def redirect_advice(reply: Reply, setting: str) -> str:
+    """Say where a redirect leads, that nothing was sent there, and which setting of the region to check."""
+    target = _place(reply.headers.get("location", ""))
+    return (
+        f"It redirects to {target or 'an unnamed place'}; nothing was sent there, as credentials "
+        f"go to the region's own hosts only. Check the region's {setting}."
     )

@@ -7,19 +7,28 @@ mixed.
 
 import contextlib
 import copy
+import math
+import os
+import random
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-import anyio
-
-from thrive_learning.errors import ThriveError
+from thrive_learning.errors import ThriveError, TokenError
 from thrive_learning.models import AccessToken
 
-#: A token is renewed this long before it expires, but never more than half its life early. Seconds.
-RENEW_BEFORE_EXPIRY_S = 300.0
+#: One caller renews a token from so long before it expires, minus up to the jitter, while the others go on
+#: with it; in its last seconds all wait for the new one. Neither is ever more than half its life early.
+RENEW_BEFORE_EXPIRY_S, RENEW_JITTER_S, WAIT_BEFORE_EXPIRY_S = 300.0, 60.0, 30.0
+
+#: For so long nobody asks again: after a renewal that failed (give or take a fifth), and after a refusal.
+PAUSE_S = 30.0
+
+#: The statuses of a refusal: another try with the same credentials would fare no better.
+REFUSALS = frozenset({400, 401, 403, 404})
 
 
 class Minted(NamedTuple):
@@ -37,12 +46,18 @@ class Minted(NamedTuple):
 
 
 class Flight:
-    """One token request that is under way, which any number of callers wait for."""
+    """One token request that is under way, which any number of callers wait for.
 
-    __slots__ = ("_callbacks", "_lock", "_outcome")
+    Args:
+        ends_at: When its leader's time is up, by the cache's clock. A leader that has not settled it by then
+            never will: its event loop was stopped, say.
+    """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    __slots__ = ("_callbacks", "_lock", "_outcome", "ends_at")
+
+    def __init__(self, ends_at: float = math.inf) -> None:
+        self.ends_at: float = ends_at
+        self._lock = threading.RLock()
         self._outcome: AccessToken | ThriveError | None = None
         self._callbacks: list[Callable[[], object]] | None = []  # None once it is settled
 
@@ -75,13 +90,16 @@ class Flight:
         """Wait in a thread; False when the time is up first."""
         settled = threading.Event()
         self._when_settled(settled.set)
-        return settled.wait(max(timeout_s, 0.0))
+        return settled.wait(min(max(timeout_s, 0.0), threading.TIMEOUT_MAX))
 
-    async def wait_async(self) -> None:
-        """Wait in an event loop, whichever thread or loop settles the flight. A cancel scope may end it."""
+    async def wait_async(self, timeout_s: float = math.inf) -> None:
+        """Wait in an event loop, whichever thread or loop settles the flight."""
+        import anyio  # noqa: PLC0415 - sync users need not pay for it
+
         settled = anyio.Event()
         self._when_settled(_from_any_thread(settled.set))
-        await settled.wait()
+        with anyio.move_on_after(timeout_s):
+            await settled.wait()
 
 
 def _from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
@@ -102,19 +120,28 @@ def _from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
     return run_soon
 
 
+class Lead(NamedTuple):
+    """The caller has to mint: it settles the flight, whatever happens.
+
+    Attributes:
+        flight: What the others wait for.
+        fallback: The token that is valid a little longer, for when the mint fails; None if there is none.
+    """
+
+    flight: Flight
+    fallback: AccessToken | None
+
+
 class _Slot:
-    __slots__ = ("flight", "renew_at", "token")
+    __slots__ = ("expires_at", "failed_until", "failure", "flight", "renew_at", "token")
 
     def __init__(self) -> None:
         self.token: AccessToken | None = None
         self.renew_at = 0.0
+        self.expires_at = 0.0
         self.flight: Flight | None = None
-
-
-class Lead(NamedTuple):
-    """The caller has to mint: it settles the flight, whatever happens."""
-
-    flight: Flight
+        self.failure: ThriveError | None = None
+        self.failed_until = 0.0
 
 
 class TokenCache:
@@ -122,31 +149,88 @@ class TokenCache:
 
     Args:
         clock: A clock in seconds that never goes back.
+        draw: Gives a number evenly from 0 to 1.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._lock = threading.Lock()
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random
+    ) -> None:
+        # Reentrant: the garbage collector may end an abandoned leader, which settles, while we claim.
+        self._lock = threading.RLock()
         self._slots: dict[Hashable, _Slot] = {}
         self.clock: Callable[[], float] = clock
+        self.draw: Callable[[], float] = draw
+        _caches.add(self)
 
-    def claim(self, key: Hashable) -> AccessToken | Flight | Lead:
-        """Give the fresh token, or the flight to wait for, or the lead to take."""
+    def claim(self, key: Hashable, time_s: float = math.inf) -> AccessToken | Flight | Lead | ThriveError:
+        """Give a valid token, the flight to wait for, the lead to take, or a refusal still remembered.
+
+        Args:
+            key: What the token is for.
+            time_s: How long the caller has, in seconds, should it be the leader.
+        """
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
-            if slot.token is not None and self.clock() < slot.renew_at:
+            now = self.clock()
+            if slot.token is not None and now < slot.renew_at:
                 return slot.token
+            valid = slot.token if now < slot.expires_at else None
             if slot.flight is not None:
-                return slot.flight
-            slot.flight = Flight()
-            return Lead(slot.flight)
+                if now < slot.flight.ends_at:
+                    return valid or slot.flight
+                slot.flight.settle(None)  # its leader is lost
+            if slot.failure is not None and now < slot.failed_until:
+                return valid or copy.copy(slot.failure)
+            slot.flight = Flight(now + time_s)
+            return Lead(slot.flight, valid)
 
     def settle(self, key: Hashable, flight: Flight, outcome: Minted | ThriveError | None) -> None:
         """End a flight: with a token, which is kept; an error; or None if its leader gave up."""
         with self._lock:
             slot = self._slots[key]
-            slot.flight = None
+            if slot.flight is flight:
+                slot.flight = None
+            now = self.clock()
             if isinstance(outcome, Minted):
-                slot.token = outcome.token
-                early = min(RENEW_BEFORE_EXPIRY_S, outcome.lifetime_s / 2)
-                slot.renew_at = outcome.requested_at + outcome.lifetime_s - early
+                self._keep(slot, outcome)
+            elif slot.token is not None and now < slot.expires_at:
+                # The valid token serves on, and nobody tries again at once.
+                slot.renew_at = now + PAUSE_S * (0.8 + 0.4 * self.draw())
+            elif isinstance(outcome, TokenError) and outcome.status_code in REFUSALS:
+                slot.failure, slot.failed_until = outcome, now + PAUSE_S
         flight.settle(outcome.token if isinstance(outcome, Minted) else outcome)
+
+    def _keep(self, slot: _Slot, minted: Minted) -> None:
+        half = minted.lifetime_s / 2
+        end = minted.requested_at + minted.lifetime_s
+        slot.token, slot.failure = minted.token, None
+        # The jitter keeps clients that started together from renewing together ever after.
+        slot.renew_at = end - min(RENEW_BEFORE_EXPIRY_S - RENEW_JITTER_S * self.draw(), half)
+        slot.expires_at = end - min(WAIT_BEFORE_EXPIRY_S, half)
+
+    def renounce(self, key: Hashable, token: AccessToken) -> None:
+        """Forget a token that is not accepted any more, unless another one has taken its place already."""
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is not None and slot.token is token:
+                slot.token = None
+                slot.expires_at = 0.0
+
+    def after_fork(self) -> None:
+        """Go on in a forked child with the tokens, and without what other threads of the parent were at."""
+        self._lock = threading.RLock()
+        for slot in self._slots.values():
+            slot.flight = None
+
+
+_caches: "weakref.WeakSet[TokenCache]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache.after_fork()
+
+
+# Where there is no fork, there is nothing to register, and a dict takes the keyword without a word.
+_register: Callable[..., object] = getattr(os, "register_at_fork", dict)
+_register(after_in_child=_after_fork)

@@ -1,10 +1,14 @@
 """The httpx transports of a client: what the caller injected, or one for each way out that its hosts need."""
 
+import contextlib
+import functools
+import os
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable
 from ssl import SSLContext
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -29,7 +33,7 @@ def proxy_from_environment(url: str) -> str | None:
 
 
 def tls_context(verify: object) -> SSLContext:
-    """Give the TLS context of a client.
+    """Give the TLS context of a client. Clients that want the same share one: it is dear to make.
 
     Args:
         verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; a context
@@ -38,24 +42,50 @@ def tls_context(verify: object) -> SSLContext:
     Raises:
         ConfigurationError: It is anything else, or the certificates cannot be read.
     """
-    if not isinstance(verify, (bool, SSLContext)):
+    if isinstance(verify, SSLContext):
+        return verify
+    if not isinstance(verify, bool):
         raise ConfigurationError(
             f"verify is {verify!r}: pass True, or an ssl.SSLContext for certificates of your own"
         )
     try:
-        return httpx.create_ssl_context(verify=verify)
+        return _shared_context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:
         problem = f"the certificates cannot be read ({error}): check SSL_CERT_FILE and SSL_CERT_DIR"
     raise ConfigurationError(problem)
 
 
+@functools.lru_cache(maxsize=8)
+def _shared_context(verify: bool, _cert_file: str | None, _cert_dir: str | None) -> SSLContext:  # noqa: FBT001
+    return httpx.create_ssl_context(verify=verify)
+
+
+#: A process and an event loop, or None in sync code: what connections are not shared beyond.
+Place = tuple[int, Any]
+
+
+def process() -> Place:
+    """Name this process: a forked child inherits its parent's connections, which are not for two."""
+    return os.getpid(), None
+
+
+def event_loop() -> Place:
+    """Name the event loop of this task: connections live and die with theirs."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return os.getpid(), trio.lowlevel.current_trio_token()
+    # Whoever is in a loop has asyncio loaded; others need not pay for it.
+    return os.getpid(), sys.modules["asyncio"].get_running_loop()
+
+
 class Transports(Generic[TransportT]):
-    """The transports of one client.
+    """The transports of one client, for each place of their own that must not share connections.
 
     Args:
         kind: What an injected transport has to be an instance of.
         build: Makes a transport of the client's own for a TLS context and the URL of a proxy, or None.
-        urls: The URLs that the client's requests go to.
+        place: Names where the caller is.
+        urls: The URLs that the client's requests go to; they go nowhere else.
         injected: The caller's transport, used for everything and closed by the caller; or a function that
             gives one, which is closed with the client.
         proxy: The URL of a proxy for everything; None leaves it to the environment.
@@ -67,55 +97,104 @@ class Transports(Generic[TransportT]):
         *,
         kind: type[TransportT],
         build: Callable[[SSLContext, str | None], TransportT],
+        place: Callable[[], Place],
         urls: Iterable[str],
         injected: TransportT | Callable[[], TransportT] | None,
         proxy: str | None,
         verify: bool | SSLContext,
     ) -> None:
-        self.owned: list[TransportT] = []
-        self._by_host: dict[bytes, TransportT] = {}
+        self._place = place
         self._injected: TransportT | None = None
+        self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
+        self._by_place: dict[Place, dict[str | None, TransportT]] = {}
         if injected is None:
-            self._build(build, urls, proxy, tls_context(verify))
+            context = tls_context(verify)
+            for url in urls:
+                way_out = proxy_from_environment(url) if proxy is None else _explicit(proxy, url)
+                self._ways_out[_netloc(url)] = way_out
+            make: Callable[[str | None], TransportT] = functools.partial(_built, build, context)
         elif proxy is not None or verify is not True:
             raise ConfigurationError(
                 "transport= brings its own proxy and TLS settings: leave out proxy= and verify="
             )
+        elif isinstance(injected, kind):
+            self._injected = injected
+            return
         else:
-            self._injected = self._inject(kind, injected)
+            make = functools.partial(_checked, kind, injected)
+        self._make: Callable[[str | None], TransportT] = make
+        # Made now, for the first place that asks, so that a mistake shows where the client is created.
+        self._spare: list[dict[str | None, TransportT]] = [self._open()]
 
-    def _inject(self, kind: type[TransportT], injected: object) -> TransportT:
-        if isinstance(injected, kind):
-            return injected
-        built = injected() if callable(injected) else injected
-        if not isinstance(built, kind):
-            raise ConfigurationError(
-                f"transport= is or gives a {type(built).__name__}: this client needs an httpx.{kind.__name__}"
-            )
-        self.owned.append(built)
-        return built
-
-    def _build(
-        self,
-        build: Callable[[SSLContext, str | None], TransportT],
-        urls: Iterable[str],
-        proxy: str | None,
-        context: SSLContext,
-    ) -> None:
-        by_proxy: dict[str | None, TransportT] = {}
-        for url in urls:
-            way_out = proxy_from_environment(url) if proxy is None else _explicit(proxy, url)
-            if way_out not in by_proxy:
-                by_proxy[way_out] = _built(build, context, way_out)
-            self._by_host[httpx.URL(url).netloc] = by_proxy[way_out]
-        self.owned.extend(by_proxy.values())
+    def _open(self) -> dict[str | None, TransportT]:
+        return {way_out: self._make(way_out) for way_out in set(self._ways_out.values())}
 
     def for_url(self, url: httpx.URL) -> TransportT:
         """Give the transport for a request to one of the client's URLs."""
-        return self._injected or self._by_host[url.netloc]
+        if self._injected is not None:
+            return self._injected
+        here = self._place()
+        transports = self._by_place.get(here)
+        if transports is None:
+            self._forget_what_has_ended()
+            try:
+                transports = self._spare.pop()
+            except IndexError:
+                transports = self._open()
+            # Two threads may come here at once: both take what the first of them put there.
+            transports = self._by_place.setdefault(here, transports)
+        return transports[self._ways_out[url.netloc]]
+
+    def _forget_what_has_ended(self) -> None:
+        for place in list(self._by_place):
+            if _has_ended(place):
+                self._by_place.pop(place, None)
+
+    def take_those_to_close(self) -> list[TransportT]:
+        """Give up the transports of this place, and those that no place has asked for."""
+        if self._injected is not None:
+            return []
+        found = [self._spare.pop()] if self._spare else []
+        with contextlib.suppress(KeyError, RuntimeError):  # no event loop runs here
+            found.append(self._by_place.pop(self._place(), {}))
+        return [transport for transports in found for transport in transports.values()]
 
 
-def _explicit(proxy: str, url: str) -> str:
+def _netloc(url: str) -> bytes:
+    try:
+        known = httpx.URL(url)
+        _ = known.host  # reading it is what finds a wrong one
+    except (ValueError, httpx.InvalidURL) as error:
+        problem = f"the region's URL {url!r} is none that httpx knows ({error})"
+    else:
+        return known.netloc
+    raise ConfigurationError(problem)
+
+
+def _has_ended(place: Place) -> bool:
+    _process, loop = place
+    if hasattr(loop, "is_closed"):
+        return bool(loop.is_closed())
+    if loop is not None:
+        try:
+            loop.run_sync_soon(int)  # trio says it no other way
+        except RuntimeError:
+            return True
+    return False
+
+
+def _checked(kind: type[TransportT], injected: Any, _way_out: str | None) -> TransportT:
+    built = injected() if callable(injected) else injected
+    if not isinstance(built, kind):
+        raise ConfigurationError(
+            f"transport= is or gives a {type(built).__name__}: this client needs an httpx.{kind.__name__}"
+        )
+    return built
+
+
+def _explicit(proxy: object, url: str) -> str:
+    if not isinstance(proxy, str):
+        raise ConfigurationError(f"proxy= is of type {type(proxy).__name__}: pass the proxy's URL as text")
     if urllib.parse.urlsplit(url).scheme == "http":
         raise ConfigurationError(
             "proxy= goes with HTTPS only: over plain HTTP, which is for loopback hosts, the proxy would read "
@@ -137,3 +216,17 @@ def _built(
     except ImportError as error:
         problem = str(error)
     raise ConfigurationError(problem)
+
+
+def drop_surplus(response: httpx.Response) -> None:
+    """Keep a connection from being used again on which more came than belongs to the response.
+
+    httpcore would take the surplus for the answer to the next request, which may be for another record. The
+    way to h11's buffer has private names, which a test guards; where one is missing, the response is of
+    another transport, which has to look after itself.
+    """
+    part: Any = response.stream
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        part = getattr(part, name, None)
+    if part is not None and part.trailing_data[0]:
+        part.send_failed()  # h11's word for a connection that is not kept

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 import httpx
 
-from thrive_learning._http import AsyncHttpClient, HttpClient
+from thrive_learning._http import AsyncHttpClient, HttpClient, Options
 from thrive_learning.activities import Activities, AsyncActivities
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials
-from thrive_learning.errors import ConfigurationError
-from thrive_learning.policies import Timeout
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
+from thrive_learning.errors import Attempt, ConfigurationError
+from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region
 from thrive_learning.settings import credentials_from_environment, region_from_environment
 from thrive_learning.tokens import AsyncTokens, Tokens
@@ -24,7 +24,9 @@ class SandboxOptions(TypedDict, total=False):
     """The keyword arguments of a client that make sense without a network."""
 
     timeout: Timeout | float
+    retry: RetryPolicy
     application: str | None
+    on_attempt: Callable[[Attempt], object] | None
 
 
 class ClientOptions(SandboxOptions, total=False):
@@ -53,12 +55,15 @@ class ThriveClient:
         region: Which deployment to talk to: a `Region`, or the name of one.
         credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
         timeout: How long a call and its phases may take; a number is seconds for the whole call.
+        retry: How often a request is tried again after a failure that may pass.
         application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
         proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
         verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
             `ssl.SSLContext` for others. False trusts any server: for tests alone.
         transport: An httpx transport to use for everything, which stays open when the client closes; or a
             function that gives one, which is closed with the client.
+        on_attempt: Called with what each request came to, token requests included, from the thread or task of
+            the call. Whatever it raises is logged and goes no further.
 
     Attributes:
         region: Which deployment it talks to.
@@ -81,21 +86,24 @@ class ThriveClient:
         credentials: Credentials,
         *,
         timeout: Timeout | float = Timeout(),  # noqa: B008 - it is frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
         application: str | None = None,
         proxy: str | None = None,
         verify: bool | SSLContext = True,
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         self.region = _region(region)
-        self._http = HttpClient(
-            self.region,
-            _credentials(credentials),
+        options = Options(
             timeout=Timeout.of(timeout, Timeout()),
+            retry=RetryPolicy.of(retry, RetryPolicy()),
             application=application,
             proxy=proxy,
             verify=verify,
-            transport=transport,
+            on_attempt=on_attempt,
         )
+        self._options, self._transport = options, transport
+        self._http = HttpClient(self.region, _credentials(credentials), options, transport)
         self.activities = Activities(self._http)
         self.tokens = Tokens(self._http)
 
@@ -123,7 +131,7 @@ class ThriveClient:
         every type of activity.
 
         Args:
-            **options: `timeout` and `application`, as for the client.
+            **options: `timeout`, `retry`, `application` and `on_attempt`, as for the client.
         """
         region, credentials, transport = _sandbox()
         return cls(region, credentials, transport=transport, **options)
@@ -143,6 +151,11 @@ class ThriveClient:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} region={self.region.name!r}>"
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Without connections and tokens, and without secrets that may not be there.
+        kept = _kept(self._http.authorizer.credentials)
+        return _revived, (type(self), self.region, kept, _luggage(self._options, self._transport))
+
 
 class AsyncThriveClient:
     """Reads from the Thrive Learning API on asyncio and trio; safe to share between tasks.
@@ -154,12 +167,15 @@ class AsyncThriveClient:
         region: Which deployment to talk to: a `Region`, or the name of one.
         credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
         timeout: How long a call and its phases may take; a number is seconds for the whole call.
+        retry: How often a request is tried again after a failure that may pass.
         application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
         proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
         verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
             `ssl.SSLContext` for others. False trusts any server: for tests alone.
         transport: An httpx transport to use for everything, which stays open when the client closes; or a
             function that gives one, which is closed with the client.
+        on_attempt: Called with what each request came to, token requests included, from the thread or task of
+            the call. Whatever it raises is logged and goes no further.
 
     Attributes:
         region: Which deployment it talks to.
@@ -182,21 +198,24 @@ class AsyncThriveClient:
         credentials: Credentials,
         *,
         timeout: Timeout | float = Timeout(),  # noqa: B008 - it is frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
         application: str | None = None,
         proxy: str | None = None,
         verify: bool | SSLContext = True,
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         self.region = _region(region)
-        self._http = AsyncHttpClient(
-            self.region,
-            _credentials(credentials),
+        options = Options(
             timeout=Timeout.of(timeout, Timeout()),
+            retry=RetryPolicy.of(retry, RetryPolicy()),
             application=application,
             proxy=proxy,
             verify=verify,
-            transport=transport,
+            on_attempt=on_attempt,
         )
+        self._options, self._transport = options, transport
+        self._http = AsyncHttpClient(self.region, _credentials(credentials), options, transport)
         self.activities = AsyncActivities(self._http)
         self.tokens = AsyncTokens(self._http)
 
@@ -224,7 +243,7 @@ class AsyncThriveClient:
         every type of activity.
 
         Args:
-            **options: `timeout` and `application`, as for the client.
+            **options: `timeout`, `retry`, `application` and `on_attempt`, as for the client.
         """
         region, credentials, transport = _sandbox()
         return cls(region, credentials, transport=transport, **options)
@@ -244,6 +263,11 @@ class AsyncThriveClient:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} region={self.region.name!r}>"
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Without connections and tokens, and without secrets that may not be there.
+        kept = _kept(self._http.authorizer.credentials)
+        return _revived, (type(self), self.region, kept, _luggage(self._options, self._transport))
+
 
 def _region(region: Region | str) -> Region:
     return region if isinstance(region, Region) else Region.parse(region)
@@ -257,6 +281,44 @@ def _credentials(credentials: object) -> Credentials:
     return credentials
 
 
+class _Elsewhere(NamedTuple):
+    """Stands in a pickle for credentials whose secret may not be there."""
+
+    kind: type[Credentials]
+    tenant_id: str
+
+
+def _kept(credentials: Credentials) -> Credentials | _Elsewhere:
+    if isinstance(credentials, BasicCredentials):
+        secret = credentials.api_secret
+    else:
+        secret = credentials.client_secret
+    return credentials if secret.may_pickle else _Elsewhere(type(credentials), credentials.tenant_id)
+
+
+def _luggage(options: Options, transport: object) -> dict[str, Any]:
+    if isinstance(options.verify, SSLContext):
+        raise TypeError("a client with an ssl.SSLContext does not pickle: create it where it is needed")
+    if options.proxy is not None and "@" in options.proxy:
+        raise TypeError("a client whose proxy has a password does not pickle: name the proxy in HTTPS_PROXY")
+    return options._asdict() | {"transport": transport}
+
+
+def _revived(
+    cls: Callable[..., Any], region: Region, kept: Credentials | _Elsewhere, options: dict[str, Any]
+) -> Any:
+    if not isinstance(kept, _Elsewhere):
+        return cls(region, kept, **options)
+    credentials = credentials_from_environment()
+    if not isinstance(credentials, kept.kind) or credentials.tenant_id != kept.tenant_id:
+        raise ConfigurationError(
+            f"the pickled client has {kept.kind.__name__} of the tenant {kept.tenant_id!r}, whose secret is "
+            "not in the pickle, and the environment has others: set the THRIVE_ variables for it, give its "
+            "secret as a function, or allow it with Secret(..., may_pickle=True)"
+        )
+    return cls(region, credentials, **options)
+
+
 def _sandbox() -> "tuple[Region, ClientCredentials, SandboxTransport]":
     from thrive_learning import sandbox  # noqa: PLC0415 - few clients need it
 
@@ -267,5 +329,7 @@ def _sandbox() -> "tuple[Region, ClientCredentials, SandboxTransport]":
         token_url=sandbox.TOKEN_URL,
         webhooks_token_url=sandbox.WEBHOOKS_TOKEN_URL,
     )
-    credentials = ClientCredentials(core.tenant_id, core.client_id, core.client_secret)
+    # The sandbox's secret is none, so that its clients may travel to another process.
+    secret = Secret(core.client_secret, may_pickle=True)
+    credentials = ClientCredentials(core.tenant_id, core.client_id, secret)
     return region, credentials, sandbox.SandboxTransport(core)

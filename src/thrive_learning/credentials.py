@@ -1,9 +1,9 @@
 """What a client proves its identity with, and what it asks to be allowed."""
 
 import enum
-import hmac
-from collections.abc import Iterable
-from typing import Literal, NoReturn, cast
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -31,28 +31,51 @@ SERVICE_SCOPES: dict[Service, tuple[Scope, ...]] = {
 
 
 class Secret:
-    """Text that is never shown: it prints masked, and refuses to be pickled.
+    """Text that is never shown: it prints masked, and is not pickled unless its owner says so.
 
     Args:
-        value: The text.
+        value: The text; or a function without arguments that gives it, which is asked each time that the
+            secret is needed, so that a new one takes effect without a restart; it pickles by its name.
+        may_pickle: Whether a pickle, which anybody can read, may hold the text.
 
     Raises:
         ConfigurationError: It is no text, or empty, or has white space around it or control characters in it,
             as a secret has that was pasted or read from a file with its line end.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_may_pickle", "_value")
 
-    def __init__(self, value: str) -> None:
-        problem = _problem_of_secret(value)
+    def __init__(self, value: str | Callable[[], str], *, may_pickle: bool = False) -> None:
+        self._may_pickle = may_pickle
+        problem = None if callable(value) else _problem_of_secret(value)
         if problem:
+            self._value: str | Callable[[], str] = ""
             del value  # a traceback may show local variables
             raise ConfigurationError(problem)
         self._value = value
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is always the same text, and not what a function gives."""
+        return not callable(self._value)
+
+    @property
+    def may_pickle(self) -> bool:
+        """Whether a pickle may hold what is needed to get at it: a function's name may always."""
+        return self._may_pickle or callable(self._value)
+
     def reveal(self) -> str:
-        """Give the text itself."""
-        return self._value
+        """Give the text itself.
+
+        Raises:
+            ConfigurationError: The function fails, or gives what is no secret.
+        """
+        if not callable(self._value):
+            return self._value
+        given = _ask(self._value)
+        if isinstance(given, Secret):
+            return given.reveal()
+        raise ConfigurationError(given)
 
     def __repr__(self) -> str:
         return "Secret('**********')"
@@ -60,22 +83,34 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return self._value == other._value
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Secret is not pickled or copied by accident: read it from the environment where it is needed, "
-            "or carry Secret.reveal() yourself"
-        )
+    def __reduce__(self) -> "tuple[Callable[..., Secret], tuple[Any, ...]]":
+        if not self.may_pickle:
+            raise TypeError(
+                "a Secret is not pickled by accident: read it from the environment where it is needed, "
+                "give a function in its place, or allow it with Secret(..., may_pickle=True)"
+            )
+        return functools.partial(Secret, may_pickle=self._may_pickle), (self._value,)
 
     def __copy__(self) -> "Secret":
         return self
 
     def __deepcopy__(self, _memo: object) -> "Secret":
         return self
+
+
+def _ask(function: Callable[[], str]) -> Secret | str:
+    """Ask a function for a secret: give that or what is wrong, as no raising frame may hold the bare text."""
+    try:
+        value = function()
+    except Exception as error:  # noqa: BLE001 - it is the caller's function: it may raise anything
+        return f"the function that gives a secret failed ({type(error).__name__})"
+    problem = _problem_of_secret(value)
+    return Secret(value) if problem is None else f"the function that gives a secret: {problem}"
 
 
 def _problem_of_secret(value: object) -> str | None:
@@ -89,12 +124,17 @@ def _problem_of_secret(value: object) -> str | None:
     return None
 
 
+_LONGEST_IDENTIFIER = 1024
+
+
 def _check_identifier(name: str, value: object) -> None:
     if not isinstance(value, str) or not value or value != value.strip() or not value.isprintable():
         raise ConfigurationError(
             f"{name} is {value!r}: it must be text, not empty, without white space around it and without "
             "control characters"
         )
+    if len(value) > _LONGEST_IDENTIFIER:
+        raise ConfigurationError(f"{name} has {len(value)} characters: that is no {name}")
 
 
 def _check_tenant_id(value: str) -> None:
@@ -124,7 +164,7 @@ def _scope(value: object) -> Scope:
 
 
 def scopes_for(
-    service: Service, wanted: "Iterable[Scope | str] | None", configured: tuple[Scope, ...]
+    service: object, wanted: "Iterable[Scope | str] | None", configured: tuple[Scope, ...]
 ) -> tuple[Scope, ...]:
     """Decide which scopes a token request asks for.
 
@@ -140,6 +180,8 @@ def scopes_for(
     Raises:
         ConfigurationError: A named scope is unknown to the service, or none of the configured ones is known.
     """
+    if not isinstance(service, Service):
+        raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
     known = SERVICE_SCOPES[service]
     if wanted is not None:
         scopes = _scopes(wanted)
@@ -172,7 +214,7 @@ class BasicCredentials:
 
     Args:
         tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`.
-        api_secret: The API secret that belongs to it.
+        api_secret: The API secret that belongs to it; or a function that gives it, see `Secret`.
 
     Raises:
         ConfigurationError: A value is no text, is empty, or cannot be what it is given as.
@@ -183,7 +225,7 @@ class BasicCredentials:
     tenant_id: str
     api_secret: Secret
 
-    def __init__(self, tenant_id: str, api_secret: str | Secret) -> None:
+    def __init__(self, tenant_id: str, api_secret: str | Callable[[], str] | Secret) -> None:
         masked = _masked(api_secret)
         del api_secret
         _set(self, tenant_id=tenant_id, api_secret=masked)
@@ -198,7 +240,7 @@ class ClientCredentials:
     Args:
         tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`; it is part of the token URL.
         client_id: The client ID.
-        client_secret: The client secret.
+        client_secret: The client secret; or a function that gives it, see `Secret`.
         scopes: What to ask to be allowed; empty leaves it to the server.
         client_auth: How the client proves its identity at the token endpoint: `"basic"`, which every server
             has to accept, or `"post"`, as fields of the form.
@@ -220,7 +262,7 @@ class ClientCredentials:
         self,
         tenant_id: str,
         client_id: str,
-        client_secret: str | Secret,
+        client_secret: str | Callable[[], str] | Secret,
         scopes: Iterable[Scope | str] = (Scope.READ,),
         client_auth: Literal["basic", "post"] = "basic",
     ) -> None:
@@ -238,15 +280,16 @@ class ClientCredentials:
         _check_identifier("client_id", client_id)
         _check_secret("client_secret", masked)
         _set(self, scopes=_scopes(scopes))
-        if client_auth not in {"basic", "post"}:
+        if client_auth not in ("basic", "post"):
             raise ConfigurationError(f"client_auth is {client_auth!r}: choose 'basic' or 'post'")
 
 
 Credentials = BasicCredentials | ClientCredentials
 
 
-def _masked(value: str | Secret) -> Secret | str:
+def _masked(value: str | Callable[[], str] | Secret) -> Secret | str:
     """Give the secret, or what is wrong with it: raising here would keep the bare one in this frame."""
     if isinstance(value, Secret):
         return value
-    return _problem_of_secret(value) or Secret(value)
+    problem = None if callable(value) else _problem_of_secret(value)
+    return Secret(value) if problem is None else problem

@@ -5,11 +5,31 @@ pickle, deepcopy and travel between processes.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The HTTP statuses after which the same request may well succeed a little later.
 #: 520 to 524 are those of a content delivery network that could not reach the API behind it.
 TRANSIENT_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+
+
+class Attempt(NamedTuple):
+    """What one request of a call came to.
+
+    Attributes:
+        number: Which try it was, from 1.
+        status_code: The HTTP status, None where there was no response.
+        error: Why it was no success, in a few words; None for a success.
+        delay: How many seconds were waited after it before the next try; None where there was none.
+        elapsed: How many seconds it took.
+        request_id: What to quote to the vendor's support, if the response names it.
+    """
+
+    number: int
+    status_code: int | None
+    error: str | None
+    delay: float | None
+    elapsed: float
+    request_id: str | None
 
 
 class ThriveError(Exception):
@@ -17,7 +37,18 @@ class ThriveError(Exception):
 
     Args:
         message: What happened and what to do next; `str(error)` gives it back.
+
+    Attributes:
+        history: What each request of the call came to, token requests aside unless it failed there; empty
+            where nothing was sent.
     """
+
+    history: tuple[Attempt, ...] = ()
+
+    @property
+    def attempts(self) -> int:
+        """How many requests were sent."""
+        return len(self.history)
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -119,7 +150,6 @@ class ApiError(ThriveError):
         request_id: What to quote to the vendor's support, if the response names it.
         retry_after: Seconds that the server asks to wait before the next try, if it says so.
         body: The response's body as text, capped.
-        attempts: How many requests were sent for the call.
         region: The name of the region that answered.
 
     Source: the vendor's pages on errors; RFC 9110 section 15.
@@ -131,7 +161,6 @@ class ApiError(ThriveError):
     request_id: str | None
     retry_after: float | None
     body: str
-    attempts: int
     region: str | None
 
     def __init__(  # noqa: PLR0913 - what is known of the response
@@ -144,7 +173,6 @@ class ApiError(ThriveError):
         request_id: str | None = None,
         retry_after: float | None = None,
         body: str = "",
-        attempts: int = 1,
         region: str | None = None,
     ) -> None:
         super().__init__(text)
@@ -154,7 +182,6 @@ class ApiError(ThriveError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.body = body
-        self.attempts = attempts
         self.region = region
 
     @property

@@ -25,17 +25,23 @@ def activity_id(value: object) -> str:
 
     Source: the reference page of `GET /activity/{id}`, whose pattern is `^[0-9a-fA-F]{24}$`.
     """
-    match = _HEX_24.fullmatch(value) if isinstance(value, str) else None
+    # Of the type itself: isinstance() believes what a mock says of its class.
+    kind: type = type(value)
+    match = _HEX_24.fullmatch(value) if isinstance(value, str) and issubclass(kind, str) else None
     if match is None:
         raise _invalid(value)
     return match.group()
 
 
 def _invalid(value: object) -> InvalidIdError:
-    shown = _shortened.repr(value)
-    if not isinstance(value, str):
-        problem = f"it is of type {type(value).__name__}, not str; pass the id as text"
-    elif _HEX_24.fullmatch(value.strip()):
+    try:
+        shown = _shortened.repr(value)
+    except Exception:  # noqa: BLE001 - a repr may fail in any way, such as that of an int with 5,000 digits
+        shown = f"a value of type {type(value).__name__}"
+    kind: type = type(value)
+    if not isinstance(value, str) or not issubclass(kind, str):
+        problem = f"it is of type {kind.__name__}, not str; pass the id as text"
+    elif _HEX_24.fullmatch(str.strip(value)):
         problem = "it has white space around it; strip the text first"
     elif len(value) != 24:  # noqa: PLR2004 - the length that the pattern asks for
         problem = f"it has {len(value)} characters; pass the `id` of an activity record"

@@ -11,10 +11,11 @@ from _thrive_learning_api.models import ActivityType
 from _thrive_learning_api.types import Unset
 
 from thrive_learning.credentials import Scope
+from thrive_learning.errors import Attempt
 
 T = TypeVar("T")
 
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,11 +72,13 @@ class Activity:
             "data": self.data,
             "with": self.with_,
         }
-        copied: dict[str, Any] = json.loads(json.dumps({k: v for k, v in fields.items() if v is not None}))
+        copied: dict[str, Any] = json.loads(
+            json.dumps({k: v for k, v in fields.items() if v is not None}, allow_nan=False)
+        )
         return copied
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ApiResponse(Generic[T]):
     """A result together with what is known of the response that it came in.
 
@@ -84,21 +87,26 @@ class ApiResponse(Generic[T]):
         status_code: The HTTP status.
         request_id: What to quote to the vendor's support, if the response names it.
         elapsed: How long the whole call took, a token request included.
-        attempts: How many requests were sent for it, token requests aside.
+        history: What each of its requests came to, token requests aside.
     """
 
     data: T
     status_code: int
     request_id: str | None
     elapsed: dt.timedelta
-    attempts: int
+    history: tuple[Attempt, ...]
+
+    @property
+    def attempts(self) -> int:
+        """How many requests were sent for it, token requests aside."""
+        return len(self.history)
 
 
 def _mask(_value: str) -> str:
     return "'**********'"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class AccessToken:
     """An access token, for calls that the SDK does not make itself; it prints masked and does not pickle.
 

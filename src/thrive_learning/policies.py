@@ -1,5 +1,6 @@
-"""How long a call may take."""
+"""How long a call may take, and how often it may try."""
 
+import contextvars
 import math
 import time
 
@@ -7,16 +8,13 @@ import attrs
 
 from thrive_learning.errors import ConfigurationError
 
+_LONGEST_S = 366 * 86_400.0
+
 
 def _seconds(_instance: "Timeout", attribute: "attrs.Attribute[float]", value: object) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or not value > 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST_S:
         raise ConfigurationError(
-            f"Timeout.{attribute.name} is {value!r}: it must be a number of seconds above 0. "
+            f"Timeout.{attribute.name} is {value!r}: it must be a number of seconds above 0, at most a year. "
             "A call without a limit could hang for ever, so there is no way to ask for one; "
             "pass a large number instead."
         )
@@ -28,7 +26,7 @@ class Timeout:
 
     Args:
         total: The whole call: token, connection, waits and every byte of the response.
-        connect: Opening one connection, TLS included.
+        connect: Opening one connection; TLS has as much again.
         read: Waiting for the next bytes of a response.
         write: Sending the next bytes of a request.
         pool: Waiting for a free connection.
@@ -61,17 +59,71 @@ class Timeout:
         return attrs.evolve(default, total=value)
 
 
-class Deadline:
-    """The end of one call, counted from the moment that this is made.
+def _attempts(_instance: "RetryPolicy", attribute: "attrs.Attribute[int]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(
+            f"RetryPolicy.{attribute.name} is {value!r}: it must be a whole number above 0; 1 turns retries "
+            "off"
+        )
+
+
+def _delay(_instance: "RetryPolicy", attribute: "attrs.Attribute[float]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ConfigurationError(
+            f"RetryPolicy.{attribute.name} is {value!r}: it must be a number of seconds, 0 or above"
+        )
+
+
+@attrs.frozen
+class RetryPolicy:
+    """How often a request is tried again after a failure that may pass.
+
+    Those are connection failures, bodies that are cut off, and the statuses 408, 429, 500, 502, 503, 504 and
+    520 to 524. The wait before try number n + 1 is drawn evenly from 0 to first_delay times 2 to the power
+    n - 1, at most max_delay; a `Retry-After` of the server is its floor. No wait outlasts `Timeout.total`.
+
+    Args:
+        attempts: How many requests may be sent at the most; 1 turns retries off.
+        first_delay: The longest wait before the second request, in seconds.
+        max_delay: The longest wait before any request, in seconds, unless the server asks for more.
+
+    Raises:
+        ConfigurationError: A value makes no sense.
+    """
+
+    attempts: int = attrs.field(default=3, validator=_attempts)
+    first_delay: float = attrs.field(default=0.5, validator=_delay)
+    max_delay: float = attrs.field(default=8.0, validator=_delay)
+
+    @classmethod
+    def of(cls, value: object, default: "RetryPolicy") -> "RetryPolicy":
+        """Give the policy of one call: its own, or that of the client.
+
+        Raises:
+            ConfigurationError: The value is neither a policy nor None.
+        """
+        if value is None:
+            return default
+        if not isinstance(value, RetryPolicy):
+            raise ConfigurationError(
+                f"retry is {value!r}: pass a RetryPolicy; RetryPolicy(attempts=1) turns retries off"
+            )
+        return value
+
+
+class Budget:
+    """What one call may spend: time, counted from the moment that this is made, and attempts.
 
     Args:
         timeout: How long the call and its phases may take.
+        retry: How often a request may be tried again.
     """
 
-    __slots__ = ("_ends", "_started", "timeout")
+    __slots__ = ("_ends", "_started", "retry", "timeout")
 
-    def __init__(self, timeout: Timeout) -> None:
+    def __init__(self, timeout: Timeout, retry: RetryPolicy) -> None:
         self.timeout: Timeout = timeout
+        self.retry: RetryPolicy = retry
         self._started = time.monotonic()
         self._ends = self._started + timeout.total
 
@@ -101,3 +153,15 @@ class Deadline:
             "write": min(timeout.write, left),
             "pool": min(timeout.pool, left),
         }
+
+    def for_renewal(self) -> "Budget":
+        """Give what a caller may spend to renew a token that it could do without: one try, half its time."""
+        total = max(min(self.remaining() / 2, _RENEWAL_S), 1e-3)
+        return Budget(attrs.evolve(self.timeout, total=total), RetryPolicy(attempts=1))
+
+
+_RENEWAL_S = 10.0
+
+#: The budget of the call that this thread is in. It travels beside the calls, because httpcore's backends
+#: have no argument for it.
+current_budget: contextvars.ContextVar[Budget] = contextvars.ContextVar("thrive_learning_budget")

@@ -2,6 +2,7 @@
 
 import enum
 import ipaddress
+import re
 import urllib.parse
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import attrs
 from thrive_learning.errors import ConfigurationError
 
 _TENANT = "{tenant_id}"
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 
 class Service(enum.Enum):
@@ -40,9 +42,12 @@ def _api_url(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -
 
 
 def _tenant_url(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -> None:
-    if _TENANT not in _path(region, attribute, url).split("/"):
+    segments = _path(region, attribute, url).split("/")
+    rest = "/".join(segment for segment in segments if segment != _TENANT)
+    if _TENANT not in segments or "{" in rest or "}" in rest:
         raise ConfigurationError(
-            f"{attribute.alias} of region {region.name!r} is {url!r}: {_TENANT} must be a segment of its path"
+            f"{attribute.alias} of region {region.name!r} is {url!r}"
+            f": {_TENANT}, and no other placeholder, must be a segment of its path"
         )
 
 
@@ -60,6 +65,8 @@ def _path(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -> s
 def _parts(url: object) -> urllib.parse.SplitResult | str:
     if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
         return "is not a URL of visible ASCII characters"
+    if url.endswith(("?", "#")):
+        return "holds a query or a fragment: give the URL without it"
     try:
         parts = urllib.parse.urlsplit(url)
         _ = parts.port
@@ -75,9 +82,20 @@ def _problem(parts: urllib.parse.SplitResult) -> str | None:
         return "is plain HTTP, which would show credentials to the network: use https"
     if "@" in parts.netloc:
         return "holds credentials: pass them to the client instead"
+    known = _is_ipv6(parts.hostname) if "[" in parts.netloc else _HOST.fullmatch(parts.hostname)
+    if not known or "\\" in parts.path:
+        return "has a host or a path that no URL has"
     if parts.query or parts.fragment:
         return "holds a query or a fragment: give the URL without it"
     return None
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:
@@ -162,11 +180,11 @@ class Region:
             ConfigurationError: A URL is not absolute, is neither HTTPS nor HTTP to a loopback host, holds
                 credentials, a query or a fragment, or a token URL does not hold `{tenant_id}` in its path.
         """
-        if name in _BY_NAME:
+        if any(name == taken for taken in _BY_NAME):
             raise ConfigurationError(f"there is a region {name!r} already: give the custom one another name")
         return cls(name, api_url, token_url, webhooks_token_url)
 
-    def token_url(self, tenant_id: str, service: Service = Service.API) -> str:
+    def token_url(self, tenant_id: str, service: object = Service.API) -> str:
         """Give the URL of a token endpoint.
 
         Args:
@@ -176,6 +194,8 @@ class Region:
         Raises:
             ConfigurationError: The region is a custom one without a token endpoint for webhooks.
         """
+        if not isinstance(service, Service):
+            raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
         template = self._token_url if service is Service.API else self._webhooks_token_url
         if template is None:
             raise ConfigurationError(
