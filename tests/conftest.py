@@ -7,6 +7,11 @@ import pytest
 import yaml
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from harness import ROOT, Flavour
+from hypothesis import HealthCheck, settings
+
+# These machines are shared: how long an example takes says nothing about the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

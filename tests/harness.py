@@ -16,6 +16,7 @@ from thrive_learning import (
     BasicCredentials,
     ClientCredentials,
     Region,
+    RetryPolicy,
     ThriveClient,
 )
 
@@ -82,7 +83,8 @@ class Flavour:
     def answering(
         self, handler: Handler, credentials: Any = BASIC, **options: Any
     ) -> AbstractContextManager[Any]:
-        """Open a client of production whose transport is a function."""
+        """Open a client of production whose transport is a function; it tries once unless told otherwise."""
+        options = {"retry": RetryPolicy(attempts=1)} | options
         return self.open(Region.PRODUCTION, credentials, transport=httpx.MockTransport(handler), **options)
 
 

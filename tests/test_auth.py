@@ -1,6 +1,7 @@
 import base64
 import datetime as dt
 import threading
+import traceback
 from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -35,7 +36,7 @@ from thrive_learning import (
     ThriveClient,
     TokenError,
 )
-from thrive_learning._token_cache import Flight
+from thrive_learning._token_cache import Flight, Lead
 
 SECRETS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1)
 
@@ -139,6 +140,7 @@ def test_a_token_serves_many_calls_until_shortly_before_it_expires(
     api = Api(token_response("first"), token_response("second"))
     with flavour.answering(api, OAUTH) as client:
         monkeypatch.setattr(client._http.authorizer.cache, "clock", lambda: now)
+        monkeypatch.setattr(client._http.authorizer.cache, "draw", lambda: 0.0)
         client.activities.get(ACTIVITY_ID)
         now += 3299
         client.activities.get(ACTIVITY_ID)
@@ -240,7 +242,7 @@ def test_a_token_response_that_makes_no_sense(flavour: Flavour, response: httpx.
         (400, {"error": 5, "error_description": ["x"]}, "answered 400. Check"),
         (403, "<html>", "belong together"),
         (404, "", "Check the tenant ID"),
-        (302, "", "Check the credentials"),
+        (302, "", "nothing was sent there"),
         (429, "", "may succeed a little later"),
         (503, "", "may succeed a little later"),
         (201, {"access_token": "x", "token_type": "Bearer"}, "answered 201"),
@@ -515,3 +517,45 @@ def test_a_phase_of_the_token_request_that_takes_too_long_is_shared(flavour: Fla
         pytest.raises(DeadlineExceededError, match=r"Timeout\.read=30 s"),
     ):
         client.activities.get(ACTIVITY_ID)
+
+
+@pytest.mark.parametrize("service", ["webhooks", None, []])
+def test_what_is_no_service(flavour: Flavour, service: Any) -> None:
+    with flavour.answering(Api(), OAUTH) as client, pytest.raises(ConfigurationError, match="service is"):
+        client.tokens.get(service)
+
+
+def test_no_frame_shows_a_secret_when_the_region_has_no_such_endpoint(flavour: Flavour) -> None:
+    region = Region.custom("mine", api_url="https://a.example", token_url="https://a.example/{tenant_id}")
+    with flavour.open(region, OAUTH, transport=httpx.MockTransport(Api())) as client:
+        with pytest.raises(ConfigurationError, match="webhooks_token_url") as caught:
+            client.tokens.get(Service.WEBHOOKS)
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert "fake-client-secret" not in repr([frame.locals for frame in frames])
+
+
+def test_scopes_that_a_server_makes_up_are_quoted(flavour: Flavour) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return token_response(scope="a\x1b[31mb " * 1000) if request.method == "POST" else httpx.Response(403)
+
+    with flavour.answering(handler, OAUTH) as client, pytest.raises(ForbiddenError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.anyio
+async def test_a_leader_that_is_lost_holds_nobody_for_longer_than_its_own_time() -> None:
+    transport = AsyncApi()
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+        cache = client._http.authorizer.cache
+        lost = cache.claim((Service.API, frozenset({Scope.READ})), 0.05)
+        assert isinstance(lost, Lead)
+        assert (await client.activities.get(ACTIVITY_ID)).id == ACTIVITY_ID
+
+
+def test_a_lost_leader_does_not_hold_threads_either() -> None:
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(Api())) as client:
+        lost = client._http.authorizer.cache.claim((Service.API, frozenset({Scope.READ})), 0.05)
+        assert isinstance(lost, Lead)
+        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID

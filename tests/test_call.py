@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import httpx
 import pytest
 from _thrive_learning_api.types import Response
@@ -42,7 +41,7 @@ def test_a_generated_parser_that_fails_is_no_exception_of_its_own(
     get = activities._GET
     sync, _ = failing(get.sync, error, in_parser=True)
     _, asynchronous = failing(get.asyncio, error, in_parser=True)
-    monkeypatch.setattr(activities, "_GET", attrs.evolve(get, sync=sync, asyncio=asynchronous))
+    monkeypatch.setattr(activities, "_GET", get._replace(sync=sync, asyncio=asynchronous))
     with (
         flavour.answering(lambda _request: page_response()) as client,
         pytest.raises(
@@ -57,7 +56,7 @@ def test_a_mistake_before_the_request_is_not_blamed_on_the_response(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync, asynchronous = failing(lambda: None, TypeError("a mistake of ours"), in_parser=False)
-    monkeypatch.setattr(activities, "_GET", attrs.evolve(activities._GET, sync=sync, asyncio=asynchronous))
+    monkeypatch.setattr(activities, "_GET", activities._GET._replace(sync=sync, asyncio=asynchronous))
     with (
         flavour.answering(lambda _request: page_response()) as client,
         pytest.raises(TypeError, match="a mistake of ours"),
@@ -86,3 +85,15 @@ def test_a_call_within_a_call_leaves_the_outer_one_alone() -> None:
             ) as outer,
         ):
             outer.activities.get(ACTIVITY_ID)
+
+
+def test_a_record_that_cannot_be_made_is_no_exception_of_its_own(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(_text: str, _parsed: Any) -> Any:
+        raise AttributeError("x")
+
+    monkeypatch.setattr(activities, "_GET", activities._GET._replace(build=build))
+    with flavour.answering(lambda _request: page_response()) as client:
+        with pytest.raises(UnexpectedResponseError, match=r"no record can be made of it .AttributeError."):
+            client.activities.get(ACTIVITY_ID)

@@ -138,3 +138,14 @@ def test_a_scope_that_the_service_does_not_know(
         ConfigurationError, match=f"no scope of the {service.value} service, which knows api/"
     ):
         scopes_for(service, wanted, configured)
+
+
+@pytest.mark.parametrize("client_auth", ["jwt", None, [], {}])
+def test_what_is_no_client_auth(client_auth: Any) -> None:
+    with pytest.raises(ConfigurationError, match="choose 'basic' or 'post'"):
+        ClientCredentials("tenant", "client", "fake", client_auth=client_auth)
+
+
+def test_an_identifier_has_an_end() -> None:
+    with pytest.raises(ConfigurationError, match="tenant_id has 70000 characters"):
+        BasicCredentials("x" * 70_000, "fake")

@@ -7,6 +7,7 @@ import pytest
 from thrive_learning import errors
 from thrive_learning.errors import (
     ApiError,
+    Attempt,
     BadRequestError,
     ClientClosedError,
     ConfigurationError,
@@ -44,7 +45,6 @@ EXAMPLES: list[ThriveError] = [
             request_id="r",
             retry_after=1.5,
             body="b",
-            attempts=2,
             region="staging",
         )
         for status in (302, 400, 401, 403, 404, 409, 418, 422, 429, 500, 561)
@@ -88,6 +88,46 @@ def test_the_tree() -> None:
     ]
     assert all(issubclass(item, ThriveError) for item in classes)
     assert {type(example) for example in EXAMPLES} == set(classes)
+
+
+def test_what_errors_hold() -> None:
+    nothing = dict.fromkeys(("error", "message", "request_id", "retry_after", "region"))
+    response = nothing | {"status_code": 404, "body": ""}
+    assert vars(TokenError("m", status_code=400)) == {
+        "status_code": 400,
+        "error": None,
+        "error_description": None,
+    }
+    assert vars(UnexpectedResponseError("m", status_code=200)) == {"status_code": 200, "body": ""}
+    assert vars(ApiError("m", status_code=404)) == response
+    given: dict[str, Any] = {
+        "status_code": 429,
+        "error": "e",
+        "message": "why",
+        "request_id": "r",
+        "retry_after": 1.5,
+        "body": "b",
+        "region": "staging",
+    }
+    said: dict[str, Any] = {"status_code": 400, "error": "e", "error_description": "d"}
+    holding: list[tuple[ThriveError, dict[str, Any]]] = [
+        (ThriveError("m"), {}),
+        (InvalidIdError("m", value=5), {"value": 5}),
+        (ApiError("m", **given), given),
+        (TokenError("m", **said), said),
+        (UnexpectedResponseError("m", status_code=299, body="b"), {"status_code": 299, "body": "b"}),
+    ]
+    for error, held in holding:
+        assert str(error) == "m"
+        assert vars(error) == held
+
+
+def test_how_often_a_call_was_tried() -> None:
+    attempt = Attempt(1, None, "ConnectionFailedError", None, 0.1, None)
+    error = ThriveError("m")
+    assert error.attempts == 0
+    error.history = (attempt, attempt)
+    assert error.attempts == 2
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)

@@ -1,22 +1,35 @@
+import ast
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import _thrive_learning_api
+import pytest
 
 import thrive_learning
 from thrive_learning import errors
 
 
 def test_what_is_exported_is_what_is_there() -> None:
-    there = {
-        name
-        for name, value in vars(thrive_learning).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-    assert there | {"__version__"} == set(thrive_learning.__all__)
-    assert thrive_learning.__all__ == sorted(thrive_learning.__all__)
+    assert thrive_learning.__all__ == sorted(thrive_learning.__all__) == dir(thrive_learning)
+    for name in thrive_learning.__all__:
+        value = getattr(thrive_learning, name)
+        assert getattr(value, "__name__", name) == name
+    assert set(thrive_learning._HOMES) | {"__version__"} == set(thrive_learning.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'ThriveCLient'"):
+        thrive_learning.ThriveCLient  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
+    assert thrive_learning.__file__ is not None
+    tree = ast.parse(Path(thrive_learning.__file__).read_text(encoding="utf-8"))
+    [checking] = [node for node in tree.body if isinstance(node, ast.If)]
+    assert {
+        alias.name: node.module
+        for node in checking.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    } == thrive_learning._HOMES
 
 
 def test_every_error_is_exported() -> None:
@@ -33,15 +46,34 @@ def test_every_exported_name_is_documented() -> None:
         assert getattr(thrive_learning, name).__doc__, name
 
 
+def loaded_after(code: str) -> set[str]:
+    watched = (
+        "httpx",
+        "httpcore",
+        "anyio",
+        "asyncio",
+        "trio",
+        "_thrive_learning_api",
+        "thrive_learning.client",
+        "thrive_learning.errors",
+        "thrive_learning.sandbox",
+        "thrive_learning.cli",
+    )
+    code = f"import sys; {code}; print(*{{*{watched}}} & sys.modules.keys())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
 def test_an_import_loads_no_more_than_it_needs() -> None:
     """httpcore comes with the first client, the rest with an extra or with those who use it."""
-    code = (
-        "import sys, thrive_learning; "
-        "print(*sorted({'httpcore', 'asyncio', 'trio', 'thrive_learning.sandbox', 'thrive_learning.cli'}"
-        " & sys.modules.keys()))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == []
+    assert loaded_after("import thrive_learning") == set()
+    assert loaded_after("from thrive_learning import NotFoundError") == {"thrive_learning.errors"}
+    assert loaded_after("from thrive_learning import ThriveClient, AsyncThriveClient") == {
+        "httpx",
+        "_thrive_learning_api",
+        "thrive_learning.client",
+        "thrive_learning.errors",
+    }
 
 
 def test_both_packages_say_that_they_are_typed() -> None:

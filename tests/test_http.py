@@ -25,6 +25,7 @@ from thrive_learning import (
     ConnectionFailedError,
     DeadlineExceededError,
     Region,
+    RetryPolicy,
     ServerError,
     ThriveClient,
     ThriveError,
@@ -35,6 +36,7 @@ from thrive_learning._http import DocumentedResponse
 from thrive_learning._outcome import Reply
 from thrive_learning.errors import api_error_class
 
+ONCE = RetryPolicy(attempts=1)
 GZIP = {"content-encoding": "gzip"}
 #: Bodies that no record can be read from, with the headers that they come with.
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
@@ -138,13 +140,13 @@ def test_no_response_at_all_gives_another_exception(
     transport = httpx.MockTransport(lambda _request: respond(status, body, headers))
 
     async def get() -> None:
-        async with AsyncThriveClient(Region.STAGING, BASIC, transport=transport) as client:
+        async with AsyncThriveClient(Region.STAGING, BASIC, transport=transport, retry=ONCE) as client:
             await client.activities.get(ACTIVITY_ID)
 
     error: ThriveError | None = None
     try:
         if backend is None:
-            with ThriveClient(Region.STAGING, BASIC, transport=transport) as client:
+            with ThriveClient(Region.STAGING, BASIC, transport=transport, retry=ONCE) as client:
                 client.activities.get(ACTIVITY_ID)
         else:
             anyio.run(get, backend=backend)
@@ -267,7 +269,7 @@ def test_a_body_above_the_cap_is_not_read_to_its_end(flavour: Flavour) -> None:
         error = raised_by(client)
     assert type(error) is UnexpectedResponseError
     assert "larger than 10485760 bytes" in str(error)
-    assert len(read) == 11
+    assert len(read) in {11, 12}  # an async read is cancelled when it has begun
     assert body.closed
 
 

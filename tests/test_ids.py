@@ -1,6 +1,7 @@
 import pickle
 import string
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -69,9 +70,13 @@ def test_the_message_says_what_to_do() -> None:
         return str(caught.value)
 
     assert "'60d5ec49b60b4b3a2c8f9a10\\n'" in message("60d5ec49b60b4b3a2c8f9a10\n")
-    assert "strip" in message("60d5ec49b60b4b3a2c8f9a10\n")
+    assert message("60d5ec49b60b4b3a2c8f9a10\n").endswith(
+        "hexadecimal digits: it has white space around it; strip the text first"
+    )
     assert "3 characters" in message("abc")
-    assert "other characters" in message("g" * 24)
+    assert message("g" * 24).endswith(
+        "hexadecimal digits: it holds other characters; pass the `id` of an activity record"
+    )
     assert "bytes, not str" in message(b"60d5ec49b60b4b3a2c8f9a10")
 
 
@@ -80,3 +85,9 @@ def test_a_subclass_of_str_comes_back_as_plain_text() -> None:
         __slots__ = ()
 
     assert type(activity_id(Text("60d5ec49b60b4b3a2c8f9a10"))) is str
+
+
+def test_what_only_says_that_it_is_text() -> None:
+    for value in (Mock(spec=str), 10**5000):
+        with pytest.raises(InvalidIdError, match="not str"):
+            activity_id(value)

@@ -4,6 +4,7 @@ import json
 import pickle
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, Flavour, page_response
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import AccessToken, Activity, ActivityType, ApiResponse, Scope, UnexpectedResponseError
-from thrive_learning.models import activity_problem
+from thrive_learning.models import _FIELDS, activity_problem
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -231,3 +232,22 @@ def test_a_token_prints_masked_and_does_not_pickle() -> None:
     assert copy.copy(token) is copy.deepcopy(token) is token
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(token)
+
+
+def test_the_fields_are_those_of_the_contract(contract: dict[str, Any]) -> None:
+    schemas = contract["components"]["schemas"]
+    names: dict[type, str] = {str: "string", dict: "object", type(None): "null"}
+
+    def kinds(schema: dict[str, Any]) -> set[str]:
+        if "$ref" in schema:
+            return kinds(schemas[schema["$ref"].rpartition("/")[2]])
+        return {schema["type"]} if "type" in schema else set[str]().union(*map(kinds, schema["anyOf"]))
+
+    properties = schemas["Activity"]["properties"]
+    assert {name: {names[kind] for kind in allowed} for name, allowed in _FIELDS.items()} == {
+        name: kinds(schema) for name, schema in properties.items()
+    }
+    values: dict[str, Any] = {str(field.alias): "x" for field in attrs.fields(Activity)}
+    values.update(json=None, date=None)
+    full = Activity(**values)
+    assert full.to_dict().keys() == properties.keys() - {"date"}

@@ -1,5 +1,6 @@
 import datetime as dt
 import email.utils
+import json
 import math
 
 import httpx
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning import ApiError, Timeout
+from thrive_learning import ApiError, RetryPolicy, Timeout
 from thrive_learning._outcome import (
     Circumstances,
     Reply,
@@ -17,7 +18,7 @@ from thrive_learning._outcome import (
     quoted,
     retry_after,
 )
-from thrive_learning.policies import Deadline
+from thrive_learning.policies import Budget
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 CIRCUMSTANCES = Circumstances(
@@ -25,7 +26,6 @@ CIRCUMSTANCES = Circumstances(
     subject="activity 60d5",
     credentials="OAuth client credentials",
     allowed="the token has the scopes api/write; reading needs api/read or api/all",
-    attempts=3,
     secrets=("canary",),
 )
 
@@ -121,7 +121,7 @@ def test_an_error_says_who_what_and_which() -> None:
         "(request id r-1)"
     )
     assert (error.status_code, error.error, error.message) == (404, "Not Found", "Activity not found")
-    assert (error.request_id, error.region, error.attempts) == ("r-1", "staging", 3)
+    assert (error.request_id, error.region) == ("r-1", "staging")
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,25 @@ def test_a_large_body_is_capped() -> None:
 
 def test_an_illegal_header_does_not_show_in_the_message() -> None:
     cause = httpx.LocalProtocolError("Illegal header value b'Bearer canary'")
-    error = connection_failure(cause, host="h", deadline=Deadline(Timeout()))
+    error = connection_failure(cause, host="h", budget=Budget(Timeout(), RetryPolicy()))
     assert "canary" not in str(error)
     assert "LocalProtocolError" in str(error)
+
+
+@pytest.mark.parametrize(
+    "value", ["1_000", "\uff11\uff12", "1e300", "9" * 400, "Mon, 23 Nov 9" + "9" * 20 + " 12:00:30 GMT"]
+)
+def test_a_retry_after_that_python_would_read_otherwise(value: str) -> None:
+    assert retry_after(value, NOW) is None
+
+
+def test_what_h11_repeats_of_the_wire_is_left_out() -> None:
+    cause = httpx.RemoteProtocolError("illegal status line: bytearray(b'canary')")
+    message = str(connection_failure(cause, host="h", budget=Budget(Timeout(), RetryPolicy())))
+    assert "canary" not in message
+    assert "illegal status line: …" in message
+
+
+def test_a_long_message_of_the_server_is_capped() -> None:
+    error = error_for(500, json.dumps({"message": "x" * 100_000}).encode())
+    assert len(error.message or "") == 4096

@@ -4,8 +4,8 @@ from typing import Any
 import attrs
 import pytest
 
-from thrive_learning import ConfigurationError, Timeout
-from thrive_learning.policies import Deadline
+from thrive_learning import ConfigurationError, RetryPolicy, Timeout
+from thrive_learning.policies import Budget
 
 
 def test_the_defaults() -> None:
@@ -37,14 +37,14 @@ def test_a_number_is_the_total_of_the_call() -> None:
 def test_no_phase_outlasts_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    deadline = Deadline(Timeout(total=20, connect=5, read=30, write=10, pool=10))
-    assert deadline.phases() == {"connect": 5, "read": 20, "write": 10, "pool": 10}
+    budget = Budget(Timeout(total=20, connect=5, read=30, write=10, pool=10), RetryPolicy())
+    assert budget.phases() == {"connect": 5, "read": 20, "write": 10, "pool": 10}
     now = 112.0
-    assert deadline.elapsed() == 12
-    assert deadline.remaining() == 8
-    assert deadline.phases() == {"connect": 5, "read": 8, "write": 8, "pool": 8}
-    deadline.check()
+    assert budget.elapsed() == 12
+    assert budget.remaining() == 8
+    assert budget.phases() == {"connect": 5, "read": 8, "write": 8, "pool": 8}
+    budget.check()
     now = 120.0
-    assert deadline.phases() == {"connect": 0, "read": 0, "write": 0, "pool": 0}
+    assert budget.phases() == {"connect": 0, "read": 0, "write": 0, "pool": 0}
     with pytest.raises(TimeoutError):
-        deadline.check()
+        budget.check()

@@ -3,11 +3,12 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError, Region, Scope, Service
 from thrive_learning.credentials import SERVICE_SCOPES
+from thrive_learning.regions import _public
 
 REGIONS = [Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA]
 CUSTOM = {
@@ -54,10 +55,19 @@ def test_a_region_is_found_by_its_name(region: Region) -> None:
     assert str(region) == region.value == region.name
 
 
+def test_the_four_regions_are_made_alike() -> None:
+    # They were made at import, where a change of what makes them would not be noticed.
+    assert _public("production-mea", "mea.learn.tech") == Region.PRODUCTION_MEA
+
+
 @pytest.mark.parametrize("name", ["", "prod", "eu", None, 5])
 def test_an_unknown_name_lists_the_known_ones(name: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"production, staging, production-mea, staging-mea"):
+    with pytest.raises(ConfigurationError) as caught:
         Region.parse(name)
+    assert str(caught.value) == (
+        f"{name!r} is not a region; choose one of production, staging, production-mea, staging-mea, "
+        "or describe one with Region.custom(...)"
+    )
 
 
 def test_a_custom_region() -> None:
@@ -73,8 +83,14 @@ def test_a_custom_region() -> None:
 def test_a_custom_region_can_do_without_webhooks() -> None:
     region = Region.custom("mine", api_url=CUSTOM["api_url"], token_url=CUSTOM["token_url"])
     assert len(region.urls) == 2
-    with pytest.raises(ConfigurationError, match="webhooks_token_url"):
+    with pytest.raises(ConfigurationError, match=r": pass webhooks_token_url to Region\.custom\(...\)$"):
         region.token_url("t", Service.WEBHOOKS)
+
+
+PLAIN_HTTP = " is plain HTTP, which would show credentials to the network: use https$"
+NOT_ABSOLUTE = " is not an absolute URL: it must begin with https:// and a host$"
+NOT_VISIBLE = " is not a URL of visible ASCII characters$"
+NO_QUERY = " holds a query or a fragment: give the URL without it$"
 
 
 @pytest.mark.parametrize(
@@ -87,32 +103,49 @@ def test_loopback_may_be_plain_http(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://api.example.com", "plain HTTP"),
-        ("http://localhost.example.com", "plain HTTP"),
-        ("http://10.0.0.1", "plain HTTP"),
-        ("ftp://api.example.com", "absolute"),
-        ("api.example.com", "absolute"),
-        ("https://", "absolute"),
-        ("", "absolute"),
-        (None, "absolute"),
-        ("https://api.example.com/a b", "visible ASCII"),
-        ("https://api.example.com/\n", "visible ASCII"),
-        ("https://\N{LATIN SMALL LETTER U WITH DIAERESIS}.example.com", "visible ASCII"),
+        ("http://api.example.com", PLAIN_HTTP),
+        ("http://localhost.example.com", PLAIN_HTTP),
+        ("http://10.0.0.1", PLAIN_HTTP),
+        ("ftp://api.example.com", NOT_ABSOLUTE),
+        ("api.example.com", NOT_ABSOLUTE),
+        ("https://", NOT_ABSOLUTE),
+        ("", NOT_ABSOLUTE),
+        (None, NOT_ABSOLUTE),
+        ("https://api.example.com/a b", NOT_VISIBLE),
+        ("https://api.example.com/\n", NOT_VISIBLE),
+        ("https://\N{LATIN SMALL LETTER U WITH DIAERESIS}.example.com", NOT_VISIBLE),
         ("https://api.example.com:port", "is not a URL"),
         ("https://[::1", "is not a URL"),
-        ("https://api.example.com/?a=1", "query"),
-        ("https://api.example.com/#a", "query or a fragment"),
+        ("https://api.example.com/?a=1", NO_QUERY),
+        ("https://api.example.com/#a", NO_QUERY),
         ("https://api.example.com/{version}", "nothing fills"),
+        ("https://api.example.com/{version", "nothing fills"),
+        ("https://api.example.com/version}", "nothing fills"),
     ],
 )
 def test_what_credentials_must_not_be_sent_to(url: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         Region.custom("mine", **CUSTOM | {"api_url": url})
-    assert "api_url" in str(caught.value)
+    assert "api_url of region 'mine'" in str(caught.value)
+    assert repr(str(url).rstrip("/")) in str(caught.value)
+
+
+def test_a_url_that_is_no_text_is_not_shown() -> None:
+    bytes_: Any = b"https://x.example.com/{tenant_id}"
+    with pytest.raises(ConfigurationError) as caught:
+        Region.custom("mine", api_url=CUSTOM["api_url"], token_url=bytes_)
+    assert str(caught.value) == (
+        "token_url of region 'mine': the given value is not a URL of visible ASCII characters"
+    )
+
+
+def test_an_api_url_loses_slashes_only() -> None:
+    assert Region.custom("mine", **CUSTOM | {"api_url": "https://x.example.com/X//"}).api_url[-2:] == "/X"
 
 
 def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="credentials") as caught:
+    says = ": the given value holds credentials: pass them to the client instead$"
+    with pytest.raises(ConfigurationError, match=says) as caught:
         Region.custom("mine", **CUSTOM | {"api_url": "https://me:canary@api.example.com"})
     assert "canary" not in str(caught.value)
 
@@ -127,19 +160,59 @@ def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
     ],
 )
 def test_a_token_url_has_room_for_the_tenant(argument: str, url: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{argument}.*segment"):
+    with pytest.raises(ConfigurationError, match=f"^{argument} of region 'mine': 'ftp:' is not"):
+        Region.custom("mine", **CUSTOM | {argument: "ftp:"})
+    with pytest.raises(ConfigurationError, match=f"{argument}.*(segment|host)"):
         Region.custom("mine", **CUSTOM | {argument: url})
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "production", None])
-def test_a_custom_region_needs_a_name_of_its_own(name: Any) -> None:
-    with pytest.raises(ConfigurationError):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        *((name, "give it a printable name") for name in ("", " ", "a\nb", None)),
+        ("production", "give the custom one another name"),
+    ],
+)
+def test_a_custom_region_needs_a_name_of_its_own(name: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
         Region.custom(name, **CUSTOM)
+    assert repr(name) in str(caught.value)
 
 
 @given(st.text(min_size=1))
+@example("../a?b#c@d")
 def test_a_tenant_id_stays_one_segment_of_the_path(tenant_id: str) -> None:
     url = Region.PRODUCTION.token_url(tenant_id.encode(errors="replace").decode())
     rest = url.removeprefix("https://public.api.learn.link/oauth2/token/")
     assert rest != url
     assert not set(rest) & set("/?#@ \r\n")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host?",
+        "https://host#",
+        "https://*",
+        "https://a\\b/c",
+        "https://host/a\\b",
+        "https://{tenant_id}/x",
+        "https://-host-/x",
+        "https://[v1.a]/x",
+    ],
+)
+def test_what_httpx_would_read_otherwise(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Region.custom("mine", **CUSTOM | {"api_url": url})
+
+
+@pytest.mark.parametrize("service", ["api", None])
+def test_what_is_no_service(service: Any) -> None:
+    with pytest.raises(ConfigurationError, match="service is"):
+        Region.PRODUCTION.token_url("t", service)
+
+
+@pytest.mark.parametrize("path", ["/{tenant_id}/{other}", "/{tenant_id}/a}"])
+def test_a_token_url_has_no_other_placeholder(path: str) -> None:
+    with pytest.raises(ConfigurationError, match="no other placeholder"):
+        Region.custom("mine", **CUSTOM | {"token_url": f"https://x.example.com{path}"})

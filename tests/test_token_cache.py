@@ -1,5 +1,6 @@
 import datetime as dt
 import threading
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
@@ -8,10 +9,19 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning import AccessToken, ConfigurationError, TokenError
+from thrive_learning import (
+    AccessToken,
+    ConfigurationError,
+    ConnectionFailedError,
+    ThriveError,
+    TokenError,
+    _token_cache,
+)
 from thrive_learning._token_cache import Flight, Lead, Minted, TokenCache
 
-TOKEN = AccessToken(value="one", expires_at=dt.datetime(2030, 1, 1, tzinfo=dt.UTC), scopes=())
+TOKEN, OTHER = (
+    AccessToken(value=value, expires_at=dt.datetime(2030, 1, 1, tzinfo=dt.UTC), scopes=()) for value in "ab"
+)
 
 
 class Clock:
@@ -28,7 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def cache(clock: Clock) -> TokenCache:
-    return TokenCache(clock)
+    return TokenCache(clock, draw=lambda: 0.0)
 
 
 def lead(cache: TokenCache) -> Flight:
@@ -47,11 +57,22 @@ def test_the_first_caller_leads_and_the_others_wait(cache: TokenCache) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lifetime_s", "fresh_s"), [(3600, 3300), (601, 301), (600, 300), (100, 50), (1, 0.5), (86_400, 86_100)]
+    ("lifetime_s", "draw", "fresh_s"),
+    [
+        (3600, 0.0, 3300),
+        (3600, 0.5, 3330),
+        (3600, 1.0, 3360),
+        (601, 0.0, 301),
+        (600, 0.0, 300),
+        (600, 1.0, 360),
+        (100, 0.0, 50),
+        (100, 1.0, 50),
+        (1, 0.0, 0.5),
+        (86_400, 0.0, 86_100),
+    ],
 )
-def test_for_how_long_a_token_is_fresh(
-    cache: TokenCache, clock: Clock, lifetime_s: float, fresh_s: float
-) -> None:
+def test_for_how_long_a_token_is_fresh(clock: Clock, lifetime_s: float, draw: float, fresh_s: float) -> None:
+    cache = TokenCache(clock, draw=lambda: draw)
     cache.settle("key", lead(cache), Minted(TOKEN, lifetime_s, requested_at=1000))
     clock.now = 1000 + fresh_s - 0.01
     assert cache.claim("key") is TOKEN
@@ -59,16 +80,115 @@ def test_for_how_long_a_token_is_fresh(
     assert isinstance(cache.claim("key"), Lead)
 
 
-@given(st.floats(0.001, 1e9))
-def test_a_token_is_never_renewed_more_than_half_its_life_early(lifetime_s: float) -> None:
+@given(st.floats(0.001, 1e9), st.floats(0, 1))
+def test_a_token_is_never_renewed_more_than_half_its_life_early(lifetime_s: float, draw: float) -> None:
     clock = Clock()
-    cache = TokenCache(clock)
-    cache.settle("key", lead(cache), Minted(TOKEN, lifetime_s, clock.now))
+    cache = TokenCache(clock, draw=lambda: draw)
     start = clock.now
+    cache.settle("key", lead(cache), Minted(TOKEN, lifetime_s, start))
     clock.now = start + lifetime_s * 0.49
     assert cache.claim("key") is TOKEN
-    clock.now = start + max(lifetime_s - 299, lifetime_s / 2 + 1)
+    clock.now = start + max(lifetime_s - 239, lifetime_s / 2 + 1)
     assert isinstance(cache.claim("key"), Lead)
+
+
+def renewing(cache: TokenCache, clock: Clock, since_renewal_is_due_s: float = 0.0) -> None:
+    """Put a token of an hour into the cache, and move to the time when it is to be renewed."""
+    cache.settle("key", lead(cache), Minted(TOKEN, 3600, requested_at=1000))
+    clock.now = 1000 + 3300 + since_renewal_is_due_s
+
+
+def test_one_caller_renews_while_the_others_go_on(cache: TokenCache, clock: Clock) -> None:
+    renewing(cache, clock)
+    claim = cache.claim("key")
+    assert isinstance(claim, Lead)
+    assert claim.fallback is TOKEN
+    assert cache.claim("key") is TOKEN
+    cache.settle("key", claim.flight, Minted(OTHER, 3600, clock.now))
+    assert cache.claim("key") is OTHER
+
+
+def test_a_renewal_that_fails_leaves_the_token_and_pauses(cache: TokenCache, clock: Clock) -> None:
+    renewing(cache, clock)
+    claim = cache.claim("key")
+    assert isinstance(claim, Lead)
+    cache.settle("key", claim.flight, TokenError("no", status_code=401))
+    clock.now += 23.9  # the pause is 30 s less a fifth at least
+    assert cache.claim("key") is TOKEN
+    clock.now += 0.2
+    assert isinstance(cache.claim("key"), Lead)
+
+
+def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
+    cache = TokenCache(clock, draw=lambda: 1.0)
+    renewing(cache, clock, since_renewal_is_due_s=60)
+    claim = cache.claim("key")
+    assert isinstance(claim, Lead)
+    cache.settle("key", claim.flight, None)
+    clock.now += 35.9
+    assert cache.claim("key") is TOKEN
+    clock.now += 0.2
+    assert isinstance(cache.claim("key"), Lead)
+
+
+def test_in_its_last_seconds_all_wait_for_the_next_token(cache: TokenCache, clock: Clock) -> None:
+    renewing(cache, clock, since_renewal_is_due_s=269.9)
+    claim = cache.claim("key")
+    assert isinstance(claim, Lead)
+    assert cache.claim("key") is TOKEN
+    clock.now += 0.2  # 30 s before the end
+    assert cache.claim("key") is claim.flight
+    cache.settle("key", claim.flight, None)
+    later = cache.claim("key")
+    assert isinstance(later, Lead)
+    assert later.fallback is None
+
+
+def test_at_its_very_end_a_token_serves_nobody(cache: TokenCache, clock: Clock) -> None:
+    renewing(cache, clock)
+    claim = cache.claim("key")
+    assert isinstance(claim, Lead)
+    clock.now = 1000 + 3600 - 30
+    assert cache.claim("key") is claim.flight
+    cache.settle("key", claim.flight, None)
+    assert isinstance(cache.claim("key"), Lead)
+
+
+def test_a_refusal_is_remembered_for_a_while(cache: TokenCache, clock: Clock) -> None:
+    cache.settle("key", lead(cache), TokenError("no", status_code=401))
+    first, second = cache.claim("key"), cache.claim("key")
+    assert isinstance(first, TokenError)
+    assert isinstance(second, TokenError)
+    assert first is not second
+    clock.now += 30
+    cache.settle("key", lead(cache), Minted(TOKEN, 3600, clock.now))
+    assert cache.claim("key") is TOKEN
+
+
+@pytest.mark.parametrize("error", [TokenError("busy", status_code=503), ConnectionFailedError("cut")])
+def test_another_failure_is_not(cache: TokenCache, error: ThriveError) -> None:
+    cache.settle("key", lead(cache), error)
+    assert isinstance(cache.claim("key"), Lead)
+
+
+def test_only_the_token_that_was_refused_is_renounced(cache: TokenCache, clock: Clock) -> None:
+    cache.renounce("key", TOKEN)
+    cache.settle("key", lead(cache), Minted(TOKEN, 3600, clock.now))
+    cache.renounce("key", OTHER)
+    assert cache.claim("key") is TOKEN
+    cache.renounce("key", TOKEN)
+    claim = cache.claim("key")
+    assert isinstance(claim, Lead)
+    assert claim.fallback is None
+
+
+def test_a_forked_child_keeps_the_token_and_not_what_others_were_at(cache: TokenCache, clock: Clock) -> None:
+    cache.settle("key", lead(cache), Minted(TOKEN, 3600, clock.now))
+    assert isinstance(cache.claim("other"), Lead)
+    cache._lock.acquire()  # as another thread of the parent may have
+    _token_cache._after_fork()
+    assert cache.claim("key") is TOKEN
+    assert isinstance(cache.claim("other"), Lead)
 
 
 def test_every_waiter_gets_an_error_of_its_own(cache: TokenCache) -> None:
@@ -80,7 +200,6 @@ def test_every_waiter_gets_an_error_of_its_own(cache: TokenCache) -> None:
         flight.outcome()
     assert first.value is not second.value
     assert vars(first.value) == vars(second.value)
-    assert isinstance(cache.claim("key"), Lead)  # a failure is not kept
 
 
 def test_a_leader_that_gives_up_is_followed_by_another(cache: TokenCache) -> None:
@@ -91,9 +210,18 @@ def test_a_leader_that_gives_up_is_followed_by_another(cache: TokenCache) -> Non
     assert isinstance(cache.claim("key"), Lead)
 
 
-def test_a_thread_waits_no_longer_than_it_may() -> None:
+def test_a_thread_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return super().wait(0)
+
+    monkeypatch.setattr(_token_cache, "threading", SimpleNamespace(**vars(threading) | {"Event": Event}))
     assert not Flight().wait(0.001)
     assert not Flight().wait(-1)
+    assert waits == [0.001, 0]
 
 
 def test_threads_wait_for_the_flight() -> None:
@@ -137,3 +265,25 @@ def test_a_loop_that_has_ended_does_not_harm_the_others(backend: str) -> None:
     flight.settle(ConfigurationError("m"))  # its waiter's loop is gone
     with pytest.raises(ConfigurationError):
         flight.outcome()
+
+
+def test_a_leader_that_is_lost_is_replaced_when_its_time_is_up(cache: TokenCache, clock: Clock) -> None:
+    claim = cache.claim("key", 10)
+    assert isinstance(claim, Lead)
+    lost = claim.flight
+    assert cache.claim("key") is lost
+    clock.now += 10
+    successor = cache.claim("key", 10)
+    assert isinstance(successor, Lead)
+    assert lost.wait(0)
+    assert lost.outcome() is None
+    cache.settle("key", lost, None)  # it comes back after all
+    assert cache.claim("key") is successor.flight
+
+
+def test_the_lock_does_not_shut_out_its_own_thread(cache: TokenCache) -> None:
+    """The garbage collector may end an abandoned leader, which settles, while the same thread claims."""
+    flight = lead(cache)
+    with cache._lock:
+        cache.settle("key", flight, None)
+    assert isinstance(cache.claim("key"), Lead)

@@ -1,4 +1,5 @@
 import ssl
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -6,7 +7,7 @@ import pytest
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
 from thrive_learning import ConfigurationError, Region
-from thrive_learning._transport import Transports, proxy_from_environment, tls_context
+from thrive_learning._transport import Transports, drop_surplus, process, proxy_from_environment, tls_context
 
 API = "https://public.api.learn.link/rest/v1"
 
@@ -49,7 +50,7 @@ def transports(
             built.append(way_out)
         return httpx.MockTransport(lambda _request: httpx.Response(200))
 
-    options = {"build": build, "injected": None, "verify": True} | options
+    options = {"build": build, "place": process, "injected": None, "verify": True} | options
     return Transports(kind=httpx.BaseTransport, urls=urls or [API], proxy=proxy, **options)
 
 
@@ -58,7 +59,7 @@ def test_hosts_with_the_same_way_out_share_a_transport(monkeypatch: pytest.Monke
     monkeypatch.setenv("NO_PROXY", "user.api.learn.link")
     built: list[str | None] = []
     ours = transports([*Region.PRODUCTION.urls, "https://Public.API.learn.link:443/x"], built=built)
-    assert built == ["http://proxy:3128", None]
+    assert sorted(map(str, built)) == ["None", "http://proxy:3128"]
     assert ours.for_url(httpx.URL(API)) is not ours.for_url(httpx.URL("https://user.api.learn.link/"))
     assert ours.for_url(httpx.URL(API)) is ours.for_url(httpx.URL("https://public.api.learn.link/oauth2"))
     with pytest.raises(KeyError):  # nothing leaves for another host
@@ -159,3 +160,49 @@ def test_what_is_no_transport(flavour: Flavour, wrong: Any) -> None:
 def test_an_injected_transport_brings_its_own_settings(flavour: Flavour, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="leave out proxy= and verify="):
         flavour.client_class(Region.PRODUCTION, BASIC, transport=Closing(), **options)
+
+
+@pytest.mark.parametrize("proxy", [5, b"http://proxy:1", object()])
+def test_a_proxy_is_text(flavour: Flavour, proxy: Any) -> None:
+    with pytest.raises(ConfigurationError, match="pass the proxy's URL as text"):
+        flavour.client_class(Region.PRODUCTION, BASIC, proxy=proxy)
+
+
+def test_a_host_that_httpx_does_not_know(flavour: Flavour) -> None:
+    region = Region.custom("mine", api_url="https://xn--a", token_url="https://a.example/{tenant_id}")
+    with pytest.raises(ConfigurationError, match="none that httpx knows"):
+        flavour.client_class(region, BASIC)
+
+
+def test_the_private_names_that_the_seam_relies_on(flavour: Flavour) -> None:
+    """They are httpx's, httpcore's and h11's: a new version that renames one of them has to fail here."""
+    client = flavour.wrap(flavour.client_class(Region.PRODUCTION, BASIC, proxy="http://proxy.example:1"))
+    [transport] = client._http._transports._spare[0].values()
+    assert type(transport._pool._network_backend).__module__ == "thrive_learning._network"
+    assert transport._pool.create_connection.__module__ == "thrive_learning._network"
+    client.close()
+
+
+def test_surplus_is_found_where_it_is() -> None:
+    dropped: list[bool] = []
+    state = SimpleNamespace(
+        trailing_data=(b"HTTP/1.1 200 OK", False), send_failed=lambda: dropped.append(True)
+    )
+    drop_surplus(httpx.Response(200, stream=httpx.ByteStream(b"")))
+    assert not dropped
+    outer: Any = httpx.ByteStream(b"")
+    outer._httpcore_stream = SimpleNamespace(
+        _stream=SimpleNamespace(_connection=SimpleNamespace(_h11_state=state))
+    )
+    drop_surplus(httpx.Response(200, stream=outer))
+    assert dropped
+
+
+def test_a_place_of_another_process_is_left_alone() -> None:
+    """A forked child does not close what its parent uses."""
+    places = iter([(1, None), (2, None), (2, None)])
+    ours = transports(place=lambda: next(places))
+    parents = ours.for_url(httpx.URL(API))
+    childs = ours.for_url(httpx.URL(API))
+    assert parents is not childs
+    assert ours.take_those_to_close() == [childs]

@@ -208,3 +208,26 @@ def test_it_holds_the_four_servers_and_the_eight_token_urls() -> None:
     flow = oauth2["flows"]["clientCredentials"]
     assert flow["tokenUrl"] == oauth2["x-token-urls"]["production"]["api"]
     assert set(flow["scopes"]) == {"api/all", "api/read", "api/write", "api/webhooks"}
+
+
+HEX_24 = "^[0-9a-fA-F]{24}$"
+
+
+def test_the_patterns_lengths_and_formats_are_those_of_the_page() -> None:
+    properties = DOCUMENT["components"]["schemas"]["Activity"]["properties"]
+    assert {
+        name: field["pattern"] for name, field in properties.items() if "pattern" in field
+    } == dict.fromkeys(("id", "user", "contextId"), HEX_24)
+    assert properties["name"]["maxLength"] == properties["type"]["anyOf"][1]["maxLength"] == 250
+    assert properties["date"]["format"] == "date-time"
+
+
+def test_the_operation_is_that_of_the_page() -> None:
+    operation = DOCUMENT["paths"]["/activity/{id}"]["get"]
+    [parameter] = operation["parameters"]
+    assert (parameter["name"], parameter["in"], parameter["required"]) == ("id", "path", True)
+    assert (parameter["schema"]["pattern"], parameter["example"]) == (HEX_24, "507f1f77bcf86cd799439012")
+    assert DOCUMENT["security"] == [{"basicAuth": []}, {"oauth2": ["api/read"]}, {"oauth2": ["api/all"]}]
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    assert (schemes["basicAuth"]["type"], schemes["basicAuth"]["scheme"]) == ("http", "basic")
+    assert list(schemes["oauth2"]["flows"]) == ["clientCredentials"]

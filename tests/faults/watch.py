@@ -1,0 +1,56 @@
+"""What a test of faults measures, and that it leaves nothing behind."""
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+from harness import Flavour
+
+#: The worst overrun of a deadline in seconds, by flavour, and the scenario that it happened in.
+OVERRUNS: dict[str, tuple[float, str]] = {}
+#: Whatever else a test measured.
+FIGURES: dict[str, str] = {}
+
+
+def note_overrun(flavour: Flavour, seconds: float, scenario: str) -> None:
+    OVERRUNS[flavour.name] = max(OVERRUNS.get(flavour.name, (0.0, "")), (seconds, scenario))
+
+
+def _threads() -> int:
+    # Those that resolve names belong to the event loops, which live on.
+    names = [thread.name for thread in threading.enumerate()]
+    return len([name for name in names if not name.lower().startswith(("asyncio", "trio", "anyio"))])
+
+
+def _tasks(flavour: Flavour) -> int:
+    if flavour._portal is None:
+        return 0
+    if flavour.name == "asyncio":
+        return flavour._portal.call(lambda: len(asyncio.all_tasks()))
+    return flavour._portal.call(lambda: trio.lowlevel.current_statistics().tasks_living)
+
+
+def _count(flavour: Flavour) -> tuple[int, int, int]:
+    return len(list(Path("/dev/fd").iterdir())), _threads(), _tasks(flavour)
+
+
+@contextlib.contextmanager
+def nothing_left(flavour: Flavour) -> Iterator[None]:
+    """Fail if a socket, thread or task is there afterwards that was not there before.
+
+    What is only waiting for the garbage collector ends in a ResourceWarning, which is an error here.
+    """
+    before = _count(flavour)
+    yield
+    ends = time.monotonic() + 2
+    while _count(flavour) > before and time.monotonic() < ends:
+        time.sleep(0.01)
+    after = _count(flavour)
+    gc.collect()
+    grown = [now > then for then, now in zip(before, after, strict=True)]
+    assert not any(grown), f"(sockets and files, threads, tasks) were {before} and are {after}"

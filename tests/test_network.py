@@ -1,0 +1,226 @@
+import socket
+import ssl
+from types import SimpleNamespace
+from typing import Any
+
+import httpcore
+import pytest
+import trustme
+from harness import ACTIVITY_ID, OAUTH, Flavour, page_response, token_response
+
+from thrive_learning import ClientClosedError, RetryPolicy, Timeout, _network
+from thrive_learning._body import Body
+from thrive_learning._http import Options
+from thrive_learning._network import AsyncTunnel, BoundedBackend, BoundedStream, TlsOverTls, Tunnel
+from thrive_learning.policies import Budget, current_budget
+
+
+class Peer(httpcore.NetworkStream):
+    """A connection in memory, behind which a TLS server repeats what it is told."""
+
+    def __init__(self, authority: trustme.CA, name: str = "here.example") -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(name).configure_cert(context)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._shaken = False
+        self.heard = b""
+        self.timeouts: list[float | None] = []
+        self.closed = False
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.timeouts.append(timeout)
+        self._incoming.write(buffer)
+        try:
+            if not self._shaken:
+                self._tls.do_handshake()
+                self._shaken = True
+            while data := self._tls.read(65_536):
+                self.heard += data
+                self._tls.write(data)
+        except ssl.SSLError:
+            pass  # it waits for more, or has nothing more to say
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self.timeouts.append(timeout)
+        return self._outgoing.read(max_bytes)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get_extra_info(self, info: str) -> Any:
+        return f"the peer's {info}"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_tls_within_tls(authority: trustme.CA, context: ssl.SSLContext) -> None:
+    peer = Peer(authority)
+    stream = TlsOverTls(peer, context, "here.example", 7)
+    message = b"x" * 200_000
+    stream.write(message, 5)
+    assert peer.heard == message
+    got = b""
+    while len(got) < len(message):
+        got += stream.read(65_536, 5)
+    assert got == message
+    assert set(peer.timeouts) == {7, 5}
+    assert isinstance(stream.get_extra_info("ssl_object"), ssl.SSLObject)
+    assert stream.get_extra_info("socket") == "the peer's socket"
+    assert stream.read(1, 5) == b""  # the peer has nothing more to say
+    stream.close()
+    assert peer.closed
+
+
+def test_tls_within_tls_checks_the_name(authority: trustme.CA, context: ssl.SSLContext) -> None:
+    with pytest.raises(httpcore.ConnectError, match="Hostname mismatch"):
+        TlsOverTls(Peer(authority, "there.example"), context, "here.example", None)
+
+
+def test_a_handshake_that_is_cut_or_late(authority: trustme.CA, context: ssl.SSLContext) -> None:
+    class Silent(Peer):
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            del max_bytes
+            if timeout is None:
+                return b""
+            raise httpcore.ReadTimeout
+
+    with pytest.raises(httpcore.ConnectError):
+        TlsOverTls(Silent(authority), context, "here.example", None)
+    with pytest.raises(httpcore.ConnectTimeout):
+        TlsOverTls(Silent(authority), context, "here.example", 1)
+
+
+def test_garbage_within_tls(authority: trustme.CA, context: ssl.SSLContext) -> None:
+    peer = Peer(authority)
+    stream = TlsOverTls(peer, context, "here.example", None)
+    while peer._outgoing.pending:  # the session tickets
+        peer._outgoing.read()
+    peer._outgoing.write(b"this is no record of TLS")
+    with pytest.raises(httpcore.ReadError):
+        stream.read(1)
+    broken: Any = SimpleNamespace(write=raising(ssl.SSLError("broken")))
+    stream._tls = broken
+    with pytest.raises(httpcore.WriteError, match="broken"):
+        stream.write(b"x")
+
+
+def raising(error: BaseException) -> Any:
+    def function(*_arguments: Any, **_options: Any) -> Any:
+        raise error
+
+    return function
+
+
+def test_outside_a_call_the_given_limit_holds(authority: trustme.CA) -> None:
+    peer = Peer(authority)
+    BoundedStream(peer).read(1, 3)
+    BoundedStream(peer).read(1, None)
+    assert peer.timeouts == [3, None]
+
+
+def test_within_a_call_what_is_left_of_it(authority: trustme.CA) -> None:
+    peer = Peer(authority)
+    outer = current_budget.set(Budget(Timeout(total=2), RetryPolicy()))
+    try:
+        BoundedStream(peer).read(1, 3)
+        BoundedStream(peer).read(1, None)
+        BoundedStream(peer).read(1, 1)
+    finally:
+        current_budget.reset(outer)
+    first, second, third = (float(seconds or 0) for seconds in peer.timeouts)
+    assert 0 < second <= first <= 2
+    assert third == 1
+
+
+def test_all_addresses_of_a_host_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(_network, "_addresses", lambda *_: ["127.0.0.1"] * 3)
+        now = iter([0.0, 0.1, 5.0])
+        monkeypatch.setattr(_network, "time", SimpleNamespace(monotonic=lambda: next(now)))
+        with pytest.raises(httpcore.ConnectError, match="refused"):
+            BoundedBackend().connect_tcp("here.example", port, timeout=1)
+        assert not list(now)
+        monkeypatch.setattr(_network, "time", SimpleNamespace(monotonic=lambda: 0.0))
+        with pytest.raises(httpcore.ConnectError, match="refused"):
+            BoundedBackend().connect_tcp("here.example", port)
+
+
+def test_a_host_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", raising(socket.gaierror(-2, "Name or service not known")))
+    with pytest.raises(httpcore.ConnectError, match="Name or service not known"):
+        BoundedBackend().connect_tcp("nowhere.example", 443)
+
+
+class Connection:
+    """Stands for a connection of httpcore's; every method that a tunnel passes on is there."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.handle_request = raising(error)
+        self.closed = 0
+        for name in _network._PASSED_ON:
+            setattr(self, name, raising(error))
+
+    def close(self) -> None:
+        self.closed += 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    async def handle_async_request(self, request: Any) -> Any:
+        return self.handle_request(request)
+
+
+@pytest.mark.parametrize(
+    ("error", "closed"),
+    [(httpcore.ConnectionNotAvailable(), 0), (httpcore.ConnectError("x"), 1), (KeyboardInterrupt(), 1)],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.anyio
+async def test_a_tunnel_that_fails_gives_its_place_back(error: BaseException, closed: int) -> None:
+    request: Any = None
+    connection: Any = Connection(error)
+    with pytest.raises(type(error)):
+        Tunnel(connection).handle_request(request)
+    assert connection.closed == closed
+    with pytest.raises(type(error)):
+        await AsyncTunnel(connection).handle_async_request(request)
+    assert connection.closed == 2 * closed
+
+
+def test_a_client_that_is_closed_between_token_and_call_sends_nothing_more(flavour: Flavour) -> None:
+    sent: list[str] = []
+
+    def handler(request: Any) -> Any:
+        sent.append(request.method)
+        client._http.seam.closed = True
+        return token_response() if request.method == "POST" else page_response()
+
+    with flavour.answering(handler, OAUTH) as client, pytest.raises(ClientClosedError):
+        client.activities.get(ACTIVITY_ID)
+    assert sent == ["POST"]
+
+
+def test_the_options_do_not_print_the_proxys_password() -> None:
+    proxy = "http://me:canary@proxy:1"
+    options = Options(Timeout(), RetryPolicy(), None, proxy, verify=True, on_attempt=None)
+    assert "canary" not in repr(options)
+
+
+def test_the_first_flaw_of_a_body_remains() -> None:
+    body = Body("br")
+    body.cut_off("ReadError")
+    assert not body.cut
+    assert "br" in str(body.flaw)
