@@ -17,6 +17,21 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 CODE = ["src", "tests", "noxfile.py"]
 REDOCLY = "@redocly/cli@2.77.0"
 ACTIVITY = "60d5ec49b60b4b3a2c8f9a10"  # the sandbox holds the reference page's example under this id
+WORKFLOWS = ".github/workflows"
+# Which tests have to notice a change of which module: those that are about it, and quick.
+MUTATED = {
+    "ids": ["tests/test_ids.py"],
+    "regions": ["tests/test_regions.py"],
+    "errors": ["tests/test_errors.py"],
+    "_retry": ["tests/test_retry.py"],
+    "_token_cache": ["tests/test_token_cache.py"],
+    "_auth": ["tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "-k", "not every_status"],
+    "_http": [
+        *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
+        *("tests/test_client.py", "-k", "not every_status"),
+    ],
+}
+KILLED_AT_LEAST = 0.9  # of the mutants of a module
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
@@ -38,6 +53,13 @@ def lint(session: nox.Session) -> None:
     sync(session, "--only-group", "lint")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Zizmor, offline: what is unsafe in the workflows of GitHub."""
+    sync(session, "--only-group", "workflows")
+    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", WORKFLOWS)
 
 
 @nox.session
@@ -120,6 +142,56 @@ def coverage(session: nox.Session) -> None:
     sync(session, "--only-group", "coverage")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Responses made of anything, for a minute; `nox -s fuzz -- --seconds 600` for longer."""
+    sync(session, "--all-extras", "--group", "tests")
+    session.run("python", "-W", "error", "tests/fuzz/fuzz_responses.py", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Four hours of fake time with everything that goes wrong in them: what is left behind is counted."""
+    sync(session, "--all-extras", "--group", "tests")
+    session.run("python", "-W", "error", "tests/soak/soak.py", *session.posargs)
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Mutmut: does a test notice each small change of the code? `nox -s mutation -- ids` for one module."""
+    sync(session, "--all-extras", "--group", "mutation")
+    modules = session.posargs or list(MUTATED)
+    scores = {module: killed(session, module) for module in modules}
+    for module, (dead, all_of_them) in scores.items():
+        session.log(f"{module}: {dead} of {all_of_them} killed, {dead / all_of_them:.1%}")
+    if weak := [module for module, (dead, total) in scores.items() if dead < total * KILLED_AT_LEAST]:
+        session.error(f"fewer than {KILLED_AT_LEAST:.0%} killed: {', '.join(weak)}")
+
+
+def killed(session: nox.Session, module: str) -> tuple[int, int]:
+    """Give how many mutants of a module the tests kill, and how many there are. It works on a copy."""
+    copy = Path(session.create_tmp(), "mutation", module)
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    lists = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/thrive_learning/{module}.py"],
+        "also_copy": ["generated", "openapi"],
+        "pytest_add_cli_args": ["--hypothesis-profile=ci"],  # the same examples each time, and no deadline
+        "pytest_add_cli_args_test_selection": MUTATED[module],
+    }
+    settings = "".join(
+        f"{name}=\n" + "".join(f"    {value}\n" for value in values) for name, values in lists.items()
+    )
+    (copy / "setup.cfg").write_text(f"[mutmut]\n{settings}", encoding="utf-8")
+    with session.chdir(copy):
+        session.run("mutmut", "run", "--max-children", str(os.cpu_count() or 1), silent=True)
+        session.run("mutmut", "results")
+        session.run("mutmut", "export-cicd-stats", silent=True)
+    stats = json.loads((copy / "mutants" / "mutmut-cicd-stats.json").read_text(encoding="utf-8"))
+    return stats["killed"] + stats["timeout"], stats["total"] - stats["skipped"]
 
 
 @nox.session
