@@ -559,3 +559,30 @@ def test_a_lost_leader_does_not_hold_threads_either() -> None:
         lost = client._http.authorizer.cache.claim((Service.API, frozenset({Scope.READ})), 0.05)
         assert isinstance(lost, Lead)
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+
+
+def test_50_staggered_401s_for_one_stale_token_cost_one_new_token() -> None:
+    """The last refusal of the old token arrives long after the new one is there."""
+    count = 50
+    all_sent = threading.Barrier(count)
+    tokens = iter(["stale", "fresh", "a third"])
+    calls: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return token_response(next(tokens))
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        calls.append(token)
+        if token == "stale":
+            all_sent.wait(30)  # every call has gone out with it before the first is refused
+            return httpx.Response(401)
+        return page_response()
+
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+        threads = [threading.Thread(target=client.activities.get, args=(ACTIVITY_ID,)) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert Counter(calls) == {"stale": count, "fresh": count}
+    assert next(tokens) == "a third"
