@@ -1,12 +1,9 @@
 import gzip
 import json
-import logging
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -422,58 +419,6 @@ def test_what_the_generated_parser_sees() -> None:
     assert (response.status_code, response.headers["a"], response.content) == (200, "b", b"{}")
     assert response.json() == {"a": 1}
     assert repr(response) == "<Response [200 OK]>"
-
-
-CANARY = "canary-of-a-secret"
-
-
-@contextmanager
-def _all_logs() -> Iterator[list[str]]:
-    records: list[str] = []
-
-    class Keeping(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            records.append(record.getMessage())
-
-    handler, root = Keeping(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield records
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-
-
-@pytest.mark.parametrize("status", [200, 401, 403, 500, None])
-@pytest.mark.parametrize("kind", ["basic", "client", "post"])
-def test_no_secret_shows_in_an_error_its_frames_or_a_log(
-    flavour: Flavour, status: int | None, kind: Any
-) -> None:
-    credentials: Any = (
-        thrive_learning.BasicCredentials("tenant", CANARY)
-        if kind == "basic"
-        else thrive_learning.ClientCredentials(
-            "tenant", "client", CANARY, client_auth="basic" if kind == "client" else kind
-        )
-    )
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        if status is None:
-            raise httpx.ConnectError("refused")
-        if request.method == "POST":
-            return token_response(f"{CANARY}-token")
-        return httpx.Response(status, text=f"you sent {request.headers['authorization']}")
-
-    with _all_logs() as logs, flavour.answering(handler, credentials) as client:
-        error = raised_by(client)
-        shown = [str(error), repr(error), repr(vars(error)), repr(client), repr(client._http), *logs]
-    frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
-    shown += [repr(frame.locals) for frame in frames if "thrive_learning" in frame.filename]
-    assert len(shown) > 5
-    assert not [text for text in shown if CANARY in text]
-    assert (error.__cause__, error.__context__) == (None, None)
 
 
 def test_nobody_is_called_in_these_tests() -> None:

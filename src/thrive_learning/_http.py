@@ -198,13 +198,19 @@ class Seam:
             except Exception:
                 logger.exception("on_attempt= failed; the call goes on")
 
-    def after(self, outcome: Reply | ThriveError, retries: Retries, secrets: tuple[str, ...]) -> float | None:
+    def after(
+        self,
+        outcome: Reply | ThriveError,
+        retries: Retries,
+        request: httpx.Request,
+        authorization: Authorization,
+    ) -> float | None:
         """Say how long to wait before a request is tried again; None if it is not."""
         if isinstance(outcome, ThriveError):
             again = isinstance(outcome, ConnectionFailedError)
             return retries.after(status_code=None, error=type(outcome).__name__, may_pass=again)
         if outcome.request_id is not None:  # it goes into logs as well
-            outcome.request_id = masked(outcome.request_id, secrets)
+            outcome.request_id = masked(outcome.request_id, authorization.sent_with(request))
         status, request_id = outcome.status_code, outcome.request_id
         if httpx.codes.is_success(status):
             error = "cut off" if outcome.cut else None
@@ -379,7 +385,7 @@ class HttpClient(httpx.Client):
         retries = self.seam.retries(budget, call)
         while True:
             outcome = self._attempt(request, budget)
-            delay = self.seam.after(outcome, retries, self.authorizer.sent_with(request))
+            delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries)
             time.sleep(delay)
@@ -491,7 +497,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         retries = self.seam.retries(budget, call)
         while True:
             outcome = await self._attempt(request, budget)
-            delay = self.seam.after(outcome, retries, self.authorizer.sent_with(request))
+            delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries)
             await self._anyio.sleep(delay)
