@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import httpx
@@ -21,6 +21,7 @@ from thrive_learning._outcome import (
     quoted,
     redirect_advice,
 )
+from thrive_learning._request import Headers, whole_request
 from thrive_learning._token_cache import Lead, Minted, TokenCache
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, scopes_for
 from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError, TokenError
@@ -32,7 +33,6 @@ from thrive_learning.regions import Region, Service
 #: Source: RFC 6749 section 5.1 makes `expires_in` optional; the vendor's tokens live 3600 s.
 ASSUMED_LIFETIME_S = 3600.0
 
-Headers = Sequence[tuple[bytes, bytes]]
 Key = tuple[Service, frozenset[Scope]]
 Send = Callable[[httpx.Request, Budget], Reply]
 AsyncSend = Callable[[httpx.Request, Budget], Awaitable[Reply]]
@@ -75,9 +75,8 @@ class TokenEndpoint:
             headers.append((b"Authorization", basic_header(*encoded).encode("ascii")))
         else:
             form |= {"client_id": mine.client_id, "client_secret": mine.client_secret.reveal()}
-        return httpx.Request(
-            "POST", url, headers=headers, content=urllib.parse.urlencode(form).encode("ascii")
-        )
+        body = urllib.parse.urlencode(form).encode("ascii")
+        return whole_request("POST", url, {"headers": headers, "content": body})
 
     def outcome(self, reply: Reply, scopes: tuple[Scope, ...], requested_at: float) -> Minted | ThriveError:
         """Say what a reply means: a token, or why there is none.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import httpx
 
-from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer, Headers
+from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import Body
 from thrive_learning._outcome import (
     Reply,
@@ -30,6 +30,7 @@ from thrive_learning._outcome import (
     retry_after,
     unexpected_response,
 )
+from thrive_learning._request import Headers, RequestTemplate
 from thrive_learning._retry import Retries, RetryQuota, may_pass
 from thrive_learning._transport import Transports, drop_surplus, event_loop, process
 from thrive_learning._version import __version__
@@ -164,6 +165,7 @@ class Seam:
         self.closed: bool = False
         self._quota = RetryQuota()
         self._on_attempt = options.on_attempt
+        self._template = RequestTemplate(region.api_url, self.headers)
 
     def begin(self, timeout: Timeout | float | None, retry: RetryPolicy | None) -> Budget:
         """Start the clock of a call.
@@ -219,7 +221,7 @@ class Seam:
             status_code=status,
             error=f"status {status}",
             may_pass=may_pass(status),
-            retry_after=retry_after(outcome.headers.get("retry-after"), dt.datetime.now(dt.UTC)),
+            retry_after=retry_after(outcome.header(b"retry-after"), dt.datetime.now(dt.UTC)),
             request_id=request_id,
         )
 
@@ -240,10 +242,7 @@ class Seam:
         """Build the request for a path of the contract. It can only go to the region's own host."""
         if not path.startswith("/"):
             raise ConfigurationError(f"{path!r} is not a path of the contract: those begin with a slash")
-        ours = (*self.headers, (b"Authorization", authorization))
-        headers = [*ours, *httpx.Headers(options.get("headers")).raw]
-        whole: dict[str, Any] = options | {"headers": headers}
-        return httpx.Request(method, self.region.api_url + path, **whole)
+        return self._template.request(method, path, options, authorization)
 
     def accept(self, reply: Reply, call: Call, authorization: Authorization) -> httpx.Response:
         """Let a documented success through to the generated parser, and nothing else.
@@ -279,16 +278,15 @@ def closed_error() -> ClientClosedError:
     return ClientClosedError("the client is closed: make the call before that, or create a new client")
 
 
-def _whole(response: httpx.Response, body: Body) -> Reply:
-    content = body.end()
-    return Reply(
-        status_code=response.status_code, headers=response.headers, body=content, flaw=body.flaw, cut=body.cut
-    )
+def _whole(reply: Reply, body: Body) -> Reply:
+    reply.body = body.end()
+    reply.flaw, reply.cut = body.flaw, body.cut
+    return reply
 
 
 def _broken(  # noqa: PLR0913
     error: Exception,
-    response: httpx.Response | None,
+    reply: Reply | None,
     body: Body | None,
     host: str,
     budget: Budget,
@@ -298,10 +296,10 @@ def _broken(  # noqa: PLR0913
     """Say what is left of an exchange that failed: a response cut off in its body, or an error."""
     if closed:
         return closed_error()
-    if response is None or body is None or isinstance(error, (TimeoutError, httpx.TimeoutException)):
+    if reply is None or body is None or isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return connection_failure(error, host=host, budget=budget)
     body.cut_off(type(error).__name__)
-    return _whole(response, body)
+    return _whole(reply, body)
 
 
 def _bounded_transport(context: SSLContext, proxy: str | None) -> httpx.BaseTransport:
@@ -398,13 +396,14 @@ class HttpClient(httpx.Client):
         """
         if self.seam.closed:
             return closed_error()
-        response, body = None, None
+        reply, body = None, None
         request.extensions["timeout"] = budget.phases()
         outer = current_budget.set(budget)
         try:
             budget.check()
             response = self._transports.for_url(request.url).handle_request(request)
-            body = Body(response.headers.get("content-encoding", ""))
+            reply = Reply(status_code=response.status_code, headers=response.headers)
+            body = Body(reply.header(b"content-encoding") or "")
             try:
                 for chunk in cast("Iterable[bytes]", response.stream):
                     if not body.feed(chunk):
@@ -414,9 +413,9 @@ class HttpClient(httpx.Client):
                     drop_surplus(response)
             finally:
                 response.close()
-            return _whole(response, body)
+            return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            return _broken(error, response, body, request.url.host, budget, closed=self.seam.closed)
+            return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
         finally:
             current_budget.reset(outer)
 
@@ -510,12 +509,13 @@ class AsyncHttpClient(httpx.AsyncClient):
         """
         if self.seam.closed:
             return closed_error()
-        response, body = None, None
+        reply, body = None, None
         request.extensions["timeout"] = budget.phases()
         try:
             budget.check()
             response = await self._transports.for_url(request.url).handle_async_request(request)
-            body = Body(response.headers.get("content-encoding", ""))
+            reply = Reply(status_code=response.status_code, headers=response.headers)
+            body = Body(reply.header(b"content-encoding") or "")
             chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
             try:
                 with self._anyio.CancelScope() as reading:
@@ -530,9 +530,9 @@ class AsyncHttpClient(httpx.AsyncClient):
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()  # one that is left early would end in a warning, at some other time
                 await response.aclose()
-            return _whole(response, body)
+            return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            return _broken(error, response, body, request.url.host, budget, closed=self.seam.closed)
+            return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
 
     async def aclose(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""

@@ -30,7 +30,7 @@ MAX_ERROR_BODY_CHARACTERS = 4096
 _MAX_QUOTE_CHARACTERS = 300
 
 # None of them is documented; these are what API gateways and load balancers of AWS send.
-_REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "apigw-requestid")
+_REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"apigw-requestid")
 
 
 # Plain classes, here and in _http: attrs takes up to a millisecond of everybody's import for each of its own,
@@ -47,32 +47,51 @@ class Reply:
         request_id: What to quote to the vendor's support, if the response names it.
     """
 
-    __slots__ = ("body", "cut", "flaw", "headers", "history", "request_id", "status_code")
+    __slots__ = ("_fields", "body", "cut", "flaw", "headers", "history", "request_id", "status_code")
 
     def __init__(
         self,
         *,
         status_code: int,
         headers: httpx.Headers,
-        body: bytes,
+        body: bytes = b"",
         flaw: str | None = None,
         cut: bool = False,
     ) -> None:
         self.status_code: int = status_code
         self.headers: httpx.Headers = headers
+        self._fields = header_fields(headers)
         self.body: bytes = body
         self.flaw: str | None = flaw
         self.cut: bool = cut
         self.history: tuple[Attempt, ...] = ()
-        self.request_id: str | None = _request_id(headers)
+        self.request_id: str | None = self._request_id()
+
+    def header(self, name: bytes) -> str | None:
+        """Give the value of a header by its name in small letters, None where it is missing."""
+        value = self._fields.get(name)
+        return None if value is None else value.decode(errors="replace")
+
+    def _request_id(self) -> str | None:
+        for name in _REQUEST_ID_HEADERS:
+            value = self.header(name)
+            if value:
+                return quoted(value)
+        return None
 
 
-def _request_id(headers: httpx.Headers) -> str | None:
-    for name in _REQUEST_ID_HEADERS:
-        value = headers.get(name)
-        if value:
-            return quoted(value)
-    return None
+def header_fields(headers: httpx.Headers) -> dict[bytes, bytes]:
+    """Give headers by their names in small letters, the values of one name joined.
+
+    httpx's own look-up goes through all of them each time, and decodes them first.
+
+    Source: RFC 9110 section 5.3.
+    """
+    fields: dict[bytes, bytes] = {}
+    for cased, value in headers.raw:
+        name = cased.lower()
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
 
 
 class Circumstances:
@@ -183,7 +202,7 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
     """Give the error for a status that is not a documented success, whatever its body holds."""
     status = reply.status_code
     error, message = fields_of(reply.body, ("error", "message"), circumstances.secrets)
-    wait = retry_after(reply.headers.get("retry-after"), dt.datetime.now(dt.UTC))
+    wait = retry_after(reply.header(b"retry-after"), dt.datetime.now(dt.UTC))
     said = quoted(message or error or "")
     request_id = reply.request_id
     parts = [
@@ -312,7 +331,7 @@ def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) ->
 
 def redirect_advice(reply: Reply, setting: str) -> str:
     """Say where a redirect leads, that nothing was sent there, and which setting of the region to check."""
-    target = _place(reply.headers.get("location", ""))
+    target = _place(reply.header(b"location") or "")
     return (
         f"It redirects to {target or 'an unnamed place'}; nothing was sent there, as credentials "
         f"go to the region's own hosts only. Check the region's {setting}."
