@@ -11,7 +11,7 @@ from harness import ACTIVITY_ID, OAUTH, Flavour, page_response, token_response
 from thrive_learning import ClientClosedError, RetryPolicy, Timeout, _network
 from thrive_learning._body import Body
 from thrive_learning._http import Options
-from thrive_learning._network import AsyncTunnel, BoundedBackend, BoundedStream, TlsOverTls, Tunnel
+from thrive_learning._network import BoundedBackend, BoundedStream, TlsOverTls
 from thrive_learning.policies import Budget, current_budget
 
 
@@ -162,42 +162,6 @@ def test_a_host_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", raising(socket.gaierror(-2, "Name or service not known")))
     with pytest.raises(httpcore.ConnectError, match="Name or service not known"):
         BoundedBackend().connect_tcp("nowhere.example", 443)
-
-
-class Connection:
-    """Stands for a connection of httpcore's; every method that a tunnel passes on is there."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.handle_request = raising(error)
-        self.closed = 0
-        for name in _network._PASSED_ON:
-            setattr(self, name, raising(error))
-
-    def close(self) -> None:
-        self.closed += 1
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-    async def handle_async_request(self, request: Any) -> Any:
-        return self.handle_request(request)
-
-
-@pytest.mark.parametrize(
-    ("error", "closed"),
-    [(httpcore.ConnectionNotAvailable(), 0), (httpcore.ConnectError("x"), 1), (KeyboardInterrupt(), 1)],
-    ids=lambda value: type(value).__name__,
-)
-@pytest.mark.anyio
-async def test_a_tunnel_that_fails_gives_its_place_back(error: BaseException, closed: int) -> None:
-    request: Any = None
-    connection: Any = Connection(error)
-    with pytest.raises(type(error)):
-        Tunnel(connection).handle_request(request)
-    assert connection.closed == closed
-    with pytest.raises(type(error)):
-        await AsyncTunnel(connection).handle_async_request(request)
-    assert connection.closed == 2 * closed
 
 
 def test_a_client_that_is_closed_between_token_and_call_sends_nothing_more(flavour: Flavour) -> None:

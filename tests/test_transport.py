@@ -2,11 +2,13 @@ import ssl
 from types import SimpleNamespace
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
 from thrive_learning import ConfigurationError, Region
+from thrive_learning._request import Address
 from thrive_learning._transport import Transports, drop_surplus, process, proxy_from_environment, tls_context
 
 API = "https://public.api.learn.link/rest/v1"
@@ -178,8 +180,11 @@ def test_the_private_names_that_the_seam_relies_on(flavour: Flavour) -> None:
     """They are httpx's, httpcore's and h11's: a new version that renames one of them has to fail here."""
     client = flavour.wrap(flavour.client_class(Region.PRODUCTION, BASIC, proxy="http://proxy.example:1"))
     [transport] = client._http._transports._spare[0].values()
-    assert type(transport._pool._network_backend).__module__ == "thrive_learning._network"
-    assert transport._pool.create_connection.__module__ == "thrive_learning._network"
+    assert type(transport._pool).__module__ == "thrive_learning._pool"
+    connection = transport._pool._opener.create_connection(httpcore.Origin(b"https", b"api.example", 443))
+    assert type(connection._connection._network_backend).__module__ == "thrive_learning._network"
+    url = Address(httpx.URL("https://api.example/rest/v1"), "/rest/v1/activity/1")
+    assert (str(url), url.raw_path) == ("https://api.example/rest/v1/activity/1", b"/rest/v1/activity/1")
     client.close()
 
 

@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from ssl import SSLContext
 from typing import Any, NamedTuple, cast
 
@@ -302,16 +302,16 @@ def _broken(  # noqa: PLR0913
     return _whole(reply, body)
 
 
-def _bounded_transport(context: SSLContext, proxy: str | None) -> httpx.BaseTransport:
-    from thrive_learning._network import bounded_transport  # noqa: PLC0415 - it loads httpcore
+def _transport(context: SSLContext, proxy: str | None) -> httpx.BaseTransport:
+    from thrive_learning._httpx_transports import PooledTransport  # noqa: PLC0415 - it loads httpcore
 
-    return bounded_transport(context, proxy)
+    return PooledTransport(context, proxy)
 
 
-def _closing_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseTransport:
-    from thrive_learning._network import closing_transport  # noqa: PLC0415 - it loads httpcore
+def _async_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseTransport:
+    from thrive_learning._httpx_transports import AsyncPooledTransport  # noqa: PLC0415 - it loads httpcore
 
-    return closing_transport(context, proxy)
+    return AsyncPooledTransport(context, proxy)
 
 
 class HttpClient(httpx.Client):
@@ -336,7 +336,7 @@ class HttpClient(httpx.Client):
         self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
-            build=_bounded_transport,
+            build=_transport,
             place=process,
             urls=region.urls,
             injected=transport,
@@ -404,15 +404,16 @@ class HttpClient(httpx.Client):
             response = self._transports.for_url(request.url).handle_request(request)
             reply = Reply(status_code=response.status_code, headers=response.headers)
             body = Body(reply.header(b"content-encoding") or "")
+            stream = cast("httpx.SyncByteStream", response.stream)
             try:
-                for chunk in cast("Iterable[bytes]", response.stream):
+                for chunk in stream:
                     if not body.feed(chunk):
                         break
                     budget.check()
                 if body.flaw is None:
                     drop_surplus(response)
             finally:
-                response.close()
+                stream.close()
             return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
             return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
@@ -444,7 +445,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
-            build=_closing_transport,
+            build=_async_transport,
             place=event_loop,
             urls=region.urls,
             injected=transport,
@@ -516,7 +517,8 @@ class AsyncHttpClient(httpx.AsyncClient):
             response = await self._transports.for_url(request.url).handle_async_request(request)
             reply = Reply(status_code=response.status_code, headers=response.headers)
             body = Body(reply.header(b"content-encoding") or "")
-            chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
+            stream = cast("httpx.AsyncByteStream", response.stream)
+            chunks = aiter(stream)
             try:
                 with self._anyio.CancelScope() as reading:
                     async for chunk in chunks:
@@ -529,7 +531,7 @@ class AsyncHttpClient(httpx.AsyncClient):
             finally:
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()  # one that is left early would end in a warning, at some other time
-                await response.aclose()
+                await stream.aclose()
             return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
             return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)

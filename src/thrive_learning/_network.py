@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import anyio
 import httpcore
-import httpx
 
 from thrive_learning.policies import current_budget
 
@@ -237,84 +236,3 @@ class ClosingBackend(httpcore.AsyncNetworkBackend):
         return ClosingStream(
             await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
         )
-
-
-class Tunnel(httpcore.ConnectionInterface):
-    """A connection through a proxy, which gives its place in the pool back when its TLS handshake fails."""
-
-    def __init__(self, connection: httpcore.ConnectionInterface) -> None:
-        self._connection = connection
-        vars(self).update({name: getattr(connection, name) for name in ("close", *_PASSED_ON)})
-
-    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request and give the head of its response."""
-        try:
-            return self._connection.handle_request(request)
-        except httpcore.ConnectionNotAvailable:
-            raise
-        except BaseException:
-            self._connection.close()
-            raise
-
-
-class AsyncTunnel(httpcore.AsyncConnectionInterface):
-    """A connection through a proxy, which gives its place in the pool back when its TLS handshake fails."""
-
-    def __init__(self, connection: httpcore.AsyncConnectionInterface) -> None:
-        self._connection = connection
-        vars(self).update({name: getattr(connection, name) for name in ("aclose", *_PASSED_ON)})
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request and give the head of its response."""
-        try:
-            return await self._connection.handle_async_request(request)
-        except httpcore.ConnectionNotAvailable:
-            raise
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._connection.aclose()
-            raise
-
-
-_PASSED_ON = ("info", "can_handle_request", "is_available", "has_expired", "is_idle", "is_closed")
-
-
-def bounded_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.HTTPTransport:
-    """Build httpx's own transport upon the backend above.
-
-    httpx has no argument for a backend, so it goes into the transport's pool: two private names, which a test
-    guards. A transport of our own would need none, and would lose whoever instruments httpx's.
-    """
-    transport = httpx.HTTPTransport(verify=context, proxy=_proxy(context, proxy))
-    pool: Any = transport._pool  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    pool._network_backend = BoundedBackend()  # noqa: SLF001
-    if proxy is not None:
-        create: Callable[[httpcore.Origin], httpcore.ConnectionInterface] = pool.create_connection
-
-        def tunnel(origin: httpcore.Origin) -> Tunnel:
-            return Tunnel(create(origin))
-
-        pool.create_connection = tunnel
-    return transport
-
-
-def closing_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
-    """Build httpx's own async transport upon the backend above. See `bounded_transport`."""
-    transport = httpx.AsyncHTTPTransport(verify=context, proxy=_proxy(context, proxy))
-    pool: Any = transport._pool  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    pool._network_backend = ClosingBackend()  # noqa: SLF001
-    if proxy is not None:
-        create: Callable[[httpcore.Origin], httpcore.AsyncConnectionInterface] = pool.create_connection
-
-        def tunnel(origin: httpcore.Origin) -> AsyncTunnel:
-            return AsyncTunnel(create(origin))
-
-        pool.create_connection = tunnel
-    return transport
-
-
-def _proxy(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:
-    """Describe a proxy; one that speaks TLS itself is verified like everybody else."""
-    if url is None:
-        return None
-    return httpx.Proxy(url, ssl_context=context if httpx.URL(url).scheme == "https" else None)

@@ -1,12 +1,12 @@
 """Requests as httpx's transports take them, without what building httpx's own costs each time. Pure.
 
-httpx parses the URL of every request, encodes and sorts its headers, and wraps its body: more work than all the
-rest of a call does above the transport. Here a client's headers are prepared once, and a path goes into a URL
-that is parsed already.
+httpx parses the URL of every request, encodes and sorts its headers, and wraps its body: more work than all
+the rest of a call does above the transport. Here a client's headers are prepared once, and a path goes into a
+URL that is parsed already.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Self
 
 import httpx
@@ -21,8 +21,8 @@ _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_-]+)+", re.ASCII)
 class Content(httpx.SyncByteStream, httpx.AsyncByteStream):
     """The body of a request, in one piece.
 
-    httpx's own is an async generator when a transport reads it. One that a failing write leaves half-way ends at
-    some other time, which trio warns of.
+    httpx's own is an async generator. One that a failing write leaves half-way ends at some other time, which
+    trio warns of.
 
     Args:
         body: All of it.
@@ -92,8 +92,9 @@ class Address(httpx.URL):
     """
 
     def __init__(self, site: httpx.URL, path: str) -> None:
-        # A private name, which a test guards: the public ways parse the URL anew, which costs 50 times as much.
-        self._uri_reference = site._uri_reference._replace(path=path)
+        # A private name, which a test guards: the public ways parse the URL anew, at 50 times the cost.
+        whole: Any = site
+        self._uri_reference = whole._uri_reference._replace(path=path)  # noqa: SLF001
 
 
 class RequestTemplate:

@@ -226,7 +226,7 @@ def drop_surplus(response: httpx.Response) -> None:
     another transport, which has to look after itself.
     """
     part: Any = response.stream
-    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
-        part = getattr(part, name, None)
-    if part is not None and part.trailing_data[0]:
+    for name in ("_httpcore_stream", "_stream", "_stream", "_connection", "_h11_state"):
+        part = getattr(part, name, part)
+    if getattr(part, "trailing_data", (b"",))[0]:
         part.send_failed()  # h11's word for a connection that is not kept

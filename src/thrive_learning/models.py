@@ -134,14 +134,12 @@ class AccessToken:
         return self
 
 
-_ABSENT = object()
-
-_STRING = (str,)
-_OBJECT = (dict,)
-_OBJECT_OR_NULL = (dict, type(None))
+_STRING = frozenset({str})
+_OBJECT = frozenset({dict})
+_OBJECT_OR_NULL: frozenset[type] = frozenset({dict, type(None)})
 
 #: The JSON types of a record's fields, by their names on the wire.
-_FIELDS: dict[str, tuple[type, ...]] = {
+_FIELDS: dict[str, frozenset[type]] = {
     "id": _STRING,
     "user": _STRING,
     "type": _STRING,
@@ -175,10 +173,10 @@ def activity_problem(document: dict[str, Any]) -> str | None:
     """
     if "id" not in document:
         return "the field 'id' is missing"
-    for field, kinds in _FIELDS.items():
-        value = document.get(field, _ABSENT)
-        if value is not _ABSENT and not isinstance(value, kinds):
-            wanted = " or ".join(_JSON_NAMES[kind] for kind in kinds)
+    for field, value in document.items():
+        kinds = _FIELDS.get(field)
+        if kinds is not None and type(value) not in kinds:
+            wanted = " or ".join(name for kind, name in _JSON_NAMES.items() if kind in kinds)
             return f"the field {field!r} is {_JSON_NAMES[type(value)]}, not {wanted}"
     date = document.get("date")
     if date is not None and not _is_rfc_3339(date):

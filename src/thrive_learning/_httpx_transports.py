@@ -1,0 +1,168 @@
+"""httpx's own transports, upon our pool and our network backends.
+
+They are subclasses, because OpenTelemetry's instrumentation and others replace methods of httpx's: where
+somebody has, a request takes httpx's whole way. Where nobody has, it takes one that builds and checks less.
+"""
+
+import functools
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, cast
+
+import httpcore
+import httpx
+
+from thrive_learning._network import BoundedBackend, ClosingBackend
+from thrive_learning._pool import AsyncConnections, Connections
+
+# What httpcore raises goes by the same name in httpx.
+_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
+    getattr(httpcore, name): getattr(httpx, name)
+    for name in (
+        *("ConnectError", "ConnectTimeout", "LocalProtocolError", "NetworkError", "PoolTimeout"),
+        *("ProtocolError", "ProxyError", "ReadError", "ReadTimeout", "RemoteProtocolError"),
+        *("TimeoutException", "UnsupportedProtocol", "WriteError", "WriteTimeout"),
+    )
+}
+
+
+def _of_httpx(error: Exception) -> Exception:
+    kind = _ERRORS.get(type(error))
+    return error if kind is None else kind(str(error))
+
+
+@functools.lru_cache(maxsize=64)
+def _origin(scheme: bytes, host: bytes, port: int | None) -> httpcore.Origin:
+    return httpcore.URL(scheme=scheme, host=host, port=port).origin
+
+
+class _Target(httpcore.URL):
+    """An address whose parts are known to be bytes: httpcore's own __init__ would check each of them."""
+
+    def __init__(self, url: httpx.URL) -> None:
+        self.scheme = url.raw_scheme
+        self.host = url.raw_host
+        self.port = url.port
+        self.target = url.raw_path
+
+    @property
+    def origin(self) -> httpcore.Origin:
+        """The server; connections ask for it with every request."""
+        return _origin(self.scheme, self.host, self.port)
+
+
+class _Message(httpcore.Request):
+    """A request whose parts are known to be of the right types."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self.method = request.method.encode("ascii")
+        self.url = _Target(request.url)
+        self.headers = request.headers.raw
+        self.stream = cast("Iterable[bytes]", request.stream)
+        self.extensions = request.extensions
+
+
+class _Received(httpx.SyncByteStream):
+    """The body of a response, with httpx's errors in the place of httpcore's."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except Exception as error:
+            raise _of_httpx(error) from error
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class PooledTransport(httpx.HTTPTransport):
+    """Sends the requests of sync clients, each operation held to what is left of the call.
+
+    Args:
+        context: For TLS.
+        proxy: The URL of a proxy; None goes directly.
+    """
+
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
+        super().__init__(verify=context, proxy=_proxy(context, proxy))
+        # Two private names, which a test guards: httpx has no argument for a backend, nor for a pool.
+        opener: Any = self._pool
+        opener._network_backend = BoundedBackend()  # noqa: SLF001
+        self._connections = Connections(opener)
+        pool: Any = self._connections
+        self._pool = pool
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and give the head of its response."""
+        if httpx.HTTPTransport.handle_request is not _HANDLE:
+            return super().handle_request(request)
+        try:
+            response = self._connections.handle_request(_Message(request))
+        except Exception as error:
+            raise _of_httpx(error) from error
+        whole: Any = response
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Received(response.stream),
+            extensions=whole.extensions,
+        )
+
+
+class _AsyncReceived(httpx.AsyncByteStream):
+    """The body of a response, with httpx's errors in the place of httpcore's."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except Exception as error:
+            raise _of_httpx(error) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class AsyncPooledTransport(httpx.AsyncHTTPTransport):
+    """Sends the requests of async clients. See `PooledTransport`."""
+
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
+        super().__init__(verify=context, proxy=_proxy(context, proxy))
+        opener: Any = self._pool
+        opener._network_backend = ClosingBackend()  # noqa: SLF001
+        self._connections = AsyncConnections(opener)
+        pool: Any = self._connections
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and give the head of its response."""
+        if httpx.AsyncHTTPTransport.handle_async_request is not _HANDLE_ASYNC:
+            return await super().handle_async_request(request)
+        try:
+            response = await self._connections.handle_async_request(_Message(request))
+        except Exception as error:
+            raise _of_httpx(error) from error
+        whole: Any = response
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_AsyncReceived(response.stream),
+            extensions=whole.extensions,
+        )
+
+
+_HANDLE = httpx.HTTPTransport.handle_request
+_HANDLE_ASYNC = httpx.AsyncHTTPTransport.handle_async_request
+
+
+def _proxy(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:
+    """Describe a proxy; one that speaks TLS itself is verified like everybody else."""
+    if url is None:
+        return None
+    return httpx.Proxy(url, ssl_context=context if httpx.URL(url).scheme == "https" else None)
