@@ -108,9 +108,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 def chosen(only: re.Pattern[str] | None) -> list[Callable[[Run], list[Row]]]:
     """Give the measures that are asked for."""
     return [
-        measure
-        for names, measure in MEASURES
-        if only is None or any(only.search(name) for name in names)
+        measure for names, measure in MEASURES if only is None or any(only.search(name) for name in names)
     ]
 
 

@@ -53,9 +53,7 @@ def run(who: str, server: Server, ids: int, in_flight: int, place: Place) -> dic
     """Run a bulk contender in a fresh process."""
     place.say(f"bulk: {who}, {ids} ids, {in_flight} in flight")
     command = [sys.executable, "-m", "benchmarks.bulk_worker", who, server.api_url, str(ids), str(in_flight)]
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, env=place.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run(command, env=place.environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"bulk run of {who} failed: {done.stderr.strip()[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
@@ -150,14 +148,14 @@ def without_latency(fast: Server, place: Place, engines: Sequence[str], scale: S
             _NO_LATENCY_ROW,
             name,
             tuple(factors[name]),
-            unit="× records/s",
+            unit="times the records/s",
             note=f"to 32 workers on one default httpx.AsyncClient; {scale.ids:,} ids",
             also={"records/s": statistics.median(rates[name])},
             kind=_kind(name),
         )
         for name in contenders
     ]
-    return [*rows, *_missing(_NO_LATENCY_ROW, engines, "× records/s")]
+    return [*rows, *_missing(_NO_LATENCY_ROW, engines, "times the records/s")]
 
 
 def rise(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
@@ -169,9 +167,7 @@ def rise(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> li
             few = _rate(run(who, fast, scale.ids // 2, 8, place))
             factors[name].append(_rate(run(who, fast, scale.ids // 2, 256, place)) / few)
     note = f"records/s to records/s, no latency, {scale.ids // 2:,} ids"
-    rows = [
-        Row(_RISE_ROW, name, tuple(factors[name]), note=note, kind=_kind(name)) for name in contenders
-    ]
+    rows = [Row(_RISE_ROW, name, tuple(factors[name]), note=note, kind=_kind(name)) for name in contenders]
     return [*rows, *_missing(_RISE_ROW, engines)]
 
 

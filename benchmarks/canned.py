@@ -25,11 +25,11 @@ _HEADERS = [
 class Canned(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Answers everything with the record."""
 
-    def handle_request(self, _request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx names it
         """Give the record."""
         return httpx.Response(200, headers=_HEADERS, stream=httpx.ByteStream(_BODY))
 
-    async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx names it
         """Give the record."""
         return httpx.Response(200, headers=_HEADERS, stream=httpx.ByteStream(_BODY))
 
@@ -37,8 +37,8 @@ class Canned(httpx.BaseTransport, httpx.AsyncBaseTransport):
 def _region() -> Any:
     from thrive_learning import Region
 
-    token_url = "http://127.0.0.1:1/token/{tenant_id}"
-    return Region.custom("canned", api_url=_API_URL, token_url=token_url, webhooks_token_url=token_url)
+    tokens = "http://127.0.0.1:1/token/{tenant_id}"
+    return Region.custom("canned", api_url=_API_URL, token_url=tokens, webhooks_token_url=tokens)
 
 
 def ours(calls: int) -> object:

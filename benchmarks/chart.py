@@ -14,14 +14,14 @@ def draw(rows: Sequence[Row], measures: Sequence[str], path: Path) -> bool:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
     from matplotlib.patches import Patch
 
     panels = [(measure, found) for measure in measures if (found := _bars(rows, measure))]
     if not panels:
         return False
     heights = [len(bars) + 1 for _, bars in panels]
-    figure, axes = pyplot.subplots(
+    figure, axes = plt.subplots(
         len(panels), figsize=(9, 0.32 * sum(heights) + 1), height_ratios=heights, squeeze=False
     )
     for axis, (measure, bars) in zip(axes[:, 0], panels, strict=True):
@@ -37,8 +37,8 @@ def draw(rows: Sequence[Row], measures: Sequence[str], path: Path) -> bool:
             color=[_COLOURS[row.kind] for row, _ in bars],
             error_kw={"elinewidth": 0.8},
         )
-        for position, (_, found) in enumerate(bars):
-            axis.text(found.upper + 0.02, position, f"{found.median:.2f}", va="center", fontsize=8)
+        for position, (_, figures) in enumerate(bars):
+            axis.text(figures.upper + 0.02, position, f"{figures.median:.2f}", va="center", fontsize=8)
         axis.axvline(1, color="black", linewidth=0.8, linestyle="--")
         axis.invert_yaxis()
         axis.set_title(f"{measure}: CPU time {bars[0][0].note} = 1", fontsize=10, loc="left")
@@ -48,7 +48,7 @@ def draw(rows: Sequence[Row], measures: Sequence[str], path: Path) -> bool:
     axes[0, 0].legend(handles=legend, fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+    plt.close(figure)
     return True
 
 

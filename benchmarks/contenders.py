@@ -216,8 +216,9 @@ def httpcore_pool(api_url: str) -> Get:
     import httpcore
 
     pool = httpcore.ConnectionPool()
+    headers: list[tuple[bytes | str, bytes | str]] = [*HEADERS.items()]
     return lambda: json.loads(
-        pool.request("GET", f"{api_url}/activity/{ACTIVITY_ID}", headers=HEADERS).content
+        pool.request("GET", f"{api_url}/activity/{ACTIVITY_ID}", headers=headers).content
     )
 
 
@@ -226,9 +227,10 @@ def httpcore_async_pool(api_url: str) -> AsyncGet:
     import httpcore
 
     pool = httpcore.AsyncConnectionPool()
+    headers: list[tuple[bytes | str, bytes | str]] = [*HEADERS.items()]
 
     async def get() -> Any:
-        response = await pool.request("GET", f"{api_url}/activity/{ACTIVITY_ID}", headers=HEADERS)
+        response = await pool.request("GET", f"{api_url}/activity/{ACTIVITY_ID}", headers=headers)
         return json.loads(response.content)
 
     return get

@@ -1,8 +1,8 @@
 """A raw HTTP/1.1 server on one event loop: where there is no nginx, and where an answer has to take time.
 
 `python -m benchmarks.fallback_server [LATENCY_S]` prints its port and serves until its stdin ends. It reads no
-more of a request than where it ends and which path it names, so that it is several times faster than any
-client here. It counts connections and requests, which `/status` tells as nginx's stub_status does.
+more of a request than where it ends and which path it names, so that it is faster than most clients here.
+It counts connections and requests, which `/status` tells as nginx's stub_status does.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP gives no other
         self._transport = transport
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """Forget where to write: answers that are still to come have nowhere to go."""
         self._transport = None
 

@@ -11,7 +11,7 @@ class Summary(NamedTuple):
     median: float
     lower: float
     upper: float
-    count: int
+    size: int
 
 
 def summary(sample: Sequence[float]) -> Summary:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.contenders import OURS, OURS_FAST
@@ -198,7 +199,7 @@ def construction(place: Place, engines: Sequence[str], rounds: int) -> list[Row]
 def memory_after_import(place: Place, rounds: int) -> list[Row]:
     """Measure the resident memory of a process that has imported something."""
     measure = "RSS after import"
-    if not os.path.exists("/proc/self/status"):
+    if not Path("/proc/self/status").exists():
         return [Row(measure, "ours", (), note="not available: it needs Linux's /proc")]
     codes = {"Python": "", "httpx": IMPORT_HTTPX, "ours": IMPORT_OURS, "openai": "from openai import OpenAI"}
     ended = interleaved(
@@ -214,5 +215,3 @@ def memory_after_import(place: Place, rounds: int) -> list[Row]:
         )
         for name, processes in ended.items()
     ]
-
-

@@ -1,7 +1,7 @@
 """`nox -s bench-guard`: has a warm `get` come to take more machine instructions than it did?
 
-Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls. That
-varies by less than a tenth of a per cent from run to run, whatever else the machine does, and so can be
+Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls.
+That varies by less than a tenth of a per cent from run to run, whatever else the machine does, and so can be
 compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and on
 the versions of the packages: where they are not those of the record, nothing is compared, and that is said.
 """
@@ -26,7 +26,7 @@ RECORD = Path(__file__).with_name("instructions.json")
 _CALLS = 200
 #: What a change may cost before it needs a word.
 _TOLERANCE = 0.03
-_PACKAGES = ("anyio", "attrs", "httpx", "idna", "sniffio")
+_PACKAGES = ("anyio", "attrs", "httpx", "idna")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -72,7 +72,7 @@ def counted(who: str, calls: int, valgrind: str) -> int:
         for name, value in os.environ.items()
         if name in {"PATH", "PYTHONPATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
     }
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         [
             valgrind,
             "--tool=callgrind",
@@ -98,9 +98,7 @@ def per_call(who: str, valgrind: str) -> int:
 
 def compared(now: Mapping[str, float], then: Mapping[str, float]) -> list[Verdict]:
     """Compare counts with those of the record."""
-    return [
-        Verdict(name, now[name], then[name], now[name] / then[name] - 1) for name in now if name in then
-    ]
+    return [Verdict(name, now[name], then[name], now[name] / then[name] - 1) for name in now if name in then]
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
@@ -135,7 +133,9 @@ def main(given: Sequence[str]) -> int:
             return _skipped(f"{'; '.join(other)}. Record anew with `nox -s bench-guard -- --record`")
     now = {who: per_call(who, valgrind) for who in RUNS}
     for name in ("sync", "async"):
-        print(f"{name}: {now[name]:,} instructions per get, {now[name] / now['bare httpx']:.2f} × bare httpx")
+        print(
+            f"{name}: {now[name]:,} instructions per get, {now[name] / now['bare httpx']:.2f} times bare httpx"
+        )
     if options.record:
         text = json.dumps({"circumstances": here, "instructions_per_get": now}, indent=2)
         RECORD.write_text(text + "\n", encoding="utf-8")

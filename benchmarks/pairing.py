@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from benchmarks.contenders import Contender
 from benchmarks.figures import Pair, Progress, Row, paired_row
 
-#: What a batch is made to take. Shorter ones measure cold caches, longer ones let the machine change meanwhile.
+#: What a batch is made to take. Shorter ones measure cold caches, longer ones a machine that changes.
 _BATCH_CPU_S = 0.03
 _CALIBRATION_CALLS = 50
 _FEWEST_CALLS = 20
@@ -46,7 +46,7 @@ def environment(peers: str = "") -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(path)}
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A contender cannot take part; the message says why."""
 
 
@@ -78,18 +78,18 @@ class Worker:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         line = self._process.stdout.readline()
         if not line:
-            raise Unavailable("its process has ended")
+            raise UnavailableError("its process has ended")
         return json.loads(line)
 
     def get_ready(self) -> None:
         """Wait for the client, and choose how many calls a batch has.
 
         Raises:
-            Unavailable: It cannot take part.
+            UnavailableError: It cannot take part.
         """
         answer = self._answer()
         if not answer["ready"]:
-            raise Unavailable(answer["reason"])
+            raise UnavailableError(answer["reason"])
         self.batch()
         per_call_s = self.batch()[0]
         self.calls = max(_FEWEST_CALLS, round(_BATCH_CPU_S / max(per_call_s, 1e-7)))
@@ -136,7 +136,7 @@ def measure_pairs(
         for worker in workers:
             try:
                 worker.get_ready()
-            except Unavailable as reason:
+            except UnavailableError as reason:
                 missing[worker.contender.name] = str(reason)
             else:
                 ready.append(worker)
@@ -152,7 +152,9 @@ def measure_pairs(
                     pair(worker, unit, unit_first=place.shuffle.random() < 0.5)
                 )
     return [
-        Row(measure, contender.name, (), note=f"not available: {missing[contender.name]}", kind=contender.kind)
+        Row(
+            measure, contender.name, (), note=f"not available: {missing[contender.name]}", kind=contender.kind
+        )
         if contender.name in missing
         else paired_row(measure, contender.name, contenders[0].name, pairs[contender.name], contender.kind)
         for contender in contenders[1:]

@@ -38,7 +38,7 @@ def generated_client() -> Iterator[tuple[Path | None, str]]:
         document.write_text(contract.replace(_ANY_OF, _TEXT), encoding="utf-8")
         command = ["java", "-jar", str(jar), "generate", "-g", "python", "-i", str(document), "-o", folder]
         try:
-            done = subprocess.run(  # noqa: S603 - our own command
+            done = subprocess.run(
                 [*command, "--package-name", GENERATED_PEER], capture_output=True, text=True, check=False
             )
         except OSError as error:

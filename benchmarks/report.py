@@ -9,11 +9,11 @@ NOT_AVAILABLE = "not available yet"
 
 def number(value: float) -> str:
     """Show a number with about three digits that mean something."""
-    if abs(value) >= 100:  # noqa: PLR2004
+    if abs(value) >= 100:
         return f"{value:,.0f}"
-    if abs(value) >= 10 or value == int(value):  # noqa: PLR2004
+    if abs(value) >= 10 or value == int(value):
         return f"{value:.1f}".removesuffix(".0")
-    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"  # noqa: PLR2004
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def quartiles(found: Summary) -> str:
     """Show the range that holds the middle half of a sample."""
-    return f"{number(found.lower)} to {number(found.upper)}" if found.count > 1 else ""
+    return f"{number(found.lower)} to {number(found.upper)}" if found.size > 1 else ""
 
 
 def find(rows: Iterable[Row], measure: str, contender: str) -> Row | None:
@@ -62,7 +62,7 @@ def targets_table(rows: Sequence[Row], targets: Sequence[Target]) -> str:
                 bound,
                 number(found.median),
                 quartiles(found),
-                str(found.count),
+                str(found.size),
                 met,
             ]
         )
@@ -81,7 +81,7 @@ def measure_table(rows: Sequence[Row]) -> str:
             f"**{row.contender}**" if row.kind == "ours" else row.contender,
             number(figures.median),
             quartiles(figures),
-            str(figures.count),
+            str(figures.size),
             *(number(row.also[key]) if key in row.also else "" for key in extra),
         ]
         for row, figures in known

@@ -22,7 +22,7 @@ _WARM_UP_CALLS = 3
 
 
 def taken(cpu_s: float, wall_s: float) -> dict[str, float]:
-    """Say what has passed since a moment. The CPU time is that of all threads, so that none can hide in one."""
+    """Say what has passed since a moment. The CPU time is that of all threads: nothing can hide in one."""
     return {"cpu_s": time.process_time() - cpu_s, "wall_s": time.perf_counter() - wall_s}
 
 
@@ -77,7 +77,7 @@ def main(group: str, name: str, api_url: str) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except Exception as error:  # noqa: BLE001 - whatever it is, the table says so
+    except Exception as error:
         with contextlib.suppress(OSError):
             print(json.dumps({"ready": False, "reason": f"{type(error).__name__}: {error}"}), flush=True)
         raise
