@@ -1,7 +1,7 @@
 """A raw HTTP/1.1 server on one event loop: where there is no nginx, and where an answer has to take time.
 
 `python -m benchmarks.fallback_server [LATENCY_S]` prints its port and serves until its stdin ends.
-It reads no more of a request than where it ends and which path it names, so that it is faster than most clients here.
+Of a request it reads no more than where it ends and which path it names: it is faster than most clients here.
 It counts connections and requests, which `/status` tells as nginx's stub_status does.
 """
 

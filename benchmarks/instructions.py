@@ -2,8 +2,8 @@
 
 Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls.
 That varies by less than a tenth of a per cent from run to run, whatever else the machine does, and so can be
-compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and on
-the versions of the packages: where they are not those of the record, nothing is compared, and that is said.
+compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and
+on the versions of the packages: where they are not those of the record, nothing is compared, loudly.
 """
 
 import argparse
@@ -133,9 +133,8 @@ def main(given: Sequence[str]) -> int:
             return _skipped(f"{'; '.join(other)}. Record anew with `nox -s bench-guard -- --record`")
     now = {who: per_call(who, valgrind) for who in RUNS}
     for name in ("sync", "async"):
-        print(
-            f"{name}: {now[name]:,} instructions per get, {now[name] / now['bare httpx']:.2f} times bare httpx"
-        )
+        relative = now[name] / now["bare httpx"]
+        print(f"{name}: {now[name]:,} instructions per get, {relative:.2f} times bare httpx")
     if options.record:
         text = json.dumps({"circumstances": here, "instructions_per_get": now}, indent=2)
         RECORD.write_text(text + "\n", encoding="utf-8")

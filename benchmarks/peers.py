@@ -21,6 +21,11 @@ _ANY_OF = """\
 _TEXT = "          type: string\n"
 
 
+def readable(contract: str) -> str | None:
+    """Give the contract as openapi-generator can read it; None if the type of an activity is not there."""
+    return contract.replace(_ANY_OF, _TEXT) if _ANY_OF in contract else None
+
+
 @contextlib.contextmanager
 def generated_client() -> Iterator[tuple[Path | None, str]]:
     """Give a folder that holds the client, and "", or None and the reason why there is none."""
@@ -30,12 +35,12 @@ def generated_client() -> Iterator[tuple[Path | None, str]]:
         return
     jar = Path(package.origin).with_name("openapi-generator.jar")
     with tempfile.TemporaryDirectory(prefix="thrive-bench-peer-") as folder:
-        contract = _CONTRACT.read_text(encoding="utf-8")
-        if _ANY_OF not in contract:
+        contract = readable(_CONTRACT.read_text(encoding="utf-8"))
+        if contract is None:
             yield None, "benchmarks/peers.py does not find the type of an activity in the contract: adapt it"
             return
         document = Path(folder, "thrive.yaml")
-        document.write_text(contract.replace(_ANY_OF, _TEXT), encoding="utf-8")
+        document.write_text(contract, encoding="utf-8")
         command = ["java", "-jar", str(jar), "generate", "-g", "python", "-i", str(document), "-o", folder]
         try:
             done = subprocess.run(
