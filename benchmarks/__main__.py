@@ -4,6 +4,7 @@ import argparse
 import json
 import random
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -122,6 +123,7 @@ def say(text: str) -> None:
 def main(given: Sequence[str]) -> None:
     """Measure what the command line asks for."""
     options = arguments(given)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # it ends the servers too
     mode = QUICK if options.quick else FULL if options.full else DEFAULT
     seed = random.randrange(10**6) if options.seed is None else options.seed  # noqa: S311 - orders only
     started = time.monotonic()

@@ -67,6 +67,14 @@ def _engine(client_class: Any, engine: str) -> dict[str, Any]:
     return {}
 
 
+def _checked(client: Any, engine: str) -> Any:
+    """Refuse to measure one engine under the name of another."""
+    in_use = getattr(client, "engine", engine)
+    if in_use != engine:
+        raise ValueError(f"the client uses the engine {in_use!r}, not {engine!r}")
+    return client
+
+
 def our_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
     """Make a `ThriveClient` with HTTP Basic, or with OAuth."""
     from thrive_learning import BasicCredentials, ClientCredentials, ThriveClient
@@ -74,7 +82,7 @@ def our_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
     credentials: Any = BasicCredentials(TENANT, SECRET)
     if oauth:
         credentials = ClientCredentials(TENANT, "bench", SECRET)
-    return ThriveClient(_region(api_url), credentials, **_engine(ThriveClient, engine))
+    return _checked(ThriveClient(_region(api_url), credentials, **_engine(ThriveClient, engine)), engine)
 
 
 def our_async_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
@@ -84,7 +92,8 @@ def our_async_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
     credentials: Any = BasicCredentials(TENANT, SECRET)
     if oauth:
         credentials = ClientCredentials(TENANT, "bench", SECRET)
-    return AsyncThriveClient(_region(api_url), credentials, **_engine(AsyncThriveClient, engine))
+    client = AsyncThriveClient(_region(api_url), credentials, **_engine(AsyncThriveClient, engine))
+    return _checked(client, engine)
 
 
 def _ours(engine: str, *, oauth: bool = False) -> Callable[[str], Get]:
