@@ -82,11 +82,21 @@ def _rate(result: dict[str, Any]) -> float:
     return float(result["records"] / result["wall_s"])
 
 
+def _cost_us(result: dict[str, Any]) -> float:
+    """Give the CPU time per record, which other load on the machine changes less than the rate."""
+    return float(result["cpu_s"] / max(result["records"], 1) * 1e6)
+
+
+def _rates_and_costs(rates: Sequence[float], costs: Sequence[float]) -> dict[str, float]:
+    return {"records/s": statistics.median(rates), "CPU µs per record": statistics.median(costs)}
+
+
 def with_latency(slow: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
     """Records per second where every answer takes 50 ms, against what 100 in flight could do at best."""
     in_flight, ideal = 100, 100 / LATENCY_S
     contenders = {RAW: "raw", **_contenders(engines), HTTPX: "httpx"}
     rates: dict[str, list[float]] = {name: [] for name in contenders}
+    costs: dict[str, list[float]] = {name: [] for name in contenders}
     opened: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for _ in range(scale.runs):
@@ -96,7 +106,9 @@ def with_latency(slow: Server, place: Place, engines: Sequence[str], scale: Scal
                 continue  # once is enough, and slow enough
             ids = HTTPX_IDS if name == HTTPX else scale.ids
             before = slow.connections_opened()
-            rates[name].append(_rate(run(contenders[name], slow, ids, in_flight, place)))
+            result = run(contenders[name], slow, ids, in_flight, place)
+            rates[name].append(_rate(result))
+            costs[name].append(_cost_us(result))
             # The one that asked the second time is none of theirs.
             opened[name].append(slow.connections_opened() - before - 1)
     rows = [
@@ -105,7 +117,7 @@ def with_latency(slow: Server, place: Place, engines: Sequence[str], scale: Scal
             name,
             tuple(rate / ideal for rate in rates[name]),
             note=f"to the ideal {ideal:,.0f} records/s; {HTTPX_IDS if name == HTTPX else scale.ids:,} ids",
-            also={"records/s": statistics.median(rates[name])},
+            also=_rates_and_costs(rates[name], costs[name]),
             kind=_kind(name),
         )
         for name in contenders
@@ -138,14 +150,17 @@ def without_latency(fast: Server, place: Place, engines: Sequence[str], scale: S
     contenders = {RAW: "raw", **_contenders(engines)}
     factors: dict[str, list[float]] = {name: [] for name in contenders}
     rates: dict[str, list[float]] = {name: [] for name in contenders}
+    costs: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for _ in range(scale.runs):
         place.shuffle.shuffle(names)
         unit = _rate(run("httpx", fast, HTTPX_IDS, in_flight, place))
         for name in names:
-            rate = _rate(run(contenders[name], fast, scale.ids, in_flight, place))
+            result = run(contenders[name], fast, scale.ids, in_flight, place)
+            rate = _rate(result)
             factors[name].append(rate / unit)
             rates[name].append(rate)
+            costs[name].append(_cost_us(result))
     rows = [
         Row(
             _NO_LATENCY_ROW,
@@ -153,7 +168,7 @@ def without_latency(fast: Server, place: Place, engines: Sequence[str], scale: S
             tuple(factors[name]),
             unit="times the records/s",
             note=f"to 32 workers on one default httpx.AsyncClient; {scale.ids:,} ids",
-            also={"records/s": statistics.median(rates[name])},
+            also=_rates_and_costs(rates[name], costs[name]),
             kind=_kind(name),
         )
         for name in contenders
