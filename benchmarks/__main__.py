@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import bulk, chart, fresh, machine, peers, report, targets
-from benchmarks.contenders import ASYNC, SYNC, TOKEN_PATHS, Contender, engines
+from benchmarks.contenders import ASYNC, SYNC, TOKEN_PATHS, Contender
 from benchmarks.figures import Row, as_json
+from benchmarks.ours import engines
 from benchmarks.pairing import Place, environment, measure_pairs
 from benchmarks.servers import Server, fallback_server, fast_server
 

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import body_length, our_async_client, our_client
+from benchmarks.contenders import body_length
+from benchmarks.ours import our_async_client, our_client
 from benchmarks.subject import API_PATH, HEADERS, many_ids
 
 

@@ -5,14 +5,14 @@ compared with the record before anything is measured (`subject.mismatch`).
 """
 
 import asyncio
-import inspect
 import json
 import socket
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from benchmarks.subject import ACTIVITY_ID, HEADERS, SECRET, TENANT, TOKEN_PATH
+from benchmarks import ours
+from benchmarks.subject import ACTIVITY_ID, HEADERS, SECRET, TENANT
 
 Get = Callable[[], Any]
 AsyncGet = Callable[[], Awaitable[Any]]
@@ -37,83 +37,6 @@ class Contender(NamedTuple):
     name: str
     kind: str
     build: Callable[[str], Any]
-
-
-# Ours
-
-
-def engines() -> list[str]:
-    """Name the engines that a client can be built with here."""
-    try:
-        our_client("http://127.0.0.1:1/rest/v1", "fast").close()
-    except (ImportError, ValueError):  # a ConfigurationError is one: the extra is not installed
-        return ["httpx"]
-    return ["httpx", "fast"]
-
-
-def _region(api_url: str) -> Any:
-    from thrive_learning import Region
-
-    token_url = urllib.parse.urljoin(api_url, f"{TOKEN_PATH}/{{tenant_id}}")
-    return Region.custom("bench", api_url=api_url, token_url=token_url, webhooks_token_url=token_url)
-
-
-def _engine(client_class: Any, engine: str) -> dict[str, Any]:
-    """Give the argument for an engine, where clients have that argument."""
-    if "engine" in inspect.signature(client_class.__init__).parameters:
-        return {"engine": engine}
-    if engine != "httpx":
-        raise ValueError(f"the clients have no engine {engine!r} yet")
-    return {}
-
-
-def _checked(client: Any, engine: str) -> Any:
-    """Refuse to measure one engine under the name of another."""
-    in_use = getattr(client, "engine", engine)
-    if in_use != engine:
-        raise ValueError(f"the client uses the engine {in_use!r}, not {engine!r}")
-    return client
-
-
-def our_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
-    """Make a `ThriveClient` with HTTP Basic, or with OAuth."""
-    from thrive_learning import BasicCredentials, ClientCredentials, ThriveClient
-
-    credentials: Any = BasicCredentials(TENANT, SECRET)
-    if oauth:
-        credentials = ClientCredentials(TENANT, "bench", SECRET)
-    return _checked(ThriveClient(_region(api_url), credentials, **_engine(ThriveClient, engine)), engine)
-
-
-def our_async_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
-    """Make an `AsyncThriveClient` with HTTP Basic, or with OAuth."""
-    from thrive_learning import AsyncThriveClient, BasicCredentials, ClientCredentials
-
-    credentials: Any = BasicCredentials(TENANT, SECRET)
-    if oauth:
-        credentials = ClientCredentials(TENANT, "bench", SECRET)
-    client = AsyncThriveClient(_region(api_url), credentials, **_engine(AsyncThriveClient, engine))
-    return _checked(client, engine)
-
-
-def _ours(engine: str, *, oauth: bool = False) -> Callable[[str], Get]:
-    def build(api_url: str) -> Get:
-        client = our_client(api_url, engine, oauth=oauth)
-        return lambda: client.activities.get(ACTIVITY_ID)
-
-    return build
-
-
-def _ours_async(engine: str, *, oauth: bool = False) -> Callable[[str], AsyncGet]:
-    def build(api_url: str) -> AsyncGet:
-        client = our_async_client(api_url, engine, oauth=oauth)
-
-        async def get() -> Any:
-            return await client.activities.get(ACTIVITY_ID)
-
-        return get
-
-    return build
 
 
 # Limits: no HTTP library does less
@@ -403,8 +326,8 @@ SYNC: list[Contender] = [
     Contender(UNIT, "bare", httpx_client),
     Contender("raw socket", "limit", raw_socket),
     Contender("prebuilt request on httpx.HTTPTransport", "limit", httpx_transport),
-    Contender(OURS, "ours", _ours("httpx")),
-    Contender(OURS_FAST, "ours", _ours("fast")),
+    Contender(OURS, "ours", ours.sync_get("httpx")),
+    Contender(OURS_FAST, "ours", ours.sync_get("fast")),
     Contender("httpx: base_url, auth, raise_for_status, json", "bare", httpx_client_as_written),
     Contender("httpcore", "bare", httpcore_pool),
     Contender("http.client", "bare", http_client),
@@ -420,8 +343,8 @@ ASYNC: list[Contender] = [
     Contender(ASYNC_UNIT, "bare", httpx_async_client),
     Contender("asyncio streams", "limit", raw_streams),
     Contender("prebuilt request on httpx.AsyncHTTPTransport", "limit", httpx_async_transport),
-    Contender(OURS, "ours", _ours_async("httpx")),
-    Contender(OURS_FAST, "ours", _ours_async("fast")),
+    Contender(OURS, "ours", ours.async_get("httpx")),
+    Contender(OURS_FAST, "ours", ours.async_get("fast")),
     Contender("httpcore", "bare", httpcore_async_pool),
     Contender("aiohttp", "bare", aiohttp_session),
     Contender("pyreqwest", "bare", pyreqwest_async_client),
@@ -430,12 +353,12 @@ ASYNC: list[Contender] = [
 ]
 TOKEN_PATHS: dict[str, list[Contender]] = {
     "sync": [
-        Contender(OURS, "ours", _ours("httpx")),
-        Contender(OURS_OAUTH, "ours", _ours("httpx", oauth=True)),
+        Contender(OURS, "ours", ours.sync_get("httpx")),
+        Contender(OURS_OAUTH, "ours", ours.sync_get("httpx", oauth=True)),
     ],
     "async": [
-        Contender(OURS, "ours", _ours_async("httpx")),
-        Contender(OURS_OAUTH, "ours", _ours_async("httpx", oauth=True)),
+        Contender(OURS, "ours", ours.async_get("httpx")),
+        Contender(OURS_OAUTH, "ours", ours.async_get("httpx", oauth=True)),
     ],
 }
 #: What a worker can be told to be.
