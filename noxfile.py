@@ -14,7 +14,7 @@ import nox
 from nox.command import CommandFailed
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-CODE = ["src", "tests", "noxfile.py"]
+CODE = ["src", "tests", "benchmarks", "noxfile.py"]
 REDOCLY = "@redocly/cli@2.77.0"
 ACTIVITY = "60d5ec49b60b4b3a2c8f9a10"  # the sandbox holds the reference page's example under this id
 WORKFLOWS = ".github/workflows"
@@ -156,6 +156,20 @@ def soak(session: nox.Session) -> None:
     """Four hours of fake time with everything that goes wrong in them: what is left behind is counted."""
     sync(session, "--all-extras", "--group", "tests")
     session.run("python", "-W", "error", "tests/soak/soak.py", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Side by side with httpx, HTTP libraries and other SDKs; `nox -s bench -- --quick` takes a minute."""
+    sync(session, "--all-extras", "--group", "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(name="bench-guard", default=False)
+def bench_guard(session: nox.Session) -> None:
+    """Count the instructions of a warm `get`: more than recorded? `nox -s bench-guard -- --record`."""
+    sync(session)
+    session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 
 @nox.session(default=False)

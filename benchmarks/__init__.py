@@ -1,0 +1,1 @@
+"""Side-by-side measurements: `nox -s bench`. What they mean: docs/explanation/performance.md."""

@@ -1,0 +1,160 @@
+"""`nox -s bench-guard`: has a warm `get` come to take more machine instructions than it did?
+
+Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls.
+That varies by half a per cent from run to run, whatever else the machine does, and so can be
+compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and
+on the versions of the packages: where they are not those of the record, nothing is compared, loudly.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.canned import RUNS
+from benchmarks.machine import version
+
+RECORD = Path(__file__).with_name("instructions.json")
+_CALLS = 200
+#: What a change may cost before it needs a word.
+_TOLERANCE = 0.03
+_PACKAGES = ("anyio", "attrs", "httpx", "idna")
+_COLLECTED = re.compile(r"Collected : (\d+)")
+
+
+class Verdict(NamedTuple):
+    """What became of one count."""
+
+    name: str
+    now: float
+    then: float
+    change: float
+
+    @property
+    def is_regression(self) -> bool:
+        """It takes more than the tolerance allows."""
+        return self.change > _TOLERANCE
+
+    @property
+    def is_stale(self) -> bool:
+        """It takes so much less that the record would let a later regression pass."""
+        return self.change < -_TOLERANCE
+
+
+def circumstances() -> dict[str, str]:
+    """Name all that the counts depend on, and that is not ours."""
+    options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    flags = [flag for flag in ("enable-optimizations", "with-lto", "with-pydebug") if flag in options]
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "build": ", ".join([platform.python_compiler(), *flags]),
+        "machine": f"{platform.system()} {platform.machine()}",
+        **{package: found for package in _PACKAGES if (found := version(package))},
+    }
+
+
+def counted(who: str, calls: int, valgrind: str) -> int:
+    """Count the instructions of a process that makes so many calls.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in {"PATH", "PYTHONPATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
+    }
+    done = subprocess.run(
+        [
+            valgrind,
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            *(sys.executable, "-m", "benchmarks.canned", who, str(calls)),
+        ],
+        env=environment | {"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    collected = _COLLECTED.search(done.stderr)
+    if done.returncode or collected is None:
+        raise RuntimeError(f"callgrind over {who!r} failed: {(done.stderr + done.stdout).strip()[-2000:]}")
+    return int(collected[1])
+
+
+def per_call(who: str, valgrind: str) -> int:
+    """Count the instructions of one warm call."""
+    RUNS[who](1)  # writes bytecode and shows mistakes at once, not after a minute
+    return round((counted(who, 2 * _CALLS, valgrind) - counted(who, _CALLS, valgrind)) / _CALLS)
+
+
+def compared(now: Mapping[str, float], then: Mapping[str, float]) -> list[Verdict]:
+    """Compare counts with those of the record."""
+    return [Verdict(name, now[name], then[name], now[name] / then[name] - 1) for name in now if name in then]
+
+
+def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Say in what these circumstances differ from those of the record."""
+    return [
+        f"{name} is {here.get(name, 'missing')}, and was {there.get(name, 'missing')}"
+        for name in sorted({*here, *there})
+        if here.get(name) != there.get(name)
+    ]
+
+
+def _skipped(reason: str) -> int:
+    line = "!" * 100
+    print(f"{line}\nbench-guard SKIPPED, nothing was compared: {reason}\n{line}", file=sys.stderr)
+    return 0
+
+
+def main(given: Sequence[str]) -> int:
+    """Compare, or record; give an exit code."""
+    parser = argparse.ArgumentParser(prog="nox -s bench-guard --", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name} anew")
+    options = parser.parse_args(given)
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        return _skipped("there is no valgrind on PATH: install it with the system's package manager")
+    here = circumstances()
+    record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    if not options.record:
+        if not record:
+            return _skipped(f"there is no {RECORD.name}: write one with `nox -s bench-guard -- --record`")
+        if other := differences(here, record["circumstances"]):
+            return _skipped(f"{'; '.join(other)}. Record anew with `nox -s bench-guard -- --record`")
+    now = {who: per_call(who, valgrind) for who in RUNS}
+    for name in ("sync", "async"):
+        relative = now[name] / now["bare httpx"]
+        print(f"{name}: {now[name]:,} instructions per get, {relative:.2f} times bare httpx")
+    if options.record:
+        text = json.dumps({"circumstances": here, "instructions_per_get": now}, indent=2)
+        RECORD.write_text(text + "\n", encoding="utf-8")
+        print(f"recorded in {RECORD.name}")
+        return 0
+    verdicts = compared(now, record["instructions_per_get"])
+    for verdict in verdicts:
+        print(f"{verdict.name}: {verdict.then:,.0f} → {verdict.now:,.0f}, {verdict.change:+.2%}")
+    ours = [verdict for verdict in verdicts if verdict.name != "bare httpx"]
+    if any(verdict.is_stale for verdict in ours):
+        print("cheaper than the record: keep that with `nox -s bench-guard -- --record`")
+    if dearer := [verdict.name for verdict in ours if verdict.is_regression]:
+        print(
+            f"FAILED: {', '.join(dearer)}: more than {_TOLERANCE:.0%} dearer. Find out why, or say in the "
+            "commit why it is worth it, and record it with `nox -s bench-guard -- --record`",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

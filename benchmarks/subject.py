@@ -1,0 +1,53 @@
+"""What every contender fetches: the example of the vendor's reference page, and where it lies."""
+
+import base64
+import datetime as dt
+import json
+from typing import Any
+
+ACTIVITY_ID = "60d5ec49b60b4b3a2c8f9a10"
+RECORD: dict[str, Any] = {
+    "id": ACTIVITY_ID,
+    "user": "60d5ec49b60b4b3a2c8f9a11",
+    "type": "viewed",
+    "date": "2020-02-12T14:58:23.621Z",
+    "contextId": "64b6f4a8c2e4a1b9d3f2c4a0",
+    "contextType": "content",
+    "data": {"source": {"source": "feed"}, "duration": "3600"},
+    "with": None,
+}
+#: The record's JSON in two parts; the ID that was asked for stands between them.
+BEFORE_ID, AFTER_ID = json.dumps(RECORD, separators=(",", ":")).split(ACTIVITY_ID, 1)
+API_PATH = "/rest/v1"
+TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
+TOKEN_ANSWER = json.dumps(
+    {"access_token": "made-up", "token_type": "Bearer", "expires_in": 86400, "scope": "api/read"},
+    separators=(",", ":"),
+)
+#: Counts connections, in the form of nginx's stub_status.
+STATUS_PATH = "/status"
+TENANT, SECRET = "eu-west-2_AbcdEfghI", "made-up-secret"
+#: What HTTP Basic makes of both; contenders without a notion of credentials send it as a fixed header.
+HEADERS = {
+    "Authorization": "Basic " + base64.b64encode(f"{TENANT}:{SECRET}".encode()).decode(),
+    "Accept": "application/json",
+}
+
+
+def many_ids(count: int) -> "map[str]":
+    """Give distinct IDs one after the other: a list of a million would show as memory of the contender."""
+    return map("{:024x}".format, range(count))
+
+
+def mismatch(result: object) -> str | None:
+    """Say how what a contender gives differs from the record, or give None.
+
+    It may leave out what is null, and write the date in another form.
+    """
+    found: Any = result if isinstance(result, dict) else getattr(result, "to_dict", dict)()
+    expected = {name: value for name, value in RECORD.items() if value is not None}
+    present = {name: value for name, value in found.items() if value is not None}
+    for record in (expected, present):
+        if isinstance(record.get("date"), str):
+            record["date"] = dt.datetime.fromisoformat(record["date"])
+    return None if present == expected else f"gave {found!r} instead of the record"

@@ -1,0 +1,244 @@
+"""What the benchmarks decide without measuring: what numbers come to, and what the tables say."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import __main__ as bench
+from benchmarks import canned, instructions, peers
+from benchmarks.contenders import GROUPS
+from benchmarks.figures import Pair, Row, Summary, Target, as_json, paired_row, summary
+from benchmarks.report import markdown, measure_table, number, table, targets_table
+from benchmarks.subject import ACTIVITY_ID, RECORD, many_ids, mismatch
+from benchmarks.targets import TARGETS
+from thrive_learning import ThriveClient
+from thrive_learning.ids import activity_id
+
+ROWS = [
+    Row("warm", "httpcore", (0.4, 0.5, 0.6), note="to httpx", also={"CPU µs per call": 210.0}),
+    Row("warm", "ours", (0.9, 0.7, 0.8), note="to httpx", also={"CPU µs per call": 300.0}, kind="ours"),
+    Row("warm", "faster", (), note="not available: no such engine", kind="ours"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        ([3.0], Summary(3, 3, 3, 1)),
+        ([1.0, 3.0], Summary(2, 1.5, 2.5, 2)),
+        ([5.0, 1.0, 4.0, 2.0, 3.0], Summary(3, 2, 4, 5)),
+    ],
+)
+def test_a_sample_is_summed_up(sample: list[float], expected: Summary) -> None:
+    assert summary(sample) == expected
+
+
+def test_nothing_has_no_median() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        summary([])
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1))
+def test_quartiles_are_in_order_and_within_the_sample(sample: list[float]) -> None:
+    found = summary(sample)
+    slack = 1e-9
+    assert min(sample) - slack <= found.lower <= found.median + slack
+    assert found.median <= found.upper + slack <= max(sample) + 2 * slack
+
+
+def test_ratios_are_taken_within_pairs() -> None:
+    # A machine that halves its speed for the second pair changes no ratio.
+    pairs = [Pair(2.0, 4.0, 3.0, 6.0), Pair(4.0, 8.0, 6.0, 12.0), Pair(3.0, 4.0, 3.0, 6.0)]
+    row = paired_row("warm", "ours", "httpx", pairs, "ours")
+    assert row.sample == (0.5, 0.5, 0.75)
+    assert row.also == {"CPU µs per call": 3e6, "wall-clock ratio": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(12345.6, "12,346"), (48.26, "48.3"), (14, "14"), (1.0, "1"), (0.704, "0.70"), (0.0341, "0.034")],
+)
+def test_numbers_have_about_three_digits(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_a_table_is_aligned() -> None:
+    assert table(["A", "n"], [["long one", "1"]]) == (
+        "| A        | n   |\n| -------- | --- |\n| long one | 1   |"
+    )
+
+
+def test_the_best_contender_comes_first_and_what_is_missing_has_no_number() -> None:
+    lines = measure_table(ROWS).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["httpcore", "**ours**"]
+    assert [cell.strip() for cell in lines[3].strip("|").split("|")] == [
+        *("**ours**", "0.80", "0.75 to 0.85", "3", "300")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "met"),
+    [
+        (Target("warm", "warm", "ours", 0.80), "yes"),
+        (Target("warm", "warm", "ours", 0.79), "**no**"),
+        (Target("warm", "warm", "ours", 0.80, at_least=True), "yes"),
+        (Target("warm", "warm", "ours", 0.81, at_least=True), "**no**"),
+    ],
+)
+def test_a_target_is_met_or_not(target: Target, met: str) -> None:
+    [line] = targets_table(ROWS, [target]).splitlines()[2:]
+    assert line.strip("| ").split(" | ")[-1].strip() == met
+
+
+def test_what_is_not_available_is_not_met_and_what_was_not_run_is_not_named() -> None:
+    shown = targets_table(ROWS, [Target("fast", "warm", "faster", 1), Target("cold", "cold", "ours", 1)])
+    [line] = shown.splitlines()[2:]
+    assert "not available yet" in line
+    assert "yes" not in line
+
+
+def test_a_page_says_why_something_is_missing_and_what_numbers_relate_to() -> None:
+    page = markdown(ROWS, [], {"Processor": "fast one"}, "chart.png")
+    assert "- Processor: fast one" in page
+    assert "- To httpx.\n- Faster: not available: no such engine." in page
+    assert "](chart.png)" in page
+    assert "](chart.png)" not in markdown(ROWS, [], {}, None)
+
+
+def test_everything_measured_is_json() -> None:
+    written: dict[str, Any] = json.loads(json.dumps(as_json(ROWS, {"Date": "today"})))
+    assert written["about"] == {"Date": "today"}
+    assert [row["sample"] for row in written["rows"]] == [list(row.sample) for row in ROWS]
+
+
+def test_each_target_belongs_to_a_measure_that_is_run() -> None:
+    measured = {name for names, _ in bench.MEASURES for name in names}
+    assert {target.measure for target in TARGETS} <= measured
+
+
+def test_contenders_have_names_of_their_own() -> None:
+    for contenders in GROUPS.values():
+        names = [contender.name for contender in contenders]
+        assert len(names) == len(set(names))
+
+
+# What is fetched
+
+
+def test_the_record_is_the_example_of_the_contract(contract: dict[str, Any]) -> None:
+    success = contract["paths"]["/activity/{id}"]["get"]["responses"]["200"]
+    assert success["content"]["application/json"]["examples"]["referencePage"]["value"] == RECORD
+
+
+def test_what_contenders_give_is_compared_with_the_record() -> None:
+    with ThriveClient.sandbox() as client:
+        assert mismatch(client.activities.get(ACTIVITY_ID)) is None
+    assert mismatch(RECORD) is None
+    assert mismatch(RECORD | {"user": "somebody else"}) is not None
+    assert mismatch({name: value for name, value in RECORD.items() if name != "data"}) is not None
+    assert mismatch({}) is not None
+
+
+def test_ids_are_valid_and_distinct() -> None:
+    ids = list(many_ids(1000))
+    assert [activity_id(each) for each in ids] == ids
+    assert len(set(ids)) == 1000
+
+
+def test_the_contract_still_has_what_openapi_generator_cannot_read() -> None:
+    assert peers.readable((ROOT / "openapi/thrive.yaml").read_text(encoding="utf-8")) is not None
+    assert peers.readable("openapi: 3.1.0") is None
+
+
+# The command line
+
+
+def test_only_chooses_measures() -> None:
+    options = bench.arguments(["--only", "warm get, (a)?sync"])
+    assert len(bench.chosen(options.only)) == 4
+    assert len(bench.chosen(None)) == len(bench.MEASURES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--only", "("], "no regular expression"),
+        (["--only", "nothing of that"], "matches none of: warm get, sync"),
+        (["--quick", "--full"], "not allowed with"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_explained(
+    wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        bench.arguments(wrong)
+    assert said in capsys.readouterr().err
+
+
+def test_options_have_their_meaning() -> None:
+    options = bench.arguments(["--quick", "--json", "out.json", "--seed", "3"])
+    assert (options.quick, options.json, options.seed) == (True, Path("out.json"), 3)
+
+
+# The guard
+
+
+def test_the_guard_says_what_became_dearer_and_what_cheaper() -> None:
+    then = {"sync": 1000.0, "async": 1000.0, "gone": 5.0}
+    verdicts = instructions.compared({"sync": 1031.0, "async": 969.0, "new": 1.0}, then)
+    assert [(v.name, v.is_regression, v.is_stale) for v in verdicts] == [
+        ("sync", True, False),
+        ("async", False, True),
+    ]
+    within = instructions.compared({"sync": 1029.0, "async": 971.0}, then)
+    assert not any(verdict.is_regression or verdict.is_stale for verdict in within)
+
+
+def guard(monkeypatch: pytest.MonkeyPatch, record: Path, counts: dict[str, int], *given: str) -> int:
+    monkeypatch.setattr(instructions, "RECORD", record)
+    monkeypatch.setattr(shutil, "which", lambda _name: "valgrind")
+    monkeypatch.setattr(instructions, "per_call", lambda who, _valgrind: counts[who])
+    return instructions.main(given)
+
+
+def test_the_guard_fails_when_a_get_becomes_dearer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "instructions.json"
+    counts = {"sync": 500, "async": 600, "bare httpx": 700}
+    assert guard(monkeypatch, record, counts, "--record") == 0
+    assert guard(monkeypatch, record, counts) == 0
+    assert guard(monkeypatch, record, counts | {"bare httpx": 900}) == 0  # it is not ours
+    assert guard(monkeypatch, record, counts | {"sync": 530}) == 1
+    assert "FAILED: sync: more than 3% dearer" in capsys.readouterr().err
+    assert guard(monkeypatch, record, counts | {"async": 500}) == 0
+    assert "cheaper than the record" in capsys.readouterr().out
+
+
+def test_the_guard_says_loudly_that_it_compared_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "instructions.json"
+    counts = {"sync": 500, "async": 600, "bare httpx": 700}
+    assert guard(monkeypatch, record, counts) == 0
+    assert "SKIPPED, nothing was compared: there is no instructions.json" in capsys.readouterr().err
+    guard(monkeypatch, record, counts, "--record")
+    monkeypatch.setattr(instructions, "circumstances", lambda: {"python": "CPython 4.0"})
+    assert guard(monkeypatch, record, counts | {"sync": 900}) == 0
+    assert re.search(r"SKIPPED.+python is CPython 4\.0, and was CPython 3", capsys.readouterr().err)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert instructions.main([]) == 0
+    assert "SKIPPED, nothing was compared: there is no valgrind" in capsys.readouterr().err
+
+
+def test_the_record_is_one() -> None:
+    record = json.loads(instructions.RECORD.read_text(encoding="utf-8"))
+    assert record["circumstances"].keys() >= {"python", "build", "machine", "httpx", "anyio", "attrs"}
+    assert record["instructions_per_get"].keys() == canned.RUNS.keys()
