@@ -215,7 +215,7 @@ def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
         (token_response(expires_in=10**400), "expires_in"),
         (token_response(scope=["api/read"]), "scope"),
         (httpx.Response(200, text="<html>"), "HTML"),
-        (httpx.Response(200, json=[]), "a list"),
+        (httpx.Response(200, json=[]), "an array"),
         (httpx.Response(200), "empty"),
         (
             httpx.Response(200, headers={"content-encoding": "br"}, stream=httpx.ByteStream(b"x")),
