@@ -4,6 +4,7 @@ import email.utils
 import threading
 import traceback
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -33,14 +34,18 @@ from thrive_learning import (
     DeadlineExceededError,
     ForbiddenError,
     Region,
+    RetryPolicy,
     Scope,
     Service,
     ThriveClient,
+    ThriveError,
     TokenError,
     UnauthorizedError,
+    policies,
 )
 from thrive_learning._token_cache import Flight, Lead
 
+ONCE = RetryPolicy(attempts=1)
 SECRETS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1)
 
 
@@ -330,7 +335,7 @@ CHECK_ALL = "Check the credentials and the region's token URL."
     ],
 )
 def test_a_refusal_of_the_token_endpoint(flavour: Flavour, status: int, body: Any, said: str) -> None:
-    content = {"text": body} if isinstance(body, str) else {"json": body}
+    content: dict[str, Any] = {"text": body} if isinstance(body, str) else {"json": body}
     api = Api(httpx.Response(status, headers={"location": "https://evil.example/?x=y"}, **content))
     credentials = ClientCredentials(TENANT_ID, "fake", "fake-secret", scopes=[Scope.READ, Scope.WRITE])
     with flavour.answering(api, credentials) as client, pytest.raises(TokenError) as caught:
@@ -440,26 +445,70 @@ def test_a_401_says_what_is_not_accepted(flavour: Flavour, credentials: Any, sai
     assert str(caught.value) == (f"production answered 401 to the request for activity {ACTIVITY_ID}. {said}")
 
 
+#: As a server may repeat it: in a form, in a URL, and in JSON.
+SECRET = 'p"/ %\N{EURO SIGN}q'
+
+
 @pytest.mark.parametrize(
     "repeated",
     [
-        "fake-client-secret",
-        base64.b64encode(b"fake-client:fake-client-secret").decode(),
-        "the-access-token",
+        SECRET,
+        "p%22%2F+%25%E2%82%ACq",
+        "p%22/%20%25%E2%82%ACq",
+        r"p\"/ %\u20acq",
+        r"p\"\/ %\u20acq",
+        base64.b64encode(b"fake-client:p%22%2F+%25%E2%82%ACq").decode(),
+        "the+access/token",
+        "the%2Baccess%2Ftoken",
+        r"the+access\/token",
     ],
 )
 def test_what_the_api_repeats_of_a_call_is_masked(flavour: Flavour, repeated: str) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            return token_response("the-access-token")
-        return httpx.Response(400, json={"message": f"<{repeated}>"}, headers={"x-request-id": repeated})
+            return token_response("the+access/token")
+        return httpx.Response(400, text=f"<{repeated}>")
 
-    with flavour.answering(handler, OAUTH) as client, pytest.raises(BadRequestError) as caught:
+    credentials = ClientCredentials(TENANT_ID, "fake-client", SECRET)
+    with flavour.answering(handler, credentials) as client, pytest.raises(BadRequestError) as caught:
         client.activities.get(ACTIVITY_ID)
-    error = caught.value
-    assert error.message == "<**********>"
-    assert repeated not in str(error) + repr(vars(error)) + repr(error.history)
-    assert "production answered 400" in str(error)
+    assert caught.value.body == "<**********>"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "sent"),
+    [
+        (BASIC, base64.b64encode(f"{TENANT_ID}:fake-api-secret".encode()).decode()),
+        (
+            BasicCredentials(TENANT_ID, lambda: "fake-api-secret"),
+            base64.b64encode(f"{TENANT_ID}:fake-api-secret".encode()).decode(),
+        ),
+        (OAUTH, "the-access-token"),
+        (OAUTH, "fake-client-secret"),
+    ],
+)
+def test_a_request_id_that_repeats_what_was_sent_is_masked(
+    flavour: Flavour, credentials: Any, sent: str
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return token_response("the-access-token")
+        return httpx.Response(400, headers={"x-request-id": f"<{sent}>"})
+
+    with flavour.answering(handler, credentials) as client, pytest.raises(BadRequestError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert caught.value.request_id == "<**********>"
+    assert [attempt.request_id for attempt in caught.value.history] == ["<**********>"]
+    assert "(request id <**********>)" in str(caught.value)
+
+
+@pytest.mark.parametrize("client_auth", ["basic", "post"])
+def test_a_request_id_of_the_token_endpoint(flavour: Flavour, client_auth: Any) -> None:
+    response = httpx.Response(400, headers={"x-request-id": "r-1 fake-client-secret"})
+    credentials = ClientCredentials(TENANT_ID, "c", "fake-client-secret", client_auth=client_auth)
+    with flavour.answering(Api(response), credentials) as client, pytest.raises(TokenError) as caught:
+        client.tokens.get()
+    assert [attempt.request_id for attempt in caught.value.history] == ["r-1 **********"]
 
 
 def test_there_are_no_tokens_with_basic_credentials(flavour: Flavour) -> None:
@@ -647,7 +696,7 @@ def test_a_sync_leaders_own_deadline_is_not_the_waiters() -> None:
         return token_response() if request.method == "POST" else page_response()
 
     with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
-        cache, results = client._http.authorizer.cache, list[str]()
+        results: list[str] = []
 
         def lead() -> None:
             with pytest.raises(DeadlineExceededError, match=r"Timeout\.total=0.05 s"):
@@ -659,17 +708,178 @@ def test_a_sync_leaders_own_deadline_is_not_the_waiters() -> None:
 
         leader, follower = threading.Thread(target=lead), threading.Thread(target=follow)
         leader.start()
-        while not cache._slots:  # the leader has taken the lead
-            threading.Event().wait(0.001)
-        flight = cache.claim((Service.API, frozenset({Scope.READ})))
-        assert isinstance(flight, Flight)
+        until_they_wait(client, 0)
         follower.start()
-        while not flight._callbacks:  # the follower waits
-            threading.Event().wait(0.001)
+        until_they_wait(client, 1)
         waiting.set()
         leader.join()
         follower.join()
     assert sorted(results) == sorted(["led", ACTIVITY_ID])
+
+
+def test_threads_share_a_failure() -> None:
+    waiting = threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        assert waiting.wait(30)
+        return httpx.Response(503)
+
+    sent: list[str] = []
+    errors: list[ThriveError] = []
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler), retry=ONCE) as client:
+
+        def work() -> None:
+            with pytest.raises(TokenError) as caught:
+                client.activities.get(ACTIVITY_ID)
+            errors.append(caught.value)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        until_they_wait(client, len(threads) - 1)
+        waiting.set()
+        for thread in threads:
+            thread.join()
+    assert sent == ["POST"]
+    assert len({id(error) for error in errors}) == 8
+    assert {str(error) for error in errors} == {f"the token endpoint of production answered 503. {LATER}"}
+
+
+@pytest.mark.anyio
+async def test_tasks_share_a_failure() -> None:
+    class Failing(AsyncApi):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await super().handle_async_request(request)
+            return httpx.Response(503)
+
+    transport = Failing()
+    errors: list[ThriveError] = []
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport, retry=ONCE) as client:
+
+        async def work() -> None:
+            with pytest.raises(TokenError) as caught:
+                await client.activities.get(ACTIVITY_ID)
+            errors.append(caught.value)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(work)
+    assert transport.api.counts() == {"POST": 1}
+    assert len({id(error) for error in errors}) == 8
+
+
+def until_they_wait(client: ThriveClient, count: int) -> None:
+    """Return when so many threads wait for the token."""
+    cache = client._http.authorizer.cache
+    while not cache._slots:  # somebody has taken the lead
+        threading.Event().wait(0.001)
+    flight = cache.claim((Service.API, frozenset({Scope.READ})))
+    assert isinstance(flight, Flight)
+    while len(flight._callbacks or []) < count:
+        threading.Event().wait(0.001)
+
+
+def test_a_thread_that_has_little_time_left_gets_the_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "time", SimpleNamespace(monotonic=lambda: 0.0))  # nobody's time passes
+    waiting = threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            assert waiting.wait(30)
+            return token_response()
+        return page_response()
+
+    results: list[str] = []
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+        threads = [
+            threading.Thread(
+                target=lambda: results.append(client.activities.get(ACTIVITY_ID, timeout=0.5).id)
+            )
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        until_they_wait(client, 1)
+        waiting.set()
+        for thread in threads:
+            thread.join()
+    assert results == [ACTIVITY_ID] * 2
+
+
+def test_a_leader_that_outstays_its_time_holds_no_thread() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and not asked.is_set():
+            asked.set()
+            assert release.wait(60)  # a transport that knows no time-outs
+        return token_response() if request.method == "POST" else page_response()
+
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+
+        def lead() -> None:
+            with pytest.raises(DeadlineExceededError):
+                client.activities.get(ACTIVITY_ID, timeout=0.05)
+
+        leader = threading.Thread(target=lead)
+        leader.start()
+        assert asked.wait(30)
+        try:
+            assert client.activities.get(ACTIVITY_ID, timeout=30).id == ACTIVITY_ID
+        finally:
+            release.set()
+            leader.join()
+
+
+@pytest.mark.anyio
+async def test_a_leader_that_outstays_its_time_holds_no_task() -> None:
+    asked, release = anyio.Event(), anyio.Event()
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST" and not asked.is_set():
+                asked.set()
+                with anyio.CancelScope(shield=True):
+                    await release.wait()
+            return token_response() if request.method == "POST" else page_response()
+
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=Deaf()) as client:
+
+        async def lead() -> None:
+            with pytest.raises(DeadlineExceededError):
+                await client.activities.get(ACTIVITY_ID, timeout=0.05)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lead)
+            await asked.wait()
+            try:
+                assert (await client.activities.get(ACTIVITY_ID, timeout=30)).id == ACTIVITY_ID
+            finally:
+                release.set()
+
+
+@pytest.mark.anyio
+async def test_a_renewal_that_hangs_leaves_time_for_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+
+    class HangingRenewal(httpx.AsyncBaseTransport):
+        def __init__(self) -> None:
+            self.api = Api()
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = self.api(request)
+            if self.api.counts()["POST"] > 1 and request.method == "POST":
+                await anyio.sleep_forever()
+            return response
+
+    transport = HangingRenewal()
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+        monkeypatch.setattr(client._http.authorizer.cache, "clock", lambda: now)
+        await client.activities.get(ACTIVITY_ID)
+        now += 3400
+        assert (await client.activities.get(ACTIVITY_ID, timeout=1)).id == ACTIVITY_ID
+    assert [request.method for request in transport.api.requests] == ["POST", "GET", "POST", "GET"]
 
 
 def test_a_phase_of_the_token_request_that_takes_too_long_is_shared(flavour: Flavour) -> None:

@@ -217,7 +217,7 @@ def test_the_first_header_that_names_a_request_id_counts(
 ) -> None:
     sent = {name: value for name, value in zip(REQUEST_ID_HEADERS, values, strict=True) if value is not None}
     arrived = dict(reversed(sent.items()))  # the order that they arrive in says nothing
-    assert error_for(500, **arrived).request_id == found
+    assert error_for(500, b"", **arrived).request_id == found
 
 
 def test_what_the_server_repeats_is_masked() -> None:
