@@ -276,6 +276,10 @@ BELONG_TOGETHER = (
     "Check that client ID, client secret and tenant ID belong together and to the region 'production', "
     "and which client_auth the server wants (now 'basic')."
 )
+REDIRECT = (
+    "It redirects to https://evil.example; nothing was sent there, as credentials go to the region's own "
+    "hosts only. Check the region's token URL."
+)
 LATER = "It is failing or busy; the same call may succeed a little later."
 CHECK_ALL = "Check the credentials and the region's token URL."
 
@@ -310,14 +314,9 @@ CHECK_ALL = "Check the credentials and the region's token URL."
             "",
             "404. Check the tenant ID: the region 'production' seems not to know it.",
         ),
-        (
-            302,
-            "",
-            (
-                "302. It redirects to https://evil.example; nothing was sent there, as credentials go to the "
-                "region's own hosts only. Check the region's token URL."
-            ),
-        ),
+        (300, "", f"300. {REDIRECT}"),
+        (302, "", f"302. {REDIRECT}"),
+        (399, "", f"399. {REDIRECT}"),
         (
             304,
             "",
