@@ -4,6 +4,7 @@ import email.utils
 import threading
 import traceback
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -667,6 +668,22 @@ def test_a_waiting_thread_gives_up_at_its_own_deadline() -> None:
         release.set()
         leader.join()
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+
+
+@pytest.mark.anyio
+async def test_a_waiting_task_gives_up_at_its_own_deadline() -> None:
+    transport = HangingTokens()
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.tokens.get)
+                await transport.hanging.wait()
+                for call in (partial(client.activities.get, ACTIVITY_ID), client.tokens.get):
+                    with pytest.raises(DeadlineExceededError, match=r"within Timeout\.total=0\.05 s") as caught:
+                        await call(timeout=0.05)
+                    assert caught.value.attempts == 0
+                tasks.cancel_scope.cancel()
+    assert not transport.api.requests
 
 
 def test_an_interrupted_leader_lets_another_caller_lead() -> None:

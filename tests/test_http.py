@@ -164,14 +164,17 @@ def test_no_response_at_all_gives_another_exception(
         assert (error.__cause__, error.__context__) == (None, None)
 
 
-def test_a_request_on_the_wire(flavour: Flavour) -> None:
+@pytest.mark.parametrize(
+    ("application", "named"), [("reports/1.4 (batch)", "reports/1.4 (batch) "), (None, "")]
+)
+def test_a_request_on_the_wire(flavour: Flavour, application: str | None, named: str) -> None:
     requests: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return page_response()
 
-    with flavour.answering(handler, application="reports/1.4 (batch)") as client:
+    with flavour.answering(handler, application=application) as client:
         client.activities.get(ACTIVITY_ID)
     [request] = requests
     python = ".".join(map(str, sys.version_info[:3]))
@@ -185,7 +188,7 @@ def test_a_request_on_the_wire(flavour: Flavour) -> None:
         "host": "public.api.learn.link",
         "accept": "application/json",
         "accept-encoding": "gzip",
-        "user-agent": f"reports/1.4 (batch) thrive-learning/{thrive_learning.__version__} python/{python} "
+        "user-agent": f"{named}thrive-learning/{thrive_learning.__version__} python/{python} "
         f"httpx/{httpx.__version__}",
     }
     assert request.content == b""
@@ -203,14 +206,21 @@ def test_every_phase_has_its_limit(flavour: Flavour) -> None:
     ) as client:
         client.activities.get(ACTIVITY_ID)
         client.activities.get(ACTIVITY_ID, timeout=0.5)
-    assert seen[:2] == [{"connect": 1, "read": 2, "write": 3, "pool": 4}] * 2
-    assert all(0 < limit <= 0.5 for limit in seen[2].values())
+        client.tokens.get(scopes=["api/write"], timeout=0.5)
+        client.tokens.get(scopes=["api/all"])
+    assert [seen.pop(0), seen.pop(0), seen.pop()] == [{"connect": 1, "read": 2, "write": 3, "pool": 4}] * 3
+    assert len(seen) == 2
+    assert all(0 < limit <= 0.5 for limits in seen for limit in limits.values())
 
 
 @pytest.mark.parametrize("application", ["", " a", "a  b", "a\r\nx: y", "\N{EURO SIGN}", "a\tb", 5])
 def test_what_cannot_stand_in_a_user_agent(flavour: Flavour, application: Any) -> None:
-    with pytest.raises(ConfigurationError, match="application is"):
+    with pytest.raises(ConfigurationError) as caught:
         flavour.client_class(Region.PRODUCTION, BASIC, application=application)
+    assert str(caught.value) == (
+        f"application is {application!r}: pass visible ASCII characters such as 'reports/1.4', with single "
+        "spaces between words"
+    )
 
 
 def test_cookies_are_neither_kept_nor_sent(flavour: Flavour) -> None:
@@ -317,6 +327,20 @@ def test_no_response(flavour: Flavour, cause: Exception) -> None:
     assert f"no response from public.api.learn.link: {type(cause).__name__}" in str(error)
     assert str(cause) in str(error)
     assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_a_transport_that_gives_no_response(flavour: Flavour) -> None:
+    class Broken(httpx.BaseTransport, httpx.AsyncBaseTransport):
+        def handle_request(self, request: httpx.Request) -> Any:
+            return request.method
+
+        async def handle_async_request(self, request: httpx.Request) -> Any:
+            return request.method
+
+    with flavour.open(Region.PRODUCTION, BASIC, transport=Broken(), retry=ONCE) as client:
+        error = raised_by(client)
+    assert type(error) is ConnectionFailedError
+    assert "no response from public.api.learn.link: AttributeError" in str(error)
 
 
 @pytest.mark.parametrize(
