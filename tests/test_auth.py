@@ -679,7 +679,7 @@ async def test_a_waiting_task_gives_up_at_its_own_deadline() -> None:
                 tasks.start_soon(client.tokens.get)
                 await transport.hanging.wait()
                 for call in (partial(client.activities.get, ACTIVITY_ID), client.tokens.get):
-                    with pytest.raises(DeadlineExceededError, match=r"within Timeout\.total=0\.05 s") as caught:
+                    with pytest.raises(DeadlineExceededError, match=r"Timeout\.total=0\.05 s") as caught:
                         await call(timeout=0.05)
                     assert caught.value.attempts == 0
                 tasks.cancel_scope.cancel()
