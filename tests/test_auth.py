@@ -724,9 +724,9 @@ def test_a_sync_leaders_own_deadline_is_not_the_waiters() -> None:
 
         leader, follower = threading.Thread(target=lead), threading.Thread(target=follow)
         leader.start()
-        until_they_wait(client, 0)
+        until_they_wait(client, [leader], 0)
         follower.start()
-        until_they_wait(client, 1)
+        until_they_wait(client, [leader, follower], 1)
         waiting.set()
         leader.join()
         follower.join()
@@ -753,7 +753,7 @@ def test_threads_share_a_failure() -> None:
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
             thread.start()
-        until_they_wait(client, len(threads) - 1)
+        until_they_wait(client, threads, len(threads) - 1)
         waiting.set()
         for thread in threads:
             thread.join()
@@ -785,14 +785,15 @@ async def test_tasks_share_a_failure() -> None:
     assert len({id(error) for error in errors}) == 8
 
 
-def until_they_wait(client: ThriveClient, count: int) -> None:
-    """Return when so many threads wait for the token."""
+def until_they_wait(client: ThriveClient, threads: list[threading.Thread], count: int) -> None:
+    """Return when so many of the threads wait for the token; fail if one of them ends before that."""
     cache = client._http.authorizer.cache
     while not cache._slots:  # somebody has taken the lead
         threading.Event().wait(0.001)
     flight = cache.claim((Service.API, frozenset({Scope.READ})))
     assert isinstance(flight, Flight)
     while len(flight._callbacks or []) < count:
+        assert all(thread.is_alive() for thread in threads)
         threading.Event().wait(0.001)
 
 
@@ -816,7 +817,7 @@ def test_a_thread_that_has_little_time_left_gets_the_token_too(monkeypatch: pyte
         ]
         for thread in threads:
             thread.start()
-        until_they_wait(client, 1)
+        until_they_wait(client, threads, 1)
         waiting.set()
         for thread in threads:
             thread.join()
