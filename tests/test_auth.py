@@ -789,6 +789,7 @@ def until_they_wait(client: ThriveClient, threads: list[threading.Thread], count
     """Return when so many of the threads wait for the token; fail if one of them ends before that."""
     cache = client._http.authorizer.cache
     while not cache._slots:  # somebody has taken the lead
+        assert all(thread.is_alive() for thread in threads)
         threading.Event().wait(0.001)
     flight = cache.claim((Service.API, frozenset({Scope.READ})))
     assert isinstance(flight, Flight)
