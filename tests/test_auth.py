@@ -1,8 +1,11 @@
 import base64
 import datetime as dt
+import email.utils
 import threading
 import traceback
 from collections import Counter
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -24,6 +27,7 @@ from hypothesis import strategies as st
 
 from thrive_learning import (
     AsyncThriveClient,
+    BadRequestError,
     BasicCredentials,
     ClientCredentials,
     ConfigurationError,
@@ -31,13 +35,19 @@ from thrive_learning import (
     DeadlineExceededError,
     ForbiddenError,
     Region,
+    RetryPolicy,
     Scope,
     Service,
     ThriveClient,
+    ThriveError,
+    Timeout,
     TokenError,
+    UnauthorizedError,
+    policies,
 )
 from thrive_learning._token_cache import Flight, Lead
 
+ONCE = RetryPolicy(attempts=1)
 SECRETS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1)
 
 
@@ -151,6 +161,24 @@ def test_a_token_serves_many_calls_until_shortly_before_it_expires(
     assert api.requests[-1].headers["authorization"] == "Bearer second"
 
 
+def test_a_renewed_token_is_kept(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    api = Api(token_response("first"), token_response("second"), token_response("third"))
+    with flavour.answering(api, OAUTH) as client:
+        monkeypatch.setattr(client._http.authorizer.cache, "clock", lambda: now)
+        client.activities.get(ACTIVITY_ID)
+        for later in (
+            3400,
+            10,
+            3600 - 3400,
+        ):  # when it is to be renewed; soon after; when the first has ended
+            now += later
+            client.activities.get(ACTIVITY_ID)
+    sent = [request.headers["authorization"] for request in api.requests if request.method == "GET"]
+    assert sent == ["Bearer first", *["Bearer second"] * 3]
+    assert api.counts() == {"POST": 2, "GET": 4}
+
+
 def test_tokens_for_webhooks(flavour: Flavour) -> None:
     api = Api(token_response(scope="api/webhooks more"))
     with flavour.answering(api, OAUTH) as client:
@@ -182,7 +210,7 @@ def test_a_call_and_tokens_get_share_the_token_whatever_the_order_of_scopes(flav
     [
         ({"expires_in": None}, 3600),
         ({"expires_in": 60}, 60),
-        ({"expires_in": 1.5}, 1.5),
+        ({"expires_in": 0.5}, 0.5),
         ({"expires_in": 10**15}, None),
     ],
 )
@@ -197,70 +225,146 @@ def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
         assert client.tokens.get().scopes == (Scope.READ,)  # RFC 6749 section 5.1: as asked for
 
 
+NO_ACCESS_TOKEN = "its access_token is missing or not of visible ASCII characters"
+NO_TOKEN_TYPE = "its token_type is missing or not Bearer"
+NO_LIFETIME = "its expires_in is not a number of seconds above 0"
+
+
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "problem"),
     [
-        (token_response(""), "access_token"),
-        (token_response("a b"), "access_token"),
-        (token_response("a\nb"), "access_token"),
-        (token_response("\N{EURO SIGN}"), "access_token"),
-        (token_response(access_token=None), "access_token"),
-        (token_response(access_token=5), "access_token"),
-        (token_response(token_type=None), "token_type"),
-        (token_response(token_type="mac"), "token_type"),
-        (token_response(expires_in=0), "expires_in"),
-        (token_response(expires_in=-5), "expires_in"),
-        (token_response(expires_in="soon"), "expires_in"),
-        (token_response(expires_in=True), "expires_in"),
-        (token_response(expires_in=10**400), "expires_in"),
-        (token_response(scope=["api/read"]), "scope"),
-        (httpx.Response(200, text="<html>"), "HTML"),
-        (httpx.Response(200, json=[]), "a list"),
-        (httpx.Response(200), "empty"),
+        (token_response(""), NO_ACCESS_TOKEN),
+        (token_response("a b"), NO_ACCESS_TOKEN),
+        (token_response("a\nb"), NO_ACCESS_TOKEN),
+        (token_response("\N{EURO SIGN}"), NO_ACCESS_TOKEN),
+        (token_response(access_token=None), NO_ACCESS_TOKEN),
+        (token_response(access_token=5), NO_ACCESS_TOKEN),
+        (token_response(token_type=None), NO_TOKEN_TYPE),
+        (token_response(token_type=5), NO_TOKEN_TYPE),
+        (token_response(token_type="mac"), NO_TOKEN_TYPE),
+        (token_response(expires_in=0), NO_LIFETIME),
+        (token_response(expires_in=-5), NO_LIFETIME),
+        (token_response(expires_in="soon"), NO_LIFETIME),
+        (token_response(expires_in=True), NO_LIFETIME),
+        (token_response(expires_in=10**400), NO_LIFETIME),
+        (token_response(scope=["api/read"]), "its scope is not text"),
+        (
+            httpx.Response(200, text="<html>"),
+            "its body is HTML or XML, not JSON; a proxy or a gateway may have answered in the API's place",
+        ),
+        (httpx.Response(200, json=[]), "its body is JSON, but an array and not an object"),
+        (httpx.Response(200), "its body is empty"),
         (
             httpx.Response(200, headers={"content-encoding": "br"}, stream=httpx.ByteStream(b"x")),
-            "not asked for",
+            "its Content-Encoding is 'br', which was not asked for",
         ),
     ],
 )
-def test_a_token_response_that_makes_no_sense(flavour: Flavour, response: httpx.Response, said: str) -> None:
-    with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError, match=said) as caught:
+def test_a_token_response_that_makes_no_sense(
+    flavour: Flavour, response: httpx.Response, problem: str
+) -> None:
+    with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
         client.activities.get(ACTIVITY_ID)
+    assert str(caught.value) == (
+        f"the token endpoint of production answered 200, but {problem}. "
+        "Check the region's token URL; if it is right, ask the API's support."
+    )
     assert caught.value.status_code == 200
-    assert "token endpoint of production" in str(caught.value)
+    assert caught.value.attempts == 1
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+BELONG_TOGETHER = (
+    "Check that client ID, client secret and tenant ID belong together and to the region 'production', "
+    "and which client_auth the server wants (now 'basic')."
+)
+REDIRECT = (
+    "It redirects to https://evil.example; nothing was sent there, as credentials go to the region's own "
+    "hosts only. Check the region's token URL."
+)
+LATER = "It is failing or busy; the same call may succeed a little later."
+CHECK_ALL = "Check the credentials and the region's token URL."
 
 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (400, {"error": "invalid_client"}, "client_auth the server wants (now 'basic')"),
-        (401, {"error": "invalid_client", "error_description": "no such client"}, "no such client"),
-        (400, {"error": "invalid_scope"}, "(api/read): choose others"),
-        (400, {"error": "unauthorized_client"}, "belong together and to the region 'production'"),
-        (400, {"error": "invalid_request"}, "Check the credentials and the region's token URL"),
-        (400, {"error": 5, "error_description": ["x"]}, "answered 400. Check"),
-        (403, "<html>", "belong together"),
-        (404, "", "Check the tenant ID"),
-        (302, "", "nothing was sent there"),
-        (429, "", "may succeed a little later"),
-        (503, "", "may succeed a little later"),
-        (201, {"access_token": "x", "token_type": "Bearer"}, "answered 201"),
+        (400, {"error": "invalid_client"}, f"400 (invalid_client). {BELONG_TOGETHER}"),
+        (
+            401,
+            {"error": "invalid_client", "error_description": "no such client"},
+            f"401 (invalid_client: no such client). {BELONG_TOGETHER}",
+        ),
+        (
+            400,
+            {"error": "invalid_scope"},
+            (
+                "400 (invalid_scope). The client may not have the scopes that it asked for "
+                "(api/read, api/write): choose others."
+            ),
+        ),
+        (400, {"error": "unauthorized_client"}, f"400 (unauthorized_client). {BELONG_TOGETHER}"),
+        (400, {"error": "invalid_request"}, f"400 (invalid_request). {CHECK_ALL}"),
+        (400, {"error_description": "why"}, f"400 (why). {CHECK_ALL}"),
+        (400, {"error": 5, "error_description": ["x"]}, f"400. {CHECK_ALL}"),
+        (400, {"error": "", "error_description": ""}, f"400. {CHECK_ALL}"),
+        (401, "", f"401. {BELONG_TOGETHER}"),
+        (402, "", f"402. {CHECK_ALL}"),
+        (403, "<html>", f"403. {BELONG_TOGETHER}"),
+        (
+            404,
+            "",
+            "404. Check the tenant ID: the region 'production' seems not to know it.",
+        ),
+        (300, "", f"300. {REDIRECT}"),
+        (302, "", f"302. {REDIRECT}"),
+        (399, "", f"399. {REDIRECT}"),
+        (
+            304,
+            "",
+            (
+                "304. That answers a conditional request, and this was none: a proxy or a cache may have "
+                "answered in the API's place. Check what stands in between, and the region's token URL."
+            ),
+        ),
+        (408, "", f"408. {LATER}"),
+        (409, "", f"409. {CHECK_ALL}"),
+        (429, "", f"429. {LATER}"),
+        (500, "", f"500. {LATER}"),
+        (503, "", f"503. {LATER}"),
+        (201, {"access_token": "x", "token_type": "Bearer"}, f"201. {CHECK_ALL}"),
     ],
 )
 def test_a_refusal_of_the_token_endpoint(flavour: Flavour, status: int, body: Any, said: str) -> None:
-    response = (
-        httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
-    )
-    api = Api(response)
-    with flavour.answering(api, OAUTH) as client, pytest.raises(TokenError) as caught:
+    content: dict[str, Any] = {"text": body} if isinstance(body, str) else {"json": body}
+    api = Api(httpx.Response(status, headers={"location": "https://evil.example/?x=y"}, **content))
+    credentials = ClientCredentials(TENANT_ID, "fake", "fake-secret", scopes=[Scope.READ, Scope.WRITE])
+    with flavour.answering(api, credentials) as client, pytest.raises(TokenError) as caught:
         client.activities.get(ACTIVITY_ID)
     error = caught.value
-    assert said in str(error)
-    assert error.status_code == status
+    assert str(error) == f"the token endpoint of production answered {said}"
     fields = body if isinstance(body, dict) else {}
-    assert error.error == (fields.get("error") if isinstance(fields.get("error"), str) else None)
+    texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+    assert (error.status_code, error.retry_after, error.attempts) == (status, None, 1)
+    assert (error.error, error.error_description) == (texts.get("error"), texts.get("error_description"))
     assert api.counts() == {"POST": 1}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_token_endpoint_says_how_long_to_wait(flavour: Flavour, status: int) -> None:
+    response = httpx.Response(status, headers={"retry-after": "7"})
+    with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert caught.value.retry_after == 7
+    assert str(caught.value).endswith("It is failing or busy; the same call may succeed in 7 s.")
+
+
+def test_a_busy_token_endpoint_may_name_a_date(flavour: Flavour) -> None:
+    date = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True)
+    response = httpx.Response(503, headers={"retry-after": date})
+    with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert caught.value.retry_after == pytest.approx(3600, abs=60)
 
 
 def test_a_secret_that_the_token_endpoint_repeats_is_masked(flavour: Flavour) -> None:
@@ -283,29 +387,139 @@ def test_a_token_response_that_is_cut_off(flavour: Flavour) -> None:
         client.tokens.get()
 
 
-def test_a_403_names_the_scopes_that_the_token_has(flavour: Flavour) -> None:
+@pytest.mark.parametrize(
+    ("granted", "scopes"),
+    [("api/write", "api/write"), ("api/write more", "api/write, more"), ("", "(none)")],
+)
+def test_a_403_names_the_scopes_that_the_token_has(flavour: Flavour, granted: str, scopes: str) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        return token_response(scope="api/write") if request.method == "POST" else httpx.Response(403)
+        return token_response(scope=granted) if request.method == "POST" else httpx.Response(403)
 
-    with (
-        flavour.answering(handler, OAUTH) as client,
-        pytest.raises(ForbiddenError, match="the scopes api/write; "),
-    ):
+    with flavour.answering(handler, OAUTH) as client, pytest.raises(ForbiddenError) as caught:
         client.activities.get(ACTIVITY_ID)
+    assert str(caught.value) == (
+        f"production answered 403 to the request for activity {ACTIVITY_ID}. The OAuth client credentials "
+        f"are valid but do not allow this: the token has the scopes {scopes}; reading needs api/read or "
+        "api/all."
+    )
+
+
+def test_a_403_with_basic_credentials_sends_to_the_vendor(flavour: Flavour) -> None:
     with (
         flavour.answering(lambda _request: httpx.Response(403)) as client,
-        pytest.raises(ForbiddenError, match="HTTP Basic credentials are valid"),
+        pytest.raises(ForbiddenError) as caught,
     ):
         client.activities.get(ACTIVITY_ID)
+    assert str(caught.value) == (
+        f"production answered 403 to the request for activity {ACTIVITY_ID}. The HTTP Basic credentials are "
+        "valid but do not allow this: ask the vendor what this API secret may do."
+    )
+
+
+@pytest.mark.parametrize(
+    ("credentials", "said"),
+    [
+        (
+            BASIC,
+            (
+                "The HTTP Basic credentials are not accepted: check that they are complete, current, and "
+                "issued for the region 'production'; the credentials of one region are unknown to the others."
+            ),
+        ),
+        (
+            OAUTH,
+            (
+                "The access token is not accepted, although the region 'production' issued it for these "
+                "OAuth client credentials: check that the region's api_url and token URL belong together, "
+                "and that the client has not been blocked since."
+            ),
+        ),
+    ],
+    ids=["basic", "oauth"],
+)
+def test_a_401_says_what_is_not_accepted(flavour: Flavour, credentials: Any, said: str) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return token_response() if request.method == "POST" else httpx.Response(401)
+
+    with flavour.answering(handler, credentials) as client, pytest.raises(UnauthorizedError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert str(caught.value) == (f"production answered 401 to the request for activity {ACTIVITY_ID}. {said}")
+
+
+#: As a server may repeat it: in a form, in a URL, and in JSON.
+SECRET = 'p"/ %\N{EURO SIGN}q'
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        SECRET,
+        "p%22%2F+%25%E2%82%ACq",
+        "p%22/%20%25%E2%82%ACq",
+        r"p\"/ %\u20acq",
+        r"p\"\/ %\u20acq",
+        base64.b64encode(b"fake-client:p%22%2F+%25%E2%82%ACq").decode(),
+        "the+access/token",
+        "the%2Baccess%2Ftoken",
+        r"the+access\/token",
+    ],
+)
+def test_what_the_api_repeats_of_a_call_is_masked(flavour: Flavour, repeated: str) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return token_response("the+access/token")
+        return httpx.Response(400, text=f"<{repeated}>")
+
+    credentials = ClientCredentials(TENANT_ID, "fake-client", SECRET)
+    with flavour.answering(handler, credentials) as client, pytest.raises(BadRequestError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert caught.value.body == "<**********>"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "sent"),
+    [
+        (BASIC, base64.b64encode(f"{TENANT_ID}:fake-api-secret".encode()).decode()),
+        (
+            BasicCredentials(TENANT_ID, lambda: "fake-api-secret"),
+            base64.b64encode(f"{TENANT_ID}:fake-api-secret".encode()).decode(),
+        ),
+        (OAUTH, "the-access-token"),
+        (OAUTH, "fake-client-secret"),
+    ],
+)
+def test_a_request_id_that_repeats_what_was_sent_is_masked(
+    flavour: Flavour, credentials: Any, sent: str
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return token_response("the-access-token")
+        return httpx.Response(400, headers={"x-request-id": f"<{sent}>"})
+
+    with flavour.answering(handler, credentials) as client, pytest.raises(BadRequestError) as caught:
+        client.activities.get(ACTIVITY_ID)
+    assert caught.value.request_id == "<**********>"
+    assert [attempt.request_id for attempt in caught.value.history] == ["<**********>"]
+    assert "(request id <**********>)" in str(caught.value)
+
+
+@pytest.mark.parametrize("client_auth", ["basic", "post"])
+def test_a_request_id_of_the_token_endpoint(flavour: Flavour, client_auth: Any) -> None:
+    response = httpx.Response(400, headers={"x-request-id": "r-1 fake-client-secret"})
+    credentials = ClientCredentials(TENANT_ID, "c", "fake-client-secret", client_auth=client_auth)
+    with flavour.answering(Api(response), credentials) as client, pytest.raises(TokenError) as caught:
+        client.tokens.get()
+    assert [attempt.request_id for attempt in caught.value.history] == ["r-1 **********"]
 
 
 def test_there_are_no_tokens_with_basic_credentials(flavour: Flavour) -> None:
     api = Api()
-    with (
-        flavour.answering(api, BASIC) as client,
-        pytest.raises(ConfigurationError, match="ClientCredentials"),
-    ):
+    with flavour.answering(api, BASIC) as client, pytest.raises(ConfigurationError) as caught:
         client.tokens.get()
+    assert str(caught.value) == (
+        "BasicCredentials have no access tokens, they are sent with every call themselves: "
+        "create the client with ClientCredentials to use tokens"
+    )
     assert not api.requests
 
 
@@ -457,6 +671,22 @@ def test_a_waiting_thread_gives_up_at_its_own_deadline() -> None:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
 
 
+@pytest.mark.anyio
+async def test_a_waiting_task_gives_up_at_its_own_deadline() -> None:
+    transport = HangingTokens()
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.tokens.get)
+                await transport.hanging.wait()
+                for call in (partial(client.activities.get, ACTIVITY_ID), client.tokens.get):
+                    with pytest.raises(DeadlineExceededError, match=r"Timeout\.total=0\.05 s") as caught:
+                        await call(timeout=0.05)
+                    assert caught.value.attempts == 0
+                tasks.cancel_scope.cancel()
+    assert not transport.api.requests
+
+
 def test_an_interrupted_leader_lets_another_caller_lead() -> None:
     interrupts = [KeyboardInterrupt()]
 
@@ -471,23 +701,22 @@ def test_an_interrupted_leader_lets_another_caller_lead() -> None:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
 
 
-def test_a_sync_leaders_own_deadline_is_not_the_waiters() -> None:
+def test_a_limit_of_the_leader_is_not_the_waiters() -> None:
     first, waiting = [True], threading.Event()
 
     def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "POST" and first:
             first.clear()
             assert waiting.wait(30)
-            threading.Event().wait(0.1)  # until the deadline below has passed
             raise httpx.ReadTimeout("late")
         return token_response() if request.method == "POST" else page_response()
 
-    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
-        cache, results = client._http.authorizer.cache, list[str]()
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler), retry=ONCE) as client:
+        results: list[str] = []
 
         def lead() -> None:
-            with pytest.raises(DeadlineExceededError, match=r"Timeout\.total=0.05 s"):
-                client.activities.get(ACTIVITY_ID, timeout=0.05)
+            with pytest.raises(DeadlineExceededError, match=r"Timeout\.read=1 s"):
+                client.activities.get(ACTIVITY_ID, timeout=Timeout(total=30, read=1))
             results.append("led")
 
         def follow() -> None:
@@ -495,20 +724,183 @@ def test_a_sync_leaders_own_deadline_is_not_the_waiters() -> None:
 
         leader, follower = threading.Thread(target=lead), threading.Thread(target=follow)
         leader.start()
-        while not cache._slots:  # the leader has taken the lead
-            threading.Event().wait(0.001)
-        flight = cache.claim((Service.API, frozenset({Scope.READ})))
-        assert isinstance(flight, Flight)
+        until_they_wait(client, [leader], 0)
         follower.start()
-        while not flight._callbacks:  # the follower waits
-            threading.Event().wait(0.001)
+        until_they_wait(client, [leader, follower], 1)
         waiting.set()
         leader.join()
         follower.join()
     assert sorted(results) == sorted(["led", ACTIVITY_ID])
 
 
-def test_a_phase_of_the_token_request_that_takes_too_long_is_shared(flavour: Flavour) -> None:
+def test_threads_share_a_failure() -> None:
+    waiting = threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        assert waiting.wait(30)
+        return httpx.Response(503)
+
+    sent: list[str] = []
+    errors: list[ThriveError] = []
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler), retry=ONCE) as client:
+
+        def work() -> None:
+            with pytest.raises(TokenError) as caught:
+                client.activities.get(ACTIVITY_ID)
+            errors.append(caught.value)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        until_they_wait(client, threads, len(threads) - 1)
+        waiting.set()
+        for thread in threads:
+            thread.join()
+    assert sent == ["POST"]
+    assert len({id(error) for error in errors}) == 8
+    assert {str(error) for error in errors} == {f"the token endpoint of production answered 503. {LATER}"}
+
+
+@pytest.mark.anyio
+async def test_tasks_share_a_failure() -> None:
+    class Failing(AsyncApi):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await super().handle_async_request(request)
+            return httpx.Response(503)
+
+    transport = Failing()
+    errors: list[ThriveError] = []
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport, retry=ONCE) as client:
+
+        async def work() -> None:
+            with pytest.raises(TokenError) as caught:
+                await client.activities.get(ACTIVITY_ID)
+            errors.append(caught.value)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(work)
+    assert transport.api.counts() == {"POST": 1}
+    assert len({id(error) for error in errors}) == 8
+
+
+def until_they_wait(client: ThriveClient, threads: list[threading.Thread], count: int) -> None:
+    """Return when so many of the threads wait for the token; fail if one of them ends before that."""
+    cache = client._http.authorizer.cache
+    while not cache._slots:  # somebody has taken the lead
+        assert all(thread.is_alive() for thread in threads)
+        threading.Event().wait(0.001)
+    flight = cache.claim((Service.API, frozenset({Scope.READ})))
+    assert isinstance(flight, Flight)
+    while len(flight._callbacks or []) < count:
+        assert all(thread.is_alive() for thread in threads)
+        threading.Event().wait(0.001)
+
+
+def test_a_thread_that_has_little_time_left_gets_the_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "time", SimpleNamespace(monotonic=lambda: 0.0))  # nobody's time passes
+    waiting = threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            assert waiting.wait(30)
+            return token_response()
+        return page_response()
+
+    results: list[str] = []
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+        threads = [
+            threading.Thread(
+                target=lambda: results.append(client.activities.get(ACTIVITY_ID, timeout=0.5).id)
+            )
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        until_they_wait(client, threads, 1)
+        waiting.set()
+        for thread in threads:
+            thread.join()
+    assert results == [ACTIVITY_ID] * 2
+
+
+def test_a_leader_that_outstays_its_time_holds_no_thread() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and not asked.is_set():
+            asked.set()
+            assert release.wait(60)  # a transport that knows no time-outs
+        return token_response() if request.method == "POST" else page_response()
+
+    with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
+
+        def lead() -> None:
+            with pytest.raises(DeadlineExceededError):
+                client.activities.get(ACTIVITY_ID, timeout=0.05)
+
+        leader = threading.Thread(target=lead)
+        leader.start()
+        assert asked.wait(30)
+        try:
+            assert client.activities.get(ACTIVITY_ID, timeout=30).id == ACTIVITY_ID
+        finally:
+            release.set()
+            leader.join()
+
+
+@pytest.mark.anyio
+async def test_a_leader_that_outstays_its_time_holds_no_task() -> None:
+    asked, release = anyio.Event(), anyio.Event()
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST" and not asked.is_set():
+                asked.set()
+                with anyio.CancelScope(shield=True):
+                    await release.wait()
+            return token_response() if request.method == "POST" else page_response()
+
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=Deaf()) as client:
+
+        async def lead() -> None:
+            with pytest.raises(DeadlineExceededError):
+                await client.activities.get(ACTIVITY_ID, timeout=0.05)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lead)
+            await asked.wait()
+            try:
+                assert (await client.activities.get(ACTIVITY_ID, timeout=30)).id == ACTIVITY_ID
+            finally:
+                release.set()
+
+
+@pytest.mark.anyio
+async def test_a_renewal_that_hangs_leaves_time_for_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+
+    class HangingRenewal(httpx.AsyncBaseTransport):
+        def __init__(self) -> None:
+            self.api = Api()
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = self.api(request)
+            if self.api.counts()["POST"] > 1 and request.method == "POST":
+                await anyio.sleep_forever()
+            return response
+
+    transport = HangingRenewal()
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
+        monkeypatch.setattr(client._http.authorizer.cache, "clock", lambda: now)
+        await client.activities.get(ACTIVITY_ID)
+        now += 3400
+        assert (await client.activities.get(ACTIVITY_ID, timeout=1)).id == ACTIVITY_ID
+    assert [request.method for request in transport.api.requests] == ["POST", "GET", "POST", "GET"]
+
+
+def test_a_phase_of_the_token_request_that_takes_too_long(flavour: Flavour) -> None:
     def handler(_request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("late")
 

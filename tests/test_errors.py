@@ -34,7 +34,7 @@ EXAMPLES: list[ThriveError] = [
     InvalidIdError("m", value="x"),
     ConnectionFailedError("m"),
     DeadlineExceededError("m"),
-    TokenError("m", status_code=400, error="invalid_client", error_description="no"),
+    TokenError("m", status_code=429, error="slow_down", error_description="no", retry_after=1.5),
     UnexpectedResponseError("m", status_code=200, body="[]"),
     *(
         api_error_class(status)(
@@ -97,6 +97,7 @@ def test_what_errors_hold() -> None:
         "status_code": 400,
         "error": None,
         "error_description": None,
+        "retry_after": None,
     }
     assert vars(UnexpectedResponseError("m", status_code=200)) == {"status_code": 200, "body": ""}
     assert vars(ApiError("m", status_code=404)) == response
@@ -109,7 +110,7 @@ def test_what_errors_hold() -> None:
         "body": "b",
         "region": "staging",
     }
-    said: dict[str, Any] = {"status_code": 400, "error": "e", "error_description": "d"}
+    said: dict[str, Any] = {"status_code": 400, "error": "e", "error_description": "d", "retry_after": 1.5}
     holding: list[tuple[ThriveError, dict[str, Any]]] = [
         (ThriveError("m"), {}),
         (InvalidIdError("m", value=5), {"value": 5}),

@@ -1,14 +1,21 @@
+import contextlib
+import datetime as dt
+import email.utils
 import gzip
 import json
+import logging
+import re
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
 import pytest
+import trustme
 from harness import ACTIVITY_ID, BASIC, OAUTH, PAGE_EXAMPLE, Flavour, page_response, token_response
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +24,7 @@ import thrive_learning
 from thrive_learning import (
     ApiError,
     AsyncThriveClient,
+    Attempt,
     ClientClosedError,
     ConfigurationError,
     ConnectionFailedError,
@@ -34,6 +42,8 @@ from thrive_learning._outcome import Reply
 from thrive_learning.errors import api_error_class
 
 ONCE = RetryPolicy(attempts=1)
+AT_ONCE = RetryPolicy(attempts=3, first_delay=0, max_delay=0)
+CLOSED = "the client is closed: make the call before that, or create a new client"
 GZIP = {"content-encoding": "gzip"}
 #: Bodies that no record can be read from, with the headers that they come with.
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
@@ -154,14 +164,17 @@ def test_no_response_at_all_gives_another_exception(
         assert (error.__cause__, error.__context__) == (None, None)
 
 
-def test_a_request_on_the_wire(flavour: Flavour) -> None:
+@pytest.mark.parametrize(
+    ("application", "named"), [("reports/1.4 (batch)", "reports/1.4 (batch) "), (None, "")]
+)
+def test_a_request_on_the_wire(flavour: Flavour, application: str | None, named: str) -> None:
     requests: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return page_response()
 
-    with flavour.answering(handler, application="reports/1.4 (batch)") as client:
+    with flavour.answering(handler, application=application) as client:
         client.activities.get(ACTIVITY_ID)
     [request] = requests
     python = ".".join(map(str, sys.version_info[:3]))
@@ -175,7 +188,7 @@ def test_a_request_on_the_wire(flavour: Flavour) -> None:
         "host": "public.api.learn.link",
         "accept": "application/json",
         "accept-encoding": "gzip",
-        "user-agent": f"reports/1.4 (batch) thrive-learning/{thrive_learning.__version__} python/{python} "
+        "user-agent": f"{named}thrive-learning/{thrive_learning.__version__} python/{python} "
         f"httpx/{httpx.__version__}",
     }
     assert request.content == b""
@@ -193,14 +206,21 @@ def test_every_phase_has_its_limit(flavour: Flavour) -> None:
     ) as client:
         client.activities.get(ACTIVITY_ID)
         client.activities.get(ACTIVITY_ID, timeout=0.5)
-    assert seen[:2] == [{"connect": 1, "read": 2, "write": 3, "pool": 4}] * 2
-    assert all(0 < limit <= 0.5 for limit in seen[2].values())
+        client.tokens.get(scopes=["api/write"], timeout=0.5)
+        client.tokens.get(scopes=["api/all"])
+    assert [seen.pop(0), seen.pop(0), seen.pop()] == [{"connect": 1, "read": 2, "write": 3, "pool": 4}] * 3
+    assert len(seen) == 2
+    assert all(0 < limit <= 0.5 for limits in seen for limit in limits.values())
 
 
 @pytest.mark.parametrize("application", ["", " a", "a  b", "a\r\nx: y", "\N{EURO SIGN}", "a\tb", 5])
 def test_what_cannot_stand_in_a_user_agent(flavour: Flavour, application: Any) -> None:
-    with pytest.raises(ConfigurationError, match="application is"):
+    with pytest.raises(ConfigurationError) as caught:
         flavour.client_class(Region.PRODUCTION, BASIC, application=application)
+    assert str(caught.value) == (
+        f"application is {application!r}: pass visible ASCII characters such as 'reports/1.4', with single "
+        "spaces between words"
+    )
 
 
 def test_cookies_are_neither_kept_nor_sent(flavour: Flavour) -> None:
@@ -309,6 +329,20 @@ def test_no_response(flavour: Flavour, cause: Exception) -> None:
     assert (error.__cause__, error.__context__) == (None, None)
 
 
+def test_a_transport_that_gives_no_response(flavour: Flavour) -> None:
+    class Broken(httpx.BaseTransport, httpx.AsyncBaseTransport):
+        def handle_request(self, request: httpx.Request) -> Any:
+            return request.method
+
+        async def handle_async_request(self, request: httpx.Request) -> Any:
+            return request.method
+
+    with flavour.open(Region.PRODUCTION, BASIC, transport=Broken(), retry=ONCE) as client:
+        error = raised_by(client)
+    assert type(error) is ConnectionFailedError
+    assert "no response from public.api.learn.link: AttributeError" in str(error)
+
+
 @pytest.mark.parametrize(
     ("cause", "limit"),
     [
@@ -362,18 +396,42 @@ def test_a_body_that_dribbles_past_the_deadline(flavour: Flavour) -> None:
     assert body.closed
 
 
-@pytest.mark.anyio
-async def test_a_transport_that_never_answers_ends_with_the_call() -> None:
-    class Silent(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+class Silent(httpx.AsyncBaseTransport):
+    """Gives what it has, and then never answers."""
+
+    def __init__(self, *responses: httpx.Response) -> None:
+        self.responses = list(responses)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not self.responses:
             await anyio.sleep_forever()
             raise AssertionError(request)
+        return self.responses.pop(0)
 
+
+@pytest.mark.anyio
+async def test_a_transport_that_never_answers_ends_with_the_call() -> None:
     async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=Silent()) as client:
         with pytest.raises(DeadlineExceededError):
             await client.activities.get(ACTIVITY_ID, timeout=0.02)
         with pytest.raises(DeadlineExceededError):
             await client.tokens.get(timeout=0.02)
+
+
+@pytest.mark.anyio
+async def test_a_call_that_is_cancelled_at_its_deadline_says_what_it_tried() -> None:
+    transport = Silent(httpx.Response(503, headers={"x-request-id": "r-1"}))
+    async with AsyncThriveClient(Region.PRODUCTION, BASIC, transport=transport, retry=AT_ONCE) as client:
+        with pytest.raises(DeadlineExceededError) as caught:
+            await client.activities.get(ACTIVITY_ID, timeout=0.5)
+    assert re.fullmatch(
+        r"production did not answer within Timeout\.total=0\.5 s; the call was given up after \d\.\d\d s\. "
+        r"Try again later, or allow more time with timeout=\.",
+        str(caught.value),
+    )
+    [attempt] = caught.value.history
+    assert (attempt.number, attempt.status_code, attempt.error) == (1, 503, "status 503")
+    assert (attempt.delay, attempt.request_id) == (0, "r-1")
 
 
 def test_after_close_nothing_is_sent(flavour: Flavour) -> None:
@@ -388,9 +446,262 @@ def test_after_close_nothing_is_sent(flavour: Flavour) -> None:
         sent = len(requests)
         client.close()
         for call in (lambda: client.activities.get(ACTIVITY_ID), client.tokens.get):
-            with pytest.raises(ClientClosedError, match="create a new client"):
+            with pytest.raises(ClientClosedError) as caught:
                 call()
+            assert str(caught.value) == CLOSED
+            assert caught.value.attempts == 0
     assert len(requests) == sent
+
+
+class ClosedMeanwhile(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Has its client closed while it answers a request of some method, and then answers."""
+
+    client: Any
+
+    def __init__(self, method: str, answer: Callable[[], httpx.Response]) -> None:
+        self.method = method
+        self.answer = answer
+        self.sent: list[str] = []
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request.method)
+        if request.method == self.method:
+            return self.answer()
+        return token_response()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == self.method:
+            self.client.close()
+        return self._answer(request)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == self.method:
+            await self.client.aclose()
+        return self._answer(request)
+
+
+def reset() -> httpx.Response:
+    raise httpx.ReadError("closed")
+
+
+def cut() -> httpx.Response:
+    return respond(200, Chunks(b"{", httpx.ReadError("closed")))
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "sent"),
+    [
+        ("POST", token_response, ["POST"]),
+        ("POST", reset, ["POST"]),
+        ("POST", cut, ["POST"]),
+        ("GET", reset, ["POST", "GET"]),
+        ("GET", cut, ["POST", "GET"]),
+        ("GET", lambda: respond(503, b""), ["POST", "GET"]),
+    ],
+)
+def test_a_call_whose_client_is_closed_meanwhile(
+    flavour: Flavour, method: str, answer: Callable[[], httpx.Response], sent: list[str]
+) -> None:
+    transport = ClosedMeanwhile(method, answer)
+    transport.client = flavour.client_class(Region.PRODUCTION, OAUTH, transport=transport, retry=AT_ONCE)
+    error = raised_by(flavour.wrap(transport.client))
+    assert type(error) is ClientClosedError
+    assert str(error) == CLOSED
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert transport.sent == sent
+
+
+def test_a_record_that_arrives_after_the_close_is_given(flavour: Flavour) -> None:
+    transport = ClosedMeanwhile("GET", page_response)
+    transport.client = flavour.client_class(Region.PRODUCTION, BASIC, transport=transport)
+    assert flavour.wrap(transport.client).activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+class Origin:
+    """The API on this machine over TLS, behind a proxy of its own if a test wants one; for one connection."""
+
+    def __init__(self, authority: trustme.CA, name: str, *, proxied: bool) -> None:
+        self.heard: list[str] = []
+        self.ended = threading.Event()
+        self._proxied = proxied
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(name).configure_cert(self._tls)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(30)
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        content = json.dumps(PAGE_EXAMPLE).encode()
+        response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+        with contextlib.suppress(OSError):  # a client that goes may reset its connection
+            connection, _ = self._listener.accept()
+            connection.settimeout(30)
+            if self._proxied:
+                self._hear(connection)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with self._tls.wrap_socket(connection, server_side=True) as tls:
+                while self._hear(tls):
+                    tls.sendall(response)
+        self.ended.set()
+
+    def _hear(self, connection: socket.socket) -> bool:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            received = connection.recv(65_536)
+            if not received:
+                return False
+            head += received
+        self.heard.append(head.split(b"\r\n")[0].decode())
+        return True
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_client_opens_its_own_way_out_and_closes_it(
+    flavour: Flavour, authority: trustme.CA, *, proxied: bool
+) -> None:
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    name = "api.example" if proxied else "127.0.0.1"
+    with Origin(authority, name, proxied=proxied) as origin:
+        host = name if proxied else f"{name}:{origin.port}"
+        region = Region.custom(
+            "here", api_url=f"https://{host}/v1", token_url=f"https://{host}/t/{{tenant_id}}"
+        )
+        proxy = f"http://127.0.0.1:{origin.port}" if proxied else None
+        with flavour.open(region, BASIC, verify=trusting, proxy=proxy, retry=ONCE) as client:
+            for _ in range(2):
+                assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+            assert not origin.ended.is_set()
+        assert origin.ended.wait(30)
+    calls = [f"GET /v1/activity/{ACTIVITY_ID} HTTP/1.1"] * 2
+    assert origin.heard == [*["CONNECT api.example:443 HTTP/1.1"] * proxied, *calls]
+
+
+def failing_first(failure: Callable[[], httpx.Response]) -> Callable[[httpx.Request], httpx.Response]:
+    """Give a handler that fails once, and has the record then."""
+    failures = [failure]
+    return lambda _request: failures.pop()() if failures else page_response()
+
+
+@pytest.mark.parametrize(
+    ("failure", "said", "attempt"),
+    [
+        (
+            lambda: httpx.Response(503, headers={"x-request-id": "r-1"}),
+            "status 503 after T s, request id r-1",
+            (503, "status 503", "r-1"),
+        ),
+        (
+            lambda: respond(200, Chunks(b"{", httpx.ReadError("x")), {"x-request-id": "r-2"}),
+            "cut off after T s, request id r-2",
+            (200, "cut off", "r-2"),
+        ),
+        (
+            reset,
+            "ConnectionFailedError after T s, request id None",
+            (None, "ConnectionFailedError", None),
+        ),
+    ],
+    ids=["status", "cut", "reset"],
+)
+def test_what_is_logged_and_noted_of_each_request(
+    flavour: Flavour,
+    caplog: pytest.LogCaptureFixture,
+    failure: Callable[[], httpx.Response],
+    said: str,
+    attempt: tuple[int | None, str, str | None],
+) -> None:
+    caplog.set_level(logging.DEBUG, "thrive_learning")
+    seen: list[Attempt] = []
+    with flavour.answering(failing_first(failure), retry=AT_ONCE, on_attempt=seen.append) as client:
+        assert client.activities.get_with_response(ACTIVITY_ID).history == tuple(seen)
+    ours = [record for record in caplog.records if record.name == "thrive_learning"]
+    assert [
+        (record.levelname, re.sub(r"after \d+\.\d{3} s", "after T s", record.getMessage())) for record in ours
+    ] == [
+        ("INFO", f"production: attempt 1: {said}, next try in 0.000 s"),
+        ("DEBUG", "production: attempt 2: 200 after T s, request id None, done"),
+    ]
+    assert [(a.number, a.status_code, a.error, a.request_id, a.delay) for a in seen] == [
+        (1, *attempt, 0),
+        (2, 200, None, None, None),
+    ]
+
+
+def test_a_callback_that_fails_is_logged_and_does_not_break_the_call(
+    flavour: Flavour, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_attempt: Attempt) -> None:
+        raise RuntimeError("a mistake of the caller's")
+
+    with flavour.answering(lambda _request: page_response(), on_attempt=broken) as client:
+        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+    [record] = [record for record in caplog.records if record.name == "thrive_learning"]
+    assert (record.levelname, record.getMessage()) == ("ERROR", "on_attempt= failed; the call goes on")
+    assert record.exc_info
+    assert record.exc_info[0] is RuntimeError
+
+
+def test_a_date_after_the_end_of_the_call_is_not_waited_for(flavour: Flavour) -> None:
+    date = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True)
+    requests: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(503, headers={"retry-after": date})
+
+    with flavour.answering(handler, retry=AT_ONCE) as client:
+        error = raised_by(client)
+    assert isinstance(error, ServerError)
+    assert error.retry_after == pytest.approx(3600, abs=60)
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 203, 500])
+def test_an_error_keeps_4096_characters_of_the_body(flavour: Flavour, status: int) -> None:
+    body = json.dumps(["\N{EURO SIGN}" * 5000], ensure_ascii=False)
+    with flavour.answering(lambda _request: respond(status, body.encode())) as client:
+        error = raised_by(client)
+    assert isinstance(error, (ApiError, UnexpectedResponseError))
+    assert error.body == body[:4096]
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "problem"),
+    [
+        (lambda: respond(203, b"{}"), "203", "the contract does not document this status"),
+        (lambda: respond(200, b"[]"), "200", "its body is JSON, but an array and not an object"),
+        (
+            lambda: respond(200, b"x", {"content-encoding": "br"}),
+            "200",
+            "its Content-Encoding is 'br', which was not asked for",
+        ),
+    ],
+)
+def test_a_success_that_breaks_the_contract(
+    flavour: Flavour, response: Callable[[], httpx.Response], status: str, problem: str
+) -> None:
+    with flavour.answering(lambda _request: response()) as client:
+        error = raised_by(client)
+    assert type(error) is UnexpectedResponseError
+    assert str(error) == (
+        f"production answered {status} to the request for activity {ACTIVITY_ID}, but {problem}. Nothing was "
+        "made of it: if it happens again, look at `.body` and ask the API's support."
+    )
 
 
 def test_the_seam_takes_paths_of_the_contract_only(flavour: Flavour) -> None:

@@ -17,6 +17,7 @@ from thrive_learning._outcome import (
     json_object,
     quoted,
     retry_after,
+    unexpected_response,
 )
 from thrive_learning.policies import Budget
 
@@ -90,10 +91,12 @@ def test_a_quote_is_one_short_printable_line(text: str, limit: int) -> None:
         (b'{"a": 1e999}', "too large"),
         (b'{"a": ' + b"1" * 5000 + b"}", "not JSON"),
         (b"[" * 200_000, "nested too deeply"),
-        (b"null", "a NoneType and not an object"),
-        (b"[]", "a list"),
-        (b'"x"', "a str"),
-        (b"5", "a int"),
+        (b"null", "its body is JSON, but null and not an object"),
+        (b"[]", "JSON, but an array and"),
+        (b'"x"', "JSON, but a string and"),
+        (b"5", "JSON, but a number and"),
+        (b"5.5", "JSON, but a number and"),
+        (b"true", "JSON, but a boolean and"),
     ],
 )
 def test_what_is_no_json_object(body: bytes, problem: str) -> None:
@@ -144,6 +147,30 @@ def test_an_error_says_what_to_do(status: int, advice: str) -> None:
     assert advice in str(error_for(status))
 
 
+def test_a_token_that_is_not_accepted_is_no_matter_of_the_credentials() -> None:
+    with_token = Circumstances(
+        region="staging",
+        subject="activity 60d5",
+        credentials="OAuth client credentials",
+        allowed="",
+        with_token=True,
+    )
+    reply = Reply(status_code=401, headers=httpx.Headers(), body=b"")
+    assert str(api_error(reply, with_token)) == (
+        "staging answered 401 to the request for activity 60d5. The access token is not accepted, although "
+        "the region 'staging' issued it for these OAuth client credentials: check that the region's api_url "
+        "and token URL belong together, and that the client has not been blocked since."
+    )
+
+
+def test_a_304_leads_nowhere() -> None:
+    assert str(error_for(304, etag="x")) == (
+        "staging answered 304 to the request for activity 60d5. That answers a conditional request, and this "
+        "was none: a proxy or a cache may have answered in the API's place. Check what stands in between, "
+        "and the region's api_url."
+    )
+
+
 def test_a_throttle_says_how_long_to_wait() -> None:
     error = error_for(429, retry_after="7")
     assert error.retry_after == 7
@@ -165,10 +192,32 @@ def test_a_redirect_names_its_target_without_the_query(location: str, shown: str
     assert "token=x" not in message
 
 
-@pytest.mark.parametrize("name", ["x-request-id", "x-amzn-requestid", "apigw-requestid"])
+REQUEST_ID_HEADERS = ["x-request-id", "x-amzn-requestid", "apigw-requestid"]
+
+
+@pytest.mark.parametrize("name", REQUEST_ID_HEADERS)
 def test_the_request_id_is_found(name: str) -> None:
     assert error_for(500, b"", **{name: "id 1"}).request_id == "id 1"
     assert error_for(500).request_id is None
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (("a", "b", "c"), "a"),
+        (("", "b", "c"), "b"),
+        (("", "", "c"), "c"),
+        ((None, "b", "c"), "b"),
+        (("a", None, "c"), "a"),
+        (("", None, ""), None),
+    ],
+)
+def test_the_first_header_that_names_a_request_id_counts(
+    values: tuple[str | None, ...], found: str | None
+) -> None:
+    sent = {name: value for name, value in zip(REQUEST_ID_HEADERS, values, strict=True) if value is not None}
+    arrived = dict(reversed(sent.items()))  # the order that they arrive in says nothing
+    assert error_for(500, b"", **arrived).request_id == found
 
 
 def test_what_the_server_repeats_is_masked() -> None:
@@ -188,6 +237,21 @@ def test_a_large_body_is_capped() -> None:
     error = error_for(500, b'{"message": "' + b"x" * 100_000 + b'"}')
     assert len(error.body) == 4096
     assert len(str(error)) < 1000
+
+
+@pytest.mark.parametrize(("size", "kept"), [(4095, 4095), (4096, 4096), (4097, 4096), (100_000, 4096)])
+def test_a_body_is_kept_up_to_4096_characters(size: int, kept: int) -> None:
+    body = "\N{EURO SIGN}" * size  # characters, not bytes
+    reply = Reply(status_code=200, headers=httpx.Headers(), body=body.encode())
+    for error in (error_for(500, body.encode()), unexpected_response(reply, CIRCUMSTANCES, "x")):
+        assert error.body == body[:kept]
+
+
+def test_a_secret_is_masked_before_the_body_is_capped() -> None:
+    body = ("x" * 4093 + "canary").encode()
+    reply = Reply(status_code=200, headers=httpx.Headers(), body=body)
+    for error in (error_for(500, body), unexpected_response(reply, CIRCUMSTANCES, "x")):
+        assert error.body == "x" * 4093 + "***"
 
 
 def test_an_illegal_header_does_not_show_in_the_message() -> None:

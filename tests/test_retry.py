@@ -363,17 +363,6 @@ def test_a_renewal_that_fails_does_not_fail_the_call(
     assert script.sent == ["POST", "GET", "POST", "GET", "GET"]
 
 
-def test_a_callback_that_fails_does_not_break_the_call(
-    flavour: Flavour, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(_attempt: Attempt) -> None:
-        raise RuntimeError("a mistake of the caller's")
-
-    with flavour.answering(lambda _request: page_response(), on_attempt=broken) as client:
-        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
-    assert "on_attempt= failed" in caplog.text
-
-
 def test_a_404_after_a_retry_has_both_in_its_history(flavour: Flavour, waits: list[float]) -> None:
     with flavour.answering(Script(500, 404), retry=RetryPolicy()) as client:
         with pytest.raises(NotFoundError) as caught:

@@ -20,6 +20,7 @@ from thrive_learning._outcome import (
     json_object,
     quoted,
     redirect_advice,
+    retry_after,
 )
 from thrive_learning._request import Headers, whole_request
 from thrive_learning._token_cache import Lead, Minted, TokenCache
@@ -127,15 +128,17 @@ class TokenEndpoint:
         error, description = fields_of(reply.body, ("error", "error_description"), secrets)
         said = ": ".join(quoted(text) for text in (error, description) if text)
         status = f"{reply.status_code} ({said})" if said else f"{reply.status_code}"
+        wait = retry_after(reply.header(b"retry-after"), dt.datetime.now(dt.UTC))
         return TokenError(
             f"the token endpoint of {self.region.name} answered {status}. "
-            + self._advice(reply, error, scopes),
+            + self._advice(reply, error, scopes, wait),
             status_code=reply.status_code,
             error=error,
             error_description=description,
+            retry_after=wait,
         )
 
-    def _advice(self, reply: Reply, error: str | None, scopes: tuple[Scope, ...]) -> str:
+    def _advice(self, reply: Reply, error: str | None, scopes: tuple[Scope, ...], wait: float | None) -> str:
         mine, status = self.credentials, reply.status_code
         if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
             return redirect_advice(reply, "token URL")
@@ -151,7 +154,8 @@ class TokenEndpoint:
         if status == 404:  # noqa: PLR2004
             return f"Check the tenant ID: the region {self.region.name!r} seems not to know it."
         if status >= 500 or status in {408, 429}:  # noqa: PLR2004
-            return "It is failing or busy; the same call may succeed a little later."
+            pause = "a little later" if wait is None else f"in {wait:g} s"
+            return f"It is failing or busy; the same call may succeed {pause}."
         return "Check the credentials and the region's token URL."
 
 
@@ -285,6 +289,7 @@ class Authorization:
             subject=subject,
             credentials=kind,
             allowed=allowed,
+            with_token=token is not None,
             secrets=tuple(secrets),
         )
 

@@ -102,18 +102,27 @@ class Circumstances:
         subject: What was asked for, such as `activity 60d5…`.
         credentials: What kind of credentials the client has.
         allowed: What those allow, in words, for the message of a 403.
+        with_token: Whether an access token was sent in their place.
         secrets: What must not show, should the server repeat it.
     """
 
-    __slots__ = ("allowed", "credentials", "region", "secrets", "subject")
+    __slots__ = ("allowed", "credentials", "region", "secrets", "subject", "with_token")
 
-    def __init__(
-        self, *, region: str, subject: str, credentials: str, allowed: str, secrets: tuple[str, ...] = ()
+    def __init__(  # noqa: PLR0913 - what there is to say
+        self,
+        *,
+        region: str,
+        subject: str,
+        credentials: str,
+        allowed: str,
+        with_token: bool = False,
+        secrets: tuple[str, ...] = (),
     ) -> None:
         self.region: str = region
         self.subject: str = subject
         self.credentials: str = credentials
         self.allowed: str = allowed
+        self.with_token: bool = with_token
         self.secrets: tuple[str, ...] = secrets
 
 
@@ -153,8 +162,18 @@ def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:
             )
         return f"its body is not JSON ({quoted(problem)})"
     if not isinstance(document, dict):
-        return f"its body is JSON, but a {type(document).__name__} and not an object"
+        return f"its body is JSON, but {_JSON_NAMES[type(document)]} and not an object"
     return text, cast("dict[str, Any]", document)
+
+
+_JSON_NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+}
 
 
 def quoted(text: str, limit: int = _MAX_QUOTE_CHARACTERS) -> str:
@@ -236,6 +255,12 @@ def fields_of(body: bytes, names: tuple[str, ...], secrets: tuple[str, ...]) -> 
 def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float | None) -> str:  # noqa: PLR0911
     region, kind = circumstances.region, circumstances.credentials
     match status:
+        case 401 if circumstances.with_token:
+            return (
+                f"The access token is not accepted, although the region {region!r} issued it for these "
+                f"{kind}: check that the region's api_url and token URL belong together, and that the client "
+                "has not been blocked since."
+            )
         case 401:
             return (
                 f"The {kind} are not accepted: check that they are complete, current, and issued for the "
@@ -331,6 +356,11 @@ def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) ->
 
 def redirect_advice(reply: Reply, setting: str) -> str:
     """Say where a redirect leads, that nothing was sent there, and which setting of the region to check."""
+    if reply.status_code == 304:  # noqa: PLR2004 - the one 3xx that leads nowhere
+        return (
+            "That answers a conditional request, and this was none: a proxy or a cache may have answered in "
+            f"the API's place. Check what stands in between, and the region's {setting}."
+        )
     target = _place(reply.header(b"location") or "")
     return (
         f"It redirects to {target or 'an unnamed place'}; nothing was sent there, as credentials "

@@ -101,13 +101,15 @@ class TokenError(ThriveError):
         status_code: The HTTP status of the token endpoint's response.
         error: The error code, such as `invalid_client`, if the response holds one.
         error_description: The server's explanation, if the response holds one.
+        retry_after: Seconds that the server asks to wait before the next try, if it says so.
 
-    Source: RFC 6749 section 5.2.
+    Source: RFC 6749 section 5.2; RFC 9110 section 10.2.3.
     """
 
     status_code: int
     error: str | None
     error_description: str | None
+    retry_after: float | None
 
     def __init__(
         self,
@@ -116,11 +118,13 @@ class TokenError(ThriveError):
         status_code: int,
         error: str | None = None,
         error_description: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.error = error
         self.error_description = error_description
+        self.retry_after = retry_after
 
 
 class UnexpectedResponseError(ThriveError):
