@@ -312,9 +312,10 @@ class Authorization:
             turn: Its turn at the store.
             outcome: What its token request came to; None if it made none.
         """
-        if not isinstance(outcome, Minted) and lead.fallback is None and turn is not None:
-            # As with a renewal, the store's token serves on.
-            outcome = turn.token or outcome
+        if turn is not None and (
+            turn.is_fresh or (lead.fallback is None and not isinstance(outcome, Minted))
+        ):
+            outcome = turn.token or outcome  # one that is valid still serves on, as with any renewal
         self.cache.settle(key, lead.flight, _to_share(outcome))
         if isinstance(outcome, Minted):
             return outcome.token
@@ -491,7 +492,8 @@ class AsyncAuthorizer(Authorization):
         outcome: Minted | ThriveError | None = late
         try:
             with anyio.move_on_after(budget.remaining()):
-                while turn is not None and (wait_s := await _in_thread(turn.look)):
+                # Other processes set no event.
+                while turn is not None and (wait_s := await _in_thread(turn.look)):  # noqa: ASYNC110
                     await anyio.sleep(wait_s)
                 outcome = None
                 if turn is None or turn.leads:

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from thrive_learning._token_cache import (
     RENEW_BEFORE_EXPIRY_S,
@@ -31,13 +31,14 @@ from thrive_learning.token_caches import EntryError, FolderError, StoredToken, T
 logger = logging.getLogger("thrive_learning")
 
 T = TypeVar("T")
+D = TypeVar("D")
 Key = tuple[Service, frozenset[Scope]]
 
 #: After so many seconds the lock of a process that is lost is free.
 LEASE_S = 10.0
 
-#: So long a caller without a token waits for another process, or half of what is left of its call. Longer than
-#: the lease, so that of those who wait for a lost process one takes its place, and not each.
+#: So long a caller without a token waits for another process, or half of what is left of its call. Longer
+#: than the lease, so that of those who wait for a lost process one takes its place, and not each.
 PATIENCE_S = 2 * LEASE_S
 
 #: Between two looks, give or take a half. Seconds.
@@ -46,7 +47,7 @@ LOOK_AGAIN_AFTER_S = 0.1
 #: For so long a store that failed is left alone. Seconds.
 LEFT_ALONE_S = 30.0
 
-#: A store's token that claims to live longer than it ever did, by more than this, was written by another clock.
+# A store's token that has longer to live than it ever had, by more than this, was written by another clock.
 _CLOCK_SKEW_S = 60.0
 
 # A year: what servers say beyond it leaves the calendar.
@@ -55,17 +56,19 @@ _LONGEST_LIFETIME_S = 366 * 86_400.0
 # So many refused tokens are remembered for each key: a store may come back with one from before its outage.
 _REFUSED_KEPT = 8
 
-#: OWASP asks for more where people choose what is hashed; here it is the price of a guess, and of a cold start.
+# The price of each guess at the secret, and of a cold start: some 50 ms.
 _ITERATIONS = 200_000
 
 
 def store_key(
     region: Region, credentials: ClientCredentials, service: Service, scopes: frozenset[Scope]
 ) -> str:
-    """Give the name under which a store keeps a token: another one for whatever another token depends on.
+    """Give the name under which a store keeps a token, which depends on all that the token depends on.
 
-    It is a slow hash of the secret, with all else as its salt: who sees the name learns nothing, and has to pay
-    for each guess at the secret.
+    It is a slow hash of the secret, with all else as its salt: who sees the name learns nothing, and has to
+    pay for each guess at the secret.
+
+    Source: RFC 8018 section 5.2 (PBKDF2).
     """
     parts = [
         "thrive-learning 1",
@@ -152,13 +155,13 @@ class SharedTokens:
 
     def _loaded(self, name: str) -> StoredToken | None:
         try:
-            stored: object = self.store.load(name)
+            stored = cast("object", self.store.load(name))
         except ValueError as error:
             self._warn(error, "it is replaced")
             return None
-        if stored is not None and not isinstance(stored, StoredToken):
-            raise TypeError("load() gave something else than a StoredToken")
-        return stored
+        if stored is None or isinstance(stored, StoredToken):
+            return stored
+        raise TypeError  # a store of the caller's own
 
     def write(self, name: str, minted: Minted) -> None:
         """Put a new token into the store."""
@@ -177,17 +180,18 @@ class SharedTokens:
         self._guarded(lambda: self.store.forget(name, value), None)
 
     def try_lock(self, name: str) -> Callable[[], object] | None:
-        """Take the lock of a token, or None if another process has it. Without a store, there is nothing to lock."""
-        return self._guarded(lambda: self.store.try_lock(name, LEASE_S), _nothing)
+        """Take the lock of a token, or give None if another process has it."""
+        otherwise: Callable[[], object] = _nothing  # without a store, everybody leads
+        return self._guarded(lambda: self.store.try_lock(name, LEASE_S), otherwise)
 
     def release(self, release: Callable[[], object]) -> None:
-        """Give a lock back, even to a store that is left alone: a lock of the system is freed by nothing else."""
+        """Give a lock back, even to a store that is left alone: nothing else frees a lock of the system."""
         try:
             release()
         except Exception as error:  # noqa: BLE001 - a store may raise anything, and none of it may get out
             self._leave_alone(error)
 
-    def _guarded(self, operation: Callable[[], T], otherwise: T) -> T:
+    def _guarded(self, operation: Callable[[], T], otherwise: D) -> T | D:
         if self.cache.clock() < self._left_alone_until:
             return otherwise
         try:
@@ -232,7 +236,7 @@ def _said(error: Exception) -> str:
 class Turn:
     """One caller's turn at the store, from its first look to the end of its lock.
 
-    All methods but `abandon` block. `abandon` may be called at any time, while another one runs in a thread too.
+    All methods but `abandon` block. `abandon` may be called at any time, even while another one runs.
 
     Args:
         shared: The client's view of the store.
@@ -242,11 +246,13 @@ class Turn:
 
     Attributes:
         token: A valid token that the store held; None if there is none.
+        is_fresh: Whether nobody need renew it yet.
         leads: Whether the caller has to request a token.
     """
 
     def __init__(self, shared: SharedTokens, key: Key, time_s: float, *, renews: bool) -> None:
         self.token: Minted | None = None
+        self.is_fresh: bool = False
         self.leads: bool = False
         self._shared = shared
         self._key = key
@@ -261,24 +267,25 @@ class Turn:
         """Look for a token, and take the lock if there is none or it is due for renewal.
 
         Returns:
-            After how many seconds to look again: another process is at it; 0 if `token` and `leads` say what to
-            do.
+            After how many seconds to look again: another process is at it; 0 if `token` and `leads` say what
+            to do.
 
         Raises:
             ConfigurationError: The function that gives the secret fails.
         """
         shared = self._shared
         self._name = self._name or shared.name(self._key)
-        if self._read():
+        self._read()
+        if self.is_fresh:
             return 0.0
         release = shared.try_lock(self._name)
         if release is not None:
             self._hold(release)
             # Another process may have saved one between that look and the lock.
-            if self._read(forget=True):
+            self._read(forget=True)
+            self.leads = not self.is_fresh
+            if self.is_fresh:
                 self.end(None)
-            else:
-                self.leads = True
             return 0.0
         if self._renews or self.token is not None:
             return 0.0  # another process renews it, and this one is valid for a while
@@ -288,15 +295,13 @@ class Turn:
             return 0.0
         return min(LOOK_AGAIN_AFTER_S * (0.5 + shared.cache.draw()), left_s)
 
-    def _read(self, *, forget: bool = False) -> bool:
-        """Read the store; whether it has a token that nobody need renew yet."""
+    def _read(self, *, forget: bool = False) -> None:
         self.token, refused = self._shared.read(self._key, self._name)
         if refused is not None and forget:
             self._shared.forget(self._name, refused)
-        if self.token is None:
-            return False
-        left_s = self.token.requested_at + self.token.lifetime_s - self._shared.cache.clock()
-        return left_s > min(RENEW_BEFORE_EXPIRY_S, self.token.lifetime_s / 2)
+        if self.token is not None:
+            left_s = self.token.requested_at + self.token.lifetime_s - self._shared.cache.clock()
+            self.is_fresh = left_s > min(RENEW_BEFORE_EXPIRY_S, self.token.lifetime_s / 2)
 
     def _hold(self, release: Callable[[], object]) -> None:
         with self._mutex:

@@ -68,8 +68,8 @@ class ThriveClient:
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
         token_cache: Where access tokens lie so that several clients, processes or machines share one:
-            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own. It
-            stays open when the client closes. None for the memory of this client alone.
+            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
+            None for the memory of this client alone.
 
     Attributes:
         region: Which deployment it talks to.
@@ -185,8 +185,8 @@ class AsyncThriveClient:
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
         token_cache: Where access tokens lie so that several clients, processes or machines share one:
-            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own. It
-            stays open when the client closes. None for the memory of this client alone.
+            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
+            None for the memory of this client alone.
 
     Attributes:
         region: Which deployment it talks to.

@@ -1,7 +1,7 @@
 """Where access tokens may lie so that several clients, processes or machines share one: `token_cache=`.
 
-A client asks its own memory first. Only when it has no valid token there, or has to renew one, does it look into
-the store, one caller at a time. Nothing that a store does or fails to do breaks a call.
+A client asks its own memory first. Only when it has no valid token there, or has to renew one, does it look
+into the store, one caller at a time. Nothing that a store does or fails to do breaks a call.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def _mask(_value: str) -> str:
 
 
 def _check_value(_instance: "StoredToken", _attribute: "attrs.Attribute[str]", value: object) -> None:
-    # What stands in a header may be nothing else; who can write to the store must not be able to add a header.
+    # Nothing else may stand in a header: who can write to the store must not be able to add a header.
     if (
         not isinstance(value, str)
         or not value.isascii()
@@ -100,8 +100,8 @@ class StoredToken:
         """
         try:
             fields: Any = json.loads(text)
-            scopes = fields["scopes"]
-            return cls(**fields | {"scopes": tuple(scopes) if isinstance(scopes, list) else None})
+            scopes: Any = fields["scopes"]
+            return cls(**fields | {"scopes": tuple(scopes) if isinstance(fields["scopes"], list) else None})
         except (ValueError, TypeError, KeyError, RecursionError):
             problem = _corrupt()
         raise problem  # outside, as the other error would come with it, and its frames with the token
@@ -114,10 +114,10 @@ class StoredToken:
 class TokenStore(Protocol):
     """What `token_cache=` takes: a place for tokens, with a lock for each.
 
-    `MemoryTokenCache`, `FileTokenCache` and `RedisTokenCache` are stores; a class of your own may be one. Its
-    methods block (async clients call them in a thread), may be called from any thread, and may raise: the client
-    then logs a warning, goes on with its own memory, and tries the store again half a minute later at the
-    earliest. A key is 32 hexadecimal digits, and tells nothing of what it stands for.
+    `MemoryTokenCache`, `FileTokenCache` and `RedisTokenCache` are stores; a class of your own may be one.
+    Its methods block (async clients call them in a thread), may be called from any thread, and may raise: the
+    client then logs a warning, goes on with its own memory, and tries the store again half a minute later at
+    the earliest. A key is 32 hexadecimal digits, and tells nothing of what it stands for.
     """
 
     def load(self, key: str) -> StoredToken | None:
@@ -144,8 +144,8 @@ class TokenStore(Protocol):
             lease_s: After so many seconds it is free again, should its holder be lost.
 
         Returns:
-            A function that gives it back, to be called once, from any thread; it does nothing if the lease has
-            run out. None if somebody else holds the lock.
+            A function that gives it back, to be called once, from any thread; it does nothing if the lease
+            has run out. None if somebody else holds the lock.
         """
         ...
 
@@ -157,7 +157,7 @@ class MemoryTokenCache:
     """
 
     def __init__(self) -> None:
-        # Each step is one operation of a dict, which threads may share: a lock could be left locked by a fork.
+        # Each step is one operation of a dict, which threads may share. A fork could leave a lock locked.
         self._tokens: dict[str, StoredToken] = {}
         self._locks: dict[str, tuple[object, float]] = {}
 
@@ -205,9 +205,9 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class FileTokenCache:
     """Tokens in files of this user, for all processes of this user on this machine.
 
-    The folder has mode 0700 and the files 0600, as each holds a token in clear. A folder that others may enter
-    or that belongs to somebody else is not used; a file of which that is true is replaced. On Windows, the
-    user's folder itself keeps others out.
+    The folder has mode 0700 and the files 0600, as each holds a token in clear. A folder that others may
+    enter or that belongs to somebody else is not used; a file of which that is true is replaced. On Windows,
+    the user's folder itself keeps others out.
 
     Args:
         folder: Where the files are; None for `thrive-learning/tokens` in the platform's cache folder.
@@ -243,7 +243,7 @@ class FileTokenCache:
             opened = None
         if opened is None:
             raise EntryError("its entry cannot be opened, or is a link")
-        with open(opened, "rb", buffering=0) as file:
+        with os.fdopen(opened, "rb") as file:
             _check_mine(os.fstat(opened), stat.S_ISREG, "its entry", EntryError)
             return StoredToken.from_json(file.read(_LONGEST_ENTRY_BYTES))
 
@@ -251,15 +251,14 @@ class FileTokenCache:
         """Write a token: whoever reads meanwhile finds the old one or the new one, whole."""
         self._make_folder()
         self._sweep()
-        # mkstemp gives mode 0600. A crash of the machine may leave an empty file, which is no worse than none.
+        # It has mode 0600. A crash of the machine may leave it empty, which is no worse than none.
         opened, name = tempfile.mkstemp(".new", dir=self._folder)
         try:
-            with open(opened, "w", encoding="ascii") as file:
+            with os.fdopen(opened, "w", encoding="ascii") as file:
                 file.write(token.to_json())
-            os.replace(name, self._path(key))
+            Path(name).replace(self._path(key))
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
+            Path(name).unlink(missing_ok=True)
             raise
 
     def forget(self, key: str, value: str) -> None:
@@ -269,7 +268,7 @@ class FileTokenCache:
             self._path(key).unlink(missing_ok=True)
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
-        """Take the lock of a key, unless another process holds it. The system frees it when its holder ends."""
+        """Take the lock of a key, unless another process holds it. It is free when its holder ends."""
         import filelock  # noqa: PLC0415 - of an extra
 
         del lease_s  # no process can take a lock of the system away from another
@@ -340,9 +339,9 @@ class RedisTokenCache:
     URL with `rediss://` is encrypted on its way.
 
     Args:
-        server: The server's URL, such as `rediss://cache.example:6379/0`; or a function without arguments that
-            gives a `redis.Redis`, for a cluster, say, or a password that is kept elsewhere. It pickles by its
-            name, while a URL with a password does not pickle.
+        server: The server's URL, such as `rediss://cache.example:6379/0`; or a function without arguments
+            that gives a `redis.Redis`, for a cluster, say, or a password that is kept elsewhere. It pickles
+            by its name, while a URL with a password does not pickle.
         prefix: What the names of all keys begin with.
 
     Raises:
@@ -378,7 +377,7 @@ class RedisTokenCache:
             self._client().eval(_DELETE_IF_SAME, 1, self._prefix + key, text)
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
-        """Take the lock of a key, unless somebody else holds it: it is an entry with an owner and an expiry."""
+        """Take the lock of a key, unless somebody holds it: an entry with an owner and an expiry."""
         from redis.exceptions import LockError  # noqa: PLC0415 - of an extra
 
         lock = self._client().lock(f"{self._prefix}{key}:lock", timeout=lease_s, thread_local=False)
@@ -393,7 +392,7 @@ class RedisTokenCache:
 
     def _text(self, key: str) -> bytes | str | None:
         # A client with decode_responses gives text, any other bytes.
-        return cast("bytes | str | None", self._client().get(self._prefix + key))
+        return self._client().get(self._prefix + key)
 
     def _client(self) -> "redis.Redis":
         client = self._connected
@@ -428,7 +427,7 @@ def _connected(url: str) -> "redis.Redis":
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
-    return redis.Redis.from_url(
+    return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - it takes any option
         url,
         socket_timeout=_REDIS_TIMEOUT_S,
         socket_connect_timeout=_REDIS_TIMEOUT_S,
@@ -438,7 +437,7 @@ def _connected(url: str) -> "redis.Redis":
 
 def _problem_of_url(url: object) -> str | None:
     if not isinstance(url, str):
-        return f"server is of type {type(url).__name__}: pass a Redis URL, or a function that gives a redis.Redis"
+        return f"server is {type(url).__name__}: pass a Redis URL, or a function that gives a redis.Redis"
     try:
         parts = urllib.parse.urlsplit(url)
         valid = (
