@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import stat
 import sys
 import threading
@@ -15,7 +14,7 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
-from token_servers import RedisServer, TokenServer, Worker, cold_start, redis_server
+from token_servers import Machine, RedisServer, TokenServer, cold_start, redis_server
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -43,7 +42,8 @@ def token(value: str = "canary-1", lifetime_s: float = 3600.0) -> StoredToken:
 
 class FakeLock:
     def __init__(self, entries: dict[str, Any], name: str, timeout: float) -> None:
-        self._entries, self._name, self._lease_ends = entries, name, time.monotonic() + timeout
+        self._entries, self._name = entries, name
+        self._lease_ends = time.monotonic() + timeout
 
     def acquire(self, *, blocking: bool) -> bool:
         assert not blocking
@@ -60,7 +60,7 @@ class FakeLock:
 
 
 class FakeRedis:
-    """The methods of `redis.Redis` that the cache uses, where there is no server. A real one is tested too."""
+    """The methods of `redis.Redis` that the cache uses, for where there is no server to test with."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
@@ -567,51 +567,51 @@ def server() -> Iterator[TokenServer]:
         server.stop()
 
 
-FILES = "thrive.FileTokenCache()"
+FILES = "return thrive.FileTokenCache()"
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
+@forks
 def test_12_processes_that_start_cold_request_one_token(server: TokenServer, tmp_path: Path) -> None:
-    assert cold_start(server, FILES, [tmp_path] * 12) == ["Bearer token-1"] * 12
+    assert cold_start(server, FILES, tmp_path, processes=12) == ["Bearer token-1"] * 12
     assert server.count == 1
 
 
+@forks
 def test_two_machines_with_one_redis_request_one_token(
     server: TokenServer, real_redis: RedisServer, tmp_path: Path
 ) -> None:
-    cache = f"thrive.RedisTokenCache({real_redis.url!r}, prefix={f'{tmp_path}:'!r})"
-    homes = [tmp_path / machine for machine in ("one", "another") for _ in range(6)]
-    assert cold_start(server, cache, homes) == ["Bearer token-1"] * 12
+    cache = f"return thrive.RedisTokenCache({real_redis.url!r}, prefix={f'{tmp_path}:'!r})"
+    homes = (tmp_path / "one", tmp_path / "another")
+    assert cold_start(server, cache, *homes, processes=6) == ["Bearer token-1"] * 12
     assert server.count == 1
 
 
+@forks
 def test_without_a_store_each_process_requests_its_own(server: TokenServer, tmp_path: Path) -> None:
     """So that the two tests above show something."""
-    assert len(set(cold_start(server, "None", [tmp_path] * 3))) == 3
+    assert len(set(cold_start(server, "return None", tmp_path, processes=3))) == 3
     assert server.count == 3
 
 
+@forks
 @pytest.mark.parametrize("kind", ["file", "Redis"])
 def test_a_process_that_is_killed_while_it_holds_the_lock_holds_nobody_for_long(
     server: TokenServer, tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    if kind == "file":
-        cache = FILES
-    else:
+    cache = FILES
+    if kind == "Redis":
         real: RedisServer = request.getfixturevalue("real_redis")
         # With a lease that runs out within the test.
-        cache = (
-            f"thrive.RedisTokenCache({real.url!r}, prefix={f'{tmp_path}:'!r});"
-            " from thrive_learning import _shared_tokens; _shared_tokens.LEASE_S = 1.0"
-        )
+        cache = f"_shared_tokens.LEASE_S = 1.0; return thrive.RedisTokenCache({real.url!r}, prefix='killed:')"
     server.answers.clear()
-    victim = Worker(server, cache, asynchronous=False, home=tmp_path)
+    victim = Machine(server, cache, tmp_path, processes=1)
     try:
         assert victim.line() == "ready"
         victim.go()
         assert server.asked.wait(60)
-        victim.process.send_signal(signal.SIGKILL)
     finally:
-        victim.end()
-    server.answers.set()
-    assert cold_start(server, cache, [tmp_path] * 3) == ["Bearer token-2"] * 3
+        victim.kill()
+        server.answers.set()
+    assert cold_start(server, cache, tmp_path, processes=3) == ["Bearer token-2"] * 3
     assert server.count == 2

@@ -4,12 +4,13 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -89,17 +90,18 @@ class TokenServer:
 class RedisServer:
     """A Redis server of this machine, without a disk, that can be stopped and started again."""
 
-    def __init__(self) -> None:
-        assert REDIS_SERVER is not None
+    def __init__(self, password: str) -> None:
+        self._password = password
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        user = f":{password}@" if password else ""
+        self.url = f"redis://{user}127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         assert REDIS_SERVER is not None
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "requirepass": self._password}
         arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
         self._process = subprocess.Popen([REDIS_SERVER, *arguments], stdout=subprocess.DEVNULL)
         ends_at = time.monotonic() + 30
@@ -121,10 +123,10 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(password: str = "") -> Iterator[RedisServer]:
     if REDIS_SERVER is None:
         pytest.skip(NO_REDIS)
-    server = RedisServer()
+    server = RedisServer(password)
     server.start()
     try:
         yield server
@@ -132,44 +134,62 @@ def redis_server() -> Iterator[RedisServer]:
         server.stop()
 
 
-WORKER = """
-import functools, sys
+#: A Python that loads all it needs, and is forked into processes that start cold at the same moment.
+MACHINE = """
+import os, sys
 import anyio
 import thrive_learning as thrive
+from thrive_learning import _shared_tokens
 
-url, activity_id, how = sys.argv[1:]
+url, activity_id, count = sys.argv[1:]
 region = thrive.Region.custom("here", api_url=url + "/rest", token_url=url + "/token/{tenant_id}")
 credentials = thrive.ClientCredentials("tenant", "client", "fake-client-secret")
-cache = CACHE
+
+
+def cache():
+    CACHE
 
 
 def work():
-    with thrive.ThriveClient(region, credentials, token_cache=cache) as client:
+    with thrive.ThriveClient(region, credentials, token_cache=cache()) as client:
         return client.activities.get(activity_id).name
 
 
 async def work_async():
-    async with thrive.AsyncThriveClient(region, credentials, token_cache=cache) as client:
+    async with thrive.AsyncThriveClient(region, credentials, token_cache=cache()) as client:
         return (await client.activities.get(activity_id)).name
 
 
+thrive.ThriveClient(region, credentials)  # they all have the TLS context, which is dear to make
+start, go = os.pipe()
+for number in range(int(count)):
+    if os.fork() == 0:
+        os.close(go)
+        os.read(start, 1)
+        name = anyio.run(work_async) if number % 2 else work()
+        os.write(1, (name + chr(10)).encode())
+        os._exit(0)
 print("ready", flush=True)
 sys.stdin.readline()
-print(work() if how == "sync" else anyio.run(work_async), flush=True)
+os.close(go)
+for _ in range(int(count)):
+    assert os.wait()[1] == 0
 """
 
 
-class Worker:
-    """A process that makes one call as soon as it is told to."""
+class Machine:
+    """Processes of one user on one machine, sync and async by turns, which make a call each when told to."""
 
-    def __init__(self, server: TokenServer, cache: str, *, asynchronous: bool, home: Path) -> None:
-        how = "async" if asynchronous else "sync"
+    def __init__(self, server: TokenServer, cache: str, home: Path, *, processes: int) -> None:
+        code = MACHINE.replace("CACHE", cache)
+        self.processes = processes
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER.replace("CACHE", cache), server.url, ACTIVITY_ID, how],
+            [sys.executable, "-c", code, server.url, ACTIVITY_ID, str(processes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(home),
             text=True,
+            start_new_session=True,
         )
 
     def line(self) -> str:
@@ -185,29 +205,28 @@ class Worker:
         self.process.communicate()
         return self.process.returncode
 
+    def kill(self) -> None:
+        """Kill each of its processes, as SIGKILL does: nothing is given back."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.end()
+
 
 def _environment(home: Path) -> dict[str, str]:
     own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     return os.environ | own
 
 
-def cold_start(
-    server: TokenServer, cache: str, homes: list[Path], *, meanwhile: Callable[[], None] | None = None
-) -> list[str]:
-    """Let one process for each home start at the same time, sync and async by turns: what each sent."""
-    workers = [
-        Worker(server, cache, asynchronous=bool(number % 2), home=home) for number, home in enumerate(homes)
-    ]
+def cold_start(server: TokenServer, cache: str, *homes: Path, processes: int) -> list[str]:
+    """Let processes on machines with these homes start at the same time: what each of them sent."""
+    machines = [Machine(server, cache, home, processes=processes) for home in homes]
     try:
-        assert [worker.line() for worker in workers] == ["ready"] * len(homes)
-        for worker in workers:
-            worker.go()
-        if meanwhile is not None:
-            meanwhile()
-        names = [worker.line() for worker in workers]
-        assert [worker.end() for worker in workers] == [0] * len(homes)
+        assert [machine.line() for machine in machines] == ["ready"] * len(machines)
+        for machine in machines:
+            machine.go()
+        names = [machine.line() for machine in machines for _ in range(processes)]
+        assert [machine.end() for machine in machines] == [0] * len(machines)
         return names
     finally:
-        for worker in workers:
-            worker.process.kill()
-            worker.end()
+        for machine in machines:
+            machine.kill()

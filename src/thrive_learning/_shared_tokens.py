@@ -110,7 +110,8 @@ class SharedTokens:
         self._names: dict[Key, tuple[Secret, str]] = {}
         self._refused: dict[Key, collections.deque[str]] = {}
         self._left_alone_until = 0.0
-        self._failing = False
+        self._failing: set[str] = set()  # those of its operations that failed when they were last tried
+        self._corrupt: set[str] = set()  # the names of entries that were none when they were last read
 
     def turn(self, key: Key, time_s: float, *, renews: bool) -> "Turn":
         """Give a caller that has to get a token its turn. See `Turn`."""
@@ -135,7 +136,7 @@ class SharedTokens:
 
     def read(self, key: Key, name: str) -> tuple[Minted | None, str | None]:
         """Give the store's token if it is valid, or the value of one that has to go."""
-        stored = self._guarded(lambda: self._loaded(name), None)
+        stored = self._guarded("load", lambda: self._loaded(name), None)
         if stored is None:
             return None, None
         if self.is_refused(key, stored.value):
@@ -157,8 +158,11 @@ class SharedTokens:
         try:
             stored = cast("object", self.store.load(name))
         except ValueError as error:
-            self._warn(error, "it is replaced")
+            if name not in self._corrupt:
+                self._warn(error, "it is replaced")
+            self._corrupt.add(name)
             return None
+        self._corrupt.discard(name)
         if stored is None or isinstance(stored, StoredToken):
             return stored
         raise TypeError  # a store of the caller's own
@@ -173,42 +177,40 @@ class SharedTokens:
             lifetime_s=lifetime_s,
             scopes=tuple(str(scope) for scope in minted.token.scopes),
         )
-        self._guarded(lambda: self.store.save(name, stored), None)
+        self._guarded("save", lambda: self.store.save(name, stored), None)
 
     def forget(self, name: str, value: str) -> None:
         """Take a token that was refused out of the store."""
-        self._guarded(lambda: self.store.forget(name, value), None)
+        self._guarded("forget", lambda: self.store.forget(name, value), None)
 
     def try_lock(self, name: str) -> Callable[[], object] | None:
         """Take the lock of a token, or give None if another process has it."""
         otherwise: Callable[[], object] = _nothing  # without a store, everybody leads
-        return self._guarded(lambda: self.store.try_lock(name, LEASE_S), otherwise)
+        return self._guarded("lock", lambda: self.store.try_lock(name, LEASE_S), otherwise)
 
     def release(self, release: Callable[[], object]) -> None:
         """Give a lock back, even to a store that is left alone: nothing else frees a lock of the system."""
-        try:
-            release()
-        except Exception as error:  # noqa: BLE001 - a store may raise anything, and none of it may get out
-            self._leave_alone(error)
+        self._tried("release", release, None)
 
-    def _guarded(self, operation: Callable[[], T], otherwise: D) -> T | D:
+    def _guarded(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
         if self.cache.clock() < self._left_alone_until:
             return otherwise
+        return self._tried(what, operation, otherwise)
+
+    def _tried(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
         try:
             result = operation()
         except Exception as error:  # noqa: BLE001 - a store may raise anything, and none of it may get out
-            self._leave_alone(error)
+            self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
+            if not self._failing:  # once for each outage
+                self._warn(error, "this process goes on with tokens of its own, and tries again later")
+            self._failing.add(what)
             return otherwise
-        if self._failing:
-            self._failing = False
-            logger.info("%s: works again", _described(self.store))
+        if what in self._failing:
+            self._failing.discard(what)
+            if not self._failing:
+                logger.info("%s: works again", _described(self.store))
         return result
-
-    def _leave_alone(self, error: Exception) -> None:
-        self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
-        if not self._failing:  # once for each outage
-            self._failing = True
-            self._warn(error, "this process goes on with tokens of its own, and tries again later")
 
     def _warn(self, error: Exception, consequence: str) -> None:
         logger.warning("%s: %s; %s", _described(self.store), _said(error), consequence)
