@@ -1,5 +1,6 @@
 """The three token caches by themselves, and shared by real processes."""
 
+import importlib.util
 import os
 import pickle
 import stat
@@ -14,6 +15,7 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import LockNotOwnedError
 from token_servers import Machine, RedisServer, TokenServer, cold_start, redis_server
 
 from thrive_learning import (
@@ -55,7 +57,7 @@ class FakeLock:
 
     def release(self) -> None:
         if self._entries.get(self._name) is not self:
-            raise redis.exceptions.LockNotOwnedError
+            raise LockNotOwnedError
         del self._entries[self._name]
 
 
@@ -317,10 +319,8 @@ def test_what_is_no_redis_url(url: Any) -> None:
 def test_an_extra_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, create: Callable[[], object], module: str, extra: str
 ) -> None:
-    find = token_caches.importlib.util.find_spec
-    monkeypatch.setattr(
-        token_caches.importlib.util, "find_spec", lambda name: None if name == module else find(name)
-    )
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
     with pytest.raises(ConfigurationError, match=rf"{module} is not installed.+thrive-learning\[{extra}\]"):
         create()
 
@@ -455,7 +455,7 @@ def test_a_file_of_somebody_else_is_replaced(files: FileTokenCache, monkeypatch:
         fields[4] += 1
         return os.stat_result(fields)
 
-    monkeypatch.setattr(token_caches.os, "fstat", foreign)
+    monkeypatch.setattr(os, "fstat", foreign)
     with pytest.raises(ValueError, match="its entry belongs to another user"):
         files.load(KEY)
 
@@ -550,7 +550,7 @@ def test_a_connection_is_opened_when_it_is_needed_and_has_its_limits() -> None:
     options = cache._client().connection_pool.connection_kwargs
     assert (options["socket_connect_timeout"], options["socket_timeout"]) == (0.5, 3)
     assert cache._client() is cache._client()
-    with pytest.raises(redis.exceptions.ConnectionError):
+    with pytest.raises(redis.ConnectionError):
         cache.load(KEY)
 
 
