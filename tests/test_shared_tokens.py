@@ -566,6 +566,20 @@ def test_a_store_that_fails_breaks_no_call_and_is_reported_once(
     assert [line.partition(" ")[0] for line in kept.lines] == ["WARNING", "INFO", "WARNING"]
 
 
+def test_a_store_works_again_when_all_of_it_does(
+    flavour: Flavour, api: Api, store: Store, kept: Kept
+) -> None:
+    store.fails = dict.fromkeys(("save", "release"), OSError(5, "canary"))
+    with flavour.answering(api, OAUTH, token_cache=store) as client:
+        clocks = Clocks(client)
+        for works in ("nothing", "save", "release", "anything"):
+            store.fails.pop(works, None)
+            store._locks.clear()
+            get(client)
+            clocks.move(3600)
+            assert len(kept.lines) == (2 if works in {"release", "anything"} else 1)
+
+
 def test_a_store_that_fails_is_left_alone_for_a_while(flavour: Flavour, api: Api, store: Store) -> None:
     store.fails["load"] = ConnectionError("down")
     api.lifetime_s = 20

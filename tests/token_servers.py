@@ -137,7 +137,7 @@ def redis_server(password: str = "") -> Iterator[RedisServer]:
 #: A Python that loads all it needs, and is forked into processes that start cold at the same moment.
 MACHINE = """
 import os, sys
-import anyio
+import anyio, anyio._backends._asyncio, filelock, redis
 import thrive_learning as thrive
 from thrive_learning import _shared_tokens
 
@@ -160,7 +160,8 @@ async def work_async():
         return (await client.activities.get(activity_id)).name
 
 
-thrive.ThriveClient(region, credentials)  # they all have the TLS context, which is dear to make
+# They all have the TLS context of these, which is dear to make.
+kept = thrive.ThriveClient(region, credentials), thrive.AsyncThriveClient(region, credentials)
 start, go = os.pipe()
 for number in range(int(count)):
     if os.fork() == 0:
