@@ -58,6 +58,10 @@ def loaded_after(code: str) -> set[str]:
         "thrive_learning.errors",
         "thrive_learning.sandbox",
         "thrive_learning.cli",
+        "thrive_learning.token_caches",
+        "filelock",
+        "platformdirs",
+        "redis",
     )
     code = f"import sys; {code}; print(*{{*{watched}}} & sys.modules.keys())"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -74,6 +78,15 @@ def test_an_import_loads_no_more_than_it_needs() -> None:
         "thrive_learning.client",
         "thrive_learning.errors",
     }
+
+
+def test_a_token_cache_is_loaded_for_those_who_have_one() -> None:
+    code = "import thrive_learning as t; c = t.ClientCredentials('t', 'c', 's'); t.ThriveClient('staging', c"
+    extras = {"filelock", "platformdirs", "redis"}
+    assert not loaded_after(f"{code})") & {"thrive_learning.token_caches", *extras}
+    assert not loaded_after(f"{code}, token_cache=t.MemoryTokenCache())") & extras
+    assert not loaded_after(f"{code}, token_cache=t.RedisTokenCache('redis://127.0.0.1'))") & extras
+    assert loaded_after(f"{code}, token_cache=t.FileTokenCache())") & extras == {"platformdirs"}
 
 
 def test_both_packages_say_that_they_are_typed() -> None:

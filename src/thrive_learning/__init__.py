@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from thrive_learning.models import AccessToken, Activity, ApiResponse
     from thrive_learning.policies import RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
+    from thrive_learning.token_caches import (
+        FileTokenCache,
+        MemoryTokenCache,
+        RedisTokenCache,
+        StoredToken,
+        TokenStore,
+    )
     from thrive_learning.tokens import AsyncTokens, Tokens
 
 __all__ = [
@@ -56,20 +63,25 @@ __all__ = [
     "ConnectionFailedError",
     "Credentials",
     "DeadlineExceededError",
+    "FileTokenCache",
     "ForbiddenError",
     "InvalidIdError",
+    "MemoryTokenCache",
     "NotFoundError",
     "RateLimitedError",
+    "RedisTokenCache",
     "Region",
     "RetryPolicy",
     "Scope",
     "Secret",
     "ServerError",
     "Service",
+    "StoredToken",
     "ThriveClient",
     "ThriveError",
     "Timeout",
     "TokenError",
+    "TokenStore",
     "Tokens",
     "UnauthorizedError",
     "UnexpectedResponseError",
@@ -128,6 +140,13 @@ _NAMES = {
     "thrive_learning.regions": (
         "Region",
         "Service",
+    ),
+    "thrive_learning.token_caches": (
+        "FileTokenCache",
+        "MemoryTokenCache",
+        "RedisTokenCache",
+        "StoredToken",
+        "TokenStore",
     ),
     "thrive_learning.tokens": (
         "AsyncTokens",

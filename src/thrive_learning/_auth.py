@@ -5,9 +5,10 @@ import datetime as dt
 import functools
 import json
 import math
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
@@ -24,16 +25,28 @@ from thrive_learning._outcome import (
 )
 from thrive_learning._request import Headers, whole_request
 from thrive_learning._token_cache import Lead, Minted, TokenCache
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, scopes_for
+from thrive_learning.credentials import (
+    BasicCredentials,
+    ClientCredentials,
+    Credentials,
+    Scope,
+    scope_or_text,
+    scopes_for,
+)
 from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError, TokenError
 from thrive_learning.models import AccessToken
 from thrive_learning.policies import Budget
 from thrive_learning.regions import Region, Service
 
+if TYPE_CHECKING:
+    from thrive_learning._shared_tokens import SharedTokens, Turn
+    from thrive_learning.token_caches import TokenStore
+
 #: How long a token is taken to live whose response does not say so. Seconds.
 #: Source: RFC 6749 section 5.1 makes `expires_in` optional; the vendor's tokens live 3600 s.
 ASSUMED_LIFETIME_S = 3600.0
 
+T = TypeVar("T")
 Key = tuple[Service, frozenset[Scope]]
 Send = Callable[[httpx.Request, Budget], Reply]
 AsyncSend = Callable[[httpx.Request, Budget], Awaitable[Reply]]
@@ -103,7 +116,7 @@ class TokenEndpoint:
             value=fields["access_token"],
             expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(lifetime_s, _LONGEST_LIFETIME_S)),
             # Section 5.1: a server that grants what was asked for need not repeat it.
-            scopes=scopes if granted is None else tuple(_scope(name) for name in granted.split()),
+            scopes=scopes if granted is None else tuple(scope_or_text(name) for name in granted.split()),
         )
         return Minted(token, lifetime_s, requested_at)
 
@@ -161,6 +174,9 @@ class TokenEndpoint:
 
 _WAITING = "the token endpoint"
 
+# An async call gives a store so long to take a new token, beyond its own time if need be. Seconds.
+_SAVING_S = 1.0
+
 # Stands for a header that is not there; no text of a header holds it.
 _NOTHING = "\n"
 
@@ -199,21 +215,27 @@ def _is_lifetime(value: object) -> bool:
         return False
 
 
-def _scope(name: str) -> Scope | str:
-    try:
-        return Scope(name)
-    except ValueError:
-        return name
-
-
 def _basic_authorization(credentials: BasicCredentials) -> bytes:
     return basic_header(credentials.tenant_id, credentials.api_secret.reveal()).encode("ascii")
 
 
 class Authorization:
-    """What the two authorizers below decide alike."""
+    """What the two authorizers below decide alike.
 
-    def __init__(self, region: Region, credentials: Credentials, headers: Headers) -> None:
+    Args:
+        region: Where tokens are requested.
+        credentials: What proves the client's identity.
+        headers: What every request has.
+        token_cache: A store that other processes share; None for this client's memory alone.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        credentials: Credentials,
+        headers: Headers,
+        token_cache: "TokenStore | None" = None,
+    ) -> None:
         self.region: Region = region
         self.credentials: Credentials = credentials
         self.cache: TokenCache = TokenCache()
@@ -224,6 +246,13 @@ class Authorization:
                 self._basic = _basic_authorization(credentials)
         else:
             self._endpoint = TokenEndpoint(region, credentials, headers)
+        self.shared: SharedTokens | None = None
+        if token_cache is not None:
+            from thrive_learning import _shared_tokens  # noqa: PLC0415 - most clients have no store
+
+            store = _shared_tokens.checked(token_cache)
+            if isinstance(credentials, ClientCredentials):
+                self.shared = _shared_tokens.SharedTokens(store, region, credentials, self.cache)
 
     def header(self, token: AccessToken | None) -> bytes:
         """Give the value of the Authorization header: for a token, or without one for HTTP Basic."""
@@ -257,8 +286,43 @@ class Authorization:
         """Give up a token that the API does not accept; False if there is none, as with HTTP Basic."""
         if token is None:
             return False
-        self.cache.renounce((Service.API, frozenset(self.api_scopes)), token)
+        key = (Service.API, frozenset(self.api_scopes))
+        self.cache.renounce(key, token)
+        if self.shared is not None:
+            self.shared.refuse(key, token)
         return True
+
+    @staticmethod
+    def _told(outcome: Minted | ThriveError, reply: Reply) -> Minted | ThriveError:
+        if isinstance(outcome, ThriveError):
+            outcome.history = reply.history
+        return outcome
+
+    def turn(self, key: Key, lead: Lead, budget: Budget) -> "Turn | None":
+        """Give a leader its turn at the store; None if there is no store."""
+        if self.shared is None:
+            return None
+        return self.shared.turn(key, budget.remaining(), renews=lead.fallback is not None)
+
+    def conclude(
+        self, key: Key, lead: Lead, turn: "Turn | None", outcome: Minted | ThriveError | None
+    ) -> AccessToken | ThriveError:
+        """End a leader's flight: give the token that it goes on with, or the error.
+
+        Args:
+            key: What the token is for.
+            lead: What the leader was given.
+            turn: Its turn at the store.
+            outcome: What its token request came to; None if it made none.
+        """
+        if turn is not None and (
+            turn.is_fresh or (lead.fallback is None and not isinstance(outcome, Minted))
+        ):
+            outcome = turn.token or outcome  # one that is valid still serves on, as with any renewal
+        self.cache.settle(key, lead.flight, _to_share(outcome))
+        if isinstance(outcome, Minted):
+            return outcome.token
+        return lead.fallback or cast("ThriveError", outcome)
 
     def sent_with(self, request: httpx.Request) -> tuple[str, ...]:
         """Give what a response could repeat of the credentials that its request had."""
@@ -294,9 +358,14 @@ class Authorization:
         )
 
 
-def _to_share(outcome: Minted | ThriveError) -> Minted | ThriveError | None:
+def _to_share(outcome: Minted | ThriveError | None) -> Minted | ThriveError | None:
     """Give what the waiters of a flight get: not a time limit, which was the leader's own and not theirs."""
     return None if isinstance(outcome, DeadlineExceededError) else outcome
+
+
+def _spending(budget: Budget, turn: "Turn | None") -> Budget:
+    """Give what a token request may spend: less if the store has a token that is valid for a while."""
+    return budget if turn is None or turn.token is None else budget.for_renewal()
 
 
 def _sent(credentials: Credentials) -> list[str]:
@@ -355,25 +424,36 @@ class Authorizer(Authorization):
     def _mint(
         self, key: Key, lead: Lead, scopes: tuple[Scope, ...], budget: Budget, send: Send
     ) -> AccessToken:
-        outcome: Minted | ThriveError
         budget = budget if lead.fallback is None else budget.for_renewal()
+        turn = self.turn(key, lead, budget)
+        minted: Minted | None = None
+        outcome: Minted | ThriveError | None = None
         try:
-            requested_at = self.cache.clock()
-            reply = send(self.endpoint().request(key[0], scopes), budget)
-            outcome = self.endpoint().outcome(reply, scopes, requested_at)
-            if isinstance(outcome, ThriveError):
-                outcome.history = reply.history
+            while turn is not None and (wait_s := turn.look()):
+                time.sleep(wait_s)
+            if turn is None or turn.leads:
+                outcome = self._requested(key, scopes, _spending(budget, turn), send)
+                minted = outcome if isinstance(outcome, Minted) else None
         except ThriveError as error:
             outcome = error
         except BaseException:  # cancelled or interrupted: another caller has to lead
             self.cache.settle(key, lead.flight, None)
+            if turn is not None:
+                turn.abandon()
             raise
-        self.cache.settle(key, lead.flight, _to_share(outcome))
-        if isinstance(outcome, Minted):
-            return outcome.token
-        if lead.fallback is not None:
-            return lead.fallback
-        raise outcome
+        result = self.conclude(key, lead, turn, outcome)
+        if turn is not None:
+            turn.end(minted)
+        if isinstance(result, ThriveError):
+            raise result
+        return result
+
+    def _requested(
+        self, key: Key, scopes: tuple[Scope, ...], budget: Budget, send: Send
+    ) -> Minted | ThriveError:
+        requested_at = self.cache.clock()
+        reply = send(self.endpoint().request(key[0], scopes), budget)
+        return self._told(self.endpoint().outcome(reply, scopes, requested_at), reply)
 
 
 class AsyncAuthorizer(Authorization):
@@ -409,23 +489,59 @@ class AsyncAuthorizer(Authorization):
     ) -> AccessToken:
         import anyio  # noqa: PLC0415 - sync users need not pay for it
 
-        outcome: Minted | ThriveError = deadline_exceeded(budget, host=_WAITING)
+        late = deadline_exceeded(budget, host=_WAITING)
         budget = budget if lead.fallback is None else budget.for_renewal()
+        turn = self.turn(key, lead, budget)
+        minted: Minted | None = None
+        outcome: Minted | ThriveError | None = late
         try:
-            requested_at = self.cache.clock()
             with anyio.move_on_after(budget.remaining()):
-                reply = await send(self.endpoint().request(key[0], scopes), budget)
-                outcome = self.endpoint().outcome(reply, scopes, requested_at)
-                if isinstance(outcome, ThriveError):
-                    outcome.history = reply.history
+                # Other processes set no event.
+                while turn is not None and (wait_s := await _in_thread(turn.look)):  # noqa: ASYNC110
+                    await anyio.sleep(wait_s)
+                outcome = None
+                if turn is None or turn.leads:
+                    outcome = late
+                    spending = _spending(budget, turn)
+                    with anyio.move_on_after(spending.remaining()):
+                        outcome = await self._requested(key, scopes, spending, send)
+                        minted = outcome if isinstance(outcome, Minted) else None
         except ThriveError as error:
             outcome = error
         except BaseException:  # cancelled or interrupted: another caller has to lead
             self.cache.settle(key, lead.flight, None)
+            if turn is not None:
+                turn.abandon()
             raise
-        self.cache.settle(key, lead.flight, _to_share(outcome))
-        if isinstance(outcome, Minted):
-            return outcome.token
-        if lead.fallback is not None:
-            return lead.fallback
-        raise outcome
+        result = self.conclude(key, lead, turn, outcome)
+        if turn is not None:
+            await _end(turn, minted)
+        if isinstance(result, ThriveError):
+            raise result
+        return result
+
+    async def _requested(
+        self, key: Key, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
+    ) -> Minted | ThriveError:
+        requested_at = self.cache.clock()
+        reply = await send(self.endpoint().request(key[0], scopes), budget)
+        return self._told(self.endpoint().outcome(reply, scopes, requested_at), reply)
+
+
+async def _in_thread(operation: Callable[[], T]) -> T:
+    """Run what blocks in a thread that nobody else can keep busy, and leave it behind when cancelled."""
+    import anyio.to_thread  # noqa: PLC0415 - most clients have no store
+
+    return await anyio.to_thread.run_sync(operation, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+
+
+async def _end(turn: "Turn", minted: Minted | None) -> None:
+    """Save what was minted, even at the end of the caller's time: the next process would request another."""
+    import anyio  # noqa: PLC0415 - sync users need not pay for it
+
+    try:
+        with anyio.move_on_after(_SAVING_S, shield=True):
+            await _in_thread(functools.partial(turn.end, minted))
+    except BaseException:  # cancelled by asyncio's own means, which no shield keeps off
+        turn.abandon()
+        raise

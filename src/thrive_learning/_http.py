@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from ssl import SSLContext
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import httpx
 
@@ -48,6 +48,9 @@ from thrive_learning.errors import (
 from thrive_learning.models import AccessToken
 from thrive_learning.policies import Budget, RetryPolicy, Timeout, current_budget
 from thrive_learning.regions import Region, Service
+
+if TYPE_CHECKING:
+    from thrive_learning.token_caches import TokenStore
 
 logger = logging.getLogger("thrive_learning")
 
@@ -144,6 +147,7 @@ class Options(NamedTuple):
     proxy: str | None
     verify: bool | SSLContext
     on_attempt: Callable[[Attempt], object] | None
+    token_cache: "TokenStore | None" = None
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may hold a password
@@ -333,7 +337,7 @@ class HttpClient(httpx.Client):
     ) -> None:
         super().__init__(transport=_Unused(), trust_env=False)
         self.seam: Seam = Seam(region, options)
-        self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers)
+        self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers, options.token_cache)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=_transport,
@@ -442,7 +446,9 @@ class AsyncHttpClient(httpx.AsyncClient):
         super().__init__(transport=_Unused(), trust_env=False)
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
-        self.authorizer: AsyncAuthorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
+        self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
+            region, credentials, self.seam.headers, options.token_cache
+        )
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
             build=_async_transport,

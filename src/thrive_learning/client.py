@@ -18,6 +18,7 @@ from thrive_learning.tokens import AsyncTokens, Tokens
 
 if TYPE_CHECKING:
     from thrive_learning.sandbox import SandboxTransport
+    from thrive_learning.token_caches import TokenStore
 
 
 class SandboxOptions(TypedDict, total=False):
@@ -34,6 +35,7 @@ class ClientOptions(SandboxOptions, total=False):
 
     proxy: str | None
     verify: bool | SSLContext
+    token_cache: "TokenStore | None"
     transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None
 
 
@@ -42,6 +44,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
 
     proxy: str | None
     verify: bool | SSLContext
+    token_cache: "TokenStore | None"
     transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
 
 
@@ -64,6 +67,9 @@ class ThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
+        token_cache: Where access tokens lie so that several clients, processes or machines share one:
+            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
+            None for the memory of this client alone.
 
     Attributes:
         region: Which deployment it talks to.
@@ -92,6 +98,7 @@ class ThriveClient:
         verify: bool | SSLContext = True,
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
+        token_cache: "TokenStore | None" = None,
     ) -> None:
         self.region = _region(region)
         options = Options(
@@ -101,6 +108,7 @@ class ThriveClient:
             proxy=proxy,
             verify=verify,
             on_attempt=on_attempt,
+            token_cache=token_cache,
         )
         self._options, self._transport = options, transport
         self._http = HttpClient(self.region, _credentials(credentials), options, transport)
@@ -176,6 +184,9 @@ class AsyncThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
+        token_cache: Where access tokens lie so that several clients, processes or machines share one:
+            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
+            None for the memory of this client alone.
 
     Attributes:
         region: Which deployment it talks to.
@@ -204,6 +215,7 @@ class AsyncThriveClient:
         verify: bool | SSLContext = True,
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
+        token_cache: "TokenStore | None" = None,
     ) -> None:
         self.region = _region(region)
         options = Options(
@@ -213,6 +225,7 @@ class AsyncThriveClient:
             proxy=proxy,
             verify=verify,
             on_attempt=on_attempt,
+            token_cache=token_cache,
         )
         self._options, self._transport = options, transport
         self._http = AsyncHttpClient(self.region, _credentials(credentials), options, transport)

@@ -163,6 +163,14 @@ def _scope(value: object) -> Scope:
     return Scope(str(value))
 
 
+def scope_or_text(name: str) -> Scope | str:
+    """Give the scope of a name, or the name itself if the contract does not know it."""
+    try:
+        return Scope(name)
+    except ValueError:
+        return name
+
+
 def scopes_for(
     service: object, wanted: "Iterable[Scope | str] | None", configured: tuple[Scope, ...]
 ) -> tuple[Scope, ...]:

@@ -1,0 +1,618 @@
+"""The three token caches by themselves, and shared by real processes."""
+
+import importlib.util
+import os
+import pickle
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.exceptions import LockNotOwnedError
+from token_servers import Machine, RedisServer, TokenServer, cold_start, redis_server
+
+from thrive_learning import (
+    AsyncThriveClient,
+    BasicCredentials,
+    ConfigurationError,
+    FileTokenCache,
+    MemoryTokenCache,
+    RedisTokenCache,
+    Region,
+    Secret,
+    StoredToken,
+    ThriveClient,
+    TokenStore,
+    token_caches,
+)
+
+KEY, ANOTHER_KEY = "0" * 32, "f" * 32
+
+
+def token(value: str = "canary-1", lifetime_s: float = 3600.0) -> StoredToken:
+    return StoredToken(
+        value=value, expires_at=time.time() + lifetime_s, lifetime_s=lifetime_s, scopes=("api/read", "other")
+    )
+
+
+class FakeLock:
+    def __init__(self, entries: dict[str, Any], name: str, timeout: float) -> None:
+        self._entries, self._name = entries, name
+        self._lease_ends = time.monotonic() + timeout
+
+    def acquire(self, *, blocking: bool) -> bool:
+        assert not blocking
+        held = self._entries.get(self._name)
+        if held is not None and time.monotonic() < held._lease_ends:
+            return False
+        self._entries[self._name] = self
+        return True
+
+    def release(self) -> None:
+        if self._entries.get(self._name) is not self:
+            raise LockNotOwnedError
+        del self._entries[self._name]
+
+
+class FakeRedis:
+    """The methods of `redis.Redis` that the cache uses, for where there is no server to test with."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+
+    def get(self, name: str) -> bytes | None:
+        value: str | None = self.entries.get(name)
+        return None if value is None else value.encode()
+
+    def set(self, name: str, value: str, *, px: int) -> None:
+        assert px > 0
+        self.entries[name] = value
+
+    def eval(self, script: str, numkeys: int, name: str, value: bytes) -> None:
+        assert (script, numkeys) == (token_caches._DELETE_IF_SAME, 1)
+        if self.get(name) == value:
+            del self.entries[name]
+
+    def lock(self, name: str, *, timeout: float, thread_local: bool) -> FakeLock:
+        assert not thread_local  # async clients come back from another thread
+        return FakeLock(self.entries, name, timeout)
+
+
+@pytest.fixture(scope="session")
+def real_redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "file", "Redis", "a real Redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenStore]:
+    if request.param == "memory":
+        yield MemoryTokenCache()
+    elif request.param == "file":
+        yield FileTokenCache(tmp_path / "tokens")
+    elif request.param == "Redis":
+        fake: Any = FakeRedis()
+        yield RedisTokenCache(lambda: fake)
+    else:
+        server: RedisServer = request.getfixturevalue("real_redis")
+        cache = RedisTokenCache(server.url, prefix=f"{tmp_path}:")
+        yield cache
+        cache._client().close()
+
+
+def test_a_store_keeps_tokens_apart(store: TokenStore) -> None:
+    assert isinstance(store, TokenStore)
+    first, second = token("one"), token("two")
+    assert store.load(KEY) is None
+    store.save(KEY, first)
+    store.save(ANOTHER_KEY, second)
+    assert (store.load(KEY), store.load(ANOTHER_KEY)) == (first, second)
+    store.save(KEY, second)
+    assert store.load(KEY) == second
+
+
+def test_a_store_forgets_a_token_unless_another_has_taken_its_place(store: TokenStore) -> None:
+    store.forget(KEY, "one")
+    store.save(KEY, token("one"))
+    store.forget(KEY, "another")
+    assert store.load(KEY) is not None
+    store.forget(KEY, "one")
+    assert store.load(KEY) is None
+
+
+def test_a_lock_has_one_holder(store: TokenStore) -> None:
+    release = store.try_lock(KEY, 60)
+    assert release is not None
+    assert store.try_lock(KEY, 60) is None
+    other = store.try_lock(ANOTHER_KEY, 60)
+    assert other is not None
+    thread = threading.Thread(target=release)  # async clients give it back from any thread
+    thread.start()
+    thread.join()
+    again = store.try_lock(KEY, 60)
+    assert again is not None
+    again()
+    other()
+
+
+def test_a_lock_is_free_after_its_lease_and_given_back_by_its_owner_alone(store: TokenStore) -> None:
+    late = store.try_lock(KEY, 0.01)
+    assert late is not None
+    time.sleep(0.05)  # the lease runs out in the server
+    if isinstance(store, FileTokenCache):  # the system's locks have no lease: they end with their process
+        assert store.try_lock(KEY, 60) is None
+        late()
+    owner = store.try_lock(KEY, 60)
+    assert owner is not None
+    late()  # once more, for a file
+    assert store.try_lock(KEY, 60) is None
+    owner()
+
+
+def test_one_of_many_threads_gets_the_lock(store: TokenStore) -> None:
+    gate, got = threading.Barrier(16), list[Callable[[], object]]()
+
+    def work() -> None:
+        gate.wait(30)
+        release = store.try_lock(KEY, 60)
+        if release is not None:
+            got.append(release)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [release] = got
+    release()
+
+
+# What is stored
+
+
+@given(
+    st.from_regex(r"[!-~]+", fullmatch=True),
+    st.floats(1, 2e11),
+    st.floats(1e-3, 1e9),
+    st.lists(st.text()),
+)
+def test_a_stored_token_comes_back_as_it_was(
+    value: str, expires_at: float, lifetime_s: float, scopes: list[str]
+) -> None:
+    stored = StoredToken(value=value, expires_at=expires_at, lifetime_s=lifetime_s, scopes=tuple(scopes))
+    assert StoredToken.from_json(stored.to_json()) == stored
+    assert StoredToken.from_json(stored.to_json().encode()) == stored
+
+
+GOOD = '{"value": "canary", "expires_at": 1.0, "lifetime_s": 1.0, "scopes": []}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "canary",
+            "[]",
+            "null",
+            '"canary"',
+            "{}",
+            "[" * 100_000,
+            '{"value": "canary"}',
+            b"\xff\xfe\xff",
+        ),
+        GOOD.replace('"canary"', '"canary\\r\\nX-Header: 1"'),
+        GOOD.replace('"canary"', '"canary canary"'),
+        GOOD.replace('"canary"', '"canäry"'),
+        GOOD.replace('"canary"', '""'),
+        GOOD.replace('"canary"', "1"),
+        GOOD.replace("1.0", "NaN"),
+        GOOD.replace("1.0", "Infinity"),
+        GOOD.replace("1.0", "-1"),
+        GOOD.replace("1.0", "true"),
+        GOOD.replace("1.0", '"1"'),
+        GOOD.replace("[]", '"canary"'),
+        GOOD.replace("[]", "[1]"),
+        GOOD.replace("[]", "null"),
+        GOOD.replace("{", '{"more": 1, '),
+    ],
+)
+def test_what_is_no_stored_token(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="not one that this package wrote") as caught:
+        StoredToken.from_json(text)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_stored_token_shows_nothing() -> None:
+    assert "canary" not in repr(token())
+    with pytest.raises(TypeError, match="to_json"):
+        pickle.dumps(token())
+
+
+# Pickles and reprs
+
+
+def redis_of_this_machine() -> redis.Redis:
+    return redis.Redis(host="127.0.0.1", password="canary")
+
+
+@pytest.mark.parametrize(
+    ("cache", "shown"),
+    [
+        (MemoryTokenCache(), "MemoryTokenCache()"),
+        (FileTokenCache(Path("folder")), "FileTokenCache('folder')"),
+        (RedisTokenCache("redis://127.0.0.1:1/3"), "<RedisTokenCache redis://127.0.0.1/3>"),
+        (RedisTokenCache("unix:///run/redis.sock"), "<RedisTokenCache unix:///run/redis.sock>"),
+        (RedisTokenCache(redis_of_this_machine), "<RedisTokenCache>"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cls", [ThriveClient, AsyncThriveClient])
+def test_a_client_travels_with_its_token_cache(cls: type, cache: Any, shown: str) -> None:
+    assert repr(cache) == shown
+    if isinstance(cache, MemoryTokenCache):
+        cache.save(KEY, token())
+    data = pickle.dumps(cls(Region.STAGING, basic(), token_cache=cache))
+    assert b"canary" not in data
+    revived = pickle.loads(data)._options.token_cache
+    assert (type(revived), repr(revived)) == (type(cache), shown)
+    assert revived is not cache
+    if isinstance(cache, MemoryTokenCache):
+        assert revived.load(KEY) is None
+    if isinstance(cache, RedisTokenCache):
+        assert (revived._server, revived._prefix) == (cache._server, cache._prefix)
+
+
+def basic() -> Any:
+    return BasicCredentials("tenant", Secret("allowed", may_pickle=True))
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://me:canary@127.0.0.1", "rediss://127.0.0.1?password=canary", "redis://:canary@127.0.0.1/"]
+)
+def test_a_redis_url_with_a_password_neither_shows_nor_travels(url: str) -> None:
+    cache = RedisTokenCache(url)
+    assert "canary" not in repr(cache)
+    with pytest.raises(TypeError, match="does not pickle: give it a function") as caught:
+        pickle.dumps(cache)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "canary",
+        "http://canary",
+        "redis://",
+        "redis://[canary",
+        "redis://canary:0",
+        "redis://canary:x",
+        None,
+        6379,
+    ],
+)
+def test_what_is_no_redis_url(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="pass ") as caught:
+        RedisTokenCache(url)
+    assert "canary" not in str(caught.value)
+    frame = caught.tb.tb_next
+    assert frame is not None
+    assert "canary" not in repr(frame.tb_frame.f_locals)
+
+
+@pytest.mark.parametrize(
+    ("create", "module", "extra"),
+    [
+        (FileTokenCache, "filelock", "cache"),
+        (FileTokenCache, "platformdirs", "cache"),
+        (lambda: RedisTokenCache("redis://127.0.0.1"), "redis", "redis"),
+    ],
+)
+def test_an_extra_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, create: Callable[[], object], module: str, extra: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find(name))
+    with pytest.raises(ConfigurationError, match=rf"{module} is not installed.+thrive-learning\[{extra}\]"):
+        create()
+
+
+# Files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileTokenCache:
+    return FileTokenCache(tmp_path / "deep" / "tokens")
+
+
+def entry(files: FileTokenCache, key: str = KEY) -> Path:
+    return files.folder / f"{key}.json"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_files_and_their_folder_are_closed_to_others(files: FileTokenCache, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        release = files.try_lock(KEY, 1)
+        assert release is not None
+        files.save(KEY, token())
+        release()
+    finally:
+        os.umask(before)
+    assert mode(files.folder) == 0o700
+    assert {mode(path) for path in files.folder.iterdir()} == {0o600}
+
+
+def test_the_folder_is_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if sys.platform == "linux":
+        assert FileTokenCache().folder == tmp_path / "thrive-learning" / "tokens"
+    assert FileTokenCache().folder.parts[-2:] == ("thrive-learning", "tokens")
+
+
+def test_reading_creates_nothing(files: FileTokenCache) -> None:
+    assert files.load(KEY) is None
+    files.forget(KEY, "one")
+    assert not files.folder.exists()
+
+
+def test_a_folder_that_others_may_enter_is_not_used(files: FileTokenCache) -> None:
+    files.save(KEY, token())
+    files.folder.chmod(0o750)
+    for operation in (
+        lambda: files.load(KEY),
+        lambda: files.save(KEY, token()),
+        lambda: files.forget(KEY, "canary-1"),
+        lambda: files.try_lock(KEY, 1),
+    ):
+        with pytest.raises(OSError, match=r"its folder is open to other users \(mode 0750\)"):
+            operation()
+
+
+def test_a_folder_of_somebody_else_is_not_used(
+    files: FileTokenCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.save(KEY, token())
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    with pytest.raises(OSError, match="its folder belongs to another user"):
+        files.load(KEY)
+
+
+def test_a_file_in_the_place_of_the_folder_is_not_used(files: FileTokenCache) -> None:
+    files.folder.parent.mkdir()
+    files.folder.write_text("x")
+    with pytest.raises(OSError, match="its folder is of another kind"):
+        files.load(KEY)
+    with pytest.raises(FileExistsError):
+        files.save(KEY, token())
+
+
+def open_to_others(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def too_long(path: Path) -> None:
+    path.write_text(" " * (1 << 20) + path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("break_it", "problem"),
+    [
+        (open_to_others, "open to other users"),
+        (a_link, "cannot be opened, or is a link"),
+        (a_pipe, "of another kind"),
+        (too_long, "not one that this package wrote"),
+        (lambda path: path.write_text(""), "not one that this package wrote"),
+        (lambda path: path.write_text(path.read_text()[:20]), "not one that this package wrote"),
+    ],
+    ids=["open to others", "a link", "a pipe", "too long", "empty", "cut"],
+)
+def test_an_entry_that_is_not_right_is_replaced(
+    files: FileTokenCache, break_it: Callable[[Path], object], problem: str
+) -> None:
+    files.save(KEY, token("canary-old"))
+    break_it(entry(files))
+    with pytest.raises(ValueError, match=problem):
+        files.load(KEY)
+    files.save(KEY, token("new"))
+    loaded = files.load(KEY)
+    assert loaded is not None
+    assert loaded.value == "new"
+    assert mode(entry(files)) == 0o600
+    assert not entry(files).is_symlink()
+
+
+def test_a_file_of_somebody_else_is_replaced(files: FileTokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.save(KEY, token())
+    real = os.fstat
+
+    def foreign(opened: int) -> os.stat_result:
+        fields = list(real(opened))
+        fields[4] += 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", foreign)
+    with pytest.raises(ValueError, match="its entry belongs to another user"):
+        files.load(KEY)
+
+
+def test_where_the_system_knows_no_owners(files: FileTokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.save(KEY, token())
+    files.folder.chmod(0o755)
+    monkeypatch.delattr(os, "geteuid")
+    assert files.load(KEY) is not None
+
+
+def test_a_full_disk_leaves_the_old_entry_and_nothing_else(
+    files: FileTokenCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.save(KEY, token("old"))
+
+    def full(_self: Path, _target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(OSError, match="No space"):
+            files.save(KEY, token("new"))
+    loaded = files.load(KEY)
+    assert loaded is not None
+    assert loaded.value == "old"
+    assert list(files.folder.iterdir()) == [entry(files)]
+
+
+def test_what_nobody_needs_any_more_is_removed(files: FileTokenCache) -> None:
+    files.save(ANOTHER_KEY, token())
+    old = [entry(files, ANOTHER_KEY), files.folder / "x.lock", files.folder / "tmpx.new"]
+    kept = [files.folder / "notes.txt", files.folder / "y.lock"]
+    for path in (*old, *kept):
+        path.touch()
+    week_ago = time.time() - 8 * 86_400
+    for path in (*old, kept[0]):
+        os.utime(path, (week_ago, week_ago))
+    files.save(KEY, token())
+    assert set(files.folder.iterdir()) == {entry(files), *kept}
+
+
+def test_whoever_reads_while_another_writes_finds_a_whole_token(files: FileTokenCache) -> None:
+    files.save(KEY, token("x" * 5000))
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            files.save(KEY, token("y" * 5000))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(200):
+            loaded = files.load(KEY)
+            assert loaded is not None
+            assert len(loaded.value) == 5000
+    finally:
+        stop.set()
+        writer.join()
+
+
+# Redis
+
+
+def test_redis_deletes_what_has_expired(real_redis: RedisServer) -> None:
+    cache = RedisTokenCache(real_redis.url, prefix="expiry:")
+    cache.save(KEY, token(lifetime_s=100))
+    left_ms: Any = cache._client().pttl(f"expiry:{KEY}")
+    assert 90_000 < left_ms <= 100_000
+    cache.save(KEY, token(lifetime_s=0.001))
+    time.sleep(0.05)  # in the server
+    assert cache.load(KEY) is None
+    cache._client().close()
+
+
+def test_a_client_of_ones_own_that_decodes(real_redis: RedisServer) -> None:
+    own = redis.Redis(port=real_redis.port, decode_responses=True)
+    cache = RedisTokenCache(lambda: own, prefix="decoded:")
+    cache.save(KEY, token("one"))
+    loaded = cache.load(KEY)
+    assert loaded is not None
+    assert loaded.value == "one"
+    cache.forget(KEY, "one")
+    assert cache.load(KEY) is None
+    own.close()
+
+
+def test_a_connection_is_opened_when_it_is_needed_and_has_its_limits() -> None:
+    cache = RedisTokenCache("rediss://127.0.0.1:1/0?socket_timeout=3")
+    assert cache._connected is None
+    options = cache._client().connection_pool.connection_kwargs
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (0.5, 3)
+    assert cache._client() is cache._client()
+    with pytest.raises(redis.ConnectionError):
+        cache.load(KEY)
+
+
+# Processes
+
+
+@pytest.fixture
+def server() -> Iterator[TokenServer]:
+    server = TokenServer()
+    server.takes_s = 0.3  # long enough for all to be cold
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+FILES = "return thrive.FileTokenCache()"
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@forks
+def test_12_processes_that_start_cold_request_one_token(server: TokenServer, tmp_path: Path) -> None:
+    assert cold_start(server, FILES, tmp_path, processes=12) == ["Bearer token-1"] * 12
+    assert server.count == 1
+
+
+@forks
+def test_two_machines_with_one_redis_request_one_token(
+    server: TokenServer, real_redis: RedisServer, tmp_path: Path
+) -> None:
+    cache = f"return thrive.RedisTokenCache({real_redis.url!r}, prefix={f'{tmp_path}:'!r})"
+    homes = (tmp_path / "one", tmp_path / "another")
+    assert cold_start(server, cache, *homes, processes=6) == ["Bearer token-1"] * 12
+    assert server.count == 1
+
+
+@forks
+def test_without_a_store_each_process_requests_its_own(server: TokenServer, tmp_path: Path) -> None:
+    """So that the two tests above show something."""
+    assert len(set(cold_start(server, "return None", tmp_path, processes=3))) == 3
+    assert server.count == 3
+
+
+@forks
+@pytest.mark.parametrize("kind", ["file", "Redis"])
+def test_a_process_that_is_killed_while_it_holds_the_lock_holds_nobody_for_long(
+    server: TokenServer, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    cache = FILES
+    if kind == "Redis":
+        real: RedisServer = request.getfixturevalue("real_redis")
+        # With a lease that runs out within the test.
+        cache = f"_shared_tokens.LEASE_S = 1.0; return thrive.RedisTokenCache({real.url!r}, prefix='killed:')"
+    server.answers.clear()
+    victim = Machine(server, cache, tmp_path, processes=1)
+    try:
+        assert victim.line() == "ready"
+        victim.go()
+        assert server.asked.wait(60)
+    finally:
+        victim.kill()
+        server.answers.set()
+    assert cold_start(server, cache, tmp_path, processes=3) == ["Bearer token-2"] * 3
+    assert server.count == 2
