@@ -736,3 +736,9 @@ def test_nobody_is_called_in_these_tests() -> None:
     """The suite's own guard: a connection beyond this machine fails at once."""
     with pytest.raises(Exception, match=r"192\.0\.2\.1"), socket.socket() as there:
         there.connect(("192.0.2.1", 443))
+
+
+def test_the_options_of_a_client_print_no_password(flavour: Flavour) -> None:
+    client = flavour.client_class(Region.PRODUCTION, BASIC, proxy="http://me:canary@proxy.example:1")
+    assert repr(client._options) == "<Options>"
+    flavour.wrap(client).close()
