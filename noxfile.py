@@ -133,7 +133,9 @@ def tests(session: nox.Session) -> None:
     sync(session, "--all-extras", "--group", "tests")
     data = {"COVERAGE_FILE": f".coverage.{session.python}"}
     session.run("coverage", "erase", env=data)
-    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/contract", *session.posargs, env=data)
+    spread = ("--numprocesses=auto", "--dist=worksteal")
+    measured = ("--cov", "--cov-report=", "--cov-fail-under=0")  # `coverage` judges all Pythons together
+    session.run("pytest", *spread, *measured, "--ignore=tests/contract", *session.posargs, env=data)
 
 
 @nox.session(requires=["tests"])

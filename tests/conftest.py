@@ -6,12 +6,42 @@ from typing import Any
 import pytest
 import yaml
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from faults.watch import FIGURES, OVERRUNS, add_those_of
 from harness import ROOT, Flavour
 from hypothesis import HealthCheck, settings
 
 # These machines are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+
+class Figures:
+    """Prints at the end what tests have measured, in all processes of the run."""
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:  # a worker of pytest-xdist
+            output |= {"overruns": OVERRUNS, "figures": FIGURES}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        output: dict[str, Any] = getattr(node, "workeroutput", {})  # none of one that has crashed
+        if "overruns" in output:
+            add_those_of(output)
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if OVERRUNS or FIGURES:
+            terminalreporter.section("faults")
+        for name, (seconds, scenario) in sorted(OVERRUNS.items()):
+            terminalreporter.write_line(f"worst overrun, {name}: {seconds * 1000:.1f} ms ({scenario})")
+        for name, figure in sorted(FIGURES.items()):
+            terminalreporter.write_line(f"{name}: {figure}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Figures())
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import trio
 from harness import Flavour
@@ -19,6 +20,13 @@ FIGURES: dict[str, str] = {}
 
 def note_overrun(flavour: Flavour, seconds: float, scenario: str) -> None:
     OVERRUNS[flavour.name] = max(OVERRUNS.get(flavour.name, (0.0, "")), (seconds, scenario))
+
+
+def add_those_of(worker: dict[str, Any]) -> None:
+    """Take over what another process of the same run has measured."""
+    for name, (seconds, scenario) in worker["overruns"].items():
+        OVERRUNS[name] = max(OVERRUNS.get(name, (0.0, "")), (seconds, scenario))
+    FIGURES.update(worker["figures"])
 
 
 def _threads() -> int:
