@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 import thrive_learning.cli
 from thrive_learning import Region, errors
-from thrive_learning.cli import commands, program
+from thrive_learning.cli import activity as activity_command
+from thrive_learning.cli import options, program
 from thrive_learning.cli.exit_codes import MEANINGS, ExitCode, exit_code
 from thrive_learning.cli.rendering import as_json, as_table, visible
 from thrive_learning.models import Activity
@@ -320,7 +321,7 @@ def test_the_region_is_production_unless_told_otherwise(call: Call, api: respx.M
 
 
 def test_the_option_knows_every_region() -> None:
-    assert set(commands.REGIONS) == {
+    assert set(options.REGIONS) == {
         region.name for region in vars(Region).values() if isinstance(region, Region)
     }
 
@@ -510,7 +511,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(commands, "as_json", failing)
+    monkeypatch.setattr(activity_command, "as_json", failing)
 
 
 def test_a_defect_shows_no_traceback_and_nothing_of_its_message(
