@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,18 +41,12 @@ def contract() -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's own tenant and proxy out of the tests."""
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (
-        *("THRIVE_REGION", "THRIVE_TENANT_ID", "THRIVE_API_SECRET"),
-        *("THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET", "THRIVE_SCOPES"),
-        *(
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "ALL_PROXY",
-            "NO_PROXY",
-            "http_proxy",
-            "https_proxy",
-            "all_proxy",
-            "no_proxy",
-        ),
+        *(name for name in os.environ if name.startswith("THRIVE_")),
+        *proxies,
+        *(name.lower() for name in proxies),
     ):
         monkeypatch.delenv(name, raising=False)
+    for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(ROOT / "no-profiles-here"))

@@ -4,8 +4,13 @@ import click
 
 from thrive_learning._version import __version__
 from thrive_learning.cli.activity import activity
+from thrive_learning.cli.check import check
+from thrive_learning.cli.completion import completion
+from thrive_learning.cli.config import config
 from thrive_learning.cli.exit_codes import MEANINGS
 from thrive_learning.cli.options import EXAMPLE_ID
+from thrive_learning.cli.regions import regions
+from thrive_learning.cli.token import token
 
 # In these texts, click leaves the lines of a paragraph as they are that begins with a line of \b.
 
@@ -13,6 +18,8 @@ _THRIVE = f"""\b
 Examples:
   thrive activity get {EXAMPLE_ID} --sandbox
   thrive activity get {EXAMPLE_ID} --region staging
+  thrive config set tenant_id eu-west-2_AbcdEfghI
+  thrive check
 
 \b
 Exit codes:
@@ -29,3 +36,8 @@ def thrive() -> None:
 
 
 thrive.add_command(activity)
+thrive.add_command(check)
+thrive.add_command(completion)
+thrive.add_command(config)
+thrive.add_command(regions)
+thrive.add_command(token)
