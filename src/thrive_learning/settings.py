@@ -370,8 +370,9 @@ def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credenti
         for key, value in used.items()
     ]
     other_kind = _BASIC if oauth else _OAUTH_ONLY
+    decided_by = _sources(deciding, oauth or basic)[0]
     origins += [
-        Setting(key, "(not used)", origins[0].source, shadowed)
+        Setting(key, "(not used)", decided_by, shadowed)
         for key in other_kind
         if (shadowed := _shadowed(layers, key))
     ]
