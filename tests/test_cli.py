@@ -11,12 +11,13 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 import httpx
 import pytest
 import respx
+from command import BASIC, OAUTH, OBEYED, SECRETS, Call, Result, assert_complaint
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, ROOT, page_response, token_response
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,13 +32,6 @@ from thrive_learning.models import Activity
 
 COMMENTED_ID = "665d7d88b60b4b3a2c000008"  # whose comment in the sandbox is not ASCII
 GET = ("activity", "get", ACTIVITY_ID)
-SECRETS = {"THRIVE_API_SECRET": "fake-api-secret", "THRIVE_CLIENT_SECRET": "fake-client-secret"}
-BASIC = {"THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI", "THRIVE_API_SECRET": SECRETS["THRIVE_API_SECRET"]}
-OAUTH = {
-    "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
-    "THRIVE_CLIENT_ID": "fake-client",
-    "THRIVE_CLIENT_SECRET": SECRETS["THRIVE_CLIENT_SECRET"],
-}
 RECORD_URLS = {
     "production": f"https://public.api.learn.link/rest/v1/activity/{ACTIVITY_ID}",
     "staging": f"https://public.api.learnstaging.link/rest/v1/activity/{ACTIVITY_ID}",
@@ -62,58 +56,6 @@ data         {
 with         null
 """
 
-#: What a terminal obeys: control characters, separators of lines and marks that reorder text.
-OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command in this process, its output captured and hence not a terminal."""
-
-    def run(*arguments: str) -> Result:
-        code = program.run(arguments)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def terminal(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run it with an output that says it is a terminal."""
-
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        return call(*arguments)
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def _no_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("THRIVE_DEBUG", raising=False)
-
-
-@pytest.fixture
-def basic(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in BASIC.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def oauth(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in OAUTH.items():
-        monkeypatch.setenv(name, value)
-
 
 @pytest.fixture
 def api() -> Iterator[respx.MockRouter]:
@@ -136,17 +78,6 @@ def process(*arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
 def finished(running: "subprocess.Popen[bytes]") -> Result:
     out, err = running.communicate(timeout=60)
     return Result(running.returncode, out.decode(), err.decode())
-
-
-def assert_complaint(result: Result, code: int) -> None:
-    """At most two lines on stderr, and nothing else anywhere."""
-    assert result.code == code, result
-    assert result.out == ""
-    assert result.err.startswith("thrive: error: ")
-    assert result.err.count("\n") <= 2
-    assert result.err.endswith("\n")
-    assert "Traceback" not in result.err
-    assert not OBEYED.search(result.err)
 
 
 # What it prints
@@ -477,12 +408,13 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         ((*GET, "--region", "mars"), "'mars' is not one of 'production', 'staging', 'production-mea'"),
         ((*GET, "--sandbox", "--timeout", "0"), "--timeout"),
         ((*GET, "--sandbox", "--timeout", "nan"), "nan"),
-        ((*GET, "--sandbox", "-o", "xml"), "'xml' is not one of 'table', 'json'"),
+        ((*GET, "--sandbox", "-o", "xml"), "'xml' is not one of 'table', 'json', 'ndjson'"),
         (("activity", "get", "60d5ec49", "--sandbox"), "exactly 24 hexadecimal digits"),
         (("activity", "get", f"{ACTIVITY_ID}\n", "--sandbox"), "white space"),
         (("activity", "get", "\x1b[31m", "--sandbox"), "is not an activity id"),
-        (("activity", "get", "a", "\x1b[31m\nb", "--sandbox"), "unexpected extra argument"),
-        (("activity", "get"), "Missing argument 'ID'"),
+        (("regions", "\x1b[31m\nb"), "unexpected extra argument"),
+        (("activity", "get"), "Missing argument 'ID...'"),
+        ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile exclude each other"),
         (("activity", "git"), "No such command 'git'"),
         (GET, "no credentials are set: set THRIVE_TENANT_ID"),
     ],

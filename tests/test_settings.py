@@ -278,7 +278,7 @@ def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
     [
         (
             {"THRIVE_API_URL": "https://a.example"},
-            "THRIVE_API_URL describes a region.* needs THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL as well",
+            "THRIVE_API_URL describes.* needs THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL as well",
         ),
         (OWN_REGION | {"THRIVE_REGION": "staging"}, "there is a region 'staging' already"),
         (OWN_REGION | {"THRIVE_API_URL": "http://a.example"}, "THRIVE_API_URL and .*: .*plain HTTP"),
@@ -424,7 +424,8 @@ def test_a_profile_names_files_from_its_own_folder(write: Write, monkeypatch: py
 def test_a_profile_has_commands_as_lists_or_texts(write: Write) -> None:
     for command in ('["pass", "show", "a b"]', "\"pass show 'a b'\""):
         write(
-            f'[default]\ntenant_id = "t"\nclient_id = "c"\nclient_secret_command = {command}\nscopes = "api/all"'
+            '[default]\ntenant_id = "t"\nclient_id = "c"\nscopes = "api/all"\n'
+            f"client_secret_command = {command}\n"
         )
         assert settings().credentials == ClientCredentials(
             "t", "c", Secret(SecretCommand(["pass", "show", "a b"])), [Scope.ALL]
