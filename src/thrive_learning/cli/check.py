@@ -33,7 +33,7 @@ The exit code is 0 if nothing failed, else that of the first failure; see
 """
 
 _REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "refused": "red"}
 
 
 class _Elsewhere(NamedTuple):
@@ -91,9 +91,9 @@ def _asked(target: Target, settings: "Settings", region: Region) -> _Elsewhere:
     """Send the credentials to another region, which the user has asked for."""
     with target.client(settings._replace(region=region, origins=())) as client:
         report = client.check()
-    failed = [finding.detail for finding in report.findings if finding.status == "failed"]
+    failed = [finding for finding in report.findings if finding.status == "failed"]
     if failed:
-        return _Elsewhere(region.name, accepted=False, detail=failed[0])
+        return _Elsewhere(region.name, accepted=False, detail=str(failed[0].error or failed[0].detail))
     return _Elsewhere(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
 
 
@@ -128,7 +128,7 @@ def _table(settings: "Settings | None", report: "CheckReport", elsewhere: list[_
     found = [("STATUS", "CHECK", "DETAIL")]
     found += [("warning", "settings", warning) for warning in (settings.warnings if settings else ())]
     found += [(str(finding.status), finding.subject, finding.detail) for finding in report.findings]
-    found += [("ok" if place.accepted else "failed", place.region, place.detail) for place in elsewhere]
+    found += [("ok" if place.accepted else "refused", place.region, place.detail) for place in elsewhere]
     parts.append(_coloured(as_columns(found, encoding, columns, heading)))
     return "\n\n".join(parts)
 

@@ -43,7 +43,7 @@ def styled(text: str, stream: TextIO, *, fg: str | None = None, bold: bool = Fal
     """
     if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
-    return click.style(text, fg=fg, bold=bold)
+    return click.style(text, fg=fg, bold=bold or None)
 
 
 def heading(text: str) -> str:
