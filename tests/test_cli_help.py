@@ -17,6 +17,7 @@ from harness import ACTIVITY_ID
 
 from thrive_learning import Region
 from thrive_learning.sandbox import Sandbox, SandboxRequest
+from thrive_learning.settings import VARIABLES
 
 COMMANDS = [*cli_reference.commands()]
 PROFILES = """\
@@ -110,3 +111,9 @@ def test_the_documentation_has_the_same_text(monkeypatch: pytest.MonkeyPatch) ->
     page = cli_reference.PAGE.read_text(encoding="utf-8")
     assert page == cli_reference.with_reference(page), "run: nox -s reference"
     assert cli_reference.with_reference(page.replace("Usage: thrive", "Usage: other")) == page
+
+
+def test_every_setting_is_named(call: Call) -> None:
+    text = call("config", "--help").out
+    for key, variable in VARIABLES.items():
+        assert re.search(rf"^  {key}\s+{variable}(\s|$)", text, re.MULTILINE), key

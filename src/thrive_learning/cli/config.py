@@ -37,21 +37,22 @@ Settings come from options, else from environment variables, else from the
 profile that --profile or THRIVE_PROFILE names, or `default` if there is one.
 
 \b
-Key                    Variable
-  region                 THRIVE_REGION
-  tenant_id              THRIVE_TENANT_ID
-  api_secret             THRIVE_API_SECRET              HTTP Basic
-  api_secret_file        THRIVE_API_SECRET_FILE         a file that holds it
-  api_secret_command     THRIVE_API_SECRET_COMMAND      a command that prints it
-  client_id              THRIVE_CLIENT_ID               OAuth
-  client_secret          THRIVE_CLIENT_SECRET
-  client_secret_file     THRIVE_CLIENT_SECRET_FILE
-  client_secret_command  THRIVE_CLIENT_SECRET_COMMAND
-  scopes                 THRIVE_SCOPES                  such as 'api/read'
-  client_auth            THRIVE_CLIENT_AUTH             basic or post
-  api_url                THRIVE_API_URL                 a region of your own:
-  token_url              THRIVE_TOKEN_URL                 all three, and the
-  webhooks_token_url     THRIVE_WEBHOOKS_TOKEN_URL        name in region
+Key                  Variable
+region               THRIVE_REGION
+tenant_id            THRIVE_TENANT_ID
+api_secret           THRIVE_API_SECRET             HTTP Basic
+api_secret_file      THRIVE_API_SECRET_FILE        a file that holds it
+api_secret_command   THRIVE_API_SECRET_COMMAND     a command that prints it
+client_id            THRIVE_CLIENT_ID              OAuth
+client_secret        THRIVE_CLIENT_SECRET
+client_secret_file   THRIVE_CLIENT_SECRET_FILE
+client_secret_command
+                     THRIVE_CLIENT_SECRET_COMMAND
+scopes               THRIVE_SCOPES                 such as 'api/read'
+client_auth          THRIVE_CLIENT_AUTH            basic or post
+api_url              THRIVE_API_URL                a region of your own:
+token_url            THRIVE_TOKEN_URL              all three, and its name
+webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     in region
 
 THRIVE_CONFIG_FILE names another file. A file .env is not read.
 """
