@@ -17,7 +17,6 @@ from thrive_learning import (
     Region,
     RetryPolicy,
     Scope,
-    checks,
     errors,
 )
 from thrive_learning._http import Options
@@ -265,7 +264,7 @@ def test_scopes_that_the_api_does_not_know_fail_before_any_request(flavour: Flav
 def test_the_clock_is_compared(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, offset_s: int, expected: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr(checks.time, "time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr("thrive_learning.checks.time.time", lambda: 1_800_000_000.0)
     date = email.utils.formatdate(1_800_000_000 + offset_s, usegmt=True)
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, detail = found(client.check())["clock"]
@@ -277,7 +276,7 @@ def test_the_clock_is_compared(
 def test_a_date_that_is_none_or_has_no_zone(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
-    monkeypatch.setattr(checks.time, "time", lambda: 1_800_000_000.0)  # that very second
+    monkeypatch.setattr("thrive_learning.checks.time.time", lambda: 1_800_000_000.0)  # that very second
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, _ = found(client.check())["clock"]
     assert status == ("ok" if date.startswith("Fri") else "skipped")
@@ -285,7 +284,7 @@ def test_a_date_that_is_none_or_has_no_zone(
 
 def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_000.0]
-    monkeypatch.setattr(checks.time, "time", lambda: now[0])
+    monkeypatch.setattr("thrive_learning.checks.time.time", lambda: now[0])
 
     def answer(_request: httpx.Request) -> httpx.Response:
         now[0] += 100
@@ -362,7 +361,7 @@ def test_the_report_as_data(flavour: Flavour) -> None:
     }
     assert len(document["findings"]) == len(report.findings)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        report.region = "other"  # type: ignore[misc]
+        report.region = "other"
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 500])

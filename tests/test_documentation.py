@@ -95,7 +95,7 @@ class Shell:
                 self._monkeypatch.delenv(name)
 
     def _command(self, command: str) -> str | None:
-        program_, *arguments = shlex.split(command.partition(" | ")[0])
+        program_, *arguments = shlex.split(re.split(r" [|>] ", command)[0])
         match program_, arguments:
             case "export", [setting]:
                 name, equals, value = setting.partition("=")
@@ -122,11 +122,16 @@ class Shell:
     def _thrive(self, command: str, arguments: list[str]) -> str | None:
         _, _, reader = command.partition(" | ")
         self._capture.readouterr()
-        self._monkeypatch.setattr(sys.stdout, "isatty", lambda: not reader)
+        _, _, file = command.partition(" > ")
+        self._monkeypatch.setattr(sys.stdout, "isatty", lambda: not reader and not file)
         self.code = program.run(arguments)
-        printed = "".join(self._capture.readouterr())
+        out, err = self._capture.readouterr()
+        if file:
+            Path(file).write_text(out, encoding="utf-8")
+            return err
+        printed = out + err
         if reader.startswith("jq "):
-            json.loads(printed)
+            read_as_jq_does(out)
             return None
         assert reader in {"", "cat"}
         return printed
@@ -143,6 +148,13 @@ class Shell:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def read_as_jq_does(text: str) -> None:
+    """Read one JSON document after the other."""
+    while text := text.strip():
+        _, end = json.JSONDecoder().raw_decode(text)
+        text = text[end:]
 
 
 class Runner:
