@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+import cli_reference
 import click
 import httpx
 import pytest
@@ -607,7 +608,9 @@ package = types.ModuleType("thrive_learning")
 package.__path__ = [{str(ROOT / "src" / "thrive_learning")!r}]
 sys.modules["thrive_learning"] = package
 from thrive_learning.cli.program import run
-assert run(["--version"]) == 0 and run(["activity", "get", "--help"]) == 0
+assert run(["--version"]) == 0 and run(["regions"]) == 0 and run(["config", "list"]) == 0
+for words in {[*cli_reference.commands()]!r}:
+    assert run([*words, "--help"]) == 0
 print(sorted(sys.modules.keys() & {{"httpx", "anyio", "_thrive_learning_api"}}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)

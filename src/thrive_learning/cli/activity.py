@@ -8,7 +8,7 @@ import click
 
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.options import EXAMPLE_ID, Target, output_option, talks_to_the_api
-from thrive_learning.cli.rendering import as_json, as_line, as_table
+from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.cli.terminal import chosen_output, complain, heading, write
 from thrive_learning.errors import ConfigurationError, ThriveError, TokenError, UnauthorizedError
 
@@ -100,7 +100,7 @@ class _Printer:
             case "table":
                 write(("" if first else "\n") + as_table(record, encoding, heading))
             case "ndjson":
-                write(as_line(record.to_dict(), encoding))
+                write(as_json(record.to_dict(), encoding, indent=None))
             case _ if self._is_array:
                 text = as_json(record.to_dict(), encoding).replace("\n", "\n  ")
                 write(f"{'[' if first else ','}\n  {text}", end="")

@@ -1,9 +1,11 @@
 """`thrive completion`: what a shell needs to complete commands, options and profiles."""
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from thrive_learning.cli.terminal import write
+
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 #: The variable that a shell asks for completions with.
 COMPLETION_VARIABLE = "_THRIVE_COMPLETE"
@@ -23,11 +25,9 @@ alone, bash and zsh take it at once:
 
 
 @click.command(epilog=_COMPLETION)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice([*_SHELLS]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print a script for tab completion."""
-    kind = get_completion_class(shell)
-    if kind is None:  # pragma: no cover - click has all three
-        raise click.UsageError(f"this version of click knows no completion for {shell}")
-    write(kind(context.find_root().command, {}, "thrive", COMPLETION_VARIABLE).source().rstrip())
+    script = _SHELLS[shell](context.find_root().command, {}, "thrive", COMPLETION_VARIABLE).source()
+    write(script.rstrip())

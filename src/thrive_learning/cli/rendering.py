@@ -35,28 +35,19 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n")
 
 
-def as_json(value: object, encoding: str) -> str:
-    """Render a value as indented JSON, in the characters themselves where the encoding has them all.
+def as_json(value: object, encoding: str, indent: int | None = 2) -> str:
+    """Render a value as JSON, in the characters themselves where the encoding has them all.
 
     Args:
         value: What JSON can say.
         encoding: The output's, such as `"utf-8"`.
+        indent: By how many spaces a level is indented; None for one line.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:  # lone surrogates, which no encoding has, among them
-        text = json.dumps(value, indent=2)
-    return visible(text)
-
-
-def as_line(value: object, encoding: str) -> str:
-    """Render a value as JSON in one line, as newline-delimited JSON has it. See `as_json`."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = json.dumps(value)
+        text = json.dumps(value, indent=indent)
     return visible(text)
 
 
