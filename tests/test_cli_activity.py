@@ -115,3 +115,9 @@ def test_verbose_tells_of_settings_and_attempts_but_no_secret(
     assert lines[5].startswith("thrive: attempt 3: status 200 after ")
     assert len(lines) == 6
     assert "fake-api-secret" not in err
+
+
+def test_one_id_that_fails_is_one_line(call: Call) -> None:
+    for activity_id, expected in (("x", 2), (MISSING_ID, 3)):
+        code, out, err = call("activity", "get", activity_id, "--sandbox", "-o", "json")
+        assert (code, out, err.count("\n")) == (expected, "", 1)
