@@ -121,6 +121,13 @@ def generate(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def reference(session: nox.Session) -> None:
+    """Write what --help says into docs/reference/cli.md anew (`tests` compares it)."""
+    sync(session, "--all-extras", "--group", "tests")
+    session.run("python", "tests/cli_reference.py", "write")
+
+
+@nox.session(default=False)
 def drift(session: nox.Session) -> None:
     """Compare generated/ with what the contract gives, byte for byte (`contract` does it too)."""
     sync(session, "--only-group", "generator")

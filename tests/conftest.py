@@ -1,11 +1,14 @@
 """Fixtures of the whole suite."""
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from command import BASIC, OAUTH, Call, Result
 from faults.watch import FIGURES, OVERRUNS, add_those_of
 from harness import ROOT, Flavour
 from hypothesis import HealthCheck, settings
@@ -70,18 +73,53 @@ def contract() -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's own tenant and proxy out of the tests."""
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (
-        *("THRIVE_REGION", "THRIVE_TENANT_ID", "THRIVE_API_SECRET"),
-        *("THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET", "THRIVE_SCOPES"),
-        *(
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "ALL_PROXY",
-            "NO_PROXY",
-            "http_proxy",
-            "https_proxy",
-            "all_proxy",
-            "no_proxy",
-        ),
+        *(name for name in os.environ if name.startswith("THRIVE_")),
+        *proxies,
+        *(name.lower() for name in proxies),
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(ROOT / "no-profiles-here"))
+
+
+# The command
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command in this process, its output captured and hence not a terminal."""
+
+    def run(*arguments: str) -> Result:
+        from thrive_learning.cli import program  # noqa: PLC0415 - coverage has to see it being imported
+
+        code = program.run(arguments)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def terminal(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run it with an output that says it is a terminal."""
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        return call(*arguments)
+
+    return run
+
+
+@pytest.fixture
+def basic(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in BASIC.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def oauth(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in OAUTH.items():
+        monkeypatch.setenv(name, value)

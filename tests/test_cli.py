@@ -11,32 +11,28 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
+import cli_reference
 import click
 import httpx
 import pytest
 import respx
+from command import BASIC, OAUTH, OBEYED, SECRETS, Call, Result, assert_complaint
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, ROOT, page_response, token_response
 from hypothesis import given
 from hypothesis import strategies as st
 
 import thrive_learning.cli
 from thrive_learning import Region, errors
-from thrive_learning.cli import commands, program
+from thrive_learning.cli import activity as activity_command
+from thrive_learning.cli import options, program
 from thrive_learning.cli.exit_codes import MEANINGS, ExitCode, exit_code
 from thrive_learning.cli.rendering import as_json, as_table, visible
 from thrive_learning.models import Activity
 
 COMMENTED_ID = "665d7d88b60b4b3a2c000008"  # whose comment in the sandbox is not ASCII
 GET = ("activity", "get", ACTIVITY_ID)
-SECRETS = {"THRIVE_API_SECRET": "fake-api-secret", "THRIVE_CLIENT_SECRET": "fake-client-secret"}
-BASIC = {"THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI", "THRIVE_API_SECRET": SECRETS["THRIVE_API_SECRET"]}
-OAUTH = {
-    "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
-    "THRIVE_CLIENT_ID": "fake-client",
-    "THRIVE_CLIENT_SECRET": SECRETS["THRIVE_CLIENT_SECRET"],
-}
 RECORD_URLS = {
     "production": f"https://public.api.learn.link/rest/v1/activity/{ACTIVITY_ID}",
     "staging": f"https://public.api.learnstaging.link/rest/v1/activity/{ACTIVITY_ID}",
@@ -61,58 +57,6 @@ data         {
 with         null
 """
 
-#: What a terminal obeys: control characters, separators of lines and marks that reorder text.
-OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command in this process, its output captured and hence not a terminal."""
-
-    def run(*arguments: str) -> Result:
-        code = program.run(arguments)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def terminal(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run it with an output that says it is a terminal."""
-
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        return call(*arguments)
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def _no_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("THRIVE_DEBUG", raising=False)
-
-
-@pytest.fixture
-def basic(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in BASIC.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def oauth(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in OAUTH.items():
-        monkeypatch.setenv(name, value)
-
 
 @pytest.fixture
 def api() -> Iterator[respx.MockRouter]:
@@ -135,17 +79,6 @@ def process(*arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
 def finished(running: "subprocess.Popen[bytes]") -> Result:
     out, err = running.communicate(timeout=60)
     return Result(running.returncode, out.decode(), err.decode())
-
-
-def assert_complaint(result: Result, code: int) -> None:
-    """At most two lines on stderr, and nothing else anywhere."""
-    assert result.code == code, result
-    assert result.out == ""
-    assert result.err.startswith("thrive: error: ")
-    assert result.err.count("\n") <= 2
-    assert result.err.endswith("\n")
-    assert "Traceback" not in result.err
-    assert not OBEYED.search(result.err)
 
 
 # What it prints
@@ -320,7 +253,7 @@ def test_the_region_is_production_unless_told_otherwise(call: Call, api: respx.M
 
 
 def test_the_option_knows_every_region() -> None:
-    assert set(commands.REGIONS) == {
+    assert set(options.REGIONS) == {
         region.name for region in vars(Region).values() if isinstance(region, Region)
     }
 
@@ -477,12 +410,13 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         ((*GET, "--region", "mars"), "'mars' is not one of 'production', 'staging', 'production-mea'"),
         ((*GET, "--sandbox", "--timeout", "0"), "--timeout"),
         ((*GET, "--sandbox", "--timeout", "nan"), "nan"),
-        ((*GET, "--sandbox", "-o", "xml"), "'xml' is not one of 'table', 'json'"),
+        ((*GET, "--sandbox", "-o", "xml"), "'xml' is not one of 'table', 'json', 'ndjson'"),
         (("activity", "get", "60d5ec49", "--sandbox"), "exactly 24 hexadecimal digits"),
         (("activity", "get", f"{ACTIVITY_ID}\n", "--sandbox"), "white space"),
         (("activity", "get", "\x1b[31m", "--sandbox"), "is not an activity id"),
-        (("activity", "get", "a", "\x1b[31m\nb", "--sandbox"), "unexpected extra argument"),
-        (("activity", "get"), "Missing argument 'ID'"),
+        (("regions", "\x1b[31m\nb"), "unexpected extra argument"),
+        (("activity", "get"), "Missing argument 'ID...'"),
+        ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile exclude each other"),
         (("activity", "git"), "No such command 'git'"),
         (GET, "no credentials are set: set THRIVE_TENANT_ID"),
     ],
@@ -511,7 +445,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(commands, "as_json", failing)
+    monkeypatch.setattr(activity_command, "as_json", failing)
 
 
 def test_a_defect_shows_no_traceback_and_nothing_of_its_message(
@@ -675,24 +609,16 @@ package = types.ModuleType("thrive_learning")
 package.__path__ = [{str(ROOT / "src" / "thrive_learning")!r}]
 sys.modules["thrive_learning"] = package
 from thrive_learning.cli.program import run
-assert run(["--version"]) == 0 and run(["activity", "get", "--help"]) == 0
+assert run(["--version"]) == 0 and run(["regions"]) == 0 and run(["config", "list"]) == 0
+for words in {[*cli_reference.commands()]!r}:
+    assert run([*words, "--help"]) == 0
 print(sorted(sys.modules.keys() & {{"httpx", "anyio", "_thrive_learning_api"}}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-HELP = [("--help",), ("activity", "--help"), ("activity", "get", "--help"), ("activity", "get", "-h")]
-
-
-@pytest.mark.parametrize("arguments", HELP)
-def test_help_fits_into_80_columns(call: Call, arguments: tuple[str, ...]) -> None:
-    code, out, err = call(*arguments)
-    assert (code, err) == (0, "")
-    assert max(map(len, out.splitlines())) <= 80
-
-
-@pytest.mark.parametrize("arguments", [(), ("activity",)])
+@pytest.mark.parametrize("arguments", [(), ("activity",), ("config",)])
 def test_a_group_alone_shows_its_help_and_is_wrong_usage(call: Call, arguments: tuple[str, ...]) -> None:
     code, out, err = call(*arguments)
     assert (code, out) == (2, "")
@@ -705,45 +631,6 @@ def test_help_and_documentation_tell_every_exit_code(call: Call) -> None:
     assert dict(re.findall(r"^ +(\d+)  (.+)$", call("--help").out, re.MULTILINE)) == meanings
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     assert dict(re.findall(r"^\| (\d+) \| (.+?) \|", page, re.MULTILINE)) == meanings
-
-
-def test_the_documentation_tells_every_option_and_variable(call: Call) -> None:
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    options = re.findall(
-        r"(?<![\w-])(?:--[a-z]+|-[ho]\b|THRIVE_[A-Z_]+)", call("activity", "get", "--help").out
-    )
-    assert {option for option in options if f"`{option}" not in page} == set()
-
-
-@pytest.mark.usefixtures("basic")
-def test_the_examples_of_the_help_work(call: Call, api: respx.MockRouter) -> None:
-    for url in RECORD_URLS.values():
-        api.get(url).mock(return_value=page_response())
-    commands_shown = [
-        command
-        for arguments in HELP
-        for command in re.findall(r"^    thrive (.+)$", call(*arguments).out, re.MULTILINE)
-    ]
-    assert len(commands_shown) == 11
-    for command in commands_shown:
-        result = call(*command.split(" | ")[0].split())
-        assert (result.code, json.loads(result.out)) == (0, PAGE_EXAMPLE)
-
-
-@pytest.mark.usefixtures("basic")
-def test_the_examples_of_the_documentation_work_and_print_what_it_shows(
-    capsys: pytest.CaptureFixture[str], api: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for url in RECORD_URLS.values():
-        api.get(url).mock(return_value=page_response())
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```console\n(.+?)^```", page, re.MULTILINE | re.DOTALL)
-    shown = re.findall(r"^\$ thrive (.+)\n((?:[^$].*\n)*)", "".join(blocks), re.MULTILINE)
-    assert len(shown) == 5
-    for command, output in shown:
-        monkeypatch.setattr(sys.stdout, "isatty", lambda piped=" | " in command: not piped)
-        assert program.run(command.split(" | ")[0].split()) == 0
-        assert capsys.readouterr().out.startswith(output)
 
 
 def test_the_installed_command_is_this_one() -> None:

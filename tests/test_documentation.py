@@ -33,11 +33,13 @@ import thrive_learning
 import thrive_learning.sandbox
 from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors
 from thrive_learning.cli import program
+from thrive_learning.profiles import load_profiles
 from thrive_learning.sandbox import Sandbox, SandboxRequest
+from thrive_learning.settings import profile_layer, resolved
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("openapi/*.md")])
-#: What a block may be. The first four are executed or compared; another name could hide a block from that.
-LANGUAGES = ["python", "sh", "console", "text", "layers"]
+#: What a block may be. All but the last are executed or compared; another name could hide a block from that.
+LANGUAGES = ["python", "sh", "console", "text", "toml", "layers"]
 SETTINGS = {
     "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
     "THRIVE_API_SECRET": "fake-api-secret",
@@ -60,7 +62,8 @@ def read(name: str) -> str:
 
 def stable(text: str) -> str:
     """What is shown or printed, but for what differs from run to run."""
-    text = re.sub(r"request id [0-9a-f]{32}", "request id …", text)
+    text = re.sub(r"(request\s+id\s+)[0-9a-f]{32}", r"\1…", text)
+    text = re.sub(r"\S+(?=[/\\]thrive-learning[/\\]config\.toml)", "~/.config", text)
     return re.sub(r"passed in [0-9.]+s", "passed in …", text).strip("\n")
 
 
@@ -92,7 +95,7 @@ class Shell:
                 self._monkeypatch.delenv(name)
 
     def _command(self, command: str) -> str | None:
-        program_, *arguments = shlex.split(command.partition(" | ")[0])
+        program_, *arguments = shlex.split(re.split(r" [|>] ", command)[0])
         match program_, arguments:
             case "export", [setting]:
                 name, equals, value = setting.partition("=")
@@ -119,11 +122,16 @@ class Shell:
     def _thrive(self, command: str, arguments: list[str]) -> str | None:
         _, _, reader = command.partition(" | ")
         self._capture.readouterr()
-        self._monkeypatch.setattr(sys.stdout, "isatty", lambda: not reader)
+        _, _, file = command.partition(" > ")
+        self._monkeypatch.setattr(sys.stdout, "isatty", lambda: not reader and not file)
         self.code = program.run(arguments)
-        printed = "".join(self._capture.readouterr())
+        out, err = self._capture.readouterr()
+        if file:
+            Path(file).write_text(out, encoding="utf-8")
+            return err
+        printed = out + err
         if reader.startswith("jq "):
-            json.loads(printed)
+            read_as_jq_does(out)
             return None
         assert reader in {"", "cat"}
         return printed
@@ -140,6 +148,13 @@ class Shell:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def read_as_jq_does(text: str) -> None:
+    """Read one JSON document after the other."""
+    while text := text.strip():
+        _, end = json.JSONDecoder().raw_decode(text)
+        text = text[end:]
 
 
 class Runner:
@@ -161,6 +176,7 @@ class Runner:
             "sh": self.sh,
             "console": self.console,
             "text": self.text,
+            "toml": self.toml,
         }
         return [CodeBlockParser(language, evaluator) for language, evaluator in evaluators.items()]
 
@@ -208,6 +224,16 @@ class Runner:
         self._printed = None
         self._has_to_be_shown = False
 
+    def toml(self, example: Example) -> None:
+        """A file of profiles, each of which makes sense."""
+        self.end()
+        path = self._folder / "shown.toml"
+        path.write_text(example.parsed, encoding="utf-8")
+        file = load_profiles(path)
+        assert file.tables
+        for name in file.tables:
+            resolved([profile_layer(file, name)])
+
     def end(self) -> None:
         """What a Python block printed was shown."""
         assert not self._has_to_be_shown, f"the document does not show that this is printed: {self._printed}"
@@ -252,7 +278,9 @@ def runner(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runner]:
     """A runner in a folder of its own, with credentials for HTTP Basic in the environment."""
-    for name, value in {**BASIC, "COLUMNS": "80"}.items():
+    profiles = str(tmp_path / ".config")
+    folders = {"XDG_CONFIG_HOME": profiles, "LOCALAPPDATA": profiles}
+    for name, value in {**BASIC, **folders, "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "THRIVE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
@@ -481,10 +509,11 @@ def test_the_readme_names_the_regions_and_their_hosts() -> None:
 def test_the_variables_are_those_of_the_code() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     variables = set(re.findall(r"\bTHRIVE_[A-Z_]+\b", code))
-    for page, heading in (("docs/reference/settings.md", "Environment"), ("README.md", "Credentials")):
-        text = read(page)
-        named = set(re.findall(r"^\| `(THRIVE_[A-Z_]+)` \|", text, re.MULTILINE))
-        assert named == variables - ({"THRIVE_DEBUG"} if page == "README.md" else set()), heading
+    named = re.findall(r"^\| `(THRIVE_[A-Z_]+)` \|", read("docs/reference/settings.md"), re.MULTILINE)
+    assert set(named) == variables
+    # The first page has those that most people need.
+    named = re.findall(r"^\| `(THRIVE_[A-Z_]+)` \|", read("README.md"), re.MULTILINE)
+    assert {*SETTINGS, "THRIVE_REGION", "THRIVE_SCOPES"} == set(named) <= variables
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,26 @@
+import os
+import pickle
+import shlex
+import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from harness import Flavour
 
-from thrive_learning import BasicCredentials, ClientCredentials, ConfigurationError, Region, Scope
-from thrive_learning.settings import credentials_from_environment, region_from_environment
+from thrive_learning import BasicCredentials, ClientCredentials, ConfigurationError, Region, Scope, Secret
+from thrive_learning.secret_sources import SecretCommand, SecretFile
+from thrive_learning.settings import (
+    VARIABLES,
+    Given,
+    Layer,
+    Setting,
+    credentials_only,
+    environment_layer,
+    resolved,
+    settings,
+)
 
 BASIC = {"THRIVE_TENANT_ID": "tenant", "THRIVE_API_SECRET": "fake"}
 OAUTH = {"THRIVE_TENANT_ID": "tenant", "THRIVE_CLIENT_ID": "client", "THRIVE_CLIENT_SECRET": "fake"}
@@ -15,21 +31,26 @@ def put(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
+def region() -> Region:
+    """The region, where there are credentials."""
+    return resolved([environment_layer({**os.environ, **BASIC})]).region
+
+
 def test_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert region_from_environment() is Region.PRODUCTION
+    assert region() is Region.PRODUCTION
     monkeypatch.setenv("THRIVE_REGION", "")
-    assert region_from_environment() is Region.PRODUCTION
+    assert region() is Region.PRODUCTION
     monkeypatch.setenv("THRIVE_REGION", "staging-mea")
-    assert region_from_environment() is Region.STAGING_MEA
+    assert region() is Region.STAGING_MEA
     monkeypatch.setenv("THRIVE_REGION", "mars")
     with pytest.raises(ConfigurationError, match=r"THRIVE_REGION: 'mars' is not a region") as caught:
-        region_from_environment()
+        region()
     assert caught.value.__context__ is None
 
 
 def test_http_basic(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, BASIC | {"THRIVE_CLIENT_ID": ""})
-    assert credentials_from_environment() == BasicCredentials("tenant", "fake")
+    assert settings().credentials == BasicCredentials("tenant", "fake")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +65,7 @@ def test_http_basic(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_oauth(monkeypatch: pytest.MonkeyPatch, scopes: str | None, expected: tuple[Scope, ...]) -> None:
     put(monkeypatch, OAUTH | ({} if scopes is None else {"THRIVE_SCOPES": scopes}))
-    assert credentials_from_environment() == ClientCredentials("tenant", "client", "fake", scopes=expected)
+    assert settings().credentials == ClientCredentials("tenant", "client", "fake", scopes=expected)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +107,7 @@ def test_what_is_missing_contradictory_or_wrong(
 ) -> None:
     put(monkeypatch, environment)
     with pytest.raises(ConfigurationError, match=message) as caught:
-        credentials_from_environment()
+        settings()
     assert caught.value.__context__ is None
 
 
@@ -95,7 +116,7 @@ def test_a_secret_of_the_environment_does_not_show(monkeypatch: pytest.MonkeyPat
     environment = BASIC if name == "THRIVE_API_SECRET" else OAUTH
     put(monkeypatch, environment | {name: "canary\n"})
     with pytest.raises(ConfigurationError, match=f"{name}.*a line end") as caught:
-        credentials_from_environment()
+        settings()
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
     shown = [repr(frame.locals) for frame in frames if "thrive_learning" in frame.filename]
     assert "canary" not in str(caught.value) + "".join(shown)
@@ -108,3 +129,351 @@ def test_a_client_from_the_environment(flavour: Flavour, monkeypatch: pytest.Mon
     assert client._http.authorizer.credentials == ClientCredentials("tenant", "client", "fake")
     assert client._http.seam.timeout.total == 5
     client.close()
+
+
+# Profiles
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Write:
+    """Write the file of profiles, for its owner alone, in the folder where it is looked for."""
+
+    def put_there(text: str) -> Path:
+        for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
+            monkeypatch.setenv(name, str(tmp_path))
+        path = tmp_path / "thrive-learning" / "config.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+        return path
+
+    return put_there
+
+
+PROFILES = """\
+[default]
+region = "staging"
+tenant_id = "tenant"
+api_secret = "fake"
+
+[work]
+region = "staging-mea"
+tenant_id = "tenant-2"
+client_id = "client-2"
+client_secret = "fake-2"
+scopes = ["api/read", "api/write"]
+client_auth = "post"
+"""
+WORK = ClientCredentials("tenant-2", "client-2", "fake-2", [Scope.READ, Scope.WRITE], "post")
+
+
+def test_a_client_from_a_profile(flavour: Flavour, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(PROFILES)
+
+    def made(profile: str | None = None) -> tuple[Region, object]:
+        client = flavour.wrap(flavour.client_class.from_env(profile=profile))
+        client.close()
+        return client.region, client._http.authorizer.credentials
+
+    assert made() == (Region.STAGING, BasicCredentials("tenant", "fake"))
+    assert made("work") == (Region.STAGING_MEA, WORK)
+    monkeypatch.setenv("THRIVE_PROFILE", "work")
+    assert made() == (Region.STAGING_MEA, WORK)
+    assert made("default") == (Region.STAGING, BasicCredentials("tenant", "fake"))
+
+
+def test_arguments_then_the_environment_then_the_profile(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(PROFILES)
+    put(monkeypatch, {"THRIVE_REGION": "production-mea", "THRIVE_TENANT_ID": "tenant-3"})
+    found = settings(profile="work", region="production", said_by="--")
+    assert found.region is Region.PRODUCTION
+    assert found.credentials == ClientCredentials(
+        "tenant-3", "client-2", "fake-2", [Scope.READ, Scope.WRITE], "post"
+    )
+    assert found.origins == (
+        Setting("region", "production", "--region", ("THRIVE_REGION", f"profile 'work' in {path}:7")),
+        Setting("tenant_id", "tenant-3", "THRIVE_TENANT_ID", (f"profile 'work' in {path}:8",)),
+        Setting("client_id", "client-2", f"profile 'work' in {path}:9"),
+        Setting("client_secret", "**********", f"profile 'work' in {path}:10"),
+        Setting("scopes", "api/read api/write", f"profile 'work' in {path}:11"),
+        Setting("client_auth", "post", f"profile 'work' in {path}:12"),
+    )
+    assert found.warnings == ()
+
+
+def test_the_kind_of_credentials_is_that_of_the_strongest(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(PROFILES)
+    put(monkeypatch, {"THRIVE_API_SECRET": "fake-3"})
+    found = settings(profile="work")
+    assert found.credentials == BasicCredentials("tenant-2", "fake-3")
+    place = f"profile 'work' in {path}"
+    assert found.origins[1:] == (
+        Setting("tenant_id", "tenant-2", f"{place}:8"),
+        Setting("api_secret", "**********", "THRIVE_API_SECRET"),
+        Setting("client_id", "(not used)", "THRIVE_API_SECRET", (f"{place}:9",)),
+        Setting("client_secret", "(not used)", "THRIVE_API_SECRET", (f"{place}:10",)),
+        Setting("scopes", "(not used)", "THRIVE_API_SECRET", (f"{place}:11",)),
+        Setting("client_auth", "(not used)", "THRIVE_API_SECRET", (f"{place}:12",)),
+    )
+
+
+def test_where_nothing_is_said_of_the_region_it_is_production() -> None:
+    found = resolved([environment_layer(BASIC)])
+    assert found.origins[0] == Setting("region", "production", "default")
+
+
+def test_nothing_shows_a_secret() -> None:
+    layer = environment_layer(BASIC | {"THRIVE_API_SECRET": "canary"})
+    assert "canary" not in repr(resolved([layer])) + repr(layer) + repr(layer.given)
+
+
+OWN_REGION = {
+    "THRIVE_API_URL": "http://127.0.0.1:8000/rest/v1",
+    "THRIVE_TOKEN_URL": "http://127.0.0.1:8000/oauth2/token/{tenant_id}",
+    "THRIVE_WEBHOOKS_TOKEN_URL": "http://127.0.0.1:8000/webhooks/oauth2/token/{tenant_id}",
+}
+
+
+@pytest.mark.parametrize("name", [None, "gateway"])
+def test_a_region_of_ones_own(name: str | None) -> None:
+    named = {"THRIVE_REGION": name} if name else {}
+    found = resolved([environment_layer(BASIC | OWN_REGION | named)])
+    assert found.region == Region.custom(
+        name or "custom",
+        api_url=OWN_REGION["THRIVE_API_URL"],
+        token_url=OWN_REGION["THRIVE_TOKEN_URL"],
+        webhooks_token_url=OWN_REGION["THRIVE_WEBHOOKS_TOKEN_URL"],
+    )
+
+
+def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = "".join(
+        f'{key} = "{OWN_REGION[VARIABLES[key]]}"\n' for key in VARIABLES if VARIABLES[key] in OWN_REGION
+    )
+    path = write(f'[default]\nregion = "gateway"\n{urls}tenant_id = "t"\napi_secret = "fake"\n')
+    assert settings().region.name == "gateway"
+    assert settings().region.api_url == OWN_REGION["THRIVE_API_URL"]
+    monkeypatch.setenv("THRIVE_REGION", "staging")
+    found = settings()
+    assert found.region is Region.STAGING
+    place = f"profile 'default' in {path}"
+    assert found.origins[:4] == (
+        Setting("region", "staging", "THRIVE_REGION", (f"{place}:2",)),
+        Setting("api_url", "(not used)", "THRIVE_REGION", (f"{place}:3",)),
+        Setting("token_url", "(not used)", "THRIVE_REGION", (f"{place}:4",)),
+        Setting("webhooks_token_url", "(not used)", "THRIVE_REGION", (f"{place}:5",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (
+            {"THRIVE_API_URL": "https://a.example"},
+            "THRIVE_API_URL describes.* needs THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL as well",
+        ),
+        (OWN_REGION | {"THRIVE_REGION": "staging"}, "there is a region 'staging' already"),
+        (OWN_REGION | {"THRIVE_API_URL": "http://a.example"}, "THRIVE_API_URL and .*: .*plain HTTP"),
+        (OWN_REGION | {"THRIVE_TOKEN_URL": "https://a.example/token"}, "{tenant_id}"),
+    ],
+)
+def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        resolved([environment_layer(BASIC | environment)])
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[default]\nregio = "staging"',
+            r"config\.toml:2: 'regio' is no key of a profile; did you mean 'region'\?",
+        ),
+        ("[default]\nxyzzy = 1", r":2: 'xyzzy' is no key of a profile; the keys are region, api_url, "),
+        ("[default]\nregion = 1", r"'default' in .*config\.toml:2: region is of type int: give text"),
+        ('[default]\nregion = "mars"', r"'default' in .*config\.toml:2: 'mars' is not a region"),
+        ("[default]\nscopes = 1", r":2: this is of type int: give a list of texts, or one text"),
+        ("[default]\nscopes = [1]", r":2: this is empty, or holds what is no text"),
+        ("[default]\nclient_secret_command = []", r":2: this is empty, or holds what is no text"),
+        ('[default]\nclient_secret_command = "\'"', r":2: this is no command: No closing quotation"),
+        ('[default]\napi_secret = " canary"', r":2: a secret is empty, has white space"),
+        (
+            '[default]\napi_secret = "canary"\nclient_id = "c"',
+            r":2 is for HTTP Basic, profile .*:3 for OAuth",
+        ),
+        ('[default]\napi_secret = "canary"\napi_secret_file = "/x"', r"/x.*cannot be read"),
+        (
+            '[default]\napi_secret = "canary"\napi_secret_command = "x"',
+            r":2 and profile .*:3 give the same secret: remove one",
+        ),
+        ('[default]\napi_secret = "canary"', r":2 needs THRIVE_TENANT_ID as well"),
+        ('[default]\ntenant_id = ""\napi_secret = "canary"', r":3 needs THRIVE_TENANT_ID as well"),
+        ("[default", r"config\.toml:1: this is not TOML"),
+        (
+            "[other]",
+            r"no credentials are set: .*or write a profile \(there is no profile 'default' in .*: other\)",
+        ),
+    ],
+)
+def test_a_broken_profile_is_an_error_with_file_and_line(write: Write, text: str, said: str) -> None:
+    write(text)
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        settings()
+    assert caught.value.__context__ is None
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    shown = [repr(frame.locals) for frame in frames if "thrive_learning" in frame.filename]
+    assert "canary" not in str(caught.value) + "".join(shown)
+
+
+def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"no credentials are set.*\(there is no profile 'default': there"
+    ):
+        settings()
+    monkeypatch.setenv("THRIVE_TENANT_ID", "t")
+    monkeypatch.setenv("THRIVE_CLIENT_ID", "c")
+    with pytest.raises(ConfigurationError, match=r"is missing or empty \(there is no profile 'default'"):
+        settings()
+    monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "none.toml"))
+    with pytest.raises(ConfigurationError, match=r"THRIVE_CONFIG_FILE: there is no file .*none\.toml"):
+        settings()
+
+
+def test_a_profile_that_is_not_there(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(PROFILES)
+    with pytest.raises(
+        ConfigurationError, match=r"--profile: there is no profile 'wrok' in .*: default, work"
+    ):
+        settings(profile="wrok", said_by="--")
+    monkeypatch.setenv("THRIVE_PROFILE", "wrok")
+    with pytest.raises(ConfigurationError, match=r"THRIVE_PROFILE: there is no profile 'wrok'"):
+        settings()
+    assert settings(profile="default").region is Region.STAGING
+    monkeypatch.setenv("THRIVE_PROFILE", "")
+    assert settings().region is Region.STAGING
+
+
+def test_a_broken_profile_that_is_not_used_harms_nobody(write: Write) -> None:
+    write(PROFILES + "[other]\nx = 1\n")
+    assert settings().region is Region.STAGING
+
+
+# Secrets from elsewhere
+
+
+@pytest.mark.parametrize("name", ["THRIVE_API_SECRET", "THRIVE_CLIENT_SECRET"])
+def test_a_secret_in_a_file(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text("fake\n")
+    basic = name == "THRIVE_API_SECRET"
+    others = {key: value for key, value in (BASIC if basic else OAUTH).items() if key != name}
+    found = resolved([environment_layer(others | {f"{name}_FILE": str(file)})])
+    secret = Secret(SecretFile(str(file)))
+    assert found.credentials == (
+        BasicCredentials("tenant", secret) if basic else ClientCredentials("tenant", "client", secret)
+    )
+    assert found.origins[-1] == Setting(name.removeprefix("THRIVE_").lower(), "**********", f"{name}_FILE")
+    file.write_text("fake-new")  # a rotated secret
+    assert secret.reveal() == "fake-new"
+    file.write_text("canary\n\n")
+    with pytest.raises(ConfigurationError, match=f"{name}_FILE: .*{file.name}.*a line end") as caught:
+        resolved([environment_layer(others | {f"{name}_FILE": str(file)})])
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["THRIVE_API_SECRET", "THRIVE_CLIENT_SECRET"])
+def test_a_secret_from_a_command(name: str) -> None:
+    basic = name == "THRIVE_API_SECRET"
+    others = {key: value for key, value in (BASIC if basic else OAUTH).items() if key != name}
+    command = [sys.executable, "-c", "print('fake it')"]
+    found = resolved([environment_layer(others | {f"{name}_COMMAND": shlex.join(command)})])
+    secret = Secret(SecretCommand(command))
+    assert found.credentials == (
+        BasicCredentials("tenant", secret) if basic else ClientCredentials("tenant", "client", secret)
+    )
+    assert secret.reveal() == "fake it"
+
+
+def test_two_ways_to_give_one_secret() -> None:
+    layer = environment_layer(BASIC | {"THRIVE_API_SECRET_COMMAND": "pass"})
+    with pytest.raises(
+        ConfigurationError, match="THRIVE_API_SECRET and THRIVE_API_SECRET_COMMAND give the same secret"
+    ):
+        resolved([layer])
+
+
+def test_a_profile_names_files_from_its_own_folder(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write('[default]\ntenant_id = "t"\napi_secret_file = "secret"\n')
+    (path.parent / "secret").write_text("fake\n")
+    assert settings().credentials == BasicCredentials("t", Secret(SecretFile(str(path.parent / "secret"))))
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("USERPROFILE", str(path.parent))
+    write('[default]\ntenant_id = "t"\napi_secret_file = "~/secret"\n')
+    assert settings().credentials == BasicCredentials("t", Secret(SecretFile(str(path.parent / "secret"))))
+
+
+def test_a_profile_has_commands_as_lists_or_texts(write: Write) -> None:
+    for command in ('["pass", "show", "a b"]', "\"pass show 'a b'\""):
+        write(
+            '[default]\ntenant_id = "t"\nclient_id = "c"\nscopes = "api/all"\n'
+            f"client_secret_command = {command}\n"
+        )
+        assert settings().credentials == ClientCredentials(
+            "t", "c", Secret(SecretCommand(["pass", "show", "a b"])), [Scope.ALL]
+        )
+
+
+# Warnings
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
+def test_a_secret_that_others_may_read_is_a_warning(write: Write) -> None:
+    path = write(PROFILES)
+    path.chmod(0o644)
+    [warning] = settings().warnings
+    assert warning == (
+        f"{path} holds api_secret, and others than its owner may read it: "
+        "chmod 600 it, or keep api_secret elsewhere"
+    )
+    write('[default]\ntenant_id = "t"\napi_secret_command = "pass"\n').chmod(0o644)
+    assert settings().warnings == ()
+
+
+def test_a_misspelt_variable_is_a_warning() -> None:
+    layer = environment_layer(
+        BASIC | {"THRIVE_REGOIN": "staging", "THRIVE_SOMETHING_ELSE": "x", "THRIVE_DEBUG": "1"}
+    )
+    assert resolved([layer]).warnings == ("THRIVE_REGOIN is no setting; did you mean THRIVE_REGION?",)
+
+
+# Pure
+
+
+def test_it_decides_without_an_environment() -> None:
+    layers = [
+        Layer({"region": Given("staging", "argument region")}),
+        Layer({"tenant_id": Given("t", "A"), "api_secret": Given(Secret("fake"), "B")}),
+        Layer({"tenant_id": Given("u", "C"), "client_id": Given("c", "D")}),
+    ]
+    found = resolved(layers)
+    assert found.credentials == BasicCredentials("t", "fake")
+    assert [setting.shadowed for setting in found.origins] == [(), ("C",), (), ("D",)]
+
+
+def test_a_revived_client_finds_its_profile(write: Write, flavour: Flavour) -> None:
+    write(PROFILES)
+    assert credentials_only() == BasicCredentials("tenant", "fake")
+    client = flavour.client_class.from_env()
+    revived = flavour.wrap(pickle.loads(pickle.dumps(client)))
+    assert revived._http.authorizer.credentials == BasicCredentials("tenant", "fake")
+    revived.close()
+    flavour.wrap(client).close()

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from _thrive_learning_api.models import ActivityType
 
     from thrive_learning.activities import Activities, AsyncActivities
+    from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
     from thrive_learning.client import AsyncThriveClient, ThriveClient
     from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
     from thrive_learning.errors import (
@@ -56,6 +57,9 @@ __all__ = [
     "Attempt",
     "BadRequestError",
     "BasicCredentials",
+    "CheckFinding",
+    "CheckReport",
+    "CheckStatus",
     "ClientClosedError",
     "ClientCredentials",
     "ConfigurationError",
@@ -96,6 +100,11 @@ _NAMES = {
     "thrive_learning.activities": (
         "Activities",
         "AsyncActivities",
+    ),
+    "thrive_learning.checks": (
+        "CheckFinding",
+        "CheckReport",
+        "CheckStatus",
     ),
     "thrive_learning.client": (
         "AsyncThriveClient",

@@ -13,10 +13,11 @@ from thrive_learning.credentials import BasicCredentials, ClientCredentials, Cre
 from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region
-from thrive_learning.settings import credentials_from_environment, region_from_environment
+from thrive_learning.settings import credentials_only, settings
 from thrive_learning.tokens import AsyncTokens, Tokens
 
 if TYPE_CHECKING:
+    from thrive_learning.checks import CheckReport, Examination
     from thrive_learning.sandbox import SandboxTransport
     from thrive_learning.token_caches import TokenStore
 
@@ -116,20 +117,25 @@ class ThriveClient:
         self.tokens = Tokens(self._http)
 
     @classmethod
-    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
-        """Create a client from environment variables.
+    def from_env(cls, *, profile: str | None = None, **options: Unpack[ClientOptions]) -> Self:
+        """Create a client from environment variables and, for what they leave open, a profile.
 
-        They are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either THRIVE_API_SECRET, or
-        THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose scopes are separated by
-        spaces or commas. An empty variable counts as missing.
+        The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
+        THRIVE_API_SECRET, or THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose
+        scopes are separated by spaces or commas. An empty variable counts as missing. A secret may also be in
+        a file or come from a command; docs/reference/settings.md lists everything.
 
         Args:
+            profile: The profile of the file that `thrive config path` names; None for that of
+                THRIVE_PROFILE, or for `default` if there is one.
             **options: The keyword arguments of the client.
 
         Raises:
-            ConfigurationError: A variable is missing, contradicts another or is wrong; the message names it.
+            ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
+                and where it stands.
         """
-        return cls(region_from_environment(), credentials_from_environment(), **options)
+        found = settings(profile=profile)
+        return cls(found.region, found.credentials, **options)
 
     @classmethod
     def sandbox(cls, **options: Unpack[SandboxOptions]) -> Self:
@@ -143,6 +149,29 @@ class ThriveClient:
         """
         region, credentials, transport = _sandbox()
         return cls(region, credentials, transport=transport, **options)
+
+    def check(
+        self, activity_id: str | None = None, *, timeout: Timeout | float | None = None
+    ) -> "CheckReport":
+        """Find out whether the settings work: region, proxy, certificates, token, scopes, access, clock.
+
+        It asks for a token if the credentials need one, unless there is one already, and sends one request to
+        the API. Credentials go to this region alone. What fails is in the report and is not raised.
+
+        Args:
+            activity_id: A record to read; None to ask for one that is not there, which shows as well whether
+                the credentials are accepted.
+            timeout: Time-outs for the check, or seconds for the whole of it; None for those of the client.
+
+        Raises:
+            InvalidIdError: The ID is none; nothing was sent.
+            ClientClosedError: The client is closed.
+        """
+        from thrive_learning.checks import check  # noqa: PLC0415 - few clients need it
+
+        return check(
+            self._http, _examination(self._http, self._options, self._transport, activity_id), timeout
+        )
 
     def close(self) -> None:
         """Close the connections. Every call after that is a ClientClosedError; closing twice is fine."""
@@ -233,20 +262,25 @@ class AsyncThriveClient:
         self.tokens = AsyncTokens(self._http)
 
     @classmethod
-    def from_env(cls, **options: Unpack[AsyncClientOptions]) -> Self:
-        """Create a client from environment variables.
+    def from_env(cls, *, profile: str | None = None, **options: Unpack[AsyncClientOptions]) -> Self:
+        """Create a client from environment variables and, for what they leave open, a profile.
 
-        They are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either THRIVE_API_SECRET, or
-        THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose scopes are separated by
-        spaces or commas. An empty variable counts as missing.
+        The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
+        THRIVE_API_SECRET, or THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose
+        scopes are separated by spaces or commas. An empty variable counts as missing. A secret may also be in
+        a file or come from a command; docs/reference/settings.md lists everything.
 
         Args:
+            profile: The profile of the file that `thrive config path` names; None for that of
+                THRIVE_PROFILE, or for `default` if there is one.
             **options: The keyword arguments of the client.
 
         Raises:
-            ConfigurationError: A variable is missing, contradicts another or is wrong; the message names it.
+            ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
+                and where it stands.
         """
-        return cls(region_from_environment(), credentials_from_environment(), **options)
+        found = settings(profile=profile)
+        return cls(found.region, found.credentials, **options)
 
     @classmethod
     def sandbox(cls, **options: Unpack[SandboxOptions]) -> Self:
@@ -260,6 +294,29 @@ class AsyncThriveClient:
         """
         region, credentials, transport = _sandbox()
         return cls(region, credentials, transport=transport, **options)
+
+    async def check(
+        self, activity_id: str | None = None, *, timeout: Timeout | float | None = None
+    ) -> "CheckReport":
+        """Find out whether the settings work: region, proxy, certificates, token, scopes, access, clock.
+
+        It asks for a token if the credentials need one, unless there is one already, and sends one request to
+        the API. Credentials go to this region alone. What fails is in the report and is not raised.
+
+        Args:
+            activity_id: A record to read; None to ask for one that is not there, which shows as well whether
+                the credentials are accepted.
+            timeout: Time-outs for the check, or seconds for the whole of it; None for those of the client.
+
+        Raises:
+            InvalidIdError: The ID is none; nothing was sent.
+            ClientClosedError: The client is closed.
+        """
+        from thrive_learning.checks import check_async  # noqa: PLC0415 - few clients need it
+
+        return await check_async(
+            self._http, _examination(self._http, self._options, self._transport, activity_id), timeout
+        )
 
     async def aclose(self) -> None:
         """Close the connections. Every call after that is a ClientClosedError; closing twice is fine."""
@@ -284,6 +341,16 @@ class AsyncThriveClient:
 
 def _region(region: Region | str) -> Region:
     return region if isinstance(region, Region) else Region.parse(region)
+
+
+def _examination(
+    http: HttpClient | AsyncHttpClient, options: Options, transport: object, activity_id: str | None
+) -> "Examination":
+    from thrive_learning.checks import Examination, checked_id  # noqa: PLC0415 - few clients need it
+
+    return Examination(
+        http.seam.region, http.authorizer.credentials, options, transport, checked_id(activity_id)
+    )
 
 
 def _credentials(credentials: object) -> Credentials:
@@ -322,7 +389,7 @@ def _revived(
 ) -> Any:
     if not isinstance(kept, _Elsewhere):
         return cls(region, kept, **options)
-    credentials = credentials_from_environment()
+    credentials = credentials_only()
     if not isinstance(credentials, kept.kind) or credentials.tenant_id != kept.tenant_id:
         raise ConfigurationError(
             f"the pickled client has {kept.kind.__name__} of the tenant {kept.tenant_id!r}, whose secret is "

@@ -107,6 +107,8 @@ def _ask(function: Callable[[], str]) -> Secret | str:
     """Ask a function for a secret: give that or what is wrong, as no raising frame may hold the bare text."""
     try:
         value = function()
+    except ConfigurationError as error:  # this one says what to do, and its author knows that it shows
+        return str(error)
     except Exception as error:  # noqa: BLE001 - it is the caller's function: it may raise anything
         return f"the function that gives a secret failed ({type(error).__name__})"
     problem = _problem_of_secret(value)

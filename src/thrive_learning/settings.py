@@ -1,84 +1,420 @@
-"""Where a client's settings come from when its arguments do not give them: the environment."""
+"""Settings: arguments, then the environment, then a profile; for each value, where it came from.
+
+What decides is pure: it takes layers, one for each place that settings come from, the strongest first. A
+layer holds secrets as `Secret` and shows nothing of them, so that no frame has a bare one.
+"""
 
 import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
+from thrive_learning.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
 from thrive_learning.regions import Region
+from thrive_learning.secret_sources import SecretCommand, SecretFile
 
-_BASIC = {"THRIVE_API_SECRET"}
-_OAUTH = {"THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET"}
-_OAUTH_ONLY = _OAUTH | {"THRIVE_SCOPES"}
+#: The keys of a profile, and the variable that says the same.
+VARIABLES = {
+    "region": "THRIVE_REGION",
+    "api_url": "THRIVE_API_URL",
+    "token_url": "THRIVE_TOKEN_URL",
+    "webhooks_token_url": "THRIVE_WEBHOOKS_TOKEN_URL",
+    "tenant_id": "THRIVE_TENANT_ID",
+    "api_secret": "THRIVE_API_SECRET",
+    "api_secret_file": "THRIVE_API_SECRET_FILE",
+    "api_secret_command": "THRIVE_API_SECRET_COMMAND",
+    "client_id": "THRIVE_CLIENT_ID",
+    "client_secret": "THRIVE_CLIENT_SECRET",
+    "client_secret_file": "THRIVE_CLIENT_SECRET_FILE",
+    "client_secret_command": "THRIVE_CLIENT_SECRET_COMMAND",
+    "scopes": "THRIVE_SCOPES",
+    "client_auth": "THRIVE_CLIENT_AUTH",
+}
+#: The variables that are no setting of a client.
+OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG")
+
+#: The keys whose value is itself a secret.
+SECRET_KEYS = ("api_secret", "client_secret")
+
+_URLS = ("api_url", "token_url", "webhooks_token_url")
+_REGION = ("region", *_URLS)
+_BASIC = ("api_secret",)
+_OAUTH = ("client_id", "client_secret")
+_OAUTH_ONLY = (*_OAUTH, "scopes", "client_auth")
+_SECRET_FORMS = re.compile(r"(.+_secret)_(file|command)")
+
+_MASK = "**********"
 
 
-def region_from_environment() -> Region:
-    """Give the region that THRIVE_REGION names, production by default.
+class Given(NamedTuple):
+    """What a layer gives for a key.
+
+    Attributes:
+        value: Text; a tuple of texts for the scopes; a `Secret` for a secret.
+        source: Where it stands, such as `THRIVE_REGION` or `profile 'work' in config.toml:7`.
+    """
+
+    value: Any
+    source: str
+
+    @property
+    def shown(self) -> str:
+        """The value as text; a secret is masked."""
+        value: object = self.value
+        if isinstance(value, tuple):
+            return " ".join(cast("tuple[str, ...]", value))
+        return _MASK if isinstance(value, Secret) else str(value)
+
+
+class Layer:
+    """The settings that come from one place.
+
+    Attributes:
+        given: What it gives, by key; `…_file` and `…_command` are merged into the secret that they give.
+        problem: What is wrong with it, or None.
+        warnings: What its owner should know.
+    """
+
+    __slots__ = ("given", "problem", "warnings")
+
+    def __init__(
+        self,
+        given: Mapping[str, Given] | None = None,
+        problem: str | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self.given: Mapping[str, Given] = given or {}
+        self.problem: str | None = problem
+        self.warnings: tuple[str, ...] = tuple(warnings)
+
+    def those_of(self, keys: Sequence[str]) -> list[str]:
+        """Give the keys, of those named, that it gives."""
+        return [key for key in keys if key in self.given]
+
+
+class Setting(NamedTuple):
+    """One setting as it is used.
+
+    Attributes:
+        key: Its name, as in a profile.
+        shown: Its value; a secret is masked.
+        source: Where it came from.
+        shadowed: Where it stands too, without effect.
+    """
+
+    key: str
+    shown: str
+    source: str
+    shadowed: tuple[str, ...] = ()
+
+
+class Settings(NamedTuple):
+    """Where a client is to go and as whom.
+
+    Attributes:
+        region: The region.
+        credentials: The credentials.
+        origins: Each setting, and where it came from.
+        warnings: What is no error, and worth a look.
+    """
+
+    region: Region
+    credentials: Credentials
+    origins: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+
+
+# Reading
+
+
+def settings(
+    *, profile: str | None = None, region: str | None = None, said_by: str = "argument "
+) -> Settings:
+    """Resolve the settings: arguments, then environment variables, then a profile.
+
+    Args:
+        profile: The profile's name; None for that of THRIVE_PROFILE, or `default` if there is one.
+        region: The region's name; None to leave it to the others.
+        said_by: What stands before the names of the arguments in messages.
 
     Raises:
-        ConfigurationError: There is no such region.
+        ConfigurationError: Something is missing, contradictory or wrong; the message names where.
     """
-    try:
-        return Region.parse(os.environ.get("THRIVE_REGION") or Region.PRODUCTION.name)
-    except ConfigurationError as error:
-        problem = f"THRIVE_REGION: {error}"
-    raise ConfigurationError(problem)
+    arguments = Layer({} if region is None else {"region": Given(region, f"{said_by}region")})
+    of_environment = environment_layer(os.environ)
+    of_profile, absence = chosen_profile(profile, said_by)
+    return resolved([arguments, of_environment, of_profile], absence)
 
 
-def credentials_from_environment() -> Credentials:
-    """Give the credentials that the environment holds.
-
-    They are THRIVE_TENANT_ID and either THRIVE_API_SECRET, or THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and
-    optionally THRIVE_SCOPES, whose scopes are separated by spaces or commas. An empty variable counts as
-    missing.
+def credentials_only() -> Credentials:
+    """Resolve the credentials, and leave the region alone.
 
     Raises:
-        ConfigurationError: Something is missing, contradictory or wrong; the message names the variables.
+        ConfigurationError: As `settings`.
     """
-    given = {name for name in ("THRIVE_TENANT_ID", *_BASIC, *_OAUTH_ONLY) if os.environ.get(name)}
-    problem = _problem(given)
-    if problem is None:
+    of_environment = environment_layer(os.environ)
+    of_profile, absence = chosen_profile(None, "")
+    layers = [_checked(of_environment), _checked(of_profile)]
+    return _credentials(layers, absence)[0]
+
+
+def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
+    """Give the layer of the profile to use, and why it is empty if it is.
+
+    Raises:
+        ConfigurationError: There is no such profile, or the file of profiles is broken.
+    """
+    file = load_profiles(config_file())
+    if file.absence is not None and os.environ.get("THRIVE_CONFIG_FILE"):
+        raise ConfigurationError(f"THRIVE_CONFIG_FILE: {file.absence}")
+    wanted = name or os.environ.get("THRIVE_PROFILE")
+    lack = file.lack_of(wanted or DEFAULT_PROFILE)
+    if lack is None:
+        return profile_layer(file, wanted or DEFAULT_PROFILE), None
+    if wanted:
+        raise ConfigurationError(f"{f'{said_by}profile' if name else 'THRIVE_PROFILE'}: {lack}")
+    return Layer(), lack
+
+
+def environment_layer(environment: Mapping[str, str]) -> Layer:
+    """Give the settings of the environment. An empty variable counts as missing."""
+    values = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
+    known = {*VARIABLES.values(), *OTHER_VARIABLES}
+    strange = sorted(name for name in environment if name.startswith("THRIVE_") and name not in known)
+    warnings = [
+        f"{name} is no setting; did you mean {near}?" for name in strange if (near := nearest(name, known))
+    ]
+    return _layer(values, VARIABLES, Path(), warnings)
+
+
+def profile_layer(file: ProfileFile, name: str) -> Layer:
+    """Give the settings of a profile that the file has. An empty text counts as missing."""
+    table, path = file.tables[name], cast("Path", file.path)
+    for key in table:
+        if key not in VARIABLES:
+            near = nearest(key, VARIABLES)
+            advice = f"did you mean {near!r}?" if near else f"the keys are {', '.join(VARIABLES)}"
+            return Layer(problem=f"{file.place(name, key)}: {key!r} is no key of a profile; {advice}")
+    sources = {key: f"profile {name!r} in {file.place(name, key)}" for key in table}
+    exposed = [key for key in SECRET_KEYS if table.get(key)] if not file.is_private else []
+    warnings = [
+        f"{path} holds {key}, and others than its owner may read it: chmod 600 it, or keep {key} elsewhere"
+        for key in exposed
+    ]
+    values = {key: value for key, value in table.items() if value != ""}
+    return _layer(values, sources, path.parent, warnings)
+
+
+def nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
+    """Give the known name that a wrong one is most like; None if it is like none."""
+    import difflib  # noqa: PLC0415 - for mistakes only
+
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)), None)
+
+
+class _Problem(NamedTuple):
+    text: str
+
+
+def _layer(
+    values: Mapping[str, object], sources: Mapping[str, str], folder: Path, warnings: Sequence[str]
+) -> Layer:
+    given: dict[str, Given] = {}
+    for key, value in values.items():
+        form = _SECRET_FORMS.fullmatch(key)
+        target = form[1] if form else key
+        made = _made(key, value, folder)
+        if isinstance(made, _Problem):
+            return Layer(problem=f"{sources[key]}: {made.text}", warnings=warnings)
+        if target in given:
+            return Layer(
+                problem=f"{given[target].source} and {sources[key]} give the same secret: remove one",
+                warnings=warnings,
+            )
+        given[target] = Given(made, sources[key])
+    return Layer(given, warnings=warnings)
+
+
+def _made(key: str, value: object, folder: Path) -> Any:
+    """Give the value of a key in its form, or what is wrong with it."""
+    form = _SECRET_FORMS.fullmatch(key)
+    if key == "scopes" or (form and form[2] == "command"):
+        words = _words(value, is_command=key != "scopes")
+        if isinstance(words, _Problem):
+            return words
+        return words if key == "scopes" else Secret(SecretCommand(words))
+    if not isinstance(value, str):
+        return _Problem(f"{key} is of type {type(value).__name__}: give text, in quotation marks")
+    if form:
+        path = folder / Path(value).expanduser()
+        return _masked(SecretFile(str(path)))
+    return _masked(value) if key in SECRET_KEYS else value
+
+
+def _words(value: object, *, is_command: bool) -> tuple[str, ...] | _Problem:
+    """Give a list of words, which may also be one text."""
+    if isinstance(value, str):
+        if not is_command:
+            return tuple(value.replace(",", " ").split())
+        import shlex  # noqa: PLC0415 - few secrets come from commands
+
         try:
-            return _basic() if given & _BASIC else _oauth()
-        except ConfigurationError as error:
-            problem = f"the credentials from {_listed(given)} are not valid: {error}"
+            value = shlex.split(value)
+        except ValueError as error:
+            return _Problem(f"this is no command: {error}")
+    if not isinstance(value, list):
+        return _Problem(f"this is of type {type(value).__name__}: give a list of texts, or one text")
+    words = cast("list[object]", value)
+    if not words or not all(isinstance(word, str) and word for word in words):
+        return _Problem("this is empty, or holds what is no text")
+    return tuple(cast("list[str]", words))
+
+
+def _masked(value: str | SecretFile) -> Secret | _Problem:
+    """Give a secret, or what is wrong with it. That a file holds one is seen now, not at the first call."""
+    try:
+        secret = Secret(value)
+        if not secret.is_fixed:
+            secret.reveal()
+    except ConfigurationError as error:
+        return _Problem(str(error))
+    return secret
+
+
+# Deciding
+
+
+def resolved(layers: Sequence[Layer], absence: str | None = None) -> Settings:
+    """Resolve layers, the strongest first. Pure, but for a file that holds a secret.
+
+    The settings of the region go together: the first layer that says anything of it decides. The kind of the
+    credentials is that of the first layer that names one; each of their values comes from the first layer
+    that has it.
+
+    Args:
+        layers: What each place gives.
+        absence: Why there is no profile, for the message of what is missing.
+
+    Raises:
+        ConfigurationError: Something is missing, contradictory or wrong; the message names where.
+    """
+    checked = [_checked(layer) for layer in layers]
+    region, of_region = _region(checked)
+    credentials, of_credentials = _credentials(checked, absence)
+    return Settings(
+        region=region,
+        credentials=credentials,
+        origins=(*of_region, *of_credentials),
+        warnings=tuple(warning for layer in checked for warning in layer.warnings),
+    )
+
+
+def _checked(layer: Layer) -> Layer:
+    if layer.problem is not None:
+        raise ConfigurationError(layer.problem)
+    return layer
+
+
+def _region(layers: Sequence[Layer]) -> tuple[Region, list[Setting]]:
+    deciding = next((layer for layer in layers if layer.those_of(_REGION)), Layer())
+    keys = deciding.those_of(_REGION)
+    weaker = [layer for layer in layers if layer is not deciding]
+    if not keys:
+        return Region.PRODUCTION, [Setting("region", Region.PRODUCTION.name, "default")]
+    given = {key: deciding.given[key] for key in keys}
+    origins = [Setting(key, given[key].shown, given[key].source, _shadowed(weaker, key)) for key in keys]
+    others = [key for key in _REGION if key not in given]
+    origins += [
+        Setting(key, "(not used)", origins[0].source, shadowed)
+        for key in others
+        if (shadowed := _shadowed(weaker, key))
+    ]
+    return _region_of(given), origins
+
+
+def _region_of(given: Mapping[str, Given]) -> Region:
+    urls = {key: given[key].value for key in _URLS if key in given}
+    missing = [VARIABLES[key] for key in _URLS if key not in given]
+    sources = _listed([value.source for value in given.values()])
+    if urls and missing:
+        raise ConfigurationError(
+            f"{sources} describes a region of your own, which needs {_listed(missing)} as well"
+        )
+    try:
+        if not urls:
+            return Region.parse(given["region"].value)
+        name = given["region"].value if "region" in given else "custom"
+        return Region.custom(name, **urls)
+    except ConfigurationError as error:
+        problem = f"{sources}: {error}"
     raise ConfigurationError(problem)
 
 
-def _problem(given: set[str]) -> str | None:
-    if given & _BASIC and given & _OAUTH_ONLY:
-        return (
-            f"{_listed(given & _BASIC)} is for HTTP Basic, {_listed(given & _OAUTH_ONLY)} for OAuth: "
-            "unset the one that you do not use"
+def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credentials, list[Setting]]:
+    deciding = next((layer for layer in layers if layer.those_of((*_BASIC, *_OAUTH_ONLY))), Layer())
+    basic, oauth = deciding.those_of(_BASIC), deciding.those_of(_OAUTH_ONLY)
+    if basic and oauth:
+        raise ConfigurationError(
+            f"{_listed(_sources(deciding, basic))} is for HTTP Basic, "
+            f"{_listed(_sources(deciding, oauth))} for OAuth: unset the one that you do not use"
         )
-    missing = {"THRIVE_TENANT_ID"} - given
-    if given & _OAUTH_ONLY:
-        missing |= _OAUTH - given
-    if missing and given:
-        return f"{_listed(given)} needs {_listed(missing)} as well, which is missing or empty"
-    if not given & (_BASIC | _OAUTH):
-        return (
+    wanted = ("tenant_id", *(_OAUTH_ONLY if oauth else _BASIC))
+    found = {key: [layer.given[key] for layer in layers if key in layer.given] for key in wanted}
+    used = {key: all_of_them[0] for key, all_of_them in found.items() if all_of_them}
+    _check_complete(used, _OAUTH if oauth else _BASIC, absence)
+    origins = [
+        Setting(key, value.shown, value.source, tuple(other.source for other in found[key][1:]))
+        for key, value in used.items()
+    ]
+    other_kind = _BASIC if oauth else _OAUTH_ONLY
+    decided_by = _sources(deciding, oauth or basic)[0]
+    origins += [
+        Setting(key, "(not used)", decided_by, shadowed)
+        for key in other_kind
+        if (shadowed := _shadowed(layers, key))
+    ]
+    return _credentials_of(used), origins
+
+
+def _check_complete(used: Mapping[str, Given], needed: Sequence[str], absence: str | None) -> None:
+    missing = [VARIABLES[key] for key in ("tenant_id", *needed) if key not in used]
+    if not missing:
+        return
+    no_profile = f" ({absence})" if absence else ""
+    if set(used) <= {"tenant_id"}:
+        raise ConfigurationError(
             "no credentials are set: set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or "
-            "THRIVE_CLIENT_ID and THRIVE_CLIENT_SECRET for OAuth"
+            f"THRIVE_CLIENT_ID and THRIVE_CLIENT_SECRET for OAuth, or write a profile{no_profile}"
         )
-    return None
-
-
-def _listed(names: set[str]) -> str:
-    return " and ".join(sorted(names))
-
-
-# The secrets go from the environment into the credentials without a local variable: a traceback shows those.
-
-
-def _basic() -> BasicCredentials:
-    return BasicCredentials(os.environ["THRIVE_TENANT_ID"], os.environ["THRIVE_API_SECRET"])
-
-
-def _oauth() -> ClientCredentials:
-    scopes = os.environ.get("THRIVE_SCOPES", "").replace(",", " ").split()
-    return ClientCredentials(
-        os.environ["THRIVE_TENANT_ID"],
-        os.environ["THRIVE_CLIENT_ID"],
-        os.environ["THRIVE_CLIENT_SECRET"],
-        scopes=scopes or (Scope.READ,),
+    given = _listed([value.source for value in used.values()])
+    raise ConfigurationError(
+        f"{given} needs {_listed(missing)} as well, which is missing or empty{no_profile}"
     )
+
+
+def _credentials_of(used: Mapping[str, Given]) -> Credentials:
+    values = {key: value.value for key, value in used.items()}
+    try:
+        if "api_secret" in values:
+            return BasicCredentials(**values)
+        values["scopes"] = values.get("scopes") or (Scope.READ,)
+        return ClientCredentials(**values)
+    except ConfigurationError as error:
+        sources = _listed([value.source for value in used.values()])
+        problem = f"the credentials from {sources} are not valid: {error}"
+    raise ConfigurationError(problem)
+
+
+def _sources(layer: Layer, keys: Sequence[str]) -> list[str]:
+    return [layer.given[key].source for key in keys]
+
+
+def _shadowed(layers: Sequence[Layer], key: str) -> tuple[str, ...]:
+    return tuple(layer.given[key].source for layer in layers if key in layer.given)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(sorted(names))

@@ -53,7 +53,7 @@ MEANINGS = {
 def exit_code(error: BaseException) -> ExitCode:  # noqa: PLR0911 - a table: the first row that fits
     """Give the exit code for an error, whatever raised it."""
     match error:
-        case InvalidIdError() | ConfigurationError() | click.UsageError():
+        case InvalidIdError() | ConfigurationError() | click.UsageError() | ModuleNotFoundError():
             return ExitCode.USAGE
         case NotFoundError():
             return ExitCode.NOT_FOUND

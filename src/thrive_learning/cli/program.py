@@ -7,10 +7,13 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from thrive_learning.cli.commands import thrive
+from thrive_learning.cli.completion import COMPLETION_VARIABLE
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
-from thrive_learning.cli.rendering import one_line, visible
+from thrive_learning.cli.rendering import visible
+from thrive_learning.cli.terminal import complaint
 from thrive_learning.errors import ThriveError
 
 
@@ -23,6 +26,9 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    asked = os.environ.get(COMPLETION_VARIABLE)
+    if asked:
+        return shell_complete(thrive, {}, "thrive", COMPLETION_VARIABLE, asked)
     try:
         # Not click's own main(): it gives every error but those of usage, a closed pipe too, the code 1.
         with thrive.make_context("thrive", list(arguments)) as context:
@@ -41,13 +47,13 @@ def _reported(error: BaseException) -> ExitCode:
     with contextlib.suppress(OSError):  # stderr may be closed too, and then there is the exit code
         if os.environ.get("THRIVE_DEBUG") == "1":
             click.echo(visible("".join(traceback.format_exception(error))), err=True)
-        complaint = _complaint(error)
-        if complaint is not None:
-            click.echo(complaint, err=True)
+        said = _said(error)
+        if said is not None:
+            click.echo(said, err=True)
     return exit_code(error)
 
 
-def _complaint(error: BaseException) -> str | None:  # noqa: PLR0911 - a table, as in exit_code()
+def _said(error: BaseException) -> str | None:  # noqa: PLR0911 - a table, as in exit_code()
     match error:
         case BrokenPipeError():
             return None
@@ -57,15 +63,15 @@ def _complaint(error: BaseException) -> str | None:  # noqa: PLR0911 - a table, 
             return error.format_message()
         case click.UsageError(ctx=click.Context() as context):
             hint = f"Try '{context.command_path} --help'."
-            return f"{_line(error.format_message())}\n{hint}"
+            return f"{complaint(error.format_message())}\n{hint}"
         case ThriveError():
-            return _line(str(error))
+            return complaint(str(error))
         case OSError():
-            return _line(f"the output cannot be written: {error.strerror}")
+            return complaint(f"the output cannot be written: {error.strerror}")
+        case ModuleNotFoundError(name="tomlkit"):
+            return complaint(
+                "this needs the whole extra 'cli'. Install it: python3 -m pip install 'thrive-learning[cli]'"
+            )
         case _:
             # Not what it says: nobody has checked that for secrets.
-            return _line(f"unexpected {type(error).__name__}: THRIVE_DEBUG=1 shows where it happened")
-
-
-def _line(problem: str) -> str:
-    return f"thrive: error: {one_line(problem)}"
+            return complaint(f"unexpected {type(error).__name__}: THRIVE_DEBUG=1 shows where it happened")

@@ -7,6 +7,8 @@ escaped, and so is what the output's encoding lacks.
 import datetime as dt
 import json
 import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _GAP = "  "
+_NARROWEST = 24  # columns of text, below which wrapping helps nobody
+
+#: Gives text a look.
+Style = Callable[[str], str]
 
 
 def visible(text: str) -> str:
@@ -29,40 +35,88 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n")
 
 
-def as_json(value: object, encoding: str) -> str:
-    """Render a value as indented JSON, in the characters themselves where the encoding has them all.
+def as_json(value: object, encoding: str, indent: int | None = 2) -> str:
+    """Render a value as JSON, in the characters themselves where the encoding has them all.
 
     Args:
         value: What JSON can say.
         encoding: The output's, such as `"utf-8"`.
+        indent: By how many spaces a level is indented; None for one line.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:  # lone surrogates, which no encoding has, among them
-        text = json.dumps(value, indent=2)
+        text = json.dumps(value, indent=indent)
     return visible(text)
 
 
-def as_table(activity: "Activity", encoding: str) -> str:
+def as_table(activity: "Activity", encoding: str, heading: Style = str) -> str:
     """Render a record for people: a field and its value a line, in the order in which they were received.
 
     Args:
         activity: The record; its unknown fields are shown too.
         encoding: The output's, such as `"utf-8"`.
+        heading: Gives the name of a field the look of one.
     """
-    fields = {one_line(name): value for name, value in activity.to_dict().items()}
+    fields = activity.to_dict()
     if activity.date is not None:
         fields["date"] = _readable(activity.date)
-    width = max(map(len, fields))
-    rows = (_row(f"{name:<{width}}", value, encoding) for name, value in fields.items())
-    return "\n".join(rows).encode(encoding, "backslashreplace").decode(encoding)
+    return as_fields(fields, encoding, heading)
 
 
-def _row(name: str, value: object, encoding: str) -> str:
+def as_fields(fields: Mapping[str, object], encoding: str, heading: Style = str) -> str:
+    """Render names and values for people, one a line. See `as_table`."""
+    names = {one_line(name): value for name, value in fields.items()}
+    column = max(map(len, names))
+    rows = (
+        heading(_encodable(name, encoding))
+        + " " * (column - len(name))
+        + _GAP
+        + _value(value, column, encoding)
+        for name, value in names.items()
+    )
+    return "\n".join(rows)
+
+
+def as_columns(
+    rows: Sequence[Sequence[str]], encoding: str, width: int | None = None, heading: Style = str
+) -> str:
+    """Render rows for people, in columns.
+
+    Args:
+        rows: The first one has the names of the columns.
+        encoding: The output's.
+        width: How many columns of characters there are: the last cell of a row is wrapped to fit; None for no
+            limit.
+        heading: Gives the names of the columns the look of it.
+    """
+    shown = [[_encodable(one_line(cell), encoding) for cell in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*(row[:-1] for row in shown), strict=True)]
+    margin = sum(widths) + len(_GAP) * len(widths)
+    lines: list[str] = []
+    for number, (*cells, last) in enumerate(shown):
+        begin = "".join(f"{cell:<{column}}{_GAP}" for cell, column in zip(cells, widths, strict=True))
+        wrapped = _wrapped(last, None if width is None else max(width - margin, _NARROWEST))
+        text = begin + ("\n" + " " * margin).join(wrapped)
+        lines.append(heading(text) if number == 0 else text)
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _encodable(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _value(value: object, column: int, encoding: str) -> str:
     text = one_line(value) if isinstance(value, str) else as_json(value, encoding)
-    margin = " " * len(name + _GAP)
-    return name + _GAP + text.replace("\n", "\n" + margin)
+    margin = " " * (column + len(_GAP))
+    return _encodable(text.replace("\n", "\n" + margin), encoding)
 
 
 def _readable(date: dt.datetime) -> str:

@@ -1,0 +1,138 @@
+"""What several commands take, and the client that it makes."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from thrive_learning.cli.terminal import say
+from thrive_learning.errors import Attempt
+from thrive_learning.policies import Timeout
+from thrive_learning.regions import Region
+
+if TYPE_CHECKING:
+    from thrive_learning.client import ThriveClient
+    from thrive_learning.settings import Settings
+
+REGIONS = [
+    region.name for region in (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+]
+
+EXAMPLE_ID = "60d5ec49b60b4b3a2c8f9a10"  # the reference page's own, which the sandbox holds
+
+
+class Target(NamedTuple):
+    """Whom a command talks to.
+
+    Attributes:
+        region: The region's name; None leaves it to the settings.
+        profile: The profile's name; None leaves it to THRIVE_PROFILE.
+        sandbox: Whether it is the embedded sandbox.
+        timeout_s: The time limit of a call; None for the client's own.
+        verbose: Whether to tell of settings and attempts.
+    """
+
+    region: str | None
+    profile: str | None
+    sandbox: bool
+    timeout_s: float | None
+    verbose: bool
+
+    def settings(self) -> "Settings":
+        """Resolve the settings."""
+        from thrive_learning.settings import settings  # noqa: PLC0415 - neither --help nor --version needs it
+
+        return settings(profile=self.profile, region=self.region, said_by="--")
+
+    def client(self, settings: "Settings | None" = None) -> "ThriveClient":
+        """Create the client."""
+        from thrive_learning.client import ThriveClient  # noqa: PLC0415 - see above
+
+        on_attempt = _tell if self.verbose else None
+        timeout = Timeout.of(self.timeout_s, Timeout())
+        if self.sandbox:
+            return ThriveClient.sandbox(timeout=timeout, on_attempt=on_attempt)
+        found = settings or self.settings()
+        if self.verbose:
+            for setting in found.origins:
+                say(f"{setting.key}: {setting.shown} ({setting.source})")
+        return ThriveClient(found.region, found.credentials, timeout=timeout, on_attempt=on_attempt)
+
+
+def _tell(attempt: Attempt) -> None:
+    came_to = attempt.error or f"status {attempt.status_code}"
+    request_id = f", request id {attempt.request_id}" if attempt.request_id else ""
+    pause = f"; again in {attempt.delay:.1f} s" if attempt.delay is not None else ""
+    say(f"attempt {attempt.number}: {came_to} after {attempt.elapsed:.3f} s{request_id}{pause}")
+
+
+def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Give the profiles that a shell may complete a name to."""
+    from thrive_learning.errors import ThriveError  # noqa: PLC0415 - for shells alone
+    from thrive_learning.profiles import config_file, load_profiles  # noqa: PLC0415 - for shells alone
+
+    try:
+        names = load_profiles(config_file()).tables
+    except ThriveError:  # a shell that completes has no place for messages
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Command = Callable[..., None]
+
+profile_option = click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=_profiles,
+    help="Use this profile.  [default: THRIVE_PROFILE, or default]",
+)
+
+
+def output_option(*formats: str, otherwise: str = "json") -> Callable[[Command], Command]:
+    """Add the option that chooses how to print."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        help=f"How to print it.  [default: table on a terminal, else {otherwise}]",
+    )
+
+
+def talks_to_the_api(command: Command) -> Command:
+    """Add the options of every command that talks to the API; they arrive as one `Target`, in front."""
+
+    @click.option("--sandbox", is_flag=True, help="Ask the embedded sandbox: no network, no credentials.")
+    @click.option(
+        "--region",
+        type=click.Choice(REGIONS, case_sensitive=False),
+        help=f"Ask this region.  [default: THRIVE_REGION, the profile's, or {Region.PRODUCTION}]",
+    )
+    @profile_option
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help=f"Give up a call after this long, all told.  [default: {Timeout().total:g}]",
+    )
+    @click.option(
+        "-v", "--verbose", is_flag=True, help="Tell of settings, attempts and request IDs on stderr."
+    )
+    @functools.wraps(command)
+    def with_target(
+        *,
+        sandbox: bool,
+        region: str | None,
+        profile: str | None,
+        timeout: float | None,
+        verbose: bool,
+        **rest: Any,
+    ) -> None:
+        for name, value in (("--region", region), ("--profile", profile)):
+            if sandbox and value is not None:
+                raise click.UsageError(
+                    f"--sandbox and {name} exclude each other: the sandbox has settings of its own."
+                )
+        command(Target(region, profile, sandbox, timeout, verbose), **rest)
+
+    return with_target

@@ -1,0 +1,56 @@
+"""What is written, and how it looks: data to stdout, messages to stderr, colours for terminals alone."""
+
+import os
+import shutil
+import sys
+from typing import TextIO
+
+import click
+
+from thrive_learning.cli.rendering import one_line
+
+
+def chosen_output(output: str | None, otherwise: str = "json") -> str:
+    """Give the format that was asked for; else a table for a terminal, and another one for a program."""
+    return output or ("table" if sys.stdout.isatty() else otherwise)
+
+
+def write(text: str, end: str = "\n") -> None:
+    """Write lines to stdout now, where a closed pipe can still be told from success."""
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def say(message: str) -> None:
+    """Write a line to stderr."""
+    click.echo(f"thrive: {one_line(message)}", err=True)
+
+
+def complain(problem: str) -> None:
+    """Write a line about something that went wrong to stderr."""
+    click.echo(complaint(problem), err=True)
+
+
+def complaint(problem: str) -> str:
+    """Give the line about something that went wrong."""
+    return f"{styled('thrive: error:', sys.stderr, fg='red', bold=True)} {one_line(problem)}"
+
+
+def styled(text: str, stream: TextIO, *, fg: str | None = None, bold: bool = False) -> str:
+    """Give text in a style where the stream is a terminal that may have colours.
+
+    Source: https://no-color.org
+    """
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return click.style(text, fg=fg, bold=bold or None)
+
+
+def heading(text: str) -> str:
+    """Give text of stdout that names what follows."""
+    return styled(text, sys.stdout, bold=True)
+
+
+def width() -> int | None:
+    """Give how many columns stdout has; None where it is no terminal, and nothing needs to fit."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,0 +1,123 @@
+"""`thrive activity get` with several IDs; one ID alone is in test_cli.py."""
+
+import io
+import json
+import sys
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from command import Call
+from harness import ACTIVITY_ID, PAGE_EXAMPLE, page_response
+
+OTHER_ID = "665d7d88b60b4b3a2c000002"
+MISSING_ID = "0" * 24
+URL = "https://public.api.learn.link/rest/v1/activity/"
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def say(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return say
+
+
+def ids_of(out: str) -> list[str]:
+    return [json.loads(line)["id"] for line in out.splitlines()]
+
+
+def test_several_ids_are_lines_for_a_program(call: Call) -> None:
+    code, out, err = call("activity", "get", OTHER_ID, ACTIVITY_ID, OTHER_ID, "--sandbox")
+    assert (code, err) == (0, "")
+    assert ids_of(out) == [OTHER_ID, ACTIVITY_ID, OTHER_ID]
+    assert json.loads(out.splitlines()[1]) == PAGE_EXAMPLE
+
+
+def test_several_ids_are_an_array_for_the_asking(call: Call) -> None:
+    code, out, err = call("activity", "get", ACTIVITY_ID, OTHER_ID, "--sandbox", "-o", "json")
+    assert (code, err) == (0, "")
+    records = json.loads(out)
+    assert [record["id"] for record in records] == [ACTIVITY_ID, OTHER_ID]
+    assert out == json.dumps(records, ensure_ascii=False, indent=2) + "\n"
+
+
+def test_several_ids_are_tables_for_people(call: Call, terminal: Call) -> None:
+    one, other = (call("activity", "get", i, "--sandbox", "-o", "table").out for i in (ACTIVITY_ID, OTHER_ID))
+    assert terminal("activity", "get", ACTIVITY_ID, OTHER_ID, "--sandbox").out == f"{one}\n{other}"
+
+
+def test_one_id_can_be_a_line(call: Call) -> None:
+    out = call("activity", "get", ACTIVITY_ID, "--sandbox", "-o", "ndjson").out
+    assert (out.count("\n"), json.loads(out)) == (1, PAGE_EXAMPLE)
+
+
+def test_ids_from_stdin(call: Call, stdin: Any) -> None:
+    stdin(f"{ACTIVITY_ID}\r\n\n  {OTHER_ID} \n".encode())
+    code, out, err = call("activity", "get", OTHER_ID, "-", "--sandbox")
+    assert (code, ids_of(out), err) == (0, [OTHER_ID, ACTIVITY_ID, OTHER_ID], "")
+    stdin(ACTIVITY_ID.encode())
+    assert ids_of(call("activity", "get", "-", "--sandbox").out) == [ACTIVITY_ID]
+    stdin(b"")
+    assert call("activity", "get", "-", "--sandbox") == (0, "", "")
+    assert call("activity", "get", "-", "--sandbox", "-o", "json") == (0, "[]\n", "")
+
+
+def test_an_id_that_fails_does_not_stop_the_others(call: Call, stdin: Any) -> None:
+    stdin(b"caf\xe9\x1b[31m\n" + OTHER_ID.encode())
+    code, out, err = call("activity", "get", MISSING_ID, ACTIVITY_ID, "-", "--sandbox")
+    assert ids_of(out) == [ACTIVITY_ID, OTHER_ID]
+    assert code == 3  # that of the first failure
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("thrive: error: ") for line in lines)
+    assert MISSING_ID in lines[0]
+    assert "is not an activity id" in lines[1]
+    assert "\x1b" not in err
+    assert lines[2] == "thrive: error: 2 of 4 records are missing from the output"
+
+
+@pytest.mark.usefixtures("basic")
+def test_credentials_that_are_refused_end_it_at_once(call: Call) -> None:
+    with respx.mock(assert_all_called=False) as api:
+        api.get(URL + ACTIVITY_ID).mock(return_value=page_response())
+        refused = api.get(URL + OTHER_ID).mock(return_value=httpx.Response(401))
+        code, out, err = call("activity", "get", ACTIVITY_ID, OTHER_ID, OTHER_ID, "-o", "json")
+    assert (code, refused.call_count, err.count("\n")) == (4, 1, 1)
+    assert [record["id"] for record in json.loads(out)] == [ACTIVITY_ID]  # a whole array all the same
+
+
+@pytest.mark.usefixtures("basic")
+def test_verbose_tells_of_settings_and_attempts_but_no_secret(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thrive_learning._http.time.sleep", lambda _delay: None)
+    with respx.mock() as api:
+        api.get(URL + ACTIVITY_ID).mock(
+            side_effect=[
+                httpx.Response(503, headers={"x-request-id": "r-1"}),
+                httpx.ConnectError("refused"),
+                page_response(),
+            ]
+        )
+        code, out, err = call("activity", "get", ACTIVITY_ID, "-v")
+    assert (code, json.loads(out)) == (0, PAGE_EXAMPLE)
+    lines = err.splitlines()
+    assert lines[:3] == [
+        "thrive: region: production (default)",
+        "thrive: tenant_id: eu-west-2_AbcdEfghI (THRIVE_TENANT_ID)",
+        "thrive: api_secret: ********** (THRIVE_API_SECRET)",
+    ]
+    assert lines[3].startswith("thrive: attempt 1: status 503 after 0.0")
+    assert ", request id r-1; again in " in lines[3]
+    assert lines[4].startswith("thrive: attempt 2: ConnectionFailedError after ")
+    assert lines[5].startswith("thrive: attempt 3: status 200 after ")
+    assert len(lines) == 6
+    assert "fake-api-secret" not in err
+
+
+def test_one_id_that_fails_is_one_line(call: Call) -> None:
+    for activity_id, expected in (("x", 2), (MISSING_ID, 3)):
+        code, out, err = call("activity", "get", activity_id, "--sandbox", "-o", "json")
+        assert (code, out, err.count("\n")) == (expected, "", 1)

@@ -1,0 +1,311 @@
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import tomlkit
+from command import Call, assert_complaint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thrive_learning import ConfigurationError
+from thrive_learning.cli.profile_editing import with_changes, write_private
+from thrive_learning.profiles import load_profiles, parsed
+
+
+@pytest.fixture
+def path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "config"))
+    return tmp_path / "config" / "thrive-learning" / "config.toml"
+
+
+def say(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(content))
+
+
+def test_the_first_setting_makes_the_file_for_its_owner_alone(call: Call, path: Path) -> None:
+    assert call("config", "path") == (0, f"{path}\n", "")
+    code, out, err = call("config", "set", "region", "staging")
+    assert (code, out, err) == (0, "", f"thrive: set region of the profile 'default' in {path}\n")
+    assert path.read_text() == '[default]\nregion = "staging"\n'
+    if os.name != "nt":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_comments_and_order_stay_and_the_mode_becomes_private(call: Call, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        '# mine\n\n[default]  # yes\nregion = "staging" # here\n\n[work]\nregion = "production"\n'
+    )
+    path.chmod(0o644)
+    assert call("config", "set", "tenant-id", "t").code == 0
+    assert call("config", "set", "region", "staging-mea", "--profile", "work").code == 0
+    assert path.read_text() == (
+        '# mine\n\n[default]  # yes\nregion = "staging" # here\ntenant_id = "t"\n\n'
+        '[work]\nregion = "staging-mea"\n'
+    )
+    assert load_profiles(path).is_private
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_stays_one(call: Call, path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    (tmp_path / "dotfiles.toml").write_text("[default]\n")
+    path.symlink_to(tmp_path / "dotfiles.toml")
+    assert call("config", "set", "region", "staging").code == 0
+    assert path.is_symlink()
+    assert "staging" in (tmp_path / "dotfiles.toml").read_text()
+
+
+def test_the_profile_is_the_options_or_the_variables(
+    call: Call, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THRIVE_PROFILE", "work")
+    call("config", "set", "region", "staging")
+    call("config", "set", "region", "production", "--profile", "at home")
+    assert load_profiles(path).tables == {"work": {"region": "staging"}, "at home": {"region": "production"}}
+    assert call("config", "get", "region").out == "staging\n"
+    assert call("config", "get", "region", "--profile", "at home").out == "production\n"
+
+
+def test_a_secret_is_no_argument(call: Call, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = call("config", "set", "client_secret", "canary")
+    assert_complaint(result, 2)
+    assert "canary" not in result.err
+    assert not path.exists()
+    say(monkeypatch, "canary secret\r\n")
+    code, out, err = call("config", "set", "client_secret")
+    assert (code, out) == (0, "")
+    assert "canary" not in err
+    assert load_profiles(path).tables["default"] == {"client_secret": "canary secret"}
+    assert call("config", "get", "client_secret").out == "**********\n"
+    assert call("config", "get", "client_secret", "--reveal").out == "canary secret\n"
+    assert "canary" not in call("config", "list").out + call("config", "list", "-o", "table").out
+    say(monkeypatch, " canary\n")
+    result = call("config", "set", "client_secret")
+    assert_complaint(result, 2)
+    assert "client_secret: a secret is empty, has white space" in result.err
+    assert "canary" not in result.err
+
+
+def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def prompt(*arguments: object, **options: object) -> str:
+        asked.append((arguments, options))
+        return "fake"
+
+    monkeypatch.setattr(click, "prompt", prompt)
+    say(monkeypatch, "")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    assert call("config", "set", "api_secret").code == 0
+    assert asked == [(("api_secret",), {"hide_input": True, "err": True})]
+    assert load_profiles(path).tables["default"] == {"api_secret": "fake"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("regio", "staging", "'regio' is no key of a profile; did you mean 'region'?"),
+        ("xyzzy", "x", "'xyzzy' is no key of a profile; the keys are region, api_url"),
+        ("region", "mars", "In a profile, that is to set api_url, token_url, webhooks_token_url first"),
+        ("tenant_id", "a:b", "tenant_id is 'a:b'"),
+        ("client_id", " ", "client_id is ' '"),
+        ("client_auth", "digest", "client_auth is 'digest'"),
+        ("scopes", "api/read api/nothing", "'api/nothing' is not a scope"),
+        ("api_url", "http://a.example", "plain HTTP"),
+        ("token_url", "https://a.example", "{tenant_id}"),
+        (
+            "client_secret_file",
+            "/no/such/file",
+            "the file '/no/such/file', which should hold a secret, cannot",
+        ),
+        ("client_secret_command", "'", "this is no command: No closing quotation"),
+    ],
+)
+def test_what_cannot_be_a_value_is_not_written(
+    call: Call, path: Path, key: str, value: str, said: str
+) -> None:
+    result = call("config", "set", key, value)
+    assert_complaint(result, 2)
+    assert said in result.err
+    assert not path.exists()
+
+
+def test_values_of_every_kind(
+    call: Call, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("fake\n")
+    monkeypatch.chdir(tmp_path)
+    values = {
+        "api_url": "https://a.example/rest/v1",
+        "token_url": "https://a.example/{tenant_id}",
+        "webhooks_token_url": "https://a.example/webhooks/{tenant_id}",
+        "region": "gateway",
+        "tenant_id": "t",
+        "client_id": "c",
+        "client_auth": "post",
+        "scopes": "api/read, api/write",
+        "client_secret_command": "pass show thrive",
+        "api_secret_file": "secret",
+    }
+    for key, value in values.items():
+        assert call("config", "set", key, value).err.startswith(f"thrive: set {key} of")
+    written = load_profiles(path).tables["default"]
+    assert written == values | {"api_secret_file": str(tmp_path / "secret")}
+
+
+def test_a_value_is_needed(call: Call) -> None:
+    assert_complaint(call("config", "set", "region"), 2)
+    assert "Missing argument 'VALUE'" in call("config", "set", "region").err
+
+
+def test_unset(call: Call, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        '[default]\nregion = "staging"\ntenant_id = "t"\nregoin = "x"\n[work]\nregion = "staging"\n'
+    )
+    code, out, err = call("config", "unset", "region", "regoin")  # what is misspelt can go as well
+    assert (code, out) == (0, "")
+    assert err == f"thrive: removed region, regoin from the profile 'default' in {path}\n"
+    assert load_profiles(path).tables["default"] == {"tenant_id": "t"}
+    result = call("config", "unset", "region", "tenant-id")
+    assert_complaint(result, 2)
+    assert f"the profile 'default' in {path} has no region" in result.err
+    assert call("config", "unset", "tenant-id").code == 0
+    assert [*load_profiles(path).tables] == ["work"]
+    assert_complaint(call("config", "unset", "region"), 2)
+
+
+def test_get(call: Call, path: Path) -> None:
+    assert_complaint(call("config", "get", "region"), 2)
+    path.parent.mkdir(parents=True)
+    path.write_text('[default]\nclient_secret_command = ["pass", "show", "a b"]\n')
+    assert call("config", "get", "client-secret-command").out == "pass show 'a b'\n"
+    assert f"the profile 'default' in {path} has no region" in call("config", "get", "region").err
+    assert "did you mean 'region'" in call("config", "get", "regio").err
+
+
+def test_list(call: Call, terminal: Call, path: Path) -> None:
+    assert call("config", "list") == (0, "{}\n", "")
+    code, out, err = terminal("config", "list")
+    assert (code, out, err) == (0, "", f"thrive: there are no profiles: there is no file {path}\n")
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    assert terminal("config", "list").err == f"thrive: there are no profiles: {path} is empty\n"
+    path.write_text(
+        '[default]\nregion = "staging"\n[work]\nscopes = ["api/read", "api/write"]\napi_secret = "x"\n'
+    )
+    assert json.loads(call("config", "list", "-o", "json").out) == {
+        "default": {"region": "staging"},
+        "work": {"scopes": ["api/read", "api/write"], "api_secret": "**********"},
+    }
+    assert terminal("config", "list").out == (
+        "PROFILE  KEY         VALUE\n"
+        "default  region      staging\n"
+        "work     scopes      api/read api/write\n"
+        "work     api_secret  **********\n"
+    )
+
+
+def test_a_broken_file_is_named_with_its_line_and_left_alone(call: Call, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("[default]\nregion = staging\n")
+    say_nothing = ("config", "set", "tenant_id", "t")
+    for arguments in (("config", "list"), ("config", "get", "region"), say_nothing, ("check",)):
+        result = call(*arguments)
+        assert_complaint(result, 2)
+        assert f"{path}:2: this is not TOML" in result.err
+    assert path.read_text() == "[default]\nregion = staging\n"
+
+
+def test_what_is_no_file_is_not_replaced(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (os.devnull, str(tmp_path)):
+        monkeypatch.setenv("THRIVE_CONFIG_FILE", name)
+        result = call("config", "set", "region", "staging")
+        assert_complaint(result, 2)
+        assert "is no file: THRIVE_CONFIG_FILE should name one" in result.err
+    assert Path(os.devnull).is_char_device() or os.name == "nt"
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_private(path, "old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigurationError, match="cannot be written: No space left on device") as caught:
+        write_private(path, "canary")
+    assert "canary" not in str(caught.traceback[-1].frame.f_locals)
+    assert path.read_text() == "old"
+    assert [*path.parent.iterdir()] == [path]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        write_private(tmp_path / "file" / "config.toml", "x")
+
+
+def test_without_a_home_there_is_no_place(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thrive_learning.cli.config.config_file", lambda: None)
+    result = call("config", "path")
+    assert_complaint(result, 2)
+    assert "name one in THRIVE_CONFIG_FILE" in result.err
+
+
+keys = st.sampled_from(["region", "tenant_id", "scopes"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["default", "at work", "é"]), keys, st.none() | st.text(max_size=5)),
+        max_size=8,
+    )
+)
+def test_whatever_is_changed_can_be_read_again(changes: list[tuple[str, str, str | None]]) -> None:
+    text, expected = "# first\n", dict[str, dict[str, str]]()
+    for profile, key, value in changes:
+        if value is not None and value >= "\x00" and any("\ud800" <= c <= "\udfff" for c in value):
+            continue
+        text = with_changes(text, profile, {key: value})
+        table = expected.setdefault(profile, {})
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+        if not table:
+            del expected[profile]
+    assert parsed(text) == expected
+    assert text.startswith("# first\n")
+    assert tomlkit.parse(text).unwrap() == expected
+
+
+def test_without_tomlkit_it_says_what_to_install(
+    call: Call, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    result = call("config", "set", "region", "staging")
+    assert_complaint(result, 2)
+    assert "python3 -m pip install 'thrive-learning[cli]'" in result.err
+    assert not path.exists()
+
+
+def test_a_real_process_finds_what_another_one_wrote(path: Path) -> None:
+    def run(*arguments: str) -> str:
+        script = "from thrive_learning.cli import main; main()"
+        command = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
+        return done.stdout
+
+    run("config", "set", "region", "staging")
+    assert run("config", "path") == f"{path}\n"
+    assert run("config", "get", "region") == "staging\n"

@@ -1,0 +1,119 @@
+"""What --help says is so: it fits, its examples work, and the documentation has the same text."""
+
+import io
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cli_reference
+import httpx
+import pytest
+import respx
+from command import OAUTH, Call
+from harness import ACTIVITY_ID
+
+from thrive_learning import Region
+from thrive_learning.sandbox import Sandbox, SandboxRequest
+from thrive_learning.settings import VARIABLES
+
+COMMANDS = [*cli_reference.commands()]
+PROFILES = """\
+[default]
+region = "staging"
+tenant_id = "eu-west-2_AbcdEfghI"
+client_id = "fake-client"
+client_secret = "fake-client-secret"
+[work]
+region = "staging"
+tenant_id = "t"
+"""
+#: What stands in the files that examples read.
+FILES = {"ids.txt": f"{ACTIVITY_ID}\n\n665d7d88b60b4b3a2c000002\n", "secret.txt": "fake-secret\n"}
+
+
+def examples() -> list[str]:
+    helps = [cli_reference.help_of(words) for words in COMMANDS]
+    return sorted({line for text in helps for line in re.findall(r"^    thrive (.+)$", text, re.MULTILINE)})
+
+
+@pytest.fixture
+def _regions() -> Iterator[None]:
+    """The four regions, each answered by a sandbox with the credentials of the tests."""
+    sandbox = Sandbox(
+        tenant_id=OAUTH["THRIVE_TENANT_ID"],
+        client_id=OAUTH["THRIVE_CLIENT_ID"],
+        client_secret=OAUTH["THRIVE_CLIENT_SECRET"],
+    )
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        prefix = "/webhooks" if request.url.host.startswith("user.") else ""
+        response = sandbox.respond(
+            SandboxRequest(
+                method=request.method,
+                target=prefix + request.url.raw_path.decode("ascii"),
+                headers=dict(request.headers.items()),
+                body=request.content,
+            ),
+            now=0,
+        )
+        return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+
+    regions = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+    hosts = [httpx.URL(url).host for region in regions for url in region.urls]
+    with respx.mock(assert_all_called=False) as router:
+        router.route(scheme="https", host__in=hosts).mock(side_effect=respond)
+        yield
+
+
+def test_every_command_has_examples() -> None:
+    for words in COMMANDS:
+        text = cli_reference.help_of(words)
+        assert re.search(rf"^    thrive {' '.join(words)}", text, re.MULTILINE), words
+
+
+@pytest.mark.usefixtures("_regions", "oauth")
+@pytest.mark.parametrize("example", examples())
+def test_an_example_works(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, example: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(PROFILES)
+    monkeypatch.setenv("THRIVE_CONFIG_FILE", str(path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".secrets").mkdir()
+    (tmp_path / ".secrets" / "thrive").write_text("fake\n")
+    command, piped, jq = example.partition(" | jq ")
+    command, _, _target = command.partition(" > ")
+    command, _, source = command.partition(" < ")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(FILES.get(source, "").encode())))
+    code, out, err = call(*shlex.split(command))
+    assert code == 0, err
+    assert out or command.startswith(("config set", "config unset"))
+    if piped:
+        name = shlex.split(jq)[-1].removeprefix(".[]").removeprefix(".")
+        document = json.loads(out)
+        assert name in (document[0] if isinstance(document, list) else document)
+
+
+@pytest.mark.parametrize("columns", ["80", "160"])
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_fits(call: Call, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, err = call(*words, "--help")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert call(*words, "-h").out == out
+
+
+def test_the_documentation_has_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = cli_reference.PAGE.read_text(encoding="utf-8")
+    assert page == cli_reference.with_reference(page), "run: nox -s reference"
+    assert cli_reference.with_reference(page.replace("Usage: thrive", "Usage: other")) == page
+
+
+def test_every_setting_is_named(call: Call) -> None:
+    text = call("config", "--help").out
+    for key, variable in VARIABLES.items():
+        assert re.search(rf"^  {key}\s+{variable}(\s|$)", text, re.MULTILINE), key

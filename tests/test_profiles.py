@@ -1,0 +1,196 @@
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
+
+from thrive_learning import ConfigurationError
+from thrive_learning.profiles import ProfileFile, config_file, config_folder, lines_of, load_profiles
+
+FILE = """\
+# mine
+[default]
+region = "staging"   # for now
+tenant_id = "t"
+scopes = [
+  "api/read",
+  "api/write",
+]
+client_id = "c"
+
+["at work"]
+client_secret_command = '''
+pass show
+thrive'''
+api_url = "https://a"
+"""
+
+
+def written(folder: Path, content: str | bytes) -> Path:
+    path = folder / "config.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("platform", "reference", "variables"),
+    [
+        ("linux", Unix, {}),
+        ("linux", Unix, {"XDG_CONFIG_HOME": "/elsewhere"}),
+        ("linux", Unix, {"XDG_CONFIG_HOME": "relative"}),
+        ("freebsd14", Unix, {}),
+        ("darwin", MacOS, {}),
+        ("darwin", MacOS, {"XDG_CONFIG_HOME": "/elsewhere"}),
+        ("win32", Windows, {"LOCALAPPDATA": "C:\\Users\\u\\AppData\\Local"}),
+    ],
+)
+def test_the_folder_is_the_platforms(
+    monkeypatch: pytest.MonkeyPatch, platform: str, reference: Any, variables: dict[str, str]
+) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if platform == "win32":
+        assert config_folder(os.environ, platform) == Path(variables["LOCALAPPDATA"]) / "thrive-learning"
+        if sys.platform != "win32":
+            return  # there, platformdirs asks the system
+    expected = reference("thrive-learning", appauthor=False).user_config_path
+    assert config_folder(os.environ, platform) == expected
+
+
+def test_windows_without_its_variable() -> None:
+    assert config_folder({}, "win32") == Path.home() / "AppData" / "Local" / "thrive-learning"
+
+
+def test_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert config_file() == tmp_path / "thrive-learning" / "config.toml"
+    monkeypatch.setenv("THRIVE_CONFIG_FILE", "~/mine.toml")
+    assert config_file() == Path.home() / "mine.toml"
+
+
+def test_without_a_home_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert config_file() is None
+    assert load_profiles(None).lack_of("x") == (
+        "there is no profile 'x': there is no home folder to look for a file of profiles in"
+    )
+
+
+def test_what_stands_in_which_line(tmp_path: Path) -> None:
+    path = written(tmp_path, FILE)
+    file = load_profiles(path)
+    assert file.tables == {
+        "default": {
+            "region": "staging",
+            "tenant_id": "t",
+            "scopes": ["api/read", "api/write"],
+            "client_id": "c",
+        },
+        "at work": {"client_secret_command": "pass show\nthrive", "api_url": "https://a"},
+    }
+    assert file.lines == {
+        ("default", ""): 2,
+        ("default", "region"): 3,
+        ("default", "tenant_id"): 4,
+        ("default", "scopes"): 5,
+        ("default", "client_id"): 9,
+        ("at work", ""): 11,
+        ("at work", "client_secret_command"): 12,
+        ("at work", "api_url"): 15,
+    }
+    assert file.place("default", "scopes") == f"{path}:5"
+    assert file.place("default", "other") == str(path)
+    assert file.place("at work") == f"{path}:11"
+
+
+def test_lines_of_other_ways_to_write_it() -> None:
+    text = 'a.x = 1\n"b" = { x = 1, y = 2 }\na.y = 2\nc = 3\n[d.e]\nf = 1\n'
+    assert lines_of(text) == {
+        ("a", ""): 1,
+        ("a", "x"): 1,
+        ("b", ""): 2,
+        ("b", "x"): 2,
+        ("b", "y"): 2,
+        ("a", "y"): 3,
+        ("c", ""): 4,
+        ("d", ""): 5,
+        ("d", "f"): 6,
+    }
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), st.text("ab\n#=[]", max_size=9), min_size=1)
+)
+def test_each_key_has_the_line_in_which_it_begins(values: dict[str, str]) -> None:
+    text, expected = "[p]\n", {("p", ""): 1}
+    for key, value in values.items():
+        expected["p", key] = text.count("\n") + 1
+        text += f"{key} = '''{value}'''\n"
+    assert lines_of(text) == expected
+
+
+def test_a_file_of_an_editor_of_windows(tmp_path: Path) -> None:
+    file = load_profiles(written(tmp_path, b'\xef\xbb\xbf[default]\r\nregion = "staging"\r\n'))
+    assert file.tables == {"default": {"region": "staging"}}
+    assert file.lines["default", "region"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[default]\nregion = staging\n", r"config\.toml:2: this is not TOML: Invalid value"),
+        (b"[default]\n\nregion", r"config\.toml:3: this is not TOML: "),
+        (b'[default]\nregion = "a"\nregion = "b"\n', r"config\.toml:3: this is not TOML: Cannot overwrite"),
+        (b"[default]\nregion = '''", r"config\.toml:2: this is not TOML: "),
+        (b"[default]\nx = " + b"9" * 5000, r"config\.toml:2: this is not TOML: Exceeds the limit"),
+        (b"x = " + b"[" * 100_000, r"config\.toml:1: this is nested too deeply"),
+        (b'[default]\nname = "caf\xe9"\n', r"config\.toml:2: this is not UTF-8"),
+        (b"[default]\n[other]\n", None),
+        (b'\nregion = "staging"\n', r"config\.toml:2: 'region' stands outside of a profile: .* \[default\]"),
+    ],
+)
+def test_a_broken_file_is_an_error_with_its_line(tmp_path: Path, content: bytes, said: str | None) -> None:
+    path = written(tmp_path, content)
+    if said is None:
+        assert load_profiles(path).absence is None
+        return
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        load_profiles(path)
+    assert caught.value.__context__ is None
+
+
+def test_a_file_that_is_not_there_or_not_to_be_read_holds_none(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    assert load_profiles(path).lack_of("x") == f"there is no profile 'x': there is no file {path}"
+    path.write_text("")
+    assert load_profiles(path / "below").absence == f"there is no file {path / 'below'}"
+    assert load_profiles(tmp_path).absence == f"{tmp_path} cannot be read (Is a directory)"
+    assert load_profiles(path).lack_of("x") == f"there is no profile 'x' in {path}, which has: none"
+    path.write_text("[a]\n[b]\n")
+    assert load_profiles(path).lack_of("x") == f"there is no profile 'x' in {path}, which has: a, b"
+    assert load_profiles(path).lack_of("a") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
+@pytest.mark.parametrize(
+    ("mode", "is_private"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)]
+)
+def test_who_may_read_it(tmp_path: Path, mode: int, is_private: bool) -> None:  # noqa: FBT001
+    path = written(tmp_path, FILE)
+    path.chmod(mode)
+    assert load_profiles(path).is_private is is_private
+
+
+def test_it_shows_nothing() -> None:
+    assert repr(ProfileFile(Path("x"), None, {"a": {"api_secret": "canary"}})) == "<ProfileFile x>"
