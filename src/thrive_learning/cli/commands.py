@@ -8,6 +8,7 @@ import click
 from thrive_learning._version import __version__
 from thrive_learning.cli.exit_codes import MEANINGS
 from thrive_learning.cli.rendering import as_json, as_table
+from thrive_learning.cli.sandbox_command import sandbox_command
 from thrive_learning.policies import Timeout
 from thrive_learning.regions import Region
 
@@ -63,6 +64,9 @@ def thrive() -> None:
 
     Output goes to stdout, messages to stderr; THRIVE_DEBUG=1 adds the traceback to an error.
     """
+
+
+thrive.add_command(sandbox_command)
 
 
 @thrive.group(epilog=_ACTIVITY)

@@ -31,7 +31,7 @@ from thrive_learning.sandbox.messages import (
     method_not_allowed,
     unauthorized,
 )
-from thrive_learning.sandbox.records import seeded_records
+from thrive_learning.sandbox.records import ACTIVITY_ID, seeded_records
 
 # RFC 6761, section 6.4: .invalid never resolves, so nothing can reach a network by mistake.
 API_URL = "https://sandbox.invalid/rest/v1"
@@ -42,7 +42,6 @@ WEBHOOKS_TOKEN_URL = "https://sandbox.invalid/webhooks/oauth2/token/{tenant_id}"
 
 _ACTIVITY_PATH = re.compile(r"/rest/v1/activity/([^/]+)")
 _TOKEN_PATH = re.compile(r"(/webhooks)?/oauth2/token/([^/]+)")
-ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 _API, _WEBHOOKS = "api", "webhooks"
 _SERVICE_SCOPES = {

@@ -15,9 +15,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Protocol
 
-from thrive_learning.sandbox.core import is_token_target
+from thrive_learning.sandbox.core import Sandbox, is_token_target
 from thrive_learning.sandbox.messages import (
     BASIC_CHALLENGE,
     SandboxRequest,
@@ -82,19 +81,13 @@ class Reply:
         response: What is sent.
         delay_s: How long the server waits before it sends.
         is_cut: Whether the connection ends in the middle of the body.
+        fault: What went wrong; None for the right answer.
     """
 
     response: SandboxResponse
     delay_s: float = 0.0
     is_cut: bool = False
-
-
-class Responder(Protocol):
-    """What answers requests without faults: a `Sandbox`, say."""
-
-    def respond(self, request: SandboxRequest, *, now: float) -> SandboxResponse:
-        """Answer one request at a time in Unix seconds."""
-        ...
+    fault: "Fault | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +115,7 @@ class Fault:
         ]
         return ":".join([self.name, *options])
 
-    def reply(self, sandbox: Responder, request: SandboxRequest, *, now: float) -> Reply:
+    def reply(self, sandbox: Sandbox, request: SandboxRequest, *, now: float) -> Reply:
         """Answer one request as this fault has it.
 
         Args:
@@ -132,13 +125,13 @@ class Fault:
         """
         match self.name:
             case "slow":
-                return Reply(sandbox.respond(request, now=now), delay_s=self.duration_s or 0.0)
+                return Reply(sandbox.respond(request, now=now), delay_s=self.duration_s or 0.0, fault=self)
             case "cut":
-                return Reply(sandbox.respond(request, now=now), is_cut=True)
+                return Reply(sandbox.respond(request, now=now), is_cut=True, fault=self)
             case "clock-skew":
-                return Reply(sandbox.respond(request, now=now + (self.duration_s or 0.0)))
+                return Reply(sandbox.respond(request, now=now + (self.duration_s or 0.0)), fault=self)
             case _:
-                return Reply(completed(self._refusal(request), request, now))
+                return Reply(completed(self._refusal(request), request, now), fault=self)
 
     def _refusal(self, request: SandboxRequest) -> SandboxResponse:
         match self.name:
@@ -303,7 +296,7 @@ class FaultySandbox:
         RFC 7240, sections 2 and 3
     """
 
-    def __init__(self, sandbox: Responder, script: FaultScript | None = None) -> None:
+    def __init__(self, sandbox: Sandbox, script: FaultScript | None = None) -> None:
         self.sandbox = sandbox
         self.script: FaultScript = FaultScript() if script is None else script
 
