@@ -82,7 +82,7 @@ def layers(session: nox.Session) -> None:
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """The contract is valid, its examples fit, and the generated client is what it gives."""
+    """The contract is valid, the generated client is what it gives, and the sandbox keeps to it."""
     sync(session, "--all-extras", "--group", "contract")
     session.run("pytest", "tests/contract", *session.posargs)
     redocly(session)

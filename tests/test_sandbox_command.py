@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from harness import ACTIVITY_ID
+from harness import ACTIVITY_ID, ROOT
 
 from thrive_learning import ClientCredentials, Region, ThriveClient
 from thrive_learning.cli import program
@@ -122,6 +122,15 @@ def test_the_five_ids_are_there() -> None:
 
     assert len(ids) == 5
     assert set(ids) <= core.records.keys()
+
+
+def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
+    page = (ROOT / "docs/how-to/run-the-sandbox.md").read_text(encoding="utf-8")
+    shown = page.split("$ thrive sandbox\n")[1].split("```")[0]
+    faults = re.findall(r"^\| (`[^|]+`) \|", page.split("| Fault |")[1], re.MULTILINE)
+
+    assert shown == welcome("http://127.0.0.1:40123", Sandbox(), FaultScript())
+    assert [name.replace("` to `", "…").strip("`") for name in faults] == list(KINDS)
 
 
 @pytest.mark.parametrize(
