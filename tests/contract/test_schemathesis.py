@@ -77,7 +77,7 @@ def oauth(served: Served) -> str:
 
 @pytest.mark.parametrize(("kind", "examples"), [("HTTP Basic", 150), ("OAuth", 40)])
 def test_it_finds_nothing(
-    served: Served, tmp_path: Path, cases: dict[str, int], kind: str, examples: int
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, examples: int
 ) -> None:
     authorization = BASIC if kind == "HTTP Basic" else oauth(served)
     verdict = judged(served, tmp_path, authorization, "--max-examples", str(examples))
@@ -92,7 +92,8 @@ def test_it_finds_nothing(
     assert report["test_cases"]["generated"] >= examples
     assert {200, 400, 401, 404, 405} <= verdict.statuses.keys()
     assert verdict.statuses[200] > examples / 4
-    cases[kind] = report["test_cases"]["generated"]
+    with capsys.disabled():
+        print(f"\nSchemathesis, {kind}: {report['test_cases']['generated']} cases, 0 findings")  # noqa: T201
 
 
 @pytest.mark.parametrize("fault", ["html"])
