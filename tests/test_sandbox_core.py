@@ -633,6 +633,19 @@ def test_records_are_copied() -> None:
     assert content(get(sandbox=sandbox))["data"]["duration"] == "3600"
 
 
+def test_a_sandbox_can_be_had_with_other_records_and_stays_as_it_is() -> None:
+    mine = {"F" * 24: {"id": "f" * 24, "data": {"score": 1}}}
+    other = SANDBOX.with_records(mine, without=RECORD_ID.upper())
+    mine["F" * 24]["data"] = {}
+
+    assert other.records.keys() == SANDBOX.records.keys() - {RECORD_ID} | {"f" * 24}
+    assert other.records["f" * 24]["data"] == {"score": 1}
+    assert replace(other, records=SANDBOX.records) == SANDBOX
+    assert Sandbox() == SANDBOX
+    with pytest.raises(ValueError, match="JSON"):
+        SANDBOX.with_records({RECORD_ID: {"id": RECORD_ID, "data": {"score": float("nan")}}})
+
+
 def test_records_that_are_not_json_are_refused_at_once() -> None:
     with pytest.raises(TypeError, match="datetime"):
         Sandbox(records={RECORD_ID: {"id": RECORD_ID, "date": datetime.now(UTC)}})

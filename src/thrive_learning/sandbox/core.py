@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -92,8 +93,24 @@ class Sandbox:
 
     def __post_init__(self) -> None:
         # By way of JSON: a deep copy, and a record that cannot be sent fails here rather than in respond().
-        records = {key.lower(): json.loads(as_json(record)) for key, record in self.records.items()}
-        object.__setattr__(self, "records", records)
+        object.__setattr__(self, "records", _copied(self.records))
+
+    def with_records(self, records: Mapping[str, Mapping[str, Any]], *, without: str = "") -> "Sandbox":
+        """Give a sandbox that holds more records than this one, and is equal otherwise.
+
+        Args:
+            records: Activity records by id. They are copied, and take the place of those with the same id.
+            without: The id of a record that it does not hold.
+
+        Raises:
+            TypeError: As for the class.
+            ValueError: As for the class.
+        """
+        held = {key: record for key, record in self.records.items() if key != without.lower()}
+        # Not replace(), which would copy what is held, and never changes, once more.
+        changed = copy(self)
+        object.__setattr__(changed, "records", {**held, **_copied(records)})
+        return changed
 
     def respond(self, request: SandboxRequest, *, now: float) -> SandboxResponse:
         """Answer one request. The same sandbox, request and time give the same response, byte for byte.
@@ -221,6 +238,10 @@ class Sandbox:
 
     def _signature(self, payload: str) -> str:
         return _base64url(hmac.digest(self.signing_key, as_utf8(payload), "sha256"))
+
+
+def _copied(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {key.lower(): json.loads(as_json(record)) for key, record in records.items()}
 
 
 class _OAuthError(Exception):

@@ -1,6 +1,7 @@
 """A sandbox that a test can program: its records, its failures, what it was asked, its clock."""
 
 import datetime as dt
+import functools
 import itertools
 import threading
 import time
@@ -120,6 +121,12 @@ class RecordedRequest:
     fault: Fault | None
 
 
+@functools.cache
+def _fresh() -> Sandbox:
+    # A frozen value, which each test can begin with.
+    return Sandbox()
+
+
 class ThriveSandbox(FaultySandbox):
     """A sandbox in this process that a test can program. Found as the fixture `thrive_sandbox`.
 
@@ -131,7 +138,7 @@ class ThriveSandbox(FaultySandbox):
     """
 
     def __init__(self) -> None:
-        super().__init__(Sandbox())
+        super().__init__(_fresh())
         self.clock: FakeClock = FakeClock()
         self.requests: list[RecordedRequest] = []
         self._lock = threading.Lock()
@@ -203,8 +210,7 @@ class ThriveSandbox(FaultySandbox):
         added = make_activity(**fields) if activity is None else activity
         document = {validated(added.id): added.to_dict()}
         with self._lock:
-            held = {key: record for key, record in self.sandbox.records.items() if key != added.id.lower()}
-            self.sandbox = replace(self.sandbox, records={**held, **document})
+            self.sandbox = self.sandbox.with_records(document)
         return added
 
     def remove(self, activity_id: str) -> None:
@@ -214,9 +220,9 @@ class ThriveSandbox(FaultySandbox):
             KeyError: It holds none with this ID.
         """
         with self._lock:
-            records = dict(self.sandbox.records)
-            del records[activity_id.lower()]
-            self.sandbox = replace(self.sandbox, records=records)
+            if activity_id.lower() not in self.sandbox.records:
+                raise KeyError(activity_id)
+            self.sandbox = self.sandbox.with_records({}, without=activity_id)
 
     def fail_next(self, fault: int | str = 500, times: int = 1, *, token: bool = False) -> None:
         """Let the next requests fail; called again, those behind them.
