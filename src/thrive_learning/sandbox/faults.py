@@ -297,7 +297,7 @@ class FaultySandbox:
     """
 
     def __init__(self, sandbox: Sandbox, script: FaultScript | None = None) -> None:
-        self.sandbox = sandbox
+        self.sandbox: Sandbox = sandbox
         self.script: FaultScript = FaultScript() if script is None else script
 
     def reply(self, request: SandboxRequest, *, now: float) -> Reply:

@@ -58,8 +58,8 @@ class SandboxApp:
         clock: Callable[[], float] = time.time,
         on_reply: OnReply = lambda _request, _reply: None,
     ) -> None:
-        self.sandbox = sandbox
-        self.clock = clock
+        self.sandbox: FaultySandbox = sandbox
+        self.clock: Callable[[], float] = clock
         self._on_reply = on_reply
         routes = [
             Route("/", self._page),
@@ -164,7 +164,7 @@ class SandboxServer:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         self._socket = socket.create_server(address[:2], family=family)
-        self.app = app
+        self.app: SandboxApp = app
         config = uvicorn.Config(
             app,
             http="h11",

@@ -135,7 +135,10 @@ class ThriveSandbox(FaultySandbox):
     Attributes:
         clock: Tokens expire by it; slow answers move it and take no time.
         requests: Every request that it got.
+        sandbox: What it is at the moment; each change puts another one here.
     """
+
+    sandbox: Sandbox
 
     def __init__(self) -> None:
         super().__init__(_fresh())
