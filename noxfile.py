@@ -18,6 +18,8 @@ CODE = ["src", "tests", "benchmarks", "noxfile.py"]
 REDOCLY = "@redocly/cli@2.77.0"
 ACTIVITY = "60d5ec49b60b4b3a2c8f9a10"  # the sandbox holds the reference page's example under this id
 WORKFLOWS = ".github/workflows"
+CONTRACT = Path("openapi/thrive.yaml")
+CONTRACT_IN_WHEEL = "thrive_learning/sandbox/thrive.yaml"  # for `thrive sandbox`
 # Which tests have to notice a change of which module: those that are about it, and quick.
 MUTATED = {
     "ids": ["tests/test_ids.py"],
@@ -80,7 +82,7 @@ def layers(session: nox.Session) -> None:
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """The contract is valid, its examples fit, and the generated client is what it gives."""
+    """The contract is valid, the generated client is what it gives, and the sandbox keeps to it."""
     sync(session, "--all-extras", "--group", "contract")
     session.run("pytest", "tests/contract", *session.posargs)
     redocly(session)
@@ -240,7 +242,7 @@ def package(session: nox.Session) -> None:
 
 
 def mistakes_in(wheel: Path) -> list[str]:
-    """Compare a wheel with what it is meant to hold: both packages whole, the licence, and nothing else."""
+    """Compare a wheel with what it is meant to hold: both packages, contract, licences, and nothing else."""
     roots = [Path("src"), Path("generated")]
     code = {
         path.relative_to(root).as_posix()
@@ -248,19 +250,24 @@ def mistakes_in(wheel: Path) -> list[str]:
         for path in root.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    code |= {CONTRACT_IN_WHEEL}
+    viewer = Path("src/thrive_learning/sandbox/viewer")
+    licences = [Path("LICENSE"), *viewer.glob("*LICENSE*"), viewer / "NOTICE"]
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         [metadata] = (name for name in names if name.endswith(".dist-info/METADATA"))
         fields = archive.read(metadata).decode().split("\n\n")[0].splitlines()
+        if CONTRACT_IN_WHEEL not in names or archive.read(CONTRACT_IN_WHEEL) != CONTRACT.read_bytes():
+            return [f"{CONTRACT_IN_WHEEL} is not {CONTRACT}"]
     about = {name for name in names if name.startswith(metadata.removesuffix("METADATA"))}
     wanted = code | {"thrive_learning/py.typed", "_thrive_learning_api/py.typed"}
-    wanted |= {metadata.replace("METADATA", "licenses/LICENSE")}
+    wanted |= {metadata.replace("METADATA", f"licenses/{path.as_posix()}") for path in licences}
     return [
         *(f"{name} is missing" for name in sorted(wanted - names)),
         *(f"{name} does not belong there" for name in sorted(names - about - code)),
         *(
             f"no {field!r}"
-            for field in ("License-Expression: MIT", "License-File: LICENSE")
+            for field in ("License-Expression: MIT AND Apache-2.0", "License-File: LICENSE")
             if field not in fields
         ),
     ]

@@ -31,6 +31,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import thrive_learning
 import thrive_learning.sandbox
+import thrive_learning.testing
 from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors
 from thrive_learning.cli import program
 from thrive_learning.profiles import load_profiles
@@ -138,6 +139,7 @@ class Shell:
 
     def _pytest(self, arguments: list[str]) -> str:
         alone = ["-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider", "-W", "error"]
+        alone += ["-p", "thrive_learning.testing.plugin"]  # which is found by itself where others are
         no_network = ["-p", "pytest_socket", "--allow-hosts=127.0.0.1,::1"]
         done = subprocess.run(
             [sys.executable, *arguments, *alone, *no_network],
@@ -470,6 +472,11 @@ def test_the_reference_names_every_field_of_a_record_and_of_the_contract(contrac
 def test_the_reference_names_what_the_sandbox_exports() -> None:
     names = first_column("docs/reference/api.md", "thrive_learning.sandbox")
     assert sorted(names) == sorted(thrive_learning.sandbox.__all__)
+
+
+def test_the_reference_names_what_the_test_kit_exports() -> None:
+    names = first_column("docs/reference/api.md", "thrive_learning.testing")
+    assert sorted(names) == thrive_learning.testing.__all__
 
 
 def error_classes() -> set[str]:

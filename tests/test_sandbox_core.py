@@ -12,11 +12,14 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 import yaml
+from conformance import valid
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 import thrive_learning.sandbox.core
+import thrive_learning.sandbox.faults
+import thrive_learning.sandbox.messages
 import thrive_learning.sandbox.records
 from thrive_learning.sandbox import Sandbox, SandboxRequest, SandboxResponse
 from thrive_learning.sandbox.records import seeded_records
@@ -56,7 +59,8 @@ def get(
     now: float = NOW,
 ) -> SandboxResponse:
     headers = API_BASIC if headers is None else headers
-    return sandbox.respond(SandboxRequest(method, target, headers), now=now)
+    request = SandboxRequest(method, target, headers)
+    return valid(request, sandbox.respond(request, now=now))
 
 
 def post(
@@ -615,6 +619,11 @@ def test_the_request_id_depends_on_method_target_and_time() -> None:
     assert ids[4] == ids[0]
 
 
+def test_the_date_is_that_of_the_clock() -> None:
+    assert get().headers["date"] == "Tue, 14 Nov 2023 22:13:20 GMT"
+    assert get(now=0).headers["date"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
 def test_records_are_copied() -> None:
     records = seeded_records()
     sandbox = Sandbox(records=records)
@@ -622,6 +631,19 @@ def test_records_are_copied() -> None:
     records.clear()
 
     assert content(get(sandbox=sandbox))["data"]["duration"] == "3600"
+
+
+def test_a_sandbox_can_be_had_with_other_records_and_stays_as_it_is() -> None:
+    mine = {"F" * 24: {"id": "f" * 24, "data": {"score": 1}}}
+    other = SANDBOX.with_records(mine, without=RECORD_ID.upper())
+    mine["F" * 24]["data"] = {}
+
+    assert other.records.keys() == SANDBOX.records.keys() - {RECORD_ID} | {"f" * 24}
+    assert other.records["f" * 24]["data"] == {"score": 1}
+    assert replace(other, records=SANDBOX.records) == SANDBOX
+    assert Sandbox() == SANDBOX
+    with pytest.raises(ValueError, match="JSON"):
+        SANDBOX.with_records({RECORD_ID: {"id": RECORD_ID, "data": {"score": float("nan")}}})
 
 
 def test_records_that_are_not_json_are_refused_at_once() -> None:
@@ -650,7 +672,15 @@ def test_no_repr_shows_a_secret() -> None:
     )
 
 
-@pytest.mark.parametrize("module", [thrive_learning.sandbox.core, thrive_learning.sandbox.records])
+@pytest.mark.parametrize(
+    "module",
+    [
+        thrive_learning.sandbox.core,
+        thrive_learning.sandbox.faults,
+        thrive_learning.sandbox.messages,
+        thrive_learning.sandbox.records,
+    ],
+)
 def test_the_core_imports_the_standard_library_only(module: Any) -> None:
     imports = list(ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))))
     names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
@@ -658,7 +688,9 @@ def test_the_core_imports_the_standard_library_only(module: Any) -> None:
 
     assert names
     assert {n for n in names if n.partition(".")[0] not in sys.stdlib_module_names} <= {
-        "thrive_learning.sandbox.records"
+        "thrive_learning.sandbox.core",
+        "thrive_learning.sandbox.messages",
+        "thrive_learning.sandbox.records",
     }
 
 
@@ -698,7 +730,7 @@ REQUESTS = st.builds(
 # What urllib.parse.urlsplit() raises on.
 @example(request=SandboxRequest("GET", "http://[", {}), now=0.0)
 def test_no_request_raises_and_every_body_is_json(request: SandboxRequest, now: float) -> None:
-    response = SANDBOX.respond(request, now=now)
+    response = valid(request, SANDBOX.respond(request, now=now))
 
     assert response == SANDBOX.respond(replace(request), now=now)
     assert response.status in {200, 400, 401, 403, 404, 405}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from thrive_learning.sandbox.records import seeded_records
+from thrive_learning.sandbox.records import records_from_ndjson, seeded_records
 
 CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
 SCHEMAS = CONTRACT["components"]["schemas"]
@@ -115,3 +115,37 @@ def test_every_caller_gets_a_copy() -> None:
         record.clear()
 
     assert seeded_records() == before
+
+
+ONE = b'{"id": "aaaaaaaaaaaaaaaaaaaaaaaa", "type": "viewed"}\n'
+TWO = '{"id": "bbbbbbbbbbbbbbbbbbbbbbbb", "name": "Très"}'.encode()
+
+
+def test_records_of_a_file() -> None:
+    assert records_from_ndjson([b"\xef\xbb\xbf" + ONE, b"\n", b" \r\n", TWO], "x") == {
+        "a" * 24: {"id": "a" * 24, "type": "viewed"},
+        "b" * 24: {"id": "b" * 24, "name": "Très"},
+    }
+    assert records_from_ndjson([], "x") == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"{", "this is not JSON: Expecting property name"),
+        (b"\xff", "this is not JSON: 'utf-8' codec can't decode"),
+        (b'{"id": NaN}', "this is not JSON: NaN is no JSON"),
+        (b"[" * 100_000, "this is not JSON: "),
+        (b"[]", "this is no JSON object"),
+        (b"{}", "the record has no 'id'"),
+        (b'{"id": 1}', "the id '1' is not 24 hexadecimal digits"),
+        (b'{"id": "' + b"g" * 999 + b'"}', "ggg' is not 24 hexadecimal digits"),
+        (ONE.upper().replace(b"ID", b"id").replace(b"TYPE", b"type"), "stands in line 1 already"),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(line: bytes, problem: str) -> None:
+    with pytest.raises(ValueError, match=r"^records\.ndjson, line 3: ") as caught:
+        records_from_ndjson([ONE, b"\n", line], "records.ndjson")
+
+    assert problem in str(caught.value)
+    assert len(str(caught.value)) < 300

@@ -1,8 +1,10 @@
 import base64
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from urllib.parse import urlencode
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -10,6 +12,8 @@ from thrive_learning.sandbox import (
     API_URL,
     TOKEN_URL,
     WEBHOOKS_TOKEN_URL,
+    FaultScript,
+    FaultySandbox,
     Sandbox,
     SandboxRequest,
     SandboxTransport,
@@ -234,3 +238,85 @@ def test_one_transport_serves_clients_one_after_the_other() -> None:
             statuses.append(client.get(RECORD, auth=BASIC).status_code)
 
     assert statuses == [200, 200]
+
+
+# Faults
+
+
+def faulty(*faults: str, sleep: Callable[[float], object] = time.sleep) -> SandboxTransport:
+    async def async_sleep(seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+        sleep(seconds)
+
+    sandbox = FaultySandbox(SANDBOX, FaultScript(faults))
+    return SandboxTransport(sandbox, clock=Clock(), sleep=sleep, async_sleep=async_sleep)
+
+
+def test_a_sync_client_can_ask_for_a_fault() -> None:
+    with httpx.Client(transport=sandbox_transport()) as client:
+        response = client.get(RECORD, auth=BASIC, headers={"prefer": "fault=throttle"})
+
+    assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+
+
+@pytest.mark.anyio
+async def test_an_async_client_meets_the_faults_of_a_script() -> None:
+    async with httpx.AsyncClient(transport=faulty("429:1", "html:1")) as client:
+        statuses = [(await client.get(RECORD, auth=BASIC)).status_code for _ in range(3)]
+
+    assert statuses == [429, 502, 200]
+
+
+def test_a_sync_answer_comes_late() -> None:
+    waits: list[float] = []
+    with httpx.Client(transport=faulty("slow:90s:1", sleep=waits.append), timeout=100) as client:
+        assert client.get(RECORD, auth=BASIC).status_code == 200
+        assert client.get(RECORD, auth=BASIC).status_code == 200
+
+    assert waits == [90]
+
+
+@pytest.mark.anyio
+async def test_an_async_answer_comes_late() -> None:
+    waits: list[float] = []
+    async with httpx.AsyncClient(transport=faulty("slow:2s", sleep=waits.append)) as client:
+        assert (await client.get(RECORD, auth=BASIC)).status_code == 200
+
+    assert waits == [2]
+
+
+def test_a_sync_answer_comes_too_late() -> None:
+    waits: list[float] = []
+    with httpx.Client(transport=faulty("slow:90s", sleep=waits.append), timeout=7) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.get(RECORD, auth=BASIC)
+
+    assert waits == [7]
+
+
+@pytest.mark.anyio
+async def test_an_async_answer_comes_too_late() -> None:
+    waits: list[float] = []
+    async with httpx.AsyncClient(transport=faulty("slow:90s", sleep=waits.append), timeout=7) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get(RECORD, auth=BASIC)
+
+    assert waits == [7]
+
+
+def test_a_sync_body_is_cut() -> None:
+    with httpx.Client(transport=faulty("cut")) as client:
+        with client.stream("GET", RECORD, auth=BASIC) as response:
+            body = response.iter_raw()
+            half = next(body)
+            with pytest.raises(httpx.ReadError, match="middle of the body"):
+                next(body)
+
+    assert len(half) == int(response.headers["content-length"]) // 2
+
+
+@pytest.mark.anyio
+async def test_an_async_body_is_cut() -> None:
+    async with httpx.AsyncClient(transport=faulty("cut")) as client:
+        with pytest.raises(httpx.ReadError, match="middle of the body"):
+            await client.get(RECORD, auth=BASIC)

@@ -10,6 +10,7 @@ from thrive_learning.cli.config import config
 from thrive_learning.cli.exit_codes import MEANINGS
 from thrive_learning.cli.options import EXAMPLE_ID
 from thrive_learning.cli.regions import regions
+from thrive_learning.cli.sandbox_command import sandbox_command
 from thrive_learning.cli.token import token
 
 # In these texts, click leaves the lines of a paragraph as they are that begins with a line of \b.
@@ -40,4 +41,5 @@ thrive.add_command(check)
 thrive.add_command(completion)
 thrive.add_command(config)
 thrive.add_command(regions)
+thrive.add_command(sandbox_command)
 thrive.add_command(token)

@@ -1,25 +1,25 @@
 """The embedded API: answers requests as the contract says, without a network and without real credentials.
 
-`Sandbox` is a pure function from a request and the time to a response, `SandboxTransport` runs it under
-httpx.
+`Sandbox` is a pure function from a request and the time to a response, `FaultySandbox` puts faults in front
+of it, `SandboxTransport` runs either under httpx. `thrive sandbox` serves them over HTTP.
 """
 
-from thrive_learning.sandbox.core import (
-    API_URL,
-    TOKEN_URL,
-    WEBHOOKS_TOKEN_URL,
-    Sandbox,
-    SandboxRequest,
-    SandboxResponse,
-)
+from thrive_learning.sandbox.core import API_URL, TOKEN_URL, WEBHOOKS_TOKEN_URL, Sandbox
+from thrive_learning.sandbox.faults import Fault, FaultScript, FaultySandbox, Reply, parse_fault
+from thrive_learning.sandbox.messages import SandboxRequest, SandboxResponse
 from thrive_learning.sandbox.transport import SandboxTransport
 
 __all__ = [
     "API_URL",
     "TOKEN_URL",
     "WEBHOOKS_TOKEN_URL",
+    "Fault",
+    "FaultScript",
+    "FaultySandbox",
+    "Reply",
     "Sandbox",
     "SandboxRequest",
     "SandboxResponse",
     "SandboxTransport",
+    "parse_fault",
 ]

@@ -11,12 +11,28 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
-from thrive_learning.sandbox.records import seeded_records
+from thrive_learning.sandbox.messages import (
+    BASIC_CHALLENGE,
+    BEARER_CHALLENGE,
+    SandboxRequest,
+    SandboxResponse,
+    as_json,
+    as_utf8,
+    completed,
+    error_response,
+    insufficient_scope,
+    invalid_token,
+    json_response,
+    method_not_allowed,
+    unauthorized,
+)
+from thrive_learning.sandbox.records import ACTIVITY_ID, seeded_records
 
 # RFC 6761, section 6.4: .invalid never resolves, so nothing can reach a network by mistake.
 API_URL = "https://sandbox.invalid/rest/v1"
@@ -27,7 +43,6 @@ WEBHOOKS_TOKEN_URL = "https://sandbox.invalid/webhooks/oauth2/token/{tenant_id}"
 
 _ACTIVITY_PATH = re.compile(r"/rest/v1/activity/([^/]+)")
 _TOKEN_PATH = re.compile(r"(/webhooks)?/oauth2/token/([^/]+)")
-_ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 _API, _WEBHOOKS = "api", "webhooks"
 _SERVICE_SCOPES = {
@@ -37,47 +52,12 @@ _SERVICE_SCOPES = {
 _DEFAULT_SCOPE = {_API: "api/read", _WEBHOOKS: "api/webhooks"}
 _READING_SCOPES = {"api/read", "api/all"}
 
-_BASIC_CHALLENGE = 'Basic realm="sandbox", charset="UTF-8"'
-_BEARER_CHALLENGE = 'Bearer realm="sandbox"'
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxRequest:
-    """An HTTP request, as it stands on the wire. Its repr shows no header and no body: they hold secrets.
-
-    Args:
-        method: As sent; methods are case-sensitive.
-        target: The path, still percent-encoded, and the query if there is one.
-        headers: Values by lower-case name.
-        body: The whole body.
-
-    Source:
-        RFC 9112, section 3.2.1 (origin-form)
-    """
-
-    method: str
-    target: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxResponse:
-    """An HTTP response. Its repr does not show the body: it may hold an access token.
-
-    Args:
-        status: The status code.
-        headers: Values by lower-case name.
-        body: JSON; nothing in answer to HEAD.
-
-    Source:
-        RFC 9110, section 15
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+def is_token_target(target: str) -> bool:
+    """Whether a request's target is a token endpoint, of whatever tenant."""
+    return _TOKEN_PATH.fullmatch(target.partition("?")[0]) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +93,24 @@ class Sandbox:
 
     def __post_init__(self) -> None:
         # By way of JSON: a deep copy, and a record that cannot be sent fails here rather than in respond().
-        records = {key.lower(): json.loads(_json(record)) for key, record in self.records.items()}
-        object.__setattr__(self, "records", records)
+        object.__setattr__(self, "records", _copied(self.records))
+
+    def with_records(self, records: Mapping[str, Mapping[str, Any]], *, without: str = "") -> "Sandbox":
+        """Give a sandbox that holds more records than this one, and is equal otherwise.
+
+        Args:
+            records: Activity records by id. They are copied, and take the place of those with the same id.
+            without: The id of a record that it does not hold.
+
+        Raises:
+            TypeError: As for the class.
+            ValueError: As for the class.
+        """
+        held = {key: record for key, record in self.records.items() if key != without.lower()}
+        # Not replace(), which would copy what is held, and never changes, once more.
+        changed = copy(self)
+        object.__setattr__(changed, "records", {**held, **_copied(records)})
+        return changed
 
     def respond(self, request: SandboxRequest, *, now: float) -> SandboxResponse:
         """Answer one request. The same sandbox, request and time give the same response, byte for byte.
@@ -127,14 +123,7 @@ class Sandbox:
             https://docs.thrivelearning.com/apidocs/get-a-single-activity-record;
             RFC 6749, sections 4.4 and 5; RFC 6750, section 3
         """
-        response = self._route(request, now)
-        request_id = hashlib.sha256(_utf8(f"{request.method} {request.target} {now!r}")).hexdigest()[:32]
-        return replace(
-            response,
-            headers={**response.headers, "x-request-id": request_id},
-            # RFC 9110, section 9.3.2: the header fields of GET, content-length included, and no content.
-            body=b"" if request.method == "HEAD" else response.body,
-        )
+        return completed(self._route(request, now), request, now)
 
     def _route(self, request: SandboxRequest, now: float) -> SandboxResponse:
         path = request.target.partition("?")[0]
@@ -143,21 +132,21 @@ class Sandbox:
             return self._activity(request, unquote(match[1]), now)
         if match := _TOKEN_PATH.fullmatch(path):
             return self._token(request, _WEBHOOKS if match[1] else _API, unquote(match[2]), now)
-        return _error(HTTPStatus.NOT_FOUND, "There is nothing at this path")
+        return error_response(HTTPStatus.NOT_FOUND, "There is nothing at this path")
 
     # The API: getActivity of the contract.
 
     def _activity(self, request: SandboxRequest, activity_id: str, now: float) -> SandboxResponse:
         if request.method not in {"GET", "HEAD"}:
-            return _method_not_allowed("GET, HEAD")
+            return method_not_allowed("GET, HEAD")
         if refusal := self._api_refusal(request, now):
             return refusal
-        if not _ACTIVITY_ID.fullmatch(activity_id):
-            return _error(HTTPStatus.BAD_REQUEST, "The id is not 24 hexadecimal digits")
+        if not ACTIVITY_ID.fullmatch(activity_id):
+            return error_response(HTTPStatus.BAD_REQUEST, "The id is not 24 hexadecimal digits")
         record = self.records.get(activity_id.lower())
         if record is None:
-            return _error(HTTPStatus.NOT_FOUND, "Activity not found")
-        return _response(HTTPStatus.OK, record)
+            return error_response(HTTPStatus.NOT_FOUND, "Activity not found")
+        return json_response(HTTPStatus.OK, record)
 
     def _api_refusal(self, request: SandboxRequest, now: float) -> SandboxResponse | None:
         """Why this request may not read; None if it may."""
@@ -165,30 +154,27 @@ class Sandbox:
         if scheme == "bearer":
             return self._bearer_refusal(credentials, now)
         if scheme != "basic":
-            challenges = f"{_BASIC_CHALLENGE}, {_BEARER_CHALLENGE}"
-            return _unauthorized("Neither HTTP Basic credentials nor an access token were given", challenges)
+            challenges = f"{BASIC_CHALLENGE}, {BEARER_CHALLENGE}"
+            return unauthorized("Neither HTTP Basic credentials nor an access token were given", challenges)
         if not _same(_decoded_basic(credentials), f"{self.tenant_id}:{self.api_secret}"):
-            return _unauthorized("The tenant ID or the API secret is not valid", _BASIC_CHALLENGE)
+            return unauthorized("The tenant ID or the API secret is not valid", BASIC_CHALLENGE)
         return None
 
     def _bearer_refusal(self, access_token: str, now: float) -> SandboxResponse | None:
         claims = self._claims(access_token)
         if claims is None or claims["service"] != _API:
-            return _invalid_token("The access token is not valid for this API")
+            return invalid_token("The access token is not valid for this API")
         if now >= claims["exp"]:
-            return _invalid_token("The access token expired")
+            return invalid_token("The access token expired")
         if _READING_SCOPES.isdisjoint(claims["scopes"]):
-            # RFC 6750, section 3.1: insufficient_scope.
-            challenge = f'{_BEARER_CHALLENGE}, error="insufficient_scope", scope="api/read"'
-            message = "The access token has neither the scope api/read nor api/all"
-            return _error(HTTPStatus.FORBIDDEN, message, {"www-authenticate": challenge})
+            return insufficient_scope()
         return None
 
     # The token endpoints, which differ in their scopes only.
 
     def _token(self, request: SandboxRequest, service: str, tenant_id: str, now: float) -> SandboxResponse:
         if request.method != "POST":
-            return _method_not_allowed("POST")
+            return method_not_allowed("POST")
         try:
             parameters = _parameters(request)
             self._authenticate_client(request, parameters, tenant_id)
@@ -203,7 +189,7 @@ class Sandbox:
             "expires_in": self.token_lifetime_s,
             "scope": " ".join(scopes),
         }
-        return _response(HTTPStatus.OK, body, _NO_STORE)
+        return json_response(HTTPStatus.OK, body, _NO_STORE)
 
     def _authenticate_client(
         self, request: SandboxRequest, parameters: Mapping[str, str], tenant_id: str
@@ -236,8 +222,8 @@ class Sandbox:
             "exp": now + self.token_lifetime_s,
         }
         # Not random, so that respond() stays pure. Tokens of another moment or scope differ all the same.
-        jti = hashlib.sha256(_json(claims)).hexdigest()[:32]
-        payload = _base64url(_json({**claims, "jti": jti}))
+        jti = hashlib.sha256(as_json(claims)).hexdigest()[:32]
+        payload = _base64url(as_json({**claims, "jti": jti}))
         return f"{payload}.{self._signature(payload)}"
 
     def _claims(self, access_token: str) -> dict[str, Any] | None:
@@ -251,7 +237,11 @@ class Sandbox:
         return claims if ours else None
 
     def _signature(self, payload: str) -> str:
-        return _base64url(hmac.digest(self.signing_key, _utf8(payload), "sha256"))
+        return _base64url(hmac.digest(self.signing_key, as_utf8(payload), "sha256"))
+
+
+def _copied(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {key.lower(): json.loads(as_json(record)) for key, record in records.items()}
 
 
 class _OAuthError(Exception):
@@ -261,9 +251,9 @@ class _OAuthError(Exception):
         super().__init__(error)
         # 401 is for a client that tried the Authorization header, 400 for every other.
         status = HTTPStatus.UNAUTHORIZED if basic else HTTPStatus.BAD_REQUEST
-        challenge = {"www-authenticate": _BASIC_CHALLENGE} if basic else {}
+        challenge = {"www-authenticate": BASIC_CHALLENGE} if basic else {}
         body = {"error": error, "error_description": description}
-        self.response = _response(status, body, {**_NO_STORE, **challenge})
+        self.response = json_response(status, body, {**_NO_STORE, **challenge})
 
 
 def _parameters(request: SandboxRequest) -> dict[str, str]:
@@ -313,49 +303,9 @@ def _decoded_basic(credentials: str) -> str:
 
 
 def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(_utf8(given), _utf8(expected))
-
-
-def _utf8(text: str) -> bytes:
-    # A server may hand over bytes that are not UTF-8 as lone surrogates: even these must not raise.
-    return text.encode(errors="surrogatepass")
+    return hmac.compare_digest(as_utf8(given), as_utf8(expected))
 
 
 def _base64url(content: bytes) -> str:
     # RFC 6750, section 2.1: in an access token, "=" stands at the end or nowhere.
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, allow_nan=False).encode()
-
-
-def _response(
-    status: HTTPStatus, content: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> SandboxResponse:
-    body = _json(content)
-    length = str(len(body))
-    return SandboxResponse(
-        status=int(status),
-        headers={"content-type": "application/json", "content-length": length, **(headers or {})},
-        body=body,
-    )
-
-
-def _error(status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> SandboxResponse:
-    """An error of the API, with the contract's Error body."""
-    return _response(status, {"status": int(status), "error": status.phrase, "message": message}, headers)
-
-
-def _method_not_allowed(allow: str) -> SandboxResponse:
-    return _error(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here", {"allow": allow})
-
-
-def _unauthorized(message: str, challenge: str) -> SandboxResponse:
-    return _error(HTTPStatus.UNAUTHORIZED, message, {"www-authenticate": challenge})
-
-
-def _invalid_token(message: str) -> SandboxResponse:
-    """RFC 6750, section 3.1."""
-    challenge = f'{_BEARER_CHALLENGE}, error="invalid_token", error_description="{message}"'
-    return _unauthorized(message, challenge)

@@ -1,8 +1,11 @@
-"""The activity records that a sandbox holds from the start."""
+"""The activity records that a sandbox holds: those that it has from the start, and those of a file."""
 
 import copy
+import json
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn, cast
 
 # The example of the vendor's page, exactly, under its own id.
 _REFERENCE_PAGE: dict[str, Any] = {
@@ -94,3 +97,64 @@ def seeded_records() -> dict[str, dict[str, Any]]:
     only_an_id = {"id": _numbered_id(len(_ROWS) + 1)}
     records = [_REFERENCE_PAGE, *_numbered_records(), only_an_id]
     return {record["id"]: copy.deepcopy(record) for record in records}
+
+
+#: What the ID of a record is.
+ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def records_from_ndjson(lines: Iterable[bytes], name: str) -> dict[str, dict[str, Any]]:
+    """Read records as `thrive activity export` writes them: one JSON object a line. Empty lines are skipped.
+
+    Args:
+        lines: What stands in the file, in UTF-8.
+        name: What the file is called, for messages.
+
+    Returns:
+        The records by ID, in the order of the file.
+
+    Raises:
+        ValueError: A line is no record; the message names file and line.
+
+    Source:
+        https://github.com/ndjson/ndjson-spec
+    """
+    records: dict[str, dict[str, Any]] = {}
+    places: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record = _record(line, f"{name}, line {number}")
+        record_id: str = record["id"]
+        first = places.setdefault(record_id.lower(), number)
+        if first != number:
+            raise ValueError(f"{name}, line {number}: the id {record_id} stands in line {first} already")
+        records[record_id] = record
+    return records
+
+
+def _record(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        record: Any = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        problem = f"this is not JSON: {error}"
+    else:
+        problem = _problem(record)
+        if not problem:
+            return cast("dict[str, Any]", record)
+    raise ValueError(f"{place}: {problem}")
+
+
+def _problem(record: Any) -> str:
+    if not isinstance(record, dict):
+        return "this is no JSON object, which a record is"
+    if "id" not in record:
+        return "the record has no 'id'"
+    record_id: object = cast("dict[str, Any]", record)["id"]
+    if not (isinstance(record_id, str) and ACTIVITY_ID.fullmatch(record_id)):
+        return f"the id {str(record_id)[:64]!r} is not 24 hexadecimal digits"
+    return ""
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

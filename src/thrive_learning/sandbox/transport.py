@@ -1,41 +1,67 @@
 """The sandbox as an httpx transport: in process, without a socket."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+import anyio
 import anyio.lowlevel
 import httpx
 
-from thrive_learning.sandbox.core import Sandbox, SandboxRequest
+from thrive_learning.sandbox.core import Sandbox
+from thrive_learning.sandbox.faults import FaultySandbox, Reply
+from thrive_learning.sandbox.messages import SandboxRequest
 
 
 class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Answers the requests of a sync or async httpx client from a sandbox, whatever host they name.
 
     Args:
-        sandbox: What answers.
+        sandbox: What answers: a `Sandbox`, or a `FaultySandbox` for one whose faults follow a script.
         clock: Gives the time in Unix seconds; tokens expire by it.
+        sleep: Waits for so many seconds when an answer is to be late.
+        async_sleep: The same for async clients.
 
     Source:
         https://www.python-httpx.org/advanced/transports/#custom-transports
     """
 
-    def __init__(self, sandbox: Sandbox, *, clock: Callable[[], float] = time.time) -> None:
-        self._sandbox = sandbox
+    def __init__(
+        self,
+        sandbox: Sandbox | FaultySandbox,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+        async_sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+    ) -> None:
+        self._sandbox = sandbox if isinstance(sandbox, FaultySandbox) else FaultySandbox(sandbox)
         self._clock = clock
+        self._sleep = sleep
+        self._async_sleep = async_sleep
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request of an `httpx.Client`."""
-        return self._respond(request, request.read())
+        reply = self._reply(request, request.read())
+        if reply.delay_s:
+            wait_s, is_too_late = _wait(request, reply)
+            self._sleep(wait_s)
+            if is_too_late:
+                raise _too_late(request)
+        return _response(request, reply)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request of an `httpx.AsyncClient`, on any event loop that anyio knows."""
         # A network would yield here. Without it no other task would run, and no cancellation would arrive.
         await anyio.lowlevel.checkpoint()
-        return self._respond(request, await request.aread())
+        reply = self._reply(request, await request.aread())
+        if reply.delay_s:
+            wait_s, is_too_late = _wait(request, reply)
+            await self._async_sleep(wait_s)
+            if is_too_late:
+                raise _too_late(request)
+        return _response(request, reply)
 
-    def _respond(self, request: httpx.Request, body: bytes) -> httpx.Response:
-        response = self._sandbox.respond(
+    def _reply(self, request: httpx.Request, body: bytes) -> Reply:
+        return self._sandbox.reply(
             SandboxRequest(
                 method=request.method,
                 target=request.url.raw_path.decode("ascii"),
@@ -44,8 +70,39 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             ),
             now=self._clock(),
         )
-        # As a stream, not as content: httpx reads content at once, after which iter_raw() refuses to run,
-        # and a response from the network can still be streamed.
-        return httpx.Response(
-            response.status, headers=dict(response.headers), stream=httpx.ByteStream(response.body)
-        )
+
+
+def _wait(request: httpx.Request, reply: Reply) -> tuple[float, bool]:
+    """How many seconds to wait, and whether the client's time-out ends the wait, as it would on a network."""
+    limit_s: float | None = request.extensions.get("timeout", {}).get("read")
+    if limit_s is not None and reply.delay_s > limit_s:
+        return limit_s, True
+    return reply.delay_s, False
+
+
+def _too_late(request: httpx.Request) -> httpx.ReadTimeout:
+    return httpx.ReadTimeout("The read operation timed out", request=request)
+
+
+def _response(request: httpx.Request, reply: Reply) -> httpx.Response:
+    response = reply.response
+    # As a stream, not as content: httpx reads content at once, after which iter_raw() refuses to run,
+    # and a response from the network can still be streamed.
+    stream = _CutStream(request, response.body) if reply.is_cut else httpx.ByteStream(response.body)
+    return httpx.Response(response.status, headers=dict(response.headers), stream=stream)
+
+
+class _CutStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """Half of a body, and then the end of the connection."""
+
+    def __init__(self, request: httpx.Request, body: bytes) -> None:
+        self._half = body[: len(body) // 2]
+        self._error = httpx.ReadError("The connection was closed in the middle of the body", request=request)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._half
+        raise self._error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._half
+        raise self._error

@@ -1,0 +1,45 @@
+"""The contract, as the sandbox's server shows it. It needs the extra `sandbox`, for YAML."""
+
+import functools
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from thrive_learning.sandbox.core import Sandbox
+
+#: Where a wheel has the contract, and where a checkout has it.
+_PLACES = (Path(__file__).with_name("thrive.yaml"), Path(__file__).parents[3] / "openapi" / "thrive.yaml")
+
+
+@functools.cache
+def _text() -> str:
+    return next(place for place in _PLACES if place.is_file()).read_text(encoding="utf-8")
+
+
+def served_contract(url: str, sandbox: Sandbox, example_id: str) -> str:
+    """Give the contract as YAML, with this server in place of the vendor's.
+
+    Args:
+        url: Where the server is, without a slash at its end.
+        sandbox: Whose tenant the token URL names.
+        example_id: An ID that the sandbox holds, so that trying the example finds something.
+
+    Source:
+        openapi/thrive.yaml
+    """
+    document: dict[str, Any] = yaml.safe_load(_text())
+    document["servers"] = [{"url": f"{url}/rest/v1", "description": "This sandbox", "x-region": "sandbox"}]
+    [parameter] = document["paths"]["/activity/{id}"]["get"]["parameters"]
+    parameter["example"] = example_id
+    oauth2 = document["components"]["securitySchemes"]["oauth2"]
+    tenant = quote(sandbox.tenant_id, safe="")
+    oauth2["flows"]["clientCredentials"]["tokenUrl"] = f"{url}/oauth2/token/{tenant}"
+    oauth2["x-token-urls"] = {
+        "sandbox": {
+            "api": f"{url}/oauth2/token/:tenantId",
+            "webhooks": f"{url}/webhooks/oauth2/token/:tenantId",
+        }
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,137 @@
+"""What a sandbox takes and gives, and the forms that its answers have."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+BASIC_CHALLENGE = 'Basic realm="sandbox", charset="UTF-8"'
+BEARER_CHALLENGE = 'Bearer realm="sandbox"'
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRequest:
+    """An HTTP request, as it stands on the wire. Its repr shows no header and no body: they hold secrets.
+
+    Args:
+        method: As sent; methods are case-sensitive.
+        target: The path, still percent-encoded, and the query if there is one.
+        headers: Values by lower-case name.
+        body: The whole body.
+
+    Source:
+        RFC 9112, section 3.2.1 (origin-form)
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxResponse:
+    """An HTTP response. Its repr does not show the body: it may hold an access token.
+
+    Args:
+        status: The status code.
+        headers: Values by lower-case name.
+        body: JSON, or a page of HTML if that was asked for; nothing in answer to HEAD.
+
+    Source:
+        RFC 9110, section 15
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def completed(response: SandboxResponse, request: SandboxRequest, now: float) -> SandboxResponse:
+    """Add what every response has, whatever it says.
+
+    Args:
+        response: What is to be said.
+        request: What it answers.
+        now: The time in Unix seconds.
+    """
+    request_id = hashlib.sha256(as_utf8(f"{request.method} {request.target} {now!r}")).hexdigest()[:32]
+    return replace(
+        response,
+        # RFC 9110, section 6.6.1: an origin server with a clock sends the date.
+        headers={**response.headers, "x-request-id": request_id, "date": formatdate(now, usegmt=True)},
+        # RFC 9110, section 9.3.2: the header fields of GET, content-length included, and no content.
+        body=b"" if request.method == "HEAD" else response.body,
+    )
+
+
+def as_utf8(text: str) -> bytes:
+    """Encode any text: a server may hand over bytes that are not UTF-8 as lone surrogates."""
+    return text.encode(errors="surrogatepass")
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """Encode what JSON can say; NaN and the infinities are refused."""
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def json_response(
+    status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> SandboxResponse:
+    """Give a response with a JSON object as its body."""
+    body = as_json(content)
+    length = str(len(body))
+    return SandboxResponse(
+        status=int(status),
+        headers={"content-type": "application/json", "content-length": length, **(headers or {})},
+        body=body,
+    )
+
+
+def phrase(status: int) -> str:
+    """Give the name of a status, also of one that IANA does not know."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> SandboxResponse:
+    """Give an error of the API, with the contract's Error body."""
+    return json_response(
+        status, {"status": int(status), "error": phrase(status), "message": message}, headers
+    )
+
+
+def method_not_allowed(allow: str) -> SandboxResponse:
+    """Give the answer to a method that a path does not know."""
+    return error_response(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here", {"allow": allow})
+
+
+def unauthorized(message: str, challenge: str) -> SandboxResponse:
+    """Give the answer to credentials that are missing or wrong."""
+    return error_response(HTTPStatus.UNAUTHORIZED, message, {"www-authenticate": challenge})
+
+
+def invalid_token(message: str) -> SandboxResponse:
+    """Give the answer to an access token that is not, or no longer, valid.
+
+    Source:
+        RFC 6750, section 3.1
+    """
+    challenge = f'{BEARER_CHALLENGE}, error="invalid_token", error_description="{message}"'
+    return unauthorized(message, challenge)
+
+
+def insufficient_scope() -> SandboxResponse:
+    """Give the answer to an access token that does not allow reading.
+
+    Source:
+        RFC 6750, section 3.1
+    """
+    challenge = f'{BEARER_CHALLENGE}, error="insufficient_scope", scope="api/read"'
+    message = "The access token has neither the scope api/read nor api/all"
+    return error_response(HTTPStatus.FORBIDDEN, message, {"www-authenticate": challenge})

@@ -1,0 +1,207 @@
+"""The sandbox over HTTP, with the contract and a page to try it. It needs the extra `sandbox`."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from thrive_learning.sandbox.contract import served_contract
+from thrive_learning.sandbox.faults import FaultySandbox, Reply
+from thrive_learning.sandbox.messages import SandboxRequest, completed, error_response
+
+#: The paths of `Region.custom` below the server's URL.
+API_PATH = "/rest/v1"
+TOKEN_PATH = "/oauth2/token/{tenant_id}"  # noqa: S105 - a path
+WEBHOOKS_TOKEN_PATH = "/webhooks/oauth2/token/{tenant_id}"  # noqa: S105 - a path
+
+_VIEWER = Path(__file__).with_name("viewer")
+#: The browser itself holds the page to this server: nothing is fetched from anywhere else.
+_SELF_ONLY = {
+    "content-security-policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    "x-content-type-options": "nosniff",
+}
+_LARGEST_BODY_BYTES = 1_000_000
+_SHUTDOWN_S = 1
+
+OnReply = Callable[[SandboxRequest, Reply], object]
+
+
+class SandboxApp:
+    """An ASGI application that answers from a sandbox.
+
+    Args:
+        sandbox: What answers. It may be replaced at any time.
+        clock: Gives the time in Unix seconds; tokens expire by it.
+        on_reply: Called with each request of the API and its reply, before the reply is sent.
+
+    Source:
+        https://asgi.readthedocs.io/en/latest/specs/www.html
+    """
+
+    def __init__(
+        self,
+        sandbox: FaultySandbox,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_reply: OnReply = lambda _request, _reply: None,
+    ) -> None:
+        self.sandbox: FaultySandbox = sandbox
+        self.clock: Callable[[], float] = clock
+        self._on_reply = on_reply
+        routes = [
+            Route("/", self._page),
+            Route("/openapi.yaml", self._contract),
+            Route("/viewer/credentials.json", self._credentials),
+            *(
+                Route(f"/viewer/{name}", _file(name))
+                for name in ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
+            ),
+        ]
+        self._router = Router(routes, redirect_slashes=False, default=self._api)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._router(scope, receive, send)
+
+    async def _page(self, _request: Request) -> Response:
+        return FileResponse(_VIEWER / "index.html", headers=_SELF_ONLY)
+
+    async def _contract(self, request: Request) -> Response:
+        core = self.sandbox.sandbox
+        url = str(request.base_url).rstrip("/")
+        text = served_contract(url, core, next(iter(core.records), "0" * 24))
+        return PlainTextResponse(text, media_type="application/yaml")  # RFC 9512
+
+    async def _credentials(self, _request: Request) -> Response:
+        core = self.sandbox.sandbox
+        names = ("tenant_id", "api_secret", "client_id", "client_secret")
+        return JSONResponse({name: getattr(core, name) for name in names})
+
+    async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = _without_body(scope)
+        body = await _body(Request(scope, receive))
+        if body is None:
+            problem = error_response(413, f"The body has more than {_LARGEST_BODY_BYTES} bytes")
+            reply = Reply(completed(problem, request, self.clock()))
+        else:
+            request = SandboxRequest(request.method, request.target, request.headers, body)
+            reply = self.sandbox.reply(request, now=self.clock())
+        self._on_reply(request, reply)
+        if reply.delay_s:
+            await anyio.sleep(reply.delay_s)
+        await _send(reply, send)
+
+
+def _file(name: str) -> Callable[[Request], Response]:
+    def respond(_request: Request) -> Response:
+        return FileResponse(_VIEWER / name, headers={"x-content-type-options": "nosniff"})
+
+    return respond
+
+
+def _without_body(scope: Scope) -> SandboxRequest:
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        # RFC 9110, section 5.3
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    query = scope["query_string"].decode("latin-1")
+    target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+    return SandboxRequest(scope["method"], target, headers)
+
+
+async def _body(request: Request) -> bytes | None:
+    """The whole body; None if it is too large. Who hangs up in the middle of it gets no answer anyway."""
+    body = b""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _LARGEST_BODY_BYTES:
+                return None
+    except ClientDisconnect:
+        pass
+    return body
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    response = reply.response
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    # A response that is not completed has its connection closed.
+    body = response.body[: len(response.body) // 2] if reply.is_cut else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": reply.is_cut})
+
+
+class SandboxServer:
+    """A server for a sandbox, on a port that is bound from the start.
+
+    As a context manager it serves from a thread; `run` serves until the process is told to end.
+
+    Args:
+        app: What answers.
+        host: The name or address to listen on.
+        port: The port; 0 for a free one.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+
+    def __init__(self, app: SandboxApp, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        [(family, *_, address), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        self._socket = socket.create_server(address[:2], family=family)
+        self.app: SandboxApp = app
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",  # a cut body would be an error to it
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,  # the sandbox has its own, which may be wrong
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+        host = f"[{host}]" if family == socket.AF_INET6 else host
+        #: Where the server is, without a slash at its end.
+        self.url: str = f"http://{host}:{self._socket.getsockname()[1]}"
+
+    def run(self) -> None:
+        """Serve until SIGINT, which ends it as it should be, or another signal."""
+        try:
+            self._server.run(sockets=[self._socket])
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._socket.close()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.run, name="thrive-sandbox", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()

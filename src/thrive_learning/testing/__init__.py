@@ -1,0 +1,48 @@
+"""For the tests of projects that use this SDK: a sandbox to program, fixtures of pytest, types for fakes.
+
+pytest finds the fixtures by itself: `thrive_sandbox`, `thrive_client`, `async_thrive_client` and
+`thrive_server`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thrive_learning.testing.protocols import (
+        ActivitiesProtocol,
+        AsyncActivitiesProtocol,
+        AsyncThriveClientProtocol,
+        ThriveClientProtocol,
+    )
+    from thrive_learning.testing.sandbox import (
+        FakeClock,
+        RecordedRequest,
+        ServedSandbox,
+        ThriveSandbox,
+        make_activity,
+    )
+
+__all__ = [
+    "ActivitiesProtocol",
+    "AsyncActivitiesProtocol",
+    "AsyncThriveClientProtocol",
+    "FakeClock",
+    "RecordedRequest",
+    "ServedSandbox",
+    "ThriveClientProtocol",
+    "ThriveSandbox",
+    "make_activity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # pytest imports this package at each start, also for projects that use none of it.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "protocols" if name.endswith("Protocol") else "sandbox"
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,81 @@
+"""The fixtures, which pytest finds by the entry point. Nothing is imported before a test asks for it."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from thrive_learning.client import AsyncThriveClient, ThriveClient
+    from thrive_learning.sandbox.server import SandboxServer
+    from thrive_learning.testing.sandbox import ServedSandbox, ThriveSandbox
+
+
+@pytest.fixture
+def thrive_sandbox() -> "ThriveSandbox":
+    """A sandbox in this process: `add()`, `fail_next()`, `revoke_tokens()`, `requests`, `clock`."""
+    from thrive_learning.testing.sandbox import ThriveSandbox  # noqa: PLC0415 - see above
+
+    return ThriveSandbox()
+
+
+@pytest.fixture
+def thrive_client(thrive_sandbox: "ThriveSandbox") -> "Iterator[ThriveClient]":
+    """A `ThriveClient` of `thrive_sandbox`, which tries again without waiting."""
+    with thrive_sandbox.client() as client:
+        yield client
+
+
+@pytest.fixture
+def async_thrive_client(thrive_sandbox: "ThriveSandbox") -> "AsyncThriveClient":
+    """An `AsyncThriveClient` of `thrive_sandbox`, for asyncio and trio."""
+    # It holds no connection, so nothing is left behind that only an event loop could close.
+    return thrive_sandbox.async_client()
+
+
+def started_server() -> "SandboxServer":
+    """Give a server on a free port, to enter and to leave; without the extra, let the test fail."""
+    try:
+        from thrive_learning.sandbox.server import SandboxApp, SandboxServer  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        pytest.fail(
+            f"the fixture thrive_server needs the extra 'sandbox' (there is no {error.name}): "
+            "python3 -m pip install 'thrive-learning[sandbox]'",
+            pytrace=False,
+        )
+    from thrive_learning.sandbox import FaultySandbox, Sandbox  # noqa: PLC0415 - see above
+
+    return SandboxServer(SandboxApp(FaultySandbox(Sandbox())))
+
+
+@pytest.fixture(scope="session")
+def _thrive_server() -> "Iterator[SandboxServer]":
+    # One for all tests of a process: to start and to stop one takes longer than most tests.
+    with started_server() as server:
+        yield server
+
+
+@pytest.fixture
+def thrive_server(_thrive_server: "SandboxServer", thrive_sandbox: "ThriveSandbox") -> "ServedSandbox":
+    """`thrive_sandbox` on a port of this machine, for other processes. Needs the extra `sandbox`."""
+    from thrive_learning.regions import Region  # noqa: PLC0415 - see above
+    from thrive_learning.sandbox.server import API_PATH, TOKEN_PATH, WEBHOOKS_TOKEN_PATH  # noqa: PLC0415
+    from thrive_learning.testing.sandbox import ServedSandbox  # noqa: PLC0415
+
+    _thrive_server.app.sandbox, _thrive_server.app.clock = thrive_sandbox, thrive_sandbox.clock
+    url, core = _thrive_server.url, thrive_sandbox.sandbox
+    urls = (url + API_PATH, url + TOKEN_PATH, url + WEBHOOKS_TOKEN_PATH)
+    return ServedSandbox(
+        url=url,
+        sandbox=thrive_sandbox,
+        region=Region.custom("sandbox", api_url=urls[0], token_url=urls[1], webhooks_token_url=urls[2]),
+        environ={
+            "THRIVE_API_URL": urls[0],
+            "THRIVE_TOKEN_URL": urls[1],
+            "THRIVE_WEBHOOKS_TOKEN_URL": urls[2],
+            "THRIVE_TENANT_ID": core.tenant_id,
+            "THRIVE_CLIENT_ID": core.client_id,
+            "THRIVE_CLIENT_SECRET": core.client_secret,
+        },
+    )

@@ -1,0 +1,231 @@
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from harness import ACTIVITY_ID, ROOT
+
+from thrive_learning import ClientCredentials, Region, ThriveClient
+from thrive_learning.cli import program
+from thrive_learning.cli.sandbox_command import _EPILOG, welcome
+from thrive_learning.sandbox import FaultScript, FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
+from thrive_learning.sandbox.faults import KINDS
+
+RECORD = {"id": "f" * 24, "type": "viewed"}
+
+
+class Running:
+    """`thrive sandbox` in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        script = "from thrive_learning.cli import main; main()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, "sandbox", *arguments],
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.lines: list[str] = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line == "Ctrl-C ends it.\n":
+                break
+        self.url = re.findall(r"http://[\w.:\[\]]+", self.lines[0])[0] if self.lines else ""
+
+    def exported(self) -> dict[str, str]:
+        commands_ = [shlex.split(line) for line in self.lines if line.startswith("export ")]
+        return dict(setting.split("=", 1) for _, setting in commands_)
+
+    def end(self, with_signal: int = signal.SIGINT) -> tuple[int, str, str]:
+        self.process.send_signal(with_signal)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+def failing(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = program.run(["sandbox", *arguments])
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return code, captured.err
+
+
+def test_what_it_prints_can_be_pasted_and_works(tmp_path: Path) -> None:
+    file = tmp_path / "mine.ndjson"
+    file.write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
+    running = Running("--records", str(file), "--fault", "503:1", "--token-lifetime", "90")
+    exported = running.exported()
+    region = Region.custom(
+        "sandbox",
+        api_url=exported["THRIVE_API_URL"],
+        token_url=exported["THRIVE_TOKEN_URL"],
+        webhooks_token_url=exported["THRIVE_WEBHOOKS_TOKEN_URL"],
+    )
+    oauth = ClientCredentials(
+        exported["THRIVE_TENANT_ID"], exported["THRIVE_CLIENT_ID"], exported["THRIVE_CLIENT_SECRET"]
+    )
+    ids = [line.rpartition(" ")[2] for line in running.lines if line.startswith("thrive activity get ")]
+    with ThriveClient(region, oauth) as client:
+        read = [client.activities.get_with_response(activity_id) for activity_id in ids]
+        by_basic = httpx.get(
+            f"{exported['THRIVE_API_URL']}/activity/{ACTIVITY_ID}",
+            auth=(exported["THRIVE_TENANT_ID"], exported["THRIVE_API_SECRET"]),
+        )
+    code, rest, log = running.end()
+
+    assert ids[:2] == ["f" * 24, ACTIVITY_ID]
+    assert [record.data.id for record in read] == ids
+    assert [record.attempts for record in read] == [2, 1, 1, 1, 1]
+    assert by_basic.status_code == 200
+    assert "Fault: 503:1" in running.lines
+    assert (code, rest) == (0, "")
+    assert log.splitlines()[:3] == [
+        "POST /oauth2/token/sandbox-1_ExampleOrg 200",
+        f"GET /rest/v1/activity/{'f' * 24} 503  fault: 503:1",
+        f"GET /rest/v1/activity/{'f' * 24} 200",
+    ]
+    assert "Traceback" not in log
+
+
+def test_an_answer_that_is_late_does_not_keep_it_from_ending() -> None:
+    running = Running("--fault", "slow:1h")
+    address = httpx.URL(running.url)
+    with socket.create_connection((address.host, address.port or 0)) as connection:
+        connection.sendall(f"GET /rest/v1/activity/{ACTIVITY_ID} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert running.process.stderr is not None
+        assert running.process.stderr.readline().endswith("slow:3600s\n")
+        code, _, err = running.end()
+
+    assert (code, err) == (0, "")
+
+
+def test_other_signals_end_it_as_they_do_other_programs() -> None:
+    code, _, err = Running().end(signal.SIGTERM)
+
+    assert (code, err) == (-signal.SIGTERM, "")
+
+
+def test_the_five_ids_are_there() -> None:
+    core = Sandbox()
+    lines = welcome("http://127.0.0.1:1", core, FaultScript()).splitlines()
+    ids = [line.rpartition(" ")[2] for line in lines if line.startswith("thrive activity get ")]
+
+    assert len(ids) == 5
+    assert set(ids) <= core.records.keys()
+
+
+def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
+    page = (ROOT / "docs/how-to/run-the-sandbox.md").read_text(encoding="utf-8")
+    shown = page.split("$ thrive sandbox\n")[1].split("```")[0]
+    faults = re.findall(r"^\| (`[^|]+`) \|", page.split("| Fault |")[1], re.MULTILINE)
+
+    assert shown == welcome("http://127.0.0.1:40123", Sandbox(), FaultScript())
+    assert [name.replace("` to `", "…").strip("`") for name in faults] == list(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--fault", "flow"], "Invalid value for --fault: 'flow' is not a fault: 'flow' is not one of"),
+        (["--fault", "slow", "--fault", "429:3"], "429:3 would never come"),
+        (["--port", "65536"], "65536 is not in the range"),
+        (["--token-lifetime", "0"], "0 is not in the range"),
+        (["--records", "absent.ndjson"], "absent.ndjson"),
+        (["--host", "256.256.256.256"], "cannot listen on 256.256.256.256, port 0"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, err = failing(*arguments, capsys=capsys)
+
+    assert code == 2
+    assert problem in err
+    assert "Traceback" not in err
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.ndjson"
+    file.write_text(json.dumps(RECORD) + "\nnonsense\n", encoding="utf-8")
+    code, err = failing("--records", str(file), capsys=capsys)
+
+    assert code == 2
+    assert f"{file}, line 2: this is not JSON" in err
+
+
+def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, err = failing("--port", str(taken.getsockname()[1]), capsys=capsys)
+
+    assert code == 2
+    assert "ddress already in use" in err
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "yaml"])
+def test_without_the_extra_it_says_what_to_install(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("thrive_learning.sandbox.", missing))]:
+        if name.rpartition(".")[2] in {"server", "contract"} or name.partition(".")[0] == missing:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("thrive_learning.sandbox.server", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    code, err = failing(capsys=capsys)
+
+    assert code == 2
+    assert f"(there is no {missing}" in err
+    assert "python3 -m pip install 'thrive-learning[sandbox]'" in err
+
+
+def test_the_help_names_every_fault() -> None:
+    named = re.findall(r"^  ([\w-]+(?: to \d+)?) {2,}", _EPILOG.split("Prefer: fault=...\n")[1], re.MULTILINE)
+
+    assert [name.replace(" to ", "…") for name in named] == list(KINDS)
+
+
+@pytest.fixture
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server answer one request and end."""
+
+    def run(self: server.SandboxServer) -> None:
+        sandbox = FaultySandbox(self.app.sandbox.sandbox)
+        for request in (REQUEST, replace(REQUEST, headers={"prefer": "fault=cut"})):
+            self.app._on_reply(request, sandbox.reply(request, now=0))
+        self._socket.close()
+
+    monkeypatch.setattr(server.SandboxServer, "run", run)
+
+
+REQUEST = SandboxRequest("GET", f"/rest/v1/activity/{ACTIVITY_ID}", {})
+EXAMPLES = re.findall(r"^  thrive (sandbox.*)$", _EPILOG, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("_no_wait")
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_of_the_help_works(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "activities.ndjson").write_text(json.dumps(RECORD), encoding="utf-8")
+    code = program.run(shlex.split(example.replace("--port 8000", "--port 0")))
+    captured = capsys.readouterr()
+
+    assert code == 0
+    assert "export THRIVE_API_URL=http://127.0.0.1:" in captured.out
+    assert ("thrive activity get ffffffffffffffffffffffff" in captured.out) == ("--records" in example)
+    assert captured.err == f"GET {REQUEST.target} 401\nGET {REQUEST.target} 401  fault: cut\n"
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) == 3
+    assert str(parse_fault(re.findall(r"Prefer: fault=(\w+)'", _EPILOG)[0])) == "503"

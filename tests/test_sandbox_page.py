@@ -1,0 +1,138 @@
+"""The page at `/`, in a real browser: it shows the contract, asks the sandbox, and asks nobody else.
+
+`THRIVE_SCREENSHOT=docs/images/sandbox.png` keeps what it looked like.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from harness import ACTIVITY_ID
+
+from thrive_learning.sandbox import FaultySandbox, Sandbox
+from thrive_learning.sandbox.server import SandboxApp, SandboxServer
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BASH = shutil.which("bash")  # another shell may redirect file descriptors below 10 only
+PATIENCE_S = 60
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or BASH is None,
+    reason="NO BROWSER: the sandbox's page is not checked. Install Chromium.",
+)
+
+
+class Browser:
+    """Headless Chromium, spoken to over a pipe.
+
+    Source:
+        https://chromedevtools.github.io/devtools-protocol/
+    """
+
+    def __init__(self, profile: Path) -> None:
+        from_us, self._write = os.pipe()
+        self._read, to_us = os.pipe()
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--disable-dev-shm-usage",
+        ]
+        options += ["--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=1100,1250"]
+
+        # The browser reads from file descriptor 3 and writes to 4.
+        redirected = f'exec "$0" "$@" 3<&{from_us} 4>&{to_us}'
+        self._process = subprocess.Popen(
+            [str(BASH), "-c", redirected, str(CHROMIUM), *options, "about:blank"],
+            pass_fds=(from_us, to_us),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(from_us)
+        os.close(to_us)
+        self._buffer = b""
+        self._number = 0
+        self.requested: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Network.enable")
+
+    _session: str | None = None
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("method") == "Network.requestWillBeSent":
+                self.requested.append(answer["params"]["request"]["url"])
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def _next(self) -> Any:
+        while b"\0" not in self._buffer:
+            received = os.read(self._read, 1 << 20)
+            assert received, "the browser is gone"
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(line)
+
+    def value(self, expression: str) -> Any:
+        """Evaluate JavaScript until it gives something."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]
+            if result.get("value"):
+                return result["value"]
+            assert time.monotonic() < end, f"not there: {expression}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._session = None
+        self.call("Browser.close")
+        self._process.wait(PATIENCE_S)
+        os.close(self._write)
+        os.close(self._read)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path)
+    yield browser
+    browser.close()
+
+
+def test_the_page_asks_the_sandbox_and_nobody_else(browser: Browser) -> None:
+    with SandboxServer(SandboxApp(FaultySandbox(Sandbox()))) as server:
+        browser.call("Page.navigate", url=f"{server.url}/")
+        assert browser.value("document.querySelector('input[placeholder=id]')?.value") == ACTIVITY_ID
+        browser.value("document.querySelector('.btn.authorize.locked') !== null")
+        browser.value("(document.querySelector('button.execute').click(), true)")
+        status = browser.value(
+            "document.querySelector('.live-responses-table tbody .response-col_status')?.innerText"
+        )
+        body = browser.value(
+            "document.querySelector('.live-responses-table tbody .response-col_description pre')?.innerText"
+        )
+        if place := os.environ.get("THRIVE_SCREENSHOT"):
+            browser.value("(document.querySelector('.opblock-summary').scrollIntoView(), true)")
+            image = browser.call("Page.captureScreenshot", format="png")["data"]
+            Path(place).write_bytes(base64.b64decode(image))
+
+    assert status.startswith("200")
+    assert json.loads(body)["id"] == ACTIVITY_ID
+    hosts = {httpx.URL(url).netloc.decode() for url in browser.requested if not url.startswith("data:")}
+    assert hosts == {server.url.removeprefix("http://")}

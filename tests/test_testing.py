@@ -1,0 +1,344 @@
+import asyncio
+import datetime as dt
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from conformance import valid
+from harness import ACTIVITY_ID, ROOT
+
+import thrive_learning.testing
+from thrive_learning import (
+    Activity,
+    ActivityType,
+    AsyncThriveClient,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    ForbiddenError,
+    InvalidIdError,
+    NotFoundError,
+    RateLimitedError,
+    Region,
+    RetryPolicy,
+    ServerError,
+    ThriveClient,
+    TokenError,
+)
+from thrive_learning.sandbox import SandboxRequest
+from thrive_learning.testing import FakeClock, ServedSandbox, ThriveSandbox, make_activity
+from thrive_learning.testing.plugin import started_server
+
+PLUGIN = "thrive_learning.testing.plugin"
+ONCE = RetryPolicy(attempts=1)
+
+
+# Records
+
+
+def test_each_record_that_is_made_is_valid_and_like_no_other() -> None:
+    first, second = make_activity(), make_activity()
+
+    assert first.type is ActivityType.VIEWED
+    for name in ("id", "user", "date", "context_id", "name"):
+        assert getattr(first, name) != getattr(second, name)
+
+
+def test_what_is_given_is_kept() -> None:
+    date = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    made = make_activity(id="f" * 24, type="new", date=date, user=None, data={"score": 1}, with_={"a": 1})
+
+    assert (made.id, made.type, made.date, made.user) == ("f" * 24, "new", date, None)
+    assert (made.data, made.with_) == ({"score": 1}, {"a": 1})
+
+
+def test_what_no_record_has_is_refused() -> None:
+    with pytest.raises(InvalidIdError):
+        make_activity(id="1")
+    with pytest.raises(TypeError, match="typ"):
+        make_activity(typ="viewed")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+
+
+def test_a_record_that_is_added_is_read(thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient) -> None:
+    added = thrive_sandbox.add(type="completed", data={"score": 92})
+    own = thrive_sandbox.add(make_activity(type="liked"))
+
+    assert thrive_client.activities.get(added.id) == added
+    assert thrive_client.activities.get(own.id) == own
+    assert thrive_client.activities.get(ACTIVITY_ID).type == "viewed"
+    request = SandboxRequest("GET", f"/rest/v1/activity/{own.id}", {})
+    valid(request, thrive_sandbox.reply(request, now=0).response)
+
+
+def test_a_record_takes_the_place_of_another(
+    thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient
+) -> None:
+    thrive_sandbox.add(id=ACTIVITY_ID.upper(), type="liked")
+    assert thrive_client.activities.get(ACTIVITY_ID).type == "liked"
+    thrive_sandbox.remove(ACTIVITY_ID.upper())
+    with pytest.raises(NotFoundError):
+        thrive_client.activities.get(ACTIVITY_ID)
+    with pytest.raises(KeyError):
+        thrive_sandbox.remove(ACTIVITY_ID)
+
+
+def test_what_cannot_be_added_is_refused(thrive_sandbox: ThriveSandbox) -> None:
+    with pytest.raises(TypeError, match="one of the two"):
+        thrive_sandbox.add(make_activity(), type="liked")
+    with pytest.raises(InvalidIdError):
+        thrive_sandbox.add(Activity(id="1"))
+
+
+# Failures
+
+
+def test_the_next_requests_fail(thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient) -> None:
+    thrive_sandbox.fail_next(503, times=2)
+    assert thrive_client.activities.get_with_response(ACTIVITY_ID).attempts == 3
+    thrive_sandbox.fail_next(429, times=3)
+    with pytest.raises(RateLimitedError):
+        thrive_client.activities.get(ACTIVITY_ID)
+    thrive_sandbox.fail_next()
+    with pytest.raises(ServerError):
+        thrive_client.activities.get(ACTIVITY_ID, retry=ONCE)
+
+
+def test_other_faults_have_names(thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient) -> None:
+    thrive_sandbox.fail_next("wrong-scope")
+    with pytest.raises(ForbiddenError):
+        thrive_client.activities.get(ACTIVITY_ID)
+    thrive_sandbox.fail_next("cut")
+    with pytest.raises(ConnectionFailedError):
+        thrive_client.activities.get(ACTIVITY_ID, retry=ONCE)
+    with pytest.raises(ValueError, match="'flow' is not one of"):
+        thrive_sandbox.fail_next("flow")
+
+
+def test_a_token_request_fails(thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient) -> None:
+    thrive_sandbox.fail_next(401, token=True)
+    with pytest.raises(TokenError):
+        thrive_client.activities.get(ACTIVITY_ID)
+
+
+def test_a_slow_answer_takes_the_time_of_the_fake_clock(
+    thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient
+) -> None:
+    before = thrive_sandbox.clock()
+    thrive_sandbox.fail_next("slow:20s")
+    assert thrive_client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+    assert thrive_sandbox.clock() == before + 20
+    thrive_sandbox.fail_next("slow:1h")
+    with pytest.raises(DeadlineExceededError):
+        thrive_client.activities.get(ACTIVITY_ID, retry=ONCE)
+
+
+def test_the_same_in_async(thrive_sandbox: ThriveSandbox, async_thrive_client: AsyncThriveClient) -> None:
+    async def service() -> int:
+        thrive_sandbox.fail_next("slow:20s")
+        thrive_sandbox.fail_next(503)
+        await async_thrive_client.activities.get(ACTIVITY_ID)
+        return (await async_thrive_client.activities.get_with_response(ACTIVITY_ID)).attempts
+
+    assert asyncio.run(service()) == 2
+
+
+# Tokens and time
+
+
+def test_tokens_expire_when_the_clock_advances(
+    thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient
+) -> None:
+    thrive_client.activities.get(ACTIVITY_ID)
+    thrive_sandbox.clock.advance(3599)
+    thrive_client.activities.get(ACTIVITY_ID)
+    assert len(thrive_sandbox.token_requests) == 1
+    thrive_sandbox.clock.advance(1)
+    thrive_client.activities.get(ACTIVITY_ID)
+    assert len(thrive_sandbox.token_requests) == 2
+
+
+def test_tokens_can_be_revoked_again_and_again(
+    thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient
+) -> None:
+    for number in (1, 2, 3):
+        thrive_client.activities.get(ACTIVITY_ID)
+        assert len(thrive_sandbox.token_requests) == number
+        thrive_sandbox.revoke_tokens()
+
+
+def test_the_clock_stands_still() -> None:
+    clock = FakeClock()
+
+    assert clock() == clock()
+    before = clock()
+    clock.advance(1.5)
+    assert clock() == before + 1.5
+
+
+# What it was asked
+
+
+def test_requests_are_remembered(thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient) -> None:
+    thrive_sandbox.fail_next("429")
+    thrive_client.activities.get(ACTIVITY_ID)
+
+    token, throttled, read = thrive_sandbox.requests
+    assert thrive_sandbox.token_requests == [token]
+    assert thrive_sandbox.activity_requests == [throttled, read]
+    assert (token.method, token.status_code, token.fault) == ("POST", 200, None)
+    assert b"client_credentials" in token.body
+    assert (throttled.status_code, str(throttled.fault)) == (429, "429:1")
+    assert read.path == f"/rest/v1/activity/{ACTIVITY_ID}"
+    assert read.headers["authorization"].startswith("Bearer ")
+    assert "Bearer" not in repr(read)
+    assert thrive_sandbox.sandbox.client_secret not in repr(token)
+
+
+def test_clients_of_ones_own(thrive_sandbox: ThriveSandbox) -> None:
+    with ThriveClient(
+        Region.STAGING, thrive_sandbox.credentials, transport=thrive_sandbox.transport()
+    ) as one:
+        assert one.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+    with thrive_sandbox.client(application="reports/1", retry=ONCE) as other:
+        thrive_sandbox.fail_next(503)
+        with pytest.raises(ServerError):
+            other.activities.get(ACTIVITY_ID)
+
+    assert thrive_sandbox.requests[-1].headers["user-agent"].startswith("reports/1 ")
+
+
+# The server
+
+
+def test_the_sandbox_on_a_port(thrive_server: ServedSandbox, thrive_sandbox: ThriveSandbox) -> None:
+    added = thrive_server.sandbox.add()
+    with ThriveClient(thrive_server.region, thrive_sandbox.credentials) as client:
+        assert client.activities.get(added.id) == added
+        thrive_sandbox.clock.advance(3600)
+        assert client.activities.get(added.id) == added
+
+    assert len(thrive_sandbox.token_requests) == 2
+    assert thrive_server.environ["THRIVE_API_URL"].startswith(thrive_server.url)
+    assert "not-a-secret" not in repr(thrive_server)
+
+
+def test_the_next_test_has_a_sandbox_of_its_own(thrive_server: ServedSandbox) -> None:
+    assert thrive_server.sandbox.requests == []
+    with ThriveClient(thrive_server.region, thrive_server.sandbox.credentials) as client:
+        client.activities.get(ACTIVITY_ID)
+    assert len(thrive_server.sandbox.requests) == 2
+
+
+# As a plugin
+
+
+def run(folder: Path, test: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a test file as a project does that has this package installed, and no other plugin than xdist."""
+    (folder / "test_it.py").write_text(test, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "--rootdir=.",
+    ]
+    return subprocess.run(
+        [*command, "-W", "error", "-p", PLUGIN, *options, "test_it.py"],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_project_that_uses_none_of_it_loads_none_of_it(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+import sys
+import tomllib
+
+def test_it():
+    heavy = {"httpx", "anyio", "attrs", "_thrive_learning_api", "starlette", "uvicorn"}
+    assert not heavy & sys.modules.keys()
+    ours = {name for name in sys.modules if name.startswith("thrive_learning")}
+    assert ours == {
+        "thrive_learning",
+        "thrive_learning._version",
+        "thrive_learning.testing",
+        "thrive_learning.testing.plugin",
+    }
+""",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_works_with_xdist(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+import pytest
+
+@pytest.mark.parametrize("number", range(8))
+def test_it(number, thrive_server, thrive_client, thrive_sandbox):
+    added = thrive_sandbox.add(name=str(number))
+    assert thrive_client.activities.get(added.id).name == str(number)
+    assert len(thrive_sandbox.requests) == 2
+""",
+        *("-p", "xdist", "-n", "2"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 passed" in done.stdout
+
+
+def test_it_needs_no_network(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+def test_it(thrive_client, thrive_sandbox):
+    assert thrive_client.activities.get(thrive_sandbox.add().id)
+""",
+        *("-p", "pytest_socket", "--disable-socket"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_its_extra_the_server_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "uvicorn.py").write_text("raise ImportError(name='uvicorn')", encoding="utf-8")
+    done = run(
+        tmp_path,
+        "def test_it(thrive_server): ...\n",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]),
+    )
+    assert done.returncode == 1
+    assert "thrive_server needs the extra 'sandbox' (there is no uvicorn)" in done.stdout
+    assert "python3 -m pip install 'thrive-learning[sandbox]'" in done.stdout
+
+
+def test_without_its_extra_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "thrive_learning.sandbox.server", None)
+    with pytest.raises(pytest.fail.Exception, match=r"needs the extra 'sandbox' \(there is no thrive"):
+        started_server()
+
+
+def test_the_entry_point_names_the_plugin() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert project["entry-points"]["pytest11"] == {"thrive_learning": PLUGIN}
+
+
+def test_what_is_exported_is_what_is_there() -> None:
+    assert thrive_learning.testing.__all__ == sorted(thrive_learning.testing.__all__)
+    assert dir(thrive_learning.testing) == thrive_learning.testing.__all__
+    for name in thrive_learning.testing.__all__:
+        assert getattr(thrive_learning.testing, name).__name__ == name
+        assert getattr(thrive_learning.testing, name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'ThriveSandBox'"):
+        thrive_learning.testing.ThriveSandBox  # noqa: B018
