@@ -1,7 +1,7 @@
 """`nox -s bench-guard`: has a warm `get` come to take more machine instructions than it did?
 
 Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls.
-That varies by half a per cent from run to run, whatever else the machine does, and so can be
+That varies by a tenth of a per cent at most from run to run, whatever else the machine does, and so can be
 compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and
 on the versions of the packages: where they are not those of the record, nothing is compared, loudly.
 """
