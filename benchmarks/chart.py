@@ -41,11 +41,11 @@ def draw(rows: Sequence[Row], measures: Sequence[str], path: Path) -> bool:
             axis.text(figures.upper + 0.02, position, f"{figures.median:.2f}", va="center", fontsize=8)
         axis.axvline(1, color="black", linewidth=0.8, linestyle="--")
         axis.invert_yaxis()
-        axis.set_title(f"{measure}: CPU time {bars[0][0].note} = 1", fontsize=10, loc="left")
+        axis.set_title(f"{measure}: CPU time relative {bars[0][0].note}", fontsize=10, loc="left")
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     legend = [Patch(color=_COLOURS[kind], label=label) for kind, label in _LEGEND.items()]
-    axes[0, 0].legend(handles=legend, fontsize=8, loc="lower right")
+    axes[0, 0].legend(handles=legend, fontsize=8, loc="upper right")
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)

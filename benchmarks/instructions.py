@@ -1,7 +1,7 @@
 """`nox -s bench-guard`: has a warm `get` come to take more machine instructions than it did?
 
 Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls.
-That varies by half a per cent from run to run, whatever else the machine does, and so can be
+That varies by a tenth of a per cent at most from run to run, whatever else the machine does, and so can be
 compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and
 on the versions of the packages: where they are not those of the record, nothing is compared, loudly.
 """
@@ -61,8 +61,8 @@ def circumstances() -> dict[str, str]:
     }
 
 
-def counted(who: str, calls: int, valgrind: str) -> int:
-    """Count the instructions of a process that makes so many calls.
+def ran(who: str, calls: int, *prefix: str) -> str:
+    """Run a process that makes so many calls, and give what it says on stderr.
 
     Raises:
         RuntimeError: It failed.
@@ -73,26 +73,35 @@ def counted(who: str, calls: int, valgrind: str) -> int:
         if name in {"PATH", "PYTHONPATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
     }
     done = subprocess.run(
-        [
-            valgrind,
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-            *(sys.executable, "-m", "benchmarks.canned", who, str(calls)),
-        ],
+        [*prefix, sys.executable, "-m", "benchmarks.canned", who, str(calls)],
         env=environment | {"PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         check=False,
     )
-    collected = _COLLECTED.search(done.stderr)
-    if done.returncode or collected is None:
-        raise RuntimeError(f"callgrind over {who!r} failed: {(done.stderr + done.stdout).strip()[-2000:]}")
+    if done.returncode:
+        raise RuntimeError(f"{who!r} failed: {(done.stderr + done.stdout).strip()[-2000:]}")
+    return done.stderr
+
+
+def counted(who: str, calls: int, valgrind: str) -> int:
+    """Count the instructions of a process that makes so many calls.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    said = ran(who, calls, valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null")
+    collected = _COLLECTED.search(said)
+    if collected is None:
+        raise RuntimeError(f"callgrind gave no count for {who!r}: {said.strip()[-2000:]}")
     return int(collected[1])
 
 
 def per_call(who: str, valgrind: str) -> int:
     """Count the instructions of one warm call."""
-    RUNS[who](1)  # writes bytecode and shows mistakes at once, not after a minute
+    ran(
+        who, 1
+    )  # writes bytecode, which only the first of two counts would else do; and shows mistakes at once
     return round((counted(who, 2 * _CALLS, valgrind) - counted(who, _CALLS, valgrind)) / _CALLS)
 
 

@@ -93,11 +93,15 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+def _relative(note: str) -> str:
+    return f"Relative {note}" if note.startswith("to ") else _sentence(note)
+
+
 def _notes(rows: Sequence[Row]) -> str:
     """Say what the numbers are relative to, once where all agree, and what is missing and why."""
     notes = list(dict.fromkeys(row.note for row in rows if row.sample))
     if len(notes) == 1:
-        sentences = [f"{_sentence(note)}." for note in notes if note]
+        sentences = [f"{_relative(note)}." for note in notes if note]
     else:
         sentences = [f"{_sentence(row.contender)}: {row.note}." for row in rows if row.sample and row.note]
     sentences += [f"{_sentence(row.contender)}: {row.note}." for row in rows if not row.sample]

@@ -107,7 +107,7 @@ def test_what_is_not_available_is_not_met_and_what_was_not_run_is_not_named() ->
 def test_a_page_says_why_something_is_missing_and_what_numbers_relate_to() -> None:
     page = markdown(ROWS, [], {"Processor": "fast one"}, "chart.png")
     assert "- Processor: fast one" in page
-    assert "- To httpx.\n- Faster: not available: no such engine." in page
+    assert "- Relative to httpx.\n- Faster: not available: no such engine." in page
     assert "](chart.png)" in page
     assert "](chart.png)" not in markdown(ROWS, [], {}, None)
 
