@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 import httpx
 
+from thrive_learning._engine import Engine, EngineInUse
 from thrive_learning._http import AsyncHttpClient, HttpClient, Options
 from thrive_learning.activities import Activities, AsyncActivities
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
@@ -35,6 +36,7 @@ class ClientOptions(SandboxOptions, total=False):
     proxy: str | None
     verify: bool | SSLContext
     transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None
+    engine: Engine
 
 
 class AsyncClientOptions(SandboxOptions, total=False):
@@ -43,6 +45,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     proxy: str | None
     verify: bool | SSLContext
     transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
+    engine: Engine
 
 
 class ThriveClient:
@@ -64,6 +67,8 @@ class ThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
+        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes it where it is installed and
+            can do what is asked for, and "httpx" else.
 
     Attributes:
         region: Which deployment it talks to.
@@ -92,6 +97,7 @@ class ThriveClient:
         verify: bool | SSLContext = True,
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
+        engine: Engine = "auto",
     ) -> None:
         self.region = _region(region)
         options = Options(
@@ -101,11 +107,17 @@ class ThriveClient:
             proxy=proxy,
             verify=verify,
             on_attempt=on_attempt,
+            engine=engine,
         )
         self._options, self._transport = options, transport
         self._http = HttpClient(self.region, _credentials(credentials), options, transport)
         self.activities = Activities(self._http)
         self.tokens = Tokens(self._http)
+
+    @property
+    def engine(self) -> EngineInUse:
+        """Which engine sends the requests; "httpx" as well for what `transport=` brings."""
+        return self._http.engine
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -176,6 +188,8 @@ class AsyncThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
+        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes it where it is installed and
+            can do what is asked for, and "httpx" else.
 
     Attributes:
         region: Which deployment it talks to.
@@ -204,6 +218,7 @@ class AsyncThriveClient:
         verify: bool | SSLContext = True,
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
+        engine: Engine = "auto",
     ) -> None:
         self.region = _region(region)
         options = Options(
@@ -213,11 +228,17 @@ class AsyncThriveClient:
             proxy=proxy,
             verify=verify,
             on_attempt=on_attempt,
+            engine=engine,
         )
         self._options, self._transport = options, transport
         self._http = AsyncHttpClient(self.region, _credentials(credentials), options, transport)
         self.activities = AsyncActivities(self._http)
         self.tokens = AsyncTokens(self._http)
+
+    @property
+    def engine(self) -> EngineInUse:
+        """Which engine sends the requests; "httpx" as well for what `transport=` brings, and on trio."""
+        return self._http.engine
 
     @classmethod
     def from_env(cls, **options: Unpack[AsyncClientOptions]) -> Self:
