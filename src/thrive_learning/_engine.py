@@ -90,7 +90,7 @@ def _missing() -> str | None:
 
 def unsuitable(library: Any) -> str | None:
     """Say why an installed pycurl does not do, or give None."""
-    if not hasattr(library, "PREREQFUNCTION") or not hasattr(library, "AsyncCurlMulti"):
+    if not hasattr(library, "PREREQFUNCTION"):
         return f"{library.version} lacks what it needs; {_INSTALL}"
     if not str(library.version_info()[5]).startswith("OpenSSL"):
         return f"{library.version} does not verify certificates by OpenSSL; {_INSTALL}"
@@ -132,4 +132,3 @@ def loop_obstacle() -> str | None:
 def on_a_loop_it_lacks(obstacle: str) -> ConfigurationError:
     """Give the error for engine="fast" on an event loop that it cannot serve."""
     return ConfigurationError(f"engine='fast' cannot be used: {obstacle}; pass engine='auto'")
-

@@ -339,7 +339,7 @@ def _async_fast_transport(
 
 
 def _fast_trust(verify: object) -> object:
-    from thrive_learning._fast import trust  # noqa: PLC0415 - an extra
+    from thrive_learning._curl import trust  # noqa: PLC0415 - an extra
 
     return trust(verify)
 

@@ -205,9 +205,7 @@ def _explicit(proxy: object, url: str) -> str:
     return proxy
 
 
-def _built(
-    build: Callable[[Any, str | None], TransportT], context: object, proxy: str | None
-) -> TransportT:
+def _built(build: Callable[[Any, str | None], TransportT], context: object, proxy: str | None) -> TransportT:
     try:
         return build(context, proxy)
     except (ValueError, httpx.InvalidURL):
