@@ -3,7 +3,7 @@
 import math
 import os
 import re
-import selectors
+import select
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
@@ -17,20 +17,51 @@ from thrive_learning._transport import tls_context
 
 curl: Any = _pycurl  # its stubs know no names
 
-#: What the heads of a response may hold, in bytes: what h11 lets pass.
-_MAX_HEAD_BYTES = 100 * 1024
 #: How long a connection may lie idle and be used again, in seconds: httpx's figure.
 KEEPALIVE_S = 5
 _PIECE_BYTES = 65_536
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\x00\r\n]*))?\r?\n?")
-_FIELD_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?\n")
+# Possessive throughout: a server that sends a line of blanks is not to cost time.
+_NAME = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
+_HEAD = re.compile(
+    rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\x00\r\n]*+))?\r?\n((?:" + _NAME + rb":[^\x00\r\n]*+\r?\n)*+)\r?\n"
+)
+_FIELD = re.compile(rb"([^:]++):([^\r\n]*+)\r?\n")
+_FIELD_NAME = re.compile(_NAME)
 _SENDABLE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _DIGITS = re.compile(rb"[0-9]{1,20}")
 
 _ENDS_OF_HEAD = frozenset({b"\r\n", b"\n"})
 # libcurl makes these by itself.
 _NOT_PASSED_ON = frozenset({b"host", b"content-length", b"transfer-encoding"})
+
+
+class _Poll:
+    """What is used here of `select.poll`, for systems that have none, such as Windows."""
+
+    def __init__(self) -> None:
+        self._events: dict[int, int] = {}
+
+    def register(self, socket: int, events: int) -> None:
+        self._events[socket] = events
+
+    def unregister(self, socket: int) -> None:
+        del self._events[socket]
+
+    def poll(self, milliseconds: int | None = None) -> list[tuple[int, int]]:
+        reading = [socket for socket, events in self._events.items() if events & POLLIN]
+        writing = [socket for socket, events in self._events.items() if events & POLLOUT]
+        if not reading and not writing:  # which Windows cannot wait for
+            time.sleep((milliseconds or 0) / 1000)
+            return []
+        seconds = None if milliseconds is None else milliseconds / 1000
+        readable, writable, _failed = select.select(reading, writing, [], seconds)
+        return [(socket, POLLIN) for socket in readable] + [(socket, POLLOUT) for socket in writable]
+
+
+POLLIN: int = getattr(select, "POLLIN", 1)
+POLLOUT: int = getattr(select, "POLLOUT", 4)
+new_poll: Callable[[], Any] = getattr(select, "poll", _Poll)
 
 
 class Trust(NamedTuple):
@@ -93,7 +124,8 @@ class Transfer:
     def __init__(self, trust: Trust, proxy: str | None) -> None:
         self.handle: Any = curl.Curl()
         self._url: str | None = None
-        self._method: str | None = None
+        self._kind: tuple[str, bool] | None = None
+        self._connect: float | None = None
         #: The connection's, when the exchange is over; -1 for none.
         self.socket: int = -1
         self._fields: list[tuple[bytes, bytes]] | None = None
@@ -106,7 +138,6 @@ class Transfer:
 
     def _begin(self) -> None:
         self._lines: list[bytes] = []
-        self._head_bytes = 0
         self._final = False
         self._body = bytearray()
         #: When something last came, or the request was sent; None before that.
@@ -116,11 +147,12 @@ class Transfer:
         self.headers: list[tuple[bytes, bytes]] = []
         self.trouble: BaseException | None = None
 
-    def prepare(self, request: httpx.Request, content: bytes, total: float | None) -> None:
+    def prepare(self, request: httpx.Request, url: str, content: bytes, total: float | None) -> None:
         """Set up the next exchange.
 
         Args:
             request: What to send.
+            url: Its URL.
             content: Its body.
             total: How many seconds it may take as a whole; None for no limit.
 
@@ -128,26 +160,28 @@ class Transfer:
             httpx.LocalProtocolError: A header cannot be sent.
         """
         self._begin()
-        handle, url, method = self.handle, str(request.url), request.method
+        handle, kind, fields = self.handle, (request.method, bool(content)), request.headers.raw
         if url != self._url:
             handle.setopt(curl.URL, url)
             self._url = url
-        if method != self._method:
-            handle.setopt(curl.POST if content or method == "POST" else curl.HTTPGET, 1)
-            handle.setopt(curl.NOBODY, int(method == "HEAD"))
-            handle.setopt(curl.CUSTOMREQUEST, method)
-            self._method = method
-        if content or method == "POST":
+        if kind != self._kind:
+            posts = content or request.method == "POST"
+            handle.setopt(curl.POST if posts else curl.HTTPGET, 1)
+            handle.setopt(curl.NOBODY, int(request.method == "HEAD"))
+            handle.setopt(curl.CUSTOMREQUEST, request.method)
+            self._kind = kind
+        if content or request.method == "POST":
             handle.setopt(curl.POSTFIELDS, content)
-        fields = request.headers.raw
         if fields != self._fields:
             handle.setopt(curl.HTTPHEADER, _header_lines(fields))
             self._fields = fields
         connect = request.extensions.get("timeout", {}).get("connect")
         if connect is not None and url.startswith("https"):
             connect *= 2  # opening the connection, and TLS
-        handle.setopt(curl.CONNECTTIMEOUT_MS, _milliseconds(connect) or 0)
-        handle.setopt(curl.TIMEOUT_MS, _milliseconds(total) or 0)
+        if connect != self._connect:
+            handle.setopt(curl.CONNECTTIMEOUT_MS, _milliseconds(connect))
+            self._connect = connect
+        handle.setopt(curl.TIMEOUT_MS, _milliseconds(total))
 
     def on_connected(self, *_addresses: object) -> int:
         """Let the request be sent, once: libcurl would send it again on a connection that has just died."""
@@ -162,17 +196,10 @@ class Transfer:
         return self.socket < 0 or not _has_input(self.socket)
 
     def on_head(self, line: bytes) -> int:
-        """Take a line of a head."""
+        """Take a line of a head; libcurl lets no head pass that is larger than 300 KiB."""
         try:
-            self.heard = self.heard and time.monotonic()
-            self._head_bytes += len(line)
-            if self._head_bytes > _MAX_HEAD_BYTES and line not in _ENDS_OF_HEAD:
-                raise httpx.RemoteProtocolError("the head of the response is too large")  # noqa: TRY301
-            if self._final:
-                return len(line)  # a trailer
-            if line not in _ENDS_OF_HEAD:
-                self._lines.append(line)
-            else:
+            self._lines.append(line)
+            if line in _ENDS_OF_HEAD and not self._final:  # what comes after that are trailers
                 self._read_head()
         except BaseException as error:  # noqa: BLE001 - it is raised later
             self.trouble = error
@@ -180,31 +207,30 @@ class Transfer:
         return len(line)
 
     def _read_head(self) -> None:
-        (first, *lines), self._lines, self._head_bytes = self._lines, [], 0
-        found = _STATUS_LINE.fullmatch(first)
+        found, self._lines = _HEAD.fullmatch(b"".join(self._lines)), []
         if found is None:
-            raise httpx.RemoteProtocolError("illegal status line")
+            raise httpx.RemoteProtocolError("illegal status line or header line")
         fields: list[tuple[bytes, bytes]] = []
-        lengths: set[bytes] = set()
-        for line in lines:
-            field = _FIELD_LINE.fullmatch(line)
-            if field is None:
-                raise httpx.RemoteProtocolError("illegal header line")
-            name, value = field.groups()
+        length: bytes | None = None
+        for name, text in _FIELD.findall(found[3]):
+            value = text.strip(b" \t")
             fields.append((name, value))
             lowered = name.lower()
             if lowered == b"content-length":
-                lengths.add(value)
+                if not _DIGITS.fullmatch(value) or length not in {None, value}:
+                    raise httpx.RemoteProtocolError("bad Content-Length")
+                length = value
             elif lowered == b"transfer-encoding" and value.lower() != b"chunked":
                 raise httpx.RemoteProtocolError("only Transfer-Encoding: chunked is supported")
-        if len(lengths) > 1 or not all(_DIGITS.fullmatch(length) for length in lengths):
-            raise httpx.RemoteProtocolError("bad Content-Length")
         status = int(found[1])
         self.reason = found[2] or b""
         # Before the request is sent it is a proxy that answers; those below 200 announce another.
-        self._final = self.heard is not None and status >= 200  # noqa: PLR2004
-        if self._final or self.heard is None:
+        sent = self.heard is not None
+        self._final = sent and status >= 200  # noqa: PLR2004
+        if self._final or not sent:
             self.status, self.headers = status, fields
+        if sent:
+            self.heard = time.monotonic()
 
     def on_body(self, piece: bytes) -> int:
         """Take a piece of the body, up to one byte above the cap or more: whoever reads it sees that."""
@@ -243,22 +269,22 @@ class Transfer:
         return httpx.Response(status, headers=self.headers, stream=Body(body, failure))
 
     def _failure(self, code: int, said: str) -> httpx.TransportError:
-        connected = self.heard is not None
         if code == curl.E_OPERATION_TIMEDOUT:
-            return httpx.ReadTimeout("") if connected else httpx.ConnectTimeout("")
+            return httpx.ConnectTimeout("") if self.heard is None else httpx.ReadTimeout("")
+        kind: type[httpx.TransportError] = httpx.RemoteProtocolError
         if code == curl.E_PEER_FAILED_VERIFICATION:
-            return httpx.ConnectError(f"[SSL: CERTIFICATE_VERIFY_FAILED] {said}")
-        if self.status is not None and not connected and not 200 <= self.status < 300:  # noqa: PLR2004
-            return httpx.ProxyError(f"{self.status} {self.reason.decode('ascii', errors='replace')}")
-        if code == curl.E_ABORTED_BY_CALLBACK:
+            kind, said = httpx.ConnectError, f"[SSL: CERTIFICATE_VERIFY_FAILED] {said}"
+        elif self.heard is None and self.status is not None and not 200 <= self.status < 300:  # noqa: PLR2004
+            kind, said = httpx.ProxyError, f"{self.status} {self.reason.decode('ascii', errors='replace')}"
+        elif code == curl.E_ABORTED_BY_CALLBACK:
             said = "Server disconnected without sending a response."
         elif code in _NO_CONNECTION:
-            return httpx.ConnectError(said)
+            kind = httpx.ConnectError
         elif code == curl.E_SEND_ERROR:
-            return httpx.WriteError(said)
+            kind = httpx.WriteError
         elif code == curl.E_RECV_ERROR and said.startswith(_OF_THE_SOCKET):
-            return httpx.ReadError(said)
-        return httpx.RemoteProtocolError(said)
+            kind = httpx.ReadError
+        return kind(said)
 
 
 _NO_CONNECTION = frozenset({
@@ -272,27 +298,22 @@ _NO_CONNECTION = frozenset({
 _OF_THE_SOCKET = ("Recv failure", "OpenSSL")
 
 
-new_selector: Callable[[], selectors.BaseSelector] = getattr(
-    selectors, "PollSelector", selectors.SelectSelector
-)
-
-
 def _has_input(socket: int) -> bool:
-    with new_selector() as selector:
-        selector.register(socket, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    poll = new_poll()
+    poll.register(socket, POLLIN)
+    return bool(poll.poll(0))
 
 
-def _milliseconds(seconds: float | None) -> int | None:
-    """Give a limit in libcurl's unit, never shorter, and never 0, which stands for none."""
-    return None if seconds is None else max(1, math.ceil(seconds * 1000) + 1)
+def _milliseconds(seconds: float | None) -> int:
+    """Give a limit in libcurl's unit, never shorter; 0 stands for none."""
+    return 0 if seconds is None else max(1, math.ceil(seconds * 1000) + 1)
 
 
 def _header_lines(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
     lines: list[bytes] = [b"Expect:"]  # without a value: libcurl is not to add it
     names: set[bytes] = set()
     for name, value in fields:
-        if not _FIELD_LINE.fullmatch(name + b":\n") or not _SENDABLE.fullmatch(value):
+        if not _FIELD_NAME.fullmatch(name) or not _SENDABLE.fullmatch(value):
             raise httpx.LocalProtocolError("illegal header")
         lowered = name.lower()
         names.add(lowered)

@@ -1,4 +1,4 @@
-"""Which engine sends a client's requests: httpx's own transports, or the fast one on libcurl. Sends nothing."""
+"""Which engine sends a client's requests: httpx's own transports, or the fast one. It sends nothing."""
 
 import sys
 import types

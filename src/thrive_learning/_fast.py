@@ -7,14 +7,14 @@ is as with httpx: callers cannot tell the engines apart but by the time they tak
 import asyncio
 import collections
 import contextlib
-import selectors
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
-from thrive_learning._curl import KEEPALIVE_S, Transfer, Trust, curl, new_selector
+from thrive_learning._curl import KEEPALIVE_S, POLLIN, POLLOUT, Transfer, Trust, curl, new_poll
 from thrive_learning._engine import loop_obstacle, on_a_loop_it_lacks
 from thrive_learning.policies import current_budget
 
@@ -61,17 +61,20 @@ class SyncLine(Line):
     """A line that a thread waits for."""
 
     def __init__(self, trust: Trust, proxy: str | None) -> None:
-        self._selector: selectors.BaseSelector = new_selector()
+        self._poll: Any = new_poll()
+        self._polled: set[int] = set()
         self._due: float | None = None
         super().__init__(trust, proxy)
 
     def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
-        if socket in self._selector.get_map():
-            self._selector.unregister(socket)
         events = _EVENTS.get(what)
         if events is not None:
-            self._selector.register(socket, events)
+            self._poll.register(socket, events)
+            self._polled.add(socket)
+        elif socket in self._polled:
+            self._poll.unregister(socket)
+            self._polled.discard(socket)
 
     def on_timer(self, milliseconds: int) -> None:
         """Note when libcurl wants to be called."""
@@ -97,8 +100,11 @@ class SyncLine(Line):
                 idle = self.transfer.left(read)
                 if idle is not None and idle <= 0:
                     raise httpx.ReadTimeout("")
-                for key, events in self._selector.select(self._until(idle)):
-                    _code, running = multi.socket_action(key.fd, _SELECTS[events])
+                for socket, events in self._poll.poll(self._milliseconds(idle)):
+                    # An error of the socket is libcurl's to find, in either direction.
+                    which = curl.CSELECT_IN if events & ~POLLOUT else 0
+                    which |= curl.CSELECT_OUT if events & POLLOUT else 0
+                    _code, running = multi.socket_action(socket, which)
                 if self._due is not None and self._due <= time.monotonic():
                     self._due = None
                     _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
@@ -106,26 +112,16 @@ class SyncLine(Line):
         finally:
             self._finish()
 
-    def _until(self, idle: float | None) -> float | None:
-        due = None if self._due is None else max(self._due - time.monotonic(), 0)
-        return min((limit for limit in (due, idle) if limit is not None), default=None)
+    def _milliseconds(self, idle: float | None) -> int | None:
+        """Give how long to wait for the sockets; None for as long as it takes."""
+        wait = idle
+        if self._due is not None:
+            due = self._due - time.monotonic()
+            wait = due if idle is None else min(due, idle)
+        return None if wait is None else max(math.ceil(wait * 1000), 0)
 
-    def close(self) -> None:
-        """Close the connection."""
-        super().close()
-        self._selector.close()
 
-
-_EVENTS = {
-    curl.POLL_IN: selectors.EVENT_READ,
-    curl.POLL_OUT: selectors.EVENT_WRITE,
-    curl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
-}
-_SELECTS = {
-    selectors.EVENT_READ: curl.CSELECT_IN,
-    selectors.EVENT_WRITE: curl.CSELECT_OUT,
-    selectors.EVENT_READ | selectors.EVENT_WRITE: curl.CSELECT_IN | curl.CSELECT_OUT,
-}
+_EVENTS = {curl.POLL_IN: POLLIN, curl.POLL_OUT: POLLOUT, curl.POLL_INOUT: POLLIN | POLLOUT}
 
 
 class AsyncLine(Line):
@@ -142,13 +138,13 @@ class AsyncLine(Line):
     def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
         before, events = self._watched.pop(socket, 0), _EVENTS.get(what, 0)
-        if before & ~events & selectors.EVENT_READ:
+        if before & ~events & POLLIN:
             self._loop.remove_reader(socket)
-        if before & ~events & selectors.EVENT_WRITE:
+        if before & ~events & POLLOUT:
             self._loop.remove_writer(socket)
-        if events & ~before & selectors.EVENT_READ:
+        if events & ~before & POLLIN:
             self._loop.add_reader(socket, self._act, socket, curl.CSELECT_IN)
-        if events & ~before & selectors.EVENT_WRITE:
+        if events & ~before & POLLOUT:
             self._loop.add_writer(socket, self._act, socket, curl.CSELECT_OUT)
         if events:
             self._watched[socket] = events
@@ -235,6 +231,10 @@ class Idle(Generic[LineT]):
         return lines
 
 
+def _origin(url: str) -> str:
+    return url[: url.find("/", len("https://"))]
+
+
 class FastTransport(httpx.BaseTransport):
     """Sends by libcurl, from any number of threads: each exchange has a line to itself.
 
@@ -247,17 +247,19 @@ class FastTransport(httpx.BaseTransport):
         self._trust = trust
         self._proxy = proxy
         self._closed = False
-        self._idle: dict[bytes, Idle[SyncLine]] = collections.defaultdict(Idle)
+        self._idle: dict[str, Idle[SyncLine]] = collections.defaultdict(Idle)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and give its response with all of its body."""
-        idle = self._idle[request.url.netloc]
+        url = str(request.url)
+        idle = self._idle[_origin(url)]
         line, to_close = idle.take()
         if line is None:
             line = SyncLine(self._trust, self._proxy)
         budget = current_budget.get(None)
         try:
-            line.transfer.prepare(request, request.read(), None if budget is None else budget.remaining())
+            total = None if budget is None else budget.remaining()
+            line.transfer.prepare(request, url, request.read(), total)
             code, said = line.run(request.extensions.get("timeout", {}).get("read"))
             return line.transfer.response(code, said)
         finally:
@@ -291,7 +293,7 @@ class AsyncFastTransport(httpx.AsyncBaseTransport):
         self._make_instead = instead
         self._instead: httpx.AsyncBaseTransport | None = None
         self._settled = False
-        self._idle: dict[bytes, Idle[AsyncLine]] = collections.defaultdict(Idle)
+        self._idle: dict[str, Idle[AsyncLine]] = collections.defaultdict(Idle)
         self._in_use: set[AsyncLine] = set()
 
     def _settle(self) -> None:
@@ -308,7 +310,8 @@ class AsyncFastTransport(httpx.AsyncBaseTransport):
             self._settle()
         if self._instead is not None:
             return await self._instead.handle_async_request(request)
-        idle = self._idle[request.url.netloc]
+        url = str(request.url)
+        idle = self._idle[_origin(url)]
         line, to_close = idle.take()
         for other in to_close:
             other.close()
@@ -317,7 +320,7 @@ class AsyncFastTransport(httpx.AsyncBaseTransport):
         content = await request.aread()
         self._in_use.add(line)
         try:
-            line.transfer.prepare(request, content, None)
+            line.transfer.prepare(request, url, content, None)
             code, said = await line.run(request.extensions.get("timeout", {}).get("read"))
             response = line.transfer.response(code, said)
         except BaseException:

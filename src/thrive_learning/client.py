@@ -67,8 +67,8 @@ class ThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
-        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes it where it is installed and
-            can do what is asked for, and "httpx" else.
+        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
+            installed and can do what is asked for, and "httpx" elsewhere.
 
     Attributes:
         region: Which deployment it talks to.
@@ -188,8 +188,8 @@ class AsyncThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
-        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes it where it is installed and
-            can do what is asked for, and "httpx" else.
+        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
+            installed and can do what is asked for, and "httpx" elsewhere.
 
     Attributes:
         region: Which deployment it talks to.

@@ -480,6 +480,10 @@ def says(text: bytes) -> Fault:
     return say
 
 
+def no_content(line: Line, _answer: Answer) -> None:
+    line.send(b"HTTP/1.1 204 Said\r\n\r\n")
+
+
 def endless(*blocks: bytes) -> Fault:
     def say(line: Line, _answer: Answer) -> None:
         line.send(blocks[0])
