@@ -363,6 +363,6 @@ print(client.activities.get({ACTIVITY_ID!r}).id)
 def test_clients_share_what_is_dear_to_make() -> None:
     contexts = set()
     for cls in (ThriveClient, AsyncThriveClient, ThriveClient):
-        transports = cls(Region.STAGING, BASIC)._http._transports._spare[0]
+        transports = cls(Region.STAGING, BASIC, engine="httpx")._http._transports._spare[0]
         contexts |= {id(transport._pool._ssl_context) for transport in transports.values()}  # type: ignore[union-attr]
     assert len(contexts) == 1

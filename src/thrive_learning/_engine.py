@@ -2,7 +2,6 @@
 
 import sys
 import types
-from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 from thrive_learning._transport import proxy_from_environment
@@ -38,7 +37,7 @@ class Asked(NamedTuple):
     transport: object
     verify: object
     proxy: object
-    urls: Iterable[str]
+    urls: tuple[str, ...]
 
     def __repr__(self) -> str:
         return "<Asked>"  # the proxy's URL may hold a password
@@ -74,9 +73,8 @@ def _obstacle(asked: Asked) -> str | None:
         )
     for url in asked.urls:
         way_out = proxy_from_environment(url) if asked.proxy is None else asked.proxy
-        scheme = way_out.partition("://")[0].lower() if isinstance(way_out, str) else None
-        if scheme not in {None, "http", "https"}:
-            return f"it knows no proxies of the kind {scheme!r}: name one by http:// or https://"
+        if isinstance(way_out, str) and way_out.lower().startswith("socks"):
+            return "it knows no SOCKS proxies: name one by http:// or https://"
     return _missing()
 
 
@@ -104,14 +102,17 @@ def httpx_is_hooked() -> bool:
     """
     for package, names in _HOOKED_CLASSES.items():
         module = sys.modules.get(package)
-        for cls in (getattr(module, name, None) for name in names):
-            found = [vars(cls)[method] for method in _HOOKED_METHODS if cls and method in vars(cls)]
-            if not all(_is_own(method, package) for method in found):
-                return True
+        if module is not None and any(_is_hooked(getattr(module, name), package) for name in names):
+            return True
     return False
 
 
-def _is_own(method: Callable[..., object], package: str) -> bool:
+def _is_hooked(cls: type, package: str) -> bool:
+    found = (vars(cls)[method] for method in _HOOKED_METHODS if method in vars(cls))
+    return not all(_is_own(method, package) for method in found)
+
+
+def _is_own(method: object, package: str) -> bool:
     return type(method) is types.FunctionType and method.__module__.partition(".")[0] == package
 
 

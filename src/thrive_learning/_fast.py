@@ -231,6 +231,11 @@ class Idle(Generic[LineT]):
         return lines
 
 
+def _check(proxy: str | None) -> None:
+    if proxy is not None:
+        httpx.Proxy(proxy)  # it raises what the other engine raises
+
+
 def _origin(url: str) -> str:
     return url[: url.find("/", len("https://"))]
 
@@ -241,9 +246,14 @@ class FastTransport(httpx.BaseTransport):
     Args:
         trust: Whom to trust.
         proxy: The URL of a proxy for everything, or None.
+
+    Raises:
+        ValueError: The proxy's URL is none.
+        httpx.InvalidURL: The same.
     """
 
     def __init__(self, trust: Trust, proxy: str | None) -> None:
+        _check(proxy)
         self._trust = trust
         self._proxy = proxy
         self._closed = False
@@ -288,6 +298,7 @@ class AsyncFastTransport(httpx.AsyncBaseTransport):
     def __init__(
         self, trust: Trust, proxy: str | None, instead: Callable[[], httpx.AsyncBaseTransport] | None
     ) -> None:
+        _check(proxy)
         self._trust = trust
         self._proxy = proxy
         self._make_instead = instead

@@ -145,7 +145,7 @@ class Options(NamedTuple):
     proxy: str | None
     verify: bool | SSLContext
     on_attempt: Callable[[Attempt], object] | None
-    engine: Engine
+    engine: Engine = "auto"
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may hold a password
@@ -327,15 +327,13 @@ def _fast_transport(trust: Any, proxy: str | None) -> httpx.BaseTransport:
     return FastTransport(trust, proxy)
 
 
-def _async_fast_transport(
-    engine: Engine, verify: bool | SSLContext, trust: Any, proxy: str | None
-) -> httpx.AsyncBaseTransport:
+def _async_fast_transport(options: Options, trust: Any, proxy: str | None) -> httpx.AsyncBaseTransport:
     from thrive_learning._fast import AsyncFastTransport  # noqa: PLC0415 - an extra
 
     def on_httpx() -> httpx.AsyncBaseTransport:
-        return _closing_transport(tls_context(verify), proxy)
+        return _closing_transport(tls_context(options.verify), proxy)
 
-    return AsyncFastTransport(trust, proxy, None if engine == "fast" else on_httpx)
+    return AsyncFastTransport(trust, proxy, None if options.engine == "fast" else on_httpx)
 
 
 def _fast_trust(verify: object) -> object:
@@ -478,10 +476,10 @@ class AsyncHttpClient(httpx.AsyncClient):
         self.seam: Seam = Seam(region, options)
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
         self._engine: EngineInUse = _engine(region, options, transport)
-        fast = functools.partial(_async_fast_transport, options.engine, options.verify)
+        build = functools.partial(_async_fast_transport, options)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
-            build=fast if self._engine == "fast" else _closing_transport,
+            build=build if self._engine == "fast" else _closing_transport,
             trust=_fast_trust if self._engine == "fast" else tls_context,
             place=event_loop,
             urls=region.urls,
