@@ -89,8 +89,10 @@ class Server:
         self._thread.join()
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@pytest.fixture(params=["httpx", "fast"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Start a server for clients that get one engine, and then the other, without asking."""
+    monkeypatch.setattr("thrive_learning._engine.httpx_is_hooked", lambda: request.param == "httpx")
     server = Server()
     try:
         yield server

@@ -85,7 +85,7 @@ def trust(verify: object) -> Trust:
         ConfigurationError: The certificates that the environment names cannot be read.
     """
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if file or folder:
+    if file or folder or not isinstance(verify, bool):
         tls_context(verify)  # it finds the mistake here, and not with the first request
     if file:
         return Trust(bool(verify), file, None)

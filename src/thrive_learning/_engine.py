@@ -2,6 +2,7 @@
 
 import sys
 import types
+from ssl import SSLContext
 from typing import Any, Literal, NamedTuple
 
 from thrive_learning._transport import proxy_from_environment
@@ -66,7 +67,7 @@ def choose(asked: Asked) -> EngineInUse:
 def _obstacle(asked: Asked) -> str | None:
     if asked.transport is not None:
         return "transport= brings a transport of its own: leave it out"
-    if not isinstance(asked.verify, bool):
+    if isinstance(asked.verify, SSLContext):
         return (
             "it takes no ssl.SSLContext: leave out verify=, and name the certificates in SSL_CERT_FILE or "
             "SSL_CERT_DIR"

@@ -266,8 +266,11 @@ def test_what_a_proxy_sees(
 ) -> None:
     with nothing_left(flavour), Chaos(authority.server) as server, Proxy() as proxy:
         url = proxy.url.replace("//", "//user:p%40ss@")
-        options: dict[str, Any] = {"proxy": url} if way == "proxy=" else {}
-        if way in {"HTTPS_PROXY", "ALL_PROXY"}:
+        options: dict[str, Any] = {}
+        if way == "proxy=":
+            options["proxy"] = url
+            monkeypatch.setenv("NO_PROXY", "*")  # it is for what the environment names
+        elif way in {"HTTPS_PROXY", "ALL_PROXY"}:
             monkeypatch.setenv(way, url)
         elif way == "NO_PROXY":
             monkeypatch.setenv("HTTPS_PROXY", url)
