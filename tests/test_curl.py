@@ -7,9 +7,9 @@ from typing import Any
 import certifi
 import httpx
 import pytest
-
 from faults import chaos
 from faults.chaos import Chaos, Trouble
+
 from thrive_learning import ConfigurationError
 from thrive_learning import _curl as curl
 from thrive_learning._curl import POLLIN, POLLOUT, Transfer, trust
@@ -23,7 +23,7 @@ def test_whom_to_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     assert trust(True) == (True, certifi.where(), None)  # noqa: FBT003
     assert trust(False) == (False, certifi.where(), None)  # noqa: FBT003
-    with pytest.raises(ConfigurationError, match="verify is 'ca.pem'"):
+    with pytest.raises(ConfigurationError, match=r"verify is 'ca\.pem'"):
         trust("ca.pem")
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     assert trust(True) == (True, None, str(tmp_path))  # noqa: FBT003
@@ -38,8 +38,8 @@ def test_whom_to_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_methods(method: str) -> None:
     with Chaos() as server, httpx.Client(transport=FastTransport(TRUST, None)) as client:
         server.plan(Trouble(chaos.status("200 Said", b"" if method == "HEAD" else b"{}")))
+        content = b"abc" if method in {"PUT", "POST"} else None
         for _ in range(2):
-            content = b"abc" if method in {"PUT", "POST"} else None
             url, headers = f"{server.origin}/rest/../v1?a=%20b", {"x-empty": ""}
             response = client.request(method, url, content=content, headers=headers)
             assert response.content == (b"" if method == "HEAD" else b"{}")

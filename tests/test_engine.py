@@ -11,10 +11,10 @@ import httpx
 import pytest
 import respx
 import trio
-from harness import ACTIVITY_ID, Flavour
-
 from faults.chaos import SANDBOX, Chaos
 from faults.test_faults import CREDENTIALS, region
+from harness import ACTIVITY_ID, Flavour
+
 from thrive_learning import (
     AsyncThriveClient,
     ClientCredentials,
@@ -23,7 +23,7 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning._engine import Asked, choose, unsuitable
+from thrive_learning._engine import Asked, EngineInUse, choose, unsuitable
 
 TRAVELS = ClientCredentials(
     SANDBOX.tenant_id, SANDBOX.client_id, Secret(SANDBOX.client_secret, may_pickle=True)
@@ -105,8 +105,9 @@ def test_a_client_tells(flavour: Flavour) -> None:
 
 def test_a_pickled_client_keeps_its_engine() -> None:
     for cls in (ThriveClient, AsyncThriveClient):
-        for engine in ("fast", "httpx"):
-            client = cls(Region.STAGING, TRAVELS, engine=engine)  # type: ignore[arg-type]
+        engines: tuple[EngineInUse, ...] = ("fast", "httpx")
+        for engine in engines:
+            client = cls(Region.STAGING, TRAVELS, engine=engine)
             assert pickle.loads(pickle.dumps(client)).engine == engine
 
 

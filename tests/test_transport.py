@@ -176,7 +176,7 @@ def test_a_host_that_httpx_does_not_know(flavour: Flavour) -> None:
 
 def test_the_private_names_that_the_seam_relies_on(flavour: Flavour) -> None:
     """They are httpx's, httpcore's and h11's: a new version that renames one of them has to fail here."""
-    options = {"proxy": "http://proxy.example:1", "engine": "httpx"}
+    options: dict[str, Any] = {"proxy": "http://proxy.example:1", "engine": "httpx"}
     client = flavour.wrap(flavour.client_class(Region.PRODUCTION, BASIC, **options))
     [transport] = client._http._transports._spare[0].values()
     assert type(transport._pool._network_backend).__module__ == "thrive_learning._network"

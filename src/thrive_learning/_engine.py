@@ -65,15 +65,16 @@ def choose(asked: Asked) -> EngineInUse:
 
 
 def _obstacle(asked: Asked) -> str | None:
-    if asked.transport is not None:
+    _engine, transport, verify, proxy, urls = asked
+    if transport is not None:
         return "transport= brings a transport of its own: leave it out"
-    if isinstance(asked.verify, SSLContext):
+    if isinstance(verify, SSLContext):
         return (
             "it takes no ssl.SSLContext: leave out verify=, and name the certificates in SSL_CERT_FILE or "
             "SSL_CERT_DIR"
         )
-    for url in asked.urls:
-        way_out = proxy_from_environment(url) if asked.proxy is None else asked.proxy
+    for url in urls:
+        way_out = proxy_from_environment(url) if proxy is None else proxy
         if isinstance(way_out, str) and way_out.lower().startswith("socks"):
             return "it knows no SOCKS proxies: name one by http:// or https://"
     return _missing()

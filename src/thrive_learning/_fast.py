@@ -22,22 +22,20 @@ from thrive_learning.policies import current_budget
 class Line:
     """One connection: a transfer, and the sockets that libcurl waits for on its behalf."""
 
-    def __init__(self, trust: Trust, proxy: str | None) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        proxy: str | None,
+        on_socket: Callable[[int, int, object, object], None],
+        on_timer: Callable[[int], None],
+    ) -> None:
         self.transfer: Transfer = Transfer(trust, proxy)
         #: When it was last in use.
         self.used: float = 0.0
         self._multi: Any = curl.CurlMulti()
         self._multi.setopt(curl.M_MAXCONNECTS, 1)
-        self._multi.setopt(curl.M_SOCKETFUNCTION, self.on_socket)
-        self._multi.setopt(curl.M_TIMERFUNCTION, self.on_timer)
-
-    def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
-        """Wait for a socket, in another direction, or no longer."""
-        raise NotImplementedError
-
-    def on_timer(self, milliseconds: int) -> None:
-        """Call libcurl after so long; -1 for no more."""
-        raise NotImplementedError
+        self._multi.setopt(curl.M_SOCKETFUNCTION, on_socket)
+        self._multi.setopt(curl.M_TIMERFUNCTION, on_timer)
 
     def _ended(self) -> tuple[int, str] | None:
         """Give libcurl's number and words for how the exchange ended; None if it has not."""
@@ -62,19 +60,17 @@ class SyncLine(Line):
 
     def __init__(self, trust: Trust, proxy: str | None) -> None:
         self._poll: Any = new_poll()
-        self._polled: set[int] = set()
         self._due: float | None = None
-        super().__init__(trust, proxy)
+        super().__init__(trust, proxy, self.on_socket, self.on_timer)
 
     def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
         events = _EVENTS.get(what)
         if events is not None:
             self._poll.register(socket, events)
-            self._polled.add(socket)
-        elif socket in self._polled:
-            self._poll.unregister(socket)
-            self._polled.discard(socket)
+        else:
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(socket)
 
     def on_timer(self, milliseconds: int) -> None:
         """Note when libcurl wants to be called."""
@@ -133,7 +129,7 @@ class AsyncLine(Line):
         self._look: asyncio.TimerHandle | None = None
         self._watched: dict[int, int] = {}
         self._end: asyncio.Future[tuple[int, str]] = self._loop.create_future()
-        super().__init__(trust, proxy)
+        super().__init__(trust, proxy, self.on_socket, self.on_timer)
 
     def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
