@@ -64,8 +64,9 @@ class Blocking:
 class Flavour:
     """Sync, asyncio or trio: creates clients that a test uses as if they were sync ones."""
 
-    def __init__(self, name: str, portal: BlockingPortal | None) -> None:
+    def __init__(self, name: str, portal: BlockingPortal | None, engine: str | None = None) -> None:
         self.name = name
+        self.engine = engine
         self._portal = portal
         self.client_class = ThriveClient if portal is None else AsyncThriveClient
 
@@ -74,6 +75,8 @@ class Flavour:
 
     @contextmanager
     def open(self, *args: Any, **options: Any) -> Iterator[Any]:
+        if self.engine is not None:
+            options = {"engine": self.engine} | options
         client = self.wrap(self.client_class(*args, **options))
         try:
             yield client

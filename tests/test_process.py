@@ -89,8 +89,10 @@ class Server:
         self._thread.join()
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@pytest.fixture(params=["httpx", "fast"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Start a server for clients that get one engine, and then the other, without asking."""
+    monkeypatch.setattr("thrive_learning._engine.httpx_is_hooked", lambda: request.param == "httpx")
     server = Server()
     try:
         yield server
@@ -363,6 +365,6 @@ print(client.activities.get({ACTIVITY_ID!r}).id)
 def test_clients_share_what_is_dear_to_make() -> None:
     contexts = set()
     for cls in (ThriveClient, AsyncThriveClient, ThriveClient):
-        transports = cls(Region.STAGING, BASIC)._http._transports._spare[0]
+        transports = cls(Region.STAGING, BASIC, engine="httpx")._http._transports._spare[0]
         contexts |= {id(transport._pool._opener._ssl_context) for transport in transports.values()}  # type: ignore[union-attr]
     assert len(contexts) == 1

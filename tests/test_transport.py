@@ -178,7 +178,8 @@ def test_a_host_that_httpx_does_not_know(flavour: Flavour) -> None:
 
 def test_the_private_names_that_the_seam_relies_on(flavour: Flavour) -> None:
     """They are httpx's, httpcore's and h11's: a new version that renames one of them has to fail here."""
-    client = flavour.wrap(flavour.client_class(Region.PRODUCTION, BASIC, proxy="http://proxy.example:1"))
+    options: dict[str, Any] = {"proxy": "http://proxy.example:1", "engine": "httpx"}
+    client = flavour.wrap(flavour.client_class(Region.PRODUCTION, BASIC, **options))
     [transport] = client._http._transports._spare[0].values()
     assert type(transport._pool).__module__ == "thrive_learning._pool"
     connection = transport._pool._opener.create_connection(httpcore.Origin(b"https", b"api.example", 443))

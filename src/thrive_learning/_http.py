@@ -7,6 +7,7 @@ hooks. Here, and nowhere else, a call meets its deadline, its credentials, the n
 
 import contextvars
 import datetime as dt
+import functools
 import logging
 import re
 import sys
@@ -19,6 +20,7 @@ import httpx
 
 from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import Body
+from thrive_learning._engine import Asked, Engine, EngineInUse, choose, loop_obstacle
 from thrive_learning._outcome import (
     Reply,
     api_error,
@@ -32,7 +34,7 @@ from thrive_learning._outcome import (
 )
 from thrive_learning._request import Headers, RequestTemplate
 from thrive_learning._retry import Retries, RetryQuota, may_pass
-from thrive_learning._transport import Transports, drop_surplus, event_loop, process
+from thrive_learning._transport import Transports, drop_surplus, event_loop, process, tls_context
 from thrive_learning._version import __version__
 from thrive_learning.credentials import Credentials, Scope
 from thrive_learning.errors import (
@@ -148,6 +150,7 @@ class Options(NamedTuple):
     verify: bool | SSLContext
     on_attempt: Callable[[Attempt], object] | None
     token_cache: "TokenStore | None" = None
+    engine: Engine = "auto"
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may hold a password
@@ -300,6 +303,8 @@ def _broken(  # noqa: PLR0913
     """Say what is left of an exchange that failed: a response cut off in its body, or an error."""
     if closed:
         return closed_error()
+    if isinstance(error, ConfigurationError):
+        return error
     if reply is None or body is None or isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return connection_failure(error, host=host, budget=budget)
     body.cut_off(type(error).__name__)
@@ -316,6 +321,31 @@ def _async_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseT
     from thrive_learning._httpx_transports import AsyncPooledTransport  # noqa: PLC0415 - it loads httpcore
 
     return AsyncPooledTransport(context, proxy)
+
+
+def _fast_transport(trust: Any, proxy: str | None) -> httpx.BaseTransport:
+    from thrive_learning._fast import FastTransport  # noqa: PLC0415 - an extra
+
+    return FastTransport(trust, proxy)
+
+
+def _async_fast_transport(options: Options, trust: Any, proxy: str | None) -> httpx.AsyncBaseTransport:
+    from thrive_learning._fast import AsyncFastTransport  # noqa: PLC0415 - an extra
+
+    def on_httpx() -> httpx.AsyncBaseTransport:
+        return _async_transport(tls_context(options.verify), proxy)
+
+    return AsyncFastTransport(trust, proxy, None if options.engine == "fast" else on_httpx)
+
+
+def _fast_trust(verify: object) -> object:
+    from thrive_learning._curl import trust  # noqa: PLC0415 - an extra
+
+    return trust(verify)
+
+
+def _engine(region: Region, options: Options, transport: object) -> EngineInUse:
+    return choose(Asked(options.engine, transport, options.verify, options.proxy, region.urls))
 
 
 class HttpClient(httpx.Client):
@@ -338,9 +368,11 @@ class HttpClient(httpx.Client):
         super().__init__(transport=_Unused(), trust_env=False)
         self.seam: Seam = Seam(region, options)
         self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers, options.token_cache)
+        self.engine: EngineInUse = _engine(region, options, transport)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
-            build=_transport,
+            build=_fast_transport if self.engine == "fast" else _transport,
+            trust=_fast_trust if self.engine == "fast" else tls_context,
             place=process,
             urls=region.urls,
             injected=transport,
@@ -449,15 +481,23 @@ class AsyncHttpClient(httpx.AsyncClient):
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
             region, credentials, self.seam.headers, options.token_cache
         )
+        self._engine: EngineInUse = _engine(region, options, transport)
+        build = functools.partial(_async_fast_transport, options)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
-            build=_async_transport,
+            build=build if self._engine == "fast" else _async_transport,
+            trust=_fast_trust if self._engine == "fast" else tls_context,
             place=event_loop,
             urls=region.urls,
             injected=transport,
             proxy=options.proxy,
             verify=options.verify,
         )
+
+    @property
+    def engine(self) -> EngineInUse:
+        """Which engine sends, in the event loop that runs here if one does."""
+        return "httpx" if loop_obstacle() else self._engine
 
     async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send the request of the current call, and give its documented success.

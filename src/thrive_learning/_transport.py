@@ -83,7 +83,8 @@ class Transports(Generic[TransportT]):
 
     Args:
         kind: What an injected transport has to be an instance of.
-        build: Makes a transport of the client's own for a TLS context and the URL of a proxy, or None.
+        build: Makes a transport of the client's own from what `trust` gives and the URL of a proxy, or None.
+        trust: Gives what `build` needs to verify servers: a TLS context, unless the engine has another form.
         place: Names where the caller is.
         urls: The URLs that the client's requests go to; they go nowhere else.
         injected: The caller's transport, used for everything and closed by the caller; or a function that
@@ -96,19 +97,20 @@ class Transports(Generic[TransportT]):
         self,
         *,
         kind: type[TransportT],
-        build: Callable[[SSLContext, str | None], TransportT],
+        build: Callable[[Any, str | None], TransportT],
         place: Callable[[], Place],
         urls: Iterable[str],
         injected: TransportT | Callable[[], TransportT] | None,
         proxy: str | None,
         verify: bool | SSLContext,
+        trust: Callable[[object], object] = tls_context,
     ) -> None:
         self._place = place
         self._injected: TransportT | None = None
         self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
         self._by_place: dict[Place, dict[str | None, TransportT]] = {}
         if injected is None:
-            context = tls_context(verify)
+            context = trust(verify)
             for url in urls:
                 way_out = proxy_from_environment(url) if proxy is None else _explicit(proxy, url)
                 self._ways_out[_netloc(url)] = way_out
@@ -203,9 +205,7 @@ def _explicit(proxy: object, url: str) -> str:
     return proxy
 
 
-def _built(
-    build: Callable[[SSLContext, str | None], TransportT], context: SSLContext, proxy: str | None
-) -> TransportT:
+def _built(build: Callable[[Any, str | None], TransportT], context: object, proxy: str | None) -> TransportT:
     try:
         return build(context, proxy)
     except (ValueError, httpx.InvalidURL):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 import httpx
 
+from thrive_learning._engine import Engine, EngineInUse
 from thrive_learning._http import AsyncHttpClient, HttpClient, Options
 from thrive_learning.activities import Activities, AsyncActivities
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
@@ -38,6 +39,7 @@ class ClientOptions(SandboxOptions, total=False):
     verify: bool | SSLContext
     token_cache: "TokenStore | None"
     transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None
+    engine: Engine
 
 
 class AsyncClientOptions(SandboxOptions, total=False):
@@ -47,6 +49,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     verify: bool | SSLContext
     token_cache: "TokenStore | None"
     transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
+    engine: Engine
 
 
 class ThriveClient:
@@ -71,6 +74,8 @@ class ThriveClient:
         token_cache: Where access tokens lie so that several clients, processes or machines share one:
             `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
             None for the memory of this client alone.
+        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
+            installed and can do what is asked for, and "httpx" elsewhere.
 
     Attributes:
         region: Which deployment it talks to.
@@ -100,6 +105,7 @@ class ThriveClient:
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
+        engine: Engine = "auto",
     ) -> None:
         self.region = _region(region)
         options = Options(
@@ -110,11 +116,17 @@ class ThriveClient:
             verify=verify,
             on_attempt=on_attempt,
             token_cache=token_cache,
+            engine=engine,
         )
         self._options, self._transport = options, transport
         self._http = HttpClient(self.region, _credentials(credentials), options, transport)
         self.activities = Activities(self._http)
         self.tokens = Tokens(self._http)
+
+    @property
+    def engine(self) -> EngineInUse:
+        """Which engine sends the requests; "httpx" as well for what `transport=` brings."""
+        return self._http.engine
 
     @classmethod
     def from_env(cls, *, profile: str | None = None, **options: Unpack[ClientOptions]) -> Self:
@@ -216,6 +228,8 @@ class AsyncThriveClient:
         token_cache: Where access tokens lie so that several clients, processes or machines share one:
             `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
             None for the memory of this client alone.
+        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
+            installed and can do what is asked for, and "httpx" elsewhere.
 
     Attributes:
         region: Which deployment it talks to.
@@ -245,6 +259,7 @@ class AsyncThriveClient:
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
+        engine: Engine = "auto",
     ) -> None:
         self.region = _region(region)
         options = Options(
@@ -255,11 +270,17 @@ class AsyncThriveClient:
             verify=verify,
             on_attempt=on_attempt,
             token_cache=token_cache,
+            engine=engine,
         )
         self._options, self._transport = options, transport
         self._http = AsyncHttpClient(self.region, _credentials(credentials), options, transport)
         self.activities = AsyncActivities(self._http)
         self.tokens = AsyncTokens(self._http)
+
+    @property
+    def engine(self) -> EngineInUse:
+        """Which engine sends the requests; "httpx" as well for what `transport=` brings, and on trio."""
+        return self._http.engine
 
     @classmethod
     def from_env(cls, *, profile: str | None = None, **options: Unpack[AsyncClientOptions]) -> Self:

@@ -127,8 +127,8 @@ class Line:
             body += self.read()
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _version = first.split(" ")
-        pairs = [line.split(": ", 1) for line in lines]
-        return SandboxRequest(method, target, {name.lower(): value for name, value in pairs}, body)
+        pairs = [line.split(":", 1) for line in lines]
+        return SandboxRequest(method, target, {name.lower(): value.strip() for name, value in pairs}, body)
 
     def send(self, data: bytes) -> None:
         if self._tls is not None:
@@ -478,6 +478,10 @@ def says(text: bytes) -> Fault:
         line.finish()
 
     return say
+
+
+def no_content(line: Line, _answer: Answer) -> None:
+    line.send(b"HTTP/1.1 204 Said\r\n\r\n")
 
 
 def endless(*blocks: bytes) -> Fault:

@@ -32,7 +32,7 @@ from thrive_learning import (
 CREDENTIALS = ClientCredentials(SANDBOX.tenant_id, SANDBOX.client_id, SANDBOX.client_secret)
 ONCE = RetryPolicy(attempts=1)
 THRICE = RetryPolicy(attempts=3, first_delay=0.01)
-SHORT = 0.3
+SHORT = 0.15
 LONG = 10.0
 #: How much longer than its total a call may take here. The promise is 0.25 s; the machine may be busy.
 GRACE = 3.0
@@ -99,6 +99,7 @@ def survived(
 
 HTML = b"<!doctype html><h1>Welcome to the guest network</h1>"
 HEAD = b"HTTP/1.1 200 Said\r\ncontent-type: application/json\r\n"
+CONTINUES = chaos.endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 NO_DATE = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
 
 ROWS: dict[str, Row] = {
@@ -167,7 +168,7 @@ ROWS: dict[str, Row] = {
     "gzip bomb": Row(Trouble(chaos.bomb), broken("larger than"), token_error("larger than")),
     # Informational responses.
     "100 and 103 unasked": passes(chaos.after_informational(100, 103, 100)),
-    "1xx without end": late(chaos.endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)),
+    "1xx without end": late(CONTINUES),
     # Statuses.
     "401 without end": Row(
         Trouble(chaos.refusal_without_end),
@@ -189,7 +190,7 @@ ROWS: dict[str, Row] = {
         Trouble(chaos.status("200 Said", b"null")), broken("not an object"), token_error("not an object")
     ),
     "204": Row(
-        Trouble(chaos.says(b"HTTP/1.1 204 Said\r\n\r\n")),
+        Trouble(chaos.no_content),
         broken("does not document this status"),
         token_error("answered 204"),
     ),
@@ -222,6 +223,12 @@ ROWS: dict[str, Row] = {
     "503, twice": survived(chaos.status("503 Said", HTML, retry_after="0")),
     "429, twice": survived(chaos.status("429 Said", b"")),
     "522, twice": survived(chaos.status("522 Said", HTML)),
+}
+
+#: Where the fast engine cannot come to the same.
+FAST_ROWS: dict[str, Row] = {
+    # libcurl does not wait for the deadline: 300 KiB of heads are enough for it.
+    "1xx without end": fails(CONTINUES, lost("Too large response headers")),
 }
 
 
@@ -266,7 +273,7 @@ def check_recovery(client: Any) -> None:
 @pytest.mark.parametrize("place", ["API", "token endpoint"])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_fault(flavour: Flavour, name: str, place: str) -> None:
-    row = ROWS[name]
+    row = FAST_ROWS.get(name, ROWS[name]) if flavour.engine == "fast" else ROWS[name]
     with nothing_left(flavour), Chaos() as api, Chaos() as token:
         spoiled, expected = (api, row.api) if place == "API" else (token, row.token)
         with flavour.open(

@@ -60,6 +60,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     )
 
 
+@pytest.fixture
+def trusting(flavour: Flavour, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Give the option that makes a client trust the authority; the fast engine takes no TLS context."""
+    if flavour.engine == "fast":
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        return {}
+    return {"verify": authority.client}
+
+
 TlsRow = tuple[Callable[[Authority], Trouble], Expected, float]
 
 
@@ -101,12 +110,14 @@ TLS_ROWS: dict[str, TlsRow] = {
 
 @pytest.mark.parametrize("place", ["API", "token endpoint"])
 @pytest.mark.parametrize("name", TLS_ROWS)
-def test_a_fault_of_tls(flavour: Flavour, authority: Authority, name: str, place: str) -> None:
+def test_a_fault_of_tls(
+    flavour: Flavour, authority: Authority, trusting: dict[str, Any], name: str, place: str
+) -> None:
     make, expected, total = TLS_ROWS[name]
     with nothing_left(flavour), Chaos(authority.server) as api, Chaos(authority.server) as token:
         spoiled = api if place == "API" else token
         with flavour.open(
-            region(api, token), CREDENTIALS, verify=authority.client, timeout=Timeout(total=LONG), retry=ONCE
+            region(api, token), CREDENTIALS, timeout=Timeout(total=LONG), retry=ONCE, **trusting
         ) as client:
             if place == "API":
                 client.tokens.get()
@@ -184,13 +195,15 @@ PROXY_ROWS: dict[str, tuple[chaos.ConnectionFault, Expected, float]] = {
 
 
 @pytest.mark.parametrize("name", PROXY_ROWS)
-def test_a_fault_of_a_proxy(flavour: Flavour, authority: Authority, name: str) -> None:
+def test_a_fault_of_a_proxy(
+    flavour: Flavour, authority: Authority, trusting: dict[str, Any], name: str
+) -> None:
     answer, expected, total = PROXY_ROWS[name]
     with nothing_left(flavour), Chaos(authority.server) as server, Proxy() as proxy:
         with flavour.open(
             region(server, server),
             CREDENTIALS,
-            verify=authority.client,
+            **trusting,
             proxy=proxy.url,
             timeout=Timeout(total=LONG),
             retry=ONCE,
@@ -205,14 +218,14 @@ def test_a_fault_of_a_proxy(flavour: Flavour, authority: Authority, name: str) -
 
 
 def test_a_proxy_that_fails_behind_connect_costs_no_connections(
-    flavour: Flavour, authority: Authority
+    flavour: Flavour, authority: Authority, trusting: dict[str, Any]
 ) -> None:
     """The pool holds 100 connections: one that is lost with each failure would use them up."""
     with nothing_left(flavour), Chaos(authority.server) as server, Proxy(connected_and_reset) as proxy:
         with flavour.open(
             region(server, server),
             CREDENTIALS,
-            verify=authority.client,
+            **trusting,
             proxy=proxy.url,
             timeout=LONG,
             retry=ONCE,
@@ -223,14 +236,16 @@ def test_a_proxy_that_fails_behind_connect_costs_no_connections(
             check_recovery(client)
 
 
-def test_a_proxy_of_tls_that_dribbles(flavour: Flavour, authority: Authority) -> None:
+def test_a_proxy_of_tls_that_dribbles(
+    flavour: Flavour, authority: Authority, trusting: dict[str, Any]
+) -> None:
     """Behind it is TLS within TLS, which httpcore does by hand."""
     with nothing_left(flavour), Chaos(authority.server) as server:
         with Proxy(connected_and_dribbling, tls=authority.server) as proxy:
             with flavour.open(
                 region(server, server),
                 CREDENTIALS,
-                verify=authority.client,
+                **trusting,
                 proxy=f"https://localhost:{proxy.port}",
                 timeout=Timeout(total=SHORT),
                 retry=ONCE,
@@ -251,8 +266,11 @@ def test_what_a_proxy_sees(
 ) -> None:
     with nothing_left(flavour), Chaos(authority.server) as server, Proxy() as proxy:
         url = proxy.url.replace("//", "//user:p%40ss@")
-        options: dict[str, Any] = {"proxy": url} if way == "proxy=" else {}
-        if way in {"HTTPS_PROXY", "ALL_PROXY"}:
+        options: dict[str, Any] = {}
+        if way == "proxy=":
+            options["proxy"] = url
+            monkeypatch.setenv("NO_PROXY", "*")  # it is for what the environment names
+        elif way in {"HTTPS_PROXY", "ALL_PROXY"}:
             monkeypatch.setenv(way, url)
         elif way == "NO_PROXY":
             monkeypatch.setenv("HTTPS_PROXY", url)

@@ -38,7 +38,7 @@ def _threads() -> int:
 def _tasks(flavour: Flavour) -> int:
     if flavour._portal is None:
         return 0
-    if flavour.name == "asyncio":
+    if flavour.name.startswith("asyncio"):
         return flavour._portal.call(lambda: len(asyncio.all_tasks()))
     return flavour._portal.call(lambda: trio.lowlevel.current_statistics().tasks_living)
 

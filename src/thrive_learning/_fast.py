@@ -1,0 +1,350 @@
+"""The fast engine: httpx transports over libcurl, by pycurl. An extra; decisions/0017-fast-engine.md.
+
+libcurl moves the bytes. What a response may look like, how long a call may take, and what an error is called,
+is as with httpx: callers cannot tell the engines apart but by the time they take.
+"""
+
+import asyncio
+import collections
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+import httpx
+
+from thrive_learning._curl import KEEPALIVE_S, POLLIN, POLLOUT, Transfer, Trust, curl, new_poll
+from thrive_learning._engine import loop_obstacle, on_a_loop_it_lacks
+from thrive_learning.policies import current_budget
+
+
+class Line:
+    """One connection: a transfer, and the sockets that libcurl waits for on its behalf."""
+
+    def __init__(
+        self,
+        trust: Trust,
+        proxy: str | None,
+        on_socket: Callable[[int, int, object, object], None],
+        on_timer: Callable[[int], None],
+    ) -> None:
+        self.transfer: Transfer = Transfer(trust, proxy)
+        #: When it was last in use.
+        self.used: float = 0.0
+        self._multi: Any = curl.CurlMulti()
+        self._multi.setopt(curl.M_MAXCONNECTS, 1)
+        self._multi.setopt(curl.M_SOCKETFUNCTION, on_socket)
+        self._multi.setopt(curl.M_TIMERFUNCTION, on_timer)
+
+    def _ended(self) -> tuple[int, str] | None:
+        """Give libcurl's number and words for how the exchange ended; None if it has not."""
+        _left, good, bad = self._multi.info_read()
+        if bad:
+            return bad[0][1], bad[0][2]
+        return (0, "") if good else None
+
+    def _finish(self) -> None:
+        handle = self.transfer.handle
+        self.transfer.socket = handle.getinfo(curl.ACTIVESOCKET)
+        self._multi.remove_handle(handle)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._multi.close()
+        self.transfer.handle.close()
+
+
+class SyncLine(Line):
+    """A line that a thread waits for."""
+
+    def __init__(self, trust: Trust, proxy: str | None) -> None:
+        self._poll: Any = new_poll()
+        self._due: float | None = None
+        super().__init__(trust, proxy, self.on_socket, self.on_timer)
+
+    def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
+        """Wait for a socket, in another direction, or no longer."""
+        events = _EVENTS.get(what)
+        if events is not None:
+            self._poll.register(socket, events)
+        else:
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(socket)
+
+    def on_timer(self, milliseconds: int) -> None:
+        """Note when libcurl wants to be called."""
+        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    def run(self, read: float | None) -> tuple[int, str]:
+        """Make the exchange that the transfer is prepared for.
+
+        Args:
+            read: How many seconds nothing may come.
+
+        Returns:
+            libcurl's number and words for what went wrong; 0 for nothing.
+
+        Raises:
+            httpx.ReadTimeout: Nothing came for so long.
+        """
+        multi = self._multi
+        multi.add_handle(self.transfer.handle)
+        try:
+            _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
+            while running:
+                idle = self.transfer.left(read)
+                if idle is not None and idle <= 0:
+                    raise httpx.ReadTimeout("")
+                for socket, events in self._poll.poll(self._milliseconds(idle)):
+                    # An error of the socket is libcurl's to find, in either direction.
+                    which = curl.CSELECT_IN if events & ~POLLOUT else 0
+                    which |= curl.CSELECT_OUT if events & POLLOUT else 0
+                    _code, running = multi.socket_action(socket, which)
+                if self._due is not None and self._due <= time.monotonic():
+                    self._due = None
+                    _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
+            return cast("tuple[int, str]", self._ended())
+        finally:
+            self._finish()
+
+    def _milliseconds(self, idle: float | None) -> int | None:
+        """Give how long to wait for the sockets; None for as long as it takes."""
+        wait = idle
+        if self._due is not None:
+            due = self._due - time.monotonic()
+            wait = due if idle is None else min(due, idle)
+        return None if wait is None else max(math.ceil(wait * 1000), 0)
+
+
+_EVENTS = {curl.POLL_IN: POLLIN, curl.POLL_OUT: POLLOUT, curl.POLL_INOUT: POLLIN | POLLOUT}
+
+
+class AsyncLine(Line):
+    """A line that a task on asyncio waits for."""
+
+    def __init__(self, trust: Trust, proxy: str | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._watched: dict[int, int] = {}
+        self._end: asyncio.Future[tuple[int, str]] = self._loop.create_future()
+        super().__init__(trust, proxy, self.on_socket, self.on_timer)
+
+    def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
+        """Wait for a socket, in another direction, or no longer."""
+        before, events = self._watched.pop(socket, 0), _EVENTS.get(what, 0)
+        if before & ~events & POLLIN:
+            self._loop.remove_reader(socket)
+        if before & ~events & POLLOUT:
+            self._loop.remove_writer(socket)
+        if events & ~before & POLLIN:
+            self._loop.add_reader(socket, self._act, socket, curl.CSELECT_IN)
+        if events & ~before & POLLOUT:
+            self._loop.add_writer(socket, self._act, socket, curl.CSELECT_OUT)
+        if events:
+            self._watched[socket] = events
+
+    def on_timer(self, milliseconds: int) -> None:
+        """Call libcurl after so long; -1 for no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if milliseconds >= 0:
+            self._timer = self._loop.call_later(milliseconds / 1000, self._act, curl.SOCKET_TIMEOUT, 0)
+
+    def _act(self, socket: int, events: int) -> None:
+        self._multi.socket_action(socket, events)
+        ended = self._ended()
+        if ended is not None and not self._end.done():
+            self._end.set_result(ended)
+
+    async def run(self, read: float | None) -> tuple[int, str]:
+        """Make the exchange that the transfer is prepared for. See `SyncLine.run`."""
+        self._end = self._loop.create_future()
+        self._multi.add_handle(self.transfer.handle)
+        try:
+            self._act(curl.SOCKET_TIMEOUT, 0)
+            if read is not None:
+                self._watch(read)
+            return await self._end
+        finally:
+            self._finish()
+            self.on_timer(-1)
+            if self._look is not None:
+                self._look.cancel()
+
+    def _watch(self, read: float) -> None:
+        left = self.transfer.left(read)
+        if left is not None and left <= 0:
+            self.fail(httpx.ReadTimeout(""))
+        else:
+            self._look = self._loop.call_later(read if left is None else left, self._watch, read)
+
+    def fail(self, error: httpx.TransportError) -> None:
+        """End the exchange that is going on."""
+        if not self._end.done():
+            self._end.set_exception(error)
+
+
+LineT = TypeVar("LineT", SyncLine, AsyncLine)
+
+
+class Idle(Generic[LineT]):
+    """The lines to one host that nobody uses, in the order in which they came back. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lines: collections.deque[LineT] = collections.deque()
+
+    def take(self) -> tuple[LineT | None, list[LineT]]:
+        """Give the line that was used last, if it still is fresh; and those that have to be closed."""
+        stale: list[LineT] = []
+        while True:
+            try:
+                line = self._lines.pop()
+            except IndexError:
+                return None, stale
+            if line.transfer.is_fresh():
+                return line, stale
+            stale.append(line)
+
+    def put(self, line: LineT) -> list[LineT]:
+        """Take a line back; gives those that have to be closed, as they have been idle for too long."""
+        line.used = time.monotonic()
+        self._lines.append(line)
+        old: list[LineT] = []
+        with contextlib.suppress(IndexError):  # another thread was faster
+            while self._lines[0].used < line.used - KEEPALIVE_S:
+                old.append(self._lines.popleft())
+        return old
+
+    def take_all(self) -> list[LineT]:
+        """Give up all lines."""
+        lines: list[LineT] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                lines.append(self._lines.pop())
+        return lines
+
+
+def _check(proxy: str | None) -> None:
+    if proxy is not None:
+        httpx.Proxy(proxy)  # it raises what the other engine raises
+
+
+def _origin(url: str) -> str:
+    return url[: url.find("/", len("https://"))]
+
+
+class FastTransport(httpx.BaseTransport):
+    """Sends by libcurl, from any number of threads: each exchange has a line to itself.
+
+    Args:
+        trust: Whom to trust.
+        proxy: The URL of a proxy for everything, or None.
+
+    Raises:
+        ValueError: The proxy's URL is none.
+        httpx.InvalidURL: The same.
+    """
+
+    def __init__(self, trust: Trust, proxy: str | None) -> None:
+        _check(proxy)
+        self._trust = trust
+        self._proxy = proxy
+        self._closed = False
+        self._idle: dict[str, Idle[SyncLine]] = collections.defaultdict(Idle)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and give its response with all of its body."""
+        url = str(request.url)
+        idle = self._idle[_origin(url)]
+        line, to_close = idle.take()
+        if line is None:
+            line = SyncLine(self._trust, self._proxy)
+        budget = current_budget.get(None)
+        try:
+            total = None if budget is None else budget.remaining()
+            line.transfer.prepare(request, url, request.read(), total)
+            code, said = line.run(request.extensions.get("timeout", {}).get("read"))
+            return line.transfer.response(code, said)
+        finally:
+            to_close += [line] if self._closed else idle.put(line)
+            for other in to_close:
+                other.close()
+
+    def close(self) -> None:
+        """Close the connections; those in use when their exchange ends."""
+        self._closed = True
+        for idle in list(self._idle.values()):
+            for line in idle.take_all():
+                line.close()
+
+
+class AsyncFastTransport(httpx.AsyncBaseTransport):
+    """Sends by libcurl on asyncio.
+
+    Args:
+        trust: Whom to trust.
+        proxy: The URL of a proxy for everything, or None.
+        instead: Makes the transport for event loops that libcurl's events cannot be had from, such as trio's;
+            None if that is an error.
+    """
+
+    def __init__(
+        self, trust: Trust, proxy: str | None, instead: Callable[[], httpx.AsyncBaseTransport] | None
+    ) -> None:
+        _check(proxy)
+        self._trust = trust
+        self._proxy = proxy
+        self._make_instead = instead
+        self._instead: httpx.AsyncBaseTransport | None = None
+        self._settled = False
+        self._idle: dict[str, Idle[AsyncLine]] = collections.defaultdict(Idle)
+        self._in_use: set[AsyncLine] = set()
+
+    def _settle(self) -> None:
+        obstacle = loop_obstacle()
+        if obstacle is not None:
+            if self._make_instead is None:
+                raise on_a_loop_it_lacks(obstacle)
+            self._instead = self._make_instead()
+        self._settled = True
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and give its response with all of its body."""
+        if not self._settled:
+            self._settle()
+        if self._instead is not None:
+            return await self._instead.handle_async_request(request)
+        url = str(request.url)
+        idle = self._idle[_origin(url)]
+        line, to_close = idle.take()
+        for other in to_close:
+            other.close()
+        if line is None:
+            line = AsyncLine(self._trust, self._proxy)
+        content = await request.aread()
+        self._in_use.add(line)
+        try:
+            line.transfer.prepare(request, url, content, None)
+            code, said = await line.run(request.extensions.get("timeout", {}).get("read"))
+            response = line.transfer.response(code, said)
+        except BaseException:
+            line.close()
+            raise
+        finally:
+            self._in_use.discard(line)
+        for other in idle.put(line):
+            other.close()
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections; an exchange that is going on fails."""
+        if self._instead is not None:
+            await self._instead.aclose()
+        for line in self._in_use:
+            line.fail(httpx.ReadError("the client was closed"))
+        for idle in self._idle.values():
+            for line in idle.take_all():
+                line.close()
