@@ -21,8 +21,11 @@ def commands(command: click.Command = thrive, words: tuple[str, ...] = ()) -> It
     """Give the words behind `thrive` of every command, the groups included."""
     yield words
     if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from commands(command.commands[name], (*words, name))
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from commands(below, (*words, name))
 
 
 def help_of(words: tuple[str, ...]) -> str:

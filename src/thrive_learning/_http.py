@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -566,12 +566,10 @@ class AsyncHttpClient(httpx.AsyncClient):
             stream = cast("httpx.AsyncByteStream", response.stream)
             chunks = aiter(stream)
             try:
-                with self._anyio.CancelScope() as reading:
-                    async for chunk in chunks:
-                        if not body.feed(chunk):
-                            # The next read ends there, and with it each generator in between: one that is
-                            # left early would end in a warning, at some other time.
-                            reading.cancel()
+                async for chunk in chunks:
+                    if not body.feed(chunk):
+                        await self._leave(chunks)
+                        break
                 if body.flaw is None:
                     drop_surplus(response)
             finally:
@@ -581,6 +579,17 @@ class AsyncHttpClient(httpx.AsyncClient):
             return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
             return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
+
+    async def _leave(self, chunks: AsyncIterator[bytes]) -> None:
+        """Read no further.
+
+        The next read is cancelled, and with it each generator in between ends: one that is left early would
+        end in a warning, at some other time.
+        """
+        with self._anyio.CancelScope() as reading:
+            reading.cancel()
+            async for _chunk in chunks:
+                pass
 
     async def aclose(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""

@@ -2,6 +2,8 @@
 
 import sys
 
+EXAMPLE_ID = "60d5ec49b60b4b3a2c8f9a10"  # the reference page's own, which the sandbox holds
+
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its code."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import exit_code
-from thrive_learning.cli.options import EXAMPLE_ID, Target, output_option, talks_to_the_api
+from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.cli.terminal import chosen_output, complain, heading, write
 from thrive_learning.errors import ConfigurationError, ThriveError, TokenError, UnauthorizedError

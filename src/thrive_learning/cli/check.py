@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
-from thrive_learning.cli.options import EXAMPLE_ID, Target, output_option, talks_to_the_api
+from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_columns, as_json
 from thrive_learning.cli.terminal import chosen_output, complain, heading, styled, width, write
 from thrive_learning.regions import Region

@@ -1,17 +1,25 @@
-"""The command itself, and the list of those below it. A new one comes in with a line at the end."""
+"""The command itself, and where those below it are. A new one comes in with a line of the table."""
+
+import importlib
+from collections.abc import Mapping
 
 import click
 
 from thrive_learning._version import __version__
-from thrive_learning.cli.activity import activity
-from thrive_learning.cli.check import check
-from thrive_learning.cli.completion import completion
-from thrive_learning.cli.config import config
+from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import MEANINGS
-from thrive_learning.cli.options import EXAMPLE_ID
-from thrive_learning.cli.regions import regions
-from thrive_learning.cli.sandbox_command import sandbox_command
-from thrive_learning.cli.token import token
+
+#: The commands below `thrive`: the module of each, and its name there. Each is loaded when it is asked for:
+#: `thrive --version` needs none of them.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "activity": ("activity", "activity"),
+    "check": ("check", "check"),
+    "completion": ("completion", "completion"),
+    "config": ("config", "config"),
+    "regions": ("regions", "regions"),
+    "sandbox": ("sandbox_command", "sandbox_command"),
+    "token": ("token", "token"),
+}
 
 # In these texts, click leaves the lines of a paragraph as they are that begins with a line of \b.
 
@@ -27,19 +35,26 @@ Exit codes:
 """ + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_THRIVE)
+class LazyGroup(click.Group):
+    """A group whose commands are loaded when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Give the names of the commands, in the order of the help."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Give the command of a name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"thrive_learning.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_THRIVE)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def thrive() -> None:
     """Read activity records from Thrive Learning.
 
     Output goes to stdout, messages to stderr; THRIVE_DEBUG=1 adds the traceback to an error.
     """
-
-
-thrive.add_command(activity)
-thrive.add_command(check)
-thrive.add_command(completion)
-thrive.add_command(config)
-thrive.add_command(regions)
-thrive.add_command(sandbox_command)
-thrive.add_command(token)

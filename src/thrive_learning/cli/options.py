@@ -19,8 +19,6 @@ REGIONS = [
     region.name for region in (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
 ]
 
-EXAMPLE_ID = "60d5ec49b60b4b3a2c8f9a10"  # the reference page's own, which the sandbox holds
-
 
 class Target(NamedTuple):
     """Whom a command talks to.
