@@ -4,11 +4,12 @@ import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+import httpx
 from _thrive_learning_api import Client
 from _thrive_learning_api.types import Response
 
 from thrive_learning._auth import Authorization
-from thrive_learning._http import AsyncHttpClient, Call, HttpClient, current_call
+from thrive_learning._http import AsyncHttpClient, Call, HttpClient, Lane, current_call
 from thrive_learning._outcome import Reply, unexpected_response
 from thrive_learning.models import ApiResponse
 from thrive_learning.policies import Budget
@@ -39,11 +40,17 @@ class Operation(NamedTuple, Generic[T]):
     build: Callable[[str, Any], T]
 
 
-def run(
-    operation: Operation[T], http: HttpClient, api: Client, identifier: str, budget: Budget
+def run(  # noqa: PLR0913, PLR0917 - what makes up a call
+    operation: Operation[T],
+    http: HttpClient,
+    api: Client,
+    identifier: str,
+    budget: Budget,
+    lane: Lane[httpx.BaseTransport] | None = None,
 ) -> ApiResponse[T]:
-    """Run an operation on the record of an id."""
+    """Run an operation on the record of an id; in the lane of a bulk worker, if one makes the call."""
     call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
+    call.lane = lane
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:
@@ -55,11 +62,17 @@ def run(
     return _conclude(operation, call, parsed, flaw, http.authorizer)
 
 
-async def run_async(
-    operation: Operation[T], http: AsyncHttpClient, api: Client, identifier: str, budget: Budget
+async def run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
+    operation: Operation[T],
+    http: AsyncHttpClient,
+    api: Client,
+    identifier: str,
+    budget: Budget,
+    lane: Lane[httpx.AsyncBaseTransport] | None = None,
 ) -> ApiResponse[T]:
-    """Run an operation on the record of an id."""
+    """Run an operation on the record of an id; in the lane of a bulk worker, if one makes the call."""
     call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
+    call.lane = lane
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:

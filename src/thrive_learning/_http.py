@@ -11,9 +11,10 @@ import logging
 import re
 import sys
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from ssl import SSLContext
-from typing import Any, NamedTuple, cast
+from typing import Any, Generic, NamedTuple, Protocol, cast
 
 import httpx
 
@@ -31,7 +32,7 @@ from thrive_learning._outcome import (
     unexpected_response,
 )
 from thrive_learning._retry import Retries, RetryQuota, may_pass
-from thrive_learning._transport import Transports, drop_surplus, event_loop, process
+from thrive_learning._transport import Transports, TransportT, drop_surplus, event_loop, process
 from thrive_learning._version import __version__
 from thrive_learning.credentials import Credentials, Scope
 from thrive_learning.errors import (
@@ -66,9 +67,10 @@ class Call:
         text: Its JSON as received.
         document: Its JSON as an object.
         token: The token that was sent; None with HTTP Basic.
+        lane: The bulk worker that makes it, if one does.
     """
 
-    __slots__ = ("budget", "document", "history", "reply", "subject", "successes", "text", "token")
+    __slots__ = ("budget", "document", "history", "lane", "reply", "subject", "successes", "text", "token")
 
     def __init__(self, subject: str, budget: Budget, successes: frozenset[int]) -> None:
         self.subject: str = subject
@@ -79,6 +81,19 @@ class Call:
         self.text: str = ""
         self.document: dict[str, Any] = {}
         self.token: AccessToken | None = None
+        self.lane: Lane[Any] | None = None
+
+
+class Lane(NamedTuple, Generic[TransportT]):
+    """What the calls of a bulk worker have for themselves. A 429 is not tried again within them.
+
+    Attributes:
+        transport: Where their requests go, but for those for tokens; None for the transport of all calls.
+        sleep: Waits between two tries, in sync code.
+    """
+
+    transport: TransportT | None
+    sleep: Callable[[float], object] = time.sleep
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
@@ -178,7 +193,10 @@ class Seam:
 
     def retries(self, budget: Budget, call: Call | None) -> Retries:
         """Start the tries of one request."""
-        return Retries(budget, self._quota, self._report, [] if call is None else call.history)
+        if call is None:
+            return Retries(budget, self._quota, self._report, [])
+        paced = call.lane is not None
+        return Retries(budget, self._quota, self._report, call.history, throttles_pass=not paced)
 
     def _report(self, attempt: Attempt) -> None:
         # No URL and no header: a token's URL holds the tenant ID, and headers hold the rest.
@@ -316,6 +334,32 @@ def _closing_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBas
     return closing_transport(context, proxy)
 
 
+def _bounded_lane(context: SSLContext, proxy: str | None) -> httpx.BaseTransport:
+    from thrive_learning._network import bounded_lane  # noqa: PLC0415 - it loads httpcore
+
+    return bounded_lane(context, proxy)
+
+
+def _closing_lane(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseTransport:
+    from thrive_learning._network import closing_lane  # noqa: PLC0415 - it loads httpcore
+
+    return closing_lane(context, proxy)
+
+
+class Run(Protocol):
+    """What goes on between calls, and has to end with the client."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class AsyncRun(Protocol):
+    """What goes on between calls, and has to end with the client."""
+
+    async def aclose(self) -> None:
+        """End it."""
+
+
 class HttpClient(httpx.Client):
     """The seam of a sync client.
 
@@ -336,9 +380,11 @@ class HttpClient(httpx.Client):
         super().__init__(transport=_Unused(), trust_env=False)
         self.seam: Seam = Seam(region, options)
         self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers)
+        self.runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=_bounded_transport,
+            build_lane=_bounded_lane,
             place=process,
             urls=region.urls,
             injected=transport,
@@ -383,14 +429,17 @@ class HttpClient(httpx.Client):
             ConnectionFailedError: There is no response.
         """
         retries = self.seam.retries(budget, call)
+        lane: Lane[httpx.BaseTransport] | None = None if call is None else call.lane
         while True:
-            outcome = self._attempt(request, budget)
+            outcome = self._attempt(request, budget, lane)
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries)
-            time.sleep(delay)
+            (time.sleep if lane is None else lane.sleep)(delay)
 
-    def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
+    def _attempt(
+        self, request: httpx.Request, budget: Budget, lane: Lane[httpx.BaseTransport] | None
+    ) -> Reply | ThriveError:
         """Send a request once and read its response, up to the cap and within the deadline.
 
         An error is given, not raised: raised in an `except` block it would chain the cause, whose frames hold
@@ -403,7 +452,8 @@ class HttpClient(httpx.Client):
         outer = current_budget.set(budget)
         try:
             budget.check()
-            response = self._transports.for_url(request.url).handle_request(request)
+            own = None if lane is None else lane.transport
+            response = (own or self._transports.for_url(request.url)).handle_request(request)
             body = Body(response.headers.get("content-encoding", ""))
             try:
                 for chunk in cast("Iterable[bytes]", response.stream):
@@ -420,9 +470,15 @@ class HttpClient(httpx.Client):
         finally:
             current_budget.reset(outer)
 
+    def lane_transport(self) -> httpx.BaseTransport | None:
+        """Build a transport of one connection, which its user closes; None if the calls have to share one."""
+        return self._transports.lane(self.seam.region.api_url)
+
     def close(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
         self.seam.closed = True
+        for run in list(self.runs):
+            run.close()
         for transport in self._transports.take_those_to_close():
             transport.close()
 
@@ -443,9 +499,11 @@ class AsyncHttpClient(httpx.AsyncClient):
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(region, credentials, self.seam.headers)
+        self.runs: weakref.WeakSet[AsyncRun] = weakref.WeakSet()
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
             build=_closing_transport,
+            build_lane=_closing_lane,
             place=event_loop,
             urls=region.urls,
             injected=transport,
@@ -495,14 +553,17 @@ class AsyncHttpClient(httpx.AsyncClient):
             ConnectionFailedError: There is no response.
         """
         retries = self.seam.retries(budget, call)
+        lane: Lane[httpx.AsyncBaseTransport] | None = None if call is None else call.lane
         while True:
-            outcome = await self._attempt(request, budget)
+            outcome = await self._attempt(request, budget, lane)
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries)
             await self._anyio.sleep(delay)
 
-    async def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
+    async def _attempt(
+        self, request: httpx.Request, budget: Budget, lane: Lane[httpx.AsyncBaseTransport] | None
+    ) -> Reply | ThriveError:
         """Send a request once and read its response, up to the cap. A cancel scope around the call ends it.
 
         An error is given, not raised: raised in an `except` block it would chain the cause, whose frames hold
@@ -514,7 +575,8 @@ class AsyncHttpClient(httpx.AsyncClient):
         request.extensions["timeout"] = budget.phases()
         try:
             budget.check()
-            response = await self._transports.for_url(request.url).handle_async_request(request)
+            own = None if lane is None else lane.transport
+            response = await (own or self._transports.for_url(request.url)).handle_async_request(request)
             body = Body(response.headers.get("content-encoding", ""))
             chunks = aiter(cast("AsyncIterable[bytes]", response.stream))
             try:
@@ -534,8 +596,14 @@ class AsyncHttpClient(httpx.AsyncClient):
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
             return _broken(error, response, body, request.url.host, budget, closed=self.seam.closed)
 
+    def lane_transport(self) -> httpx.AsyncBaseTransport | None:
+        """Build a transport of one connection, which its user closes; None if the calls have to share one."""
+        return self._transports.lane(self.seam.region.api_url)
+
     async def aclose(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
         self.seam.closed = True
+        for run in list(self.runs):
+            await run.aclose()
         for transport in self._transports.take_those_to_close():
             await transport.aclose()

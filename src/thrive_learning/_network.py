@@ -6,6 +6,7 @@ long as it likes. In async code a cancel scope around the call ends it; in sync 
 Name resolution stands outside: Python cannot interrupt it. The system's resolver has limits of its own.
 """
 
+import contextlib
 import functools
 import socket
 import ssl
@@ -40,10 +41,20 @@ def _left(timeout: float | None, over: type[Exception]) -> float | None:
 
 
 class BoundedStream(httpcore.NetworkStream):
-    """A connection whose operations end with the call."""
+    """A connection whose operations end with the call.
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    Args:
+        stream: The connection.
+        opened: Called with it, and with what TLS makes of it.
+    """
+
+    def __init__(
+        self, stream: httpcore.NetworkStream, opened: Callable[[httpcore.NetworkStream], object] | None = None
+    ) -> None:
         self._stream = stream
+        self._opened = opened
+        if opened is not None:
+            opened(stream)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, up to so many bytes."""
@@ -67,7 +78,7 @@ class BoundedStream(httpcore.NetworkStream):
             left = _left(timeout, httpcore.ConnectTimeout)
             if self._stream.get_extra_info("ssl_object") is not None:
                 return TlsOverTls(self, ssl_context, server_hostname, timeout)
-            return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+            return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._opened)
         except BaseException:
             self._stream.close()
             raise
@@ -79,6 +90,8 @@ class BoundedStream(httpcore.NetworkStream):
 
 class BoundedBackend(httpcore.SyncBackend):
     """Opens connections whose operations end with the call."""
+
+    opened: Callable[[httpcore.NetworkStream], object] | None = None
 
     def connect_tcp(
         self,
@@ -98,7 +111,8 @@ class BoundedBackend(httpcore.SyncBackend):
                 if left <= 0:
                     break
             try:
-                return BoundedStream(super().connect_tcp(address, port, left, local_address, socket_options))
+                stream = super().connect_tcp(address, port, left, local_address, socket_options)
+                return BoundedStream(stream, self.opened)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
@@ -279,6 +293,9 @@ class AsyncTunnel(httpcore.AsyncConnectionInterface):
 _PASSED_ON = ("info", "can_handle_request", "is_available", "has_expired", "is_idle", "is_closed")
 
 
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+
+
 def bounded_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.HTTPTransport:
     """Build httpx's own transport upon the backend above.
 
@@ -286,8 +303,46 @@ def bounded_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.HTTPT
     guards. A transport of our own would need none, and would lose whoever instruments httpx's.
     """
     transport = httpx.HTTPTransport(verify=context, proxy=_proxy(context, proxy))
+    _equip(transport, BoundedBackend(), proxy)
+    return transport
+
+
+class BoundedLane(httpx.HTTPTransport):
+    """A transport of one connection, which another thread may cut."""
+
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
+        super().__init__(verify=context, proxy=_proxy(context, proxy), limits=_ONE)
+        self._stream: httpcore.NetworkStream | None = None
+        self._is_cut = False
+        backend = BoundedBackend()
+        backend.opened = self._keep
+        _equip(self, backend, proxy)
+
+    def _keep(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        if self._is_cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """Let whatever waits for the connection fail, now and from now on.
+
+        The socket is shut down: closing it would wake no thread that waits for it.
+        """
+        self._is_cut = True
+        if self._stream is not None:
+            sock = self._stream.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # it is closed already
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of TLS would drop what others read with
+
+
+def bounded_lane(context: ssl.SSLContext, proxy: str | None) -> BoundedLane:
+    """Build a transport of one connection for a bulk worker."""
+    return BoundedLane(context, proxy)
+
+
+def _equip(transport: httpx.HTTPTransport, backend: BoundedBackend, proxy: str | None) -> None:
     pool: Any = transport._pool  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    pool._network_backend = BoundedBackend()  # noqa: SLF001
+    pool._network_backend = backend  # noqa: SLF001
     if proxy is not None:
         create: Callable[[httpcore.Origin], httpcore.ConnectionInterface] = pool.create_connection
 
@@ -295,12 +350,23 @@ def bounded_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.HTTPT
             return Tunnel(create(origin))
 
         pool.create_connection = tunnel
-    return transport
 
 
 def closing_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
     """Build httpx's own async transport upon the backend above. See `bounded_transport`."""
     transport = httpx.AsyncHTTPTransport(verify=context, proxy=_proxy(context, proxy))
+    _equip_async(transport, proxy)
+    return transport
+
+
+def closing_lane(context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
+    """Build a transport of one connection for a bulk worker: httpx's pool is slow when it is large."""
+    transport = httpx.AsyncHTTPTransport(verify=context, proxy=_proxy(context, proxy), limits=_ONE)
+    _equip_async(transport, proxy)
+    return transport
+
+
+def _equip_async(transport: httpx.AsyncHTTPTransport, proxy: str | None) -> None:
     pool: Any = transport._pool  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     pool._network_backend = ClosingBackend()  # noqa: SLF001
     if proxy is not None:
@@ -310,7 +376,6 @@ def closing_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.Async
             return AsyncTunnel(create(origin))
 
         pool.create_connection = tunnel
-    return transport
 
 
 def _proxy(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:

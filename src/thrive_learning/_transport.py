@@ -84,6 +84,7 @@ class Transports(Generic[TransportT]):
     Args:
         kind: What an injected transport has to be an instance of.
         build: Makes a transport of the client's own for a TLS context and the URL of a proxy, or None.
+        build_lane: Makes one of a single connection; None if this kind needs no such.
         place: Names where the caller is.
         urls: The URLs that the client's requests go to; they go nowhere else.
         injected: The caller's transport, used for everything and closed by the caller; or a function that
@@ -102,8 +103,10 @@ class Transports(Generic[TransportT]):
         injected: TransportT | Callable[[], TransportT] | None,
         proxy: str | None,
         verify: bool | SSLContext,
+        build_lane: Callable[[SSLContext, str | None], TransportT] | None = None,
     ) -> None:
         self._place = place
+        self._make_lane: Callable[[str | None], TransportT] | None = None
         self._injected: TransportT | None = None
         self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
         self._by_place: dict[Place, dict[str | None, TransportT]] = {}
@@ -113,6 +116,8 @@ class Transports(Generic[TransportT]):
                 way_out = proxy_from_environment(url) if proxy is None else _explicit(proxy, url)
                 self._ways_out[_netloc(url)] = way_out
             make: Callable[[str | None], TransportT] = functools.partial(_built, build, context)
+            if build_lane is not None:
+                self._make_lane = functools.partial(_built, build_lane, context)
         elif proxy is not None or verify is not True:
             raise ConfigurationError(
                 "transport= brings its own proxy and TLS settings: leave out proxy= and verify="
@@ -144,6 +149,13 @@ class Transports(Generic[TransportT]):
             # Two threads may come here at once: both take what the first of them put there.
             transports = self._by_place.setdefault(here, transports)
         return transports[self._ways_out[url.netloc]]
+
+    def lane(self, url: str) -> TransportT | None:
+        """Build a transport of one connection for one of the client's URLs; its user closes it.
+
+        None if the transports are the caller's: they know best how many connections they want.
+        """
+        return None if self._make_lane is None else self._make_lane(self._ways_out[_netloc(url)])
 
     def _forget_what_has_ended(self) -> None:
         for place in list(self._by_place):

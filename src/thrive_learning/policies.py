@@ -135,6 +135,10 @@ class Budget:
         """Give the seconds that are left; 0 or less when the call is over."""
         return self._ends - time.monotonic()
 
+    def end(self) -> None:
+        """Let the call be over: whatever it does next is too late."""
+        self._ends = -math.inf
+
     def check(self) -> None:
         """Raise the built-in TimeoutError when the call is over."""
         if self.remaining() <= 0:
