@@ -293,7 +293,55 @@ class AsyncTunnel(httpcore.AsyncConnectionInterface):
 _PASSED_ON = ("info", "can_handle_request", "is_available", "has_expired", "is_idle", "is_closed")
 
 
-_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+class SoleConnection:
+    """Stands in for the pool of a bulk worker, which sends one request after the other.
+
+    Args:
+        create: Makes a connection, as the pool would.
+    """
+
+    def __init__(self, create: Callable[[httpcore.Origin], httpcore.ConnectionInterface]) -> None:
+        self._create = create
+        self._connection: httpcore.ConnectionInterface | None = None
+
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request and give the head of its response."""
+        connection = self._connection
+        if connection is None or not connection.is_idle() or connection.has_expired():
+            self.close()
+            connection = self._connection = self._create(request.url.origin)
+        return connection.handle_request(request)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+class AsyncSoleConnection:
+    """Stands in for the pool of a bulk worker, which sends one request after the other.
+
+    Args:
+        create: Makes a connection, as the pool would.
+    """
+
+    def __init__(self, create: Callable[[httpcore.Origin], httpcore.AsyncConnectionInterface]) -> None:
+        self._create = create
+        self._connection: httpcore.AsyncConnectionInterface | None = None
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request and give the head of its response."""
+        connection = self._connection
+        if connection is None or not connection.is_idle() or connection.has_expired():
+            await self.aclose()
+            connection = self._connection = self._create(request.url.origin)
+        return await connection.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            with anyio.CancelScope(shield=True):
+                await self._connection.aclose()
 
 
 def bounded_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.HTTPTransport:
@@ -311,12 +359,14 @@ class BoundedLane(httpx.HTTPTransport):
     """A transport of one connection, which another thread may cut."""
 
     def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        super().__init__(verify=context, proxy=_proxy(context, proxy), limits=_ONE)
+        super().__init__(verify=context, proxy=_proxy(context, proxy))
         self._stream: httpcore.NetworkStream | None = None
         self._is_cut = False
         backend = BoundedBackend()
         backend.opened = self._keep
         _equip(self, backend, proxy)
+        whole: Any = self
+        whole._pool = SoleConnection(self._pool.create_connection)  # noqa: SLF001
 
     def _keep(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -360,9 +410,11 @@ def closing_transport(context: ssl.SSLContext, proxy: str | None) -> httpx.Async
 
 
 def closing_lane(context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
-    """Build a transport of one connection for a bulk worker: httpx's pool is slow when it is large."""
-    transport = httpx.AsyncHTTPTransport(verify=context, proxy=_proxy(context, proxy), limits=_ONE)
+    """Build a transport of one connection for a bulk worker: httpcore's pool costs more, the larger it is."""
+    transport = httpx.AsyncHTTPTransport(verify=context, proxy=_proxy(context, proxy))
     _equip_async(transport, proxy)
+    whole: Any = transport
+    whole._pool = AsyncSoleConnection(whole._pool.create_connection)  # noqa: SLF001
     return transport
 
 

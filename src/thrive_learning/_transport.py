@@ -239,6 +239,7 @@ def drop_surplus(response: httpx.Response) -> None:
     """
     part: Any = response.stream
     for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
-        part = getattr(part, name, None)
+        # The second is the pool's, which a connection of its own has none of.
+        part = getattr(part, name, part if name == "_stream" else None)
     if part is not None and part.trailing_data[0]:
         part.send_failed()  # h11's word for a connection that is not kept
