@@ -316,7 +316,7 @@ def test_at_the_deadline_every_id_that_was_read_has_its_result() -> None:
     ours = schedule(2, deadline=10.0)
     one, two = fill(ours)
     ours.finish(one, throttled(retry_after=20.0), 1.0)
-    assert ours.wait_s(1.0) == 9.0
+    assert ours.wait_s(0.5) == 9.5
     assert ours.budget(4.0).timeout.total == 6.0
     ours.expire(9.9)
     assert not ours.exhausted
@@ -326,9 +326,41 @@ def test_at_the_deadline_every_id_that_was_read_has_its_result() -> None:
     assert not ours.is_over
     ours.finish(two, DeadlineExceededError("Timeout.total=6 s"), 10.1)
     results = [ours.take(), ours.take()]
-    messages = {str(result.error).split(" was")[0] for result in results if result is not None}
-    assert messages == {"the run's deadline=10 s"}
+    # The pause outlasts the run: the first one has its 429 at once.
+    errors = [str(result.error).split(" was")[0] for result in results if result is not None]
+    assert errors == ["slow down", "the run's deadline=10 s"]
     assert ours.is_over
+
+
+def test_what_waits_at_the_deadline_has_its_result() -> None:
+    ours = schedule(2, deadline=10.0)
+    one, _two = fill(ours)
+    ours.finish(one, throttled(retry_after=5.0), 1.0)
+    assert ours.wait_s(1.0) == 5.0
+    ours.expire(10.0)
+    result = ours.take()
+    assert result is not None
+    assert isinstance(result.error, DeadlineExceededError)
+    assert not ours.is_over  # one is in flight
+
+
+def test_a_pause_that_outlasts_the_deadline_is_not_waited_for() -> None:
+    ours = schedule(1, deadline=10.0)
+    ours.add(identifier(1))
+    job = ours.next_job(0.0)
+    assert job is not None
+    ours.finish(job, throttled(retry_after=11.0), 0.0)
+    ours.expire(0.0)
+    assert ours.exhausted
+
+
+def test_a_server_that_asks_for_hours_ends_the_run() -> None:
+    ours = schedule(1)
+    ours.add(identifier(1))
+    job = ours.next_job(0.0)
+    assert job is not None
+    ours.finish(job, throttled(retry_after=86_400.0), 0.0)
+    assert isinstance(ours.failure, RateLimitedError)
 
 
 def test_a_429_at_the_deadline_is_the_result() -> None:

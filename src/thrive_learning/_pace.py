@@ -33,6 +33,9 @@ from thrive_learning.policies import Budget, RetryPolicy, Timeout
 #: From half the concurrency back to the whole takes at most so many rounds of requests.
 ROUNDS_TO_RECOVER = 8
 
+#: A server that asks for a longer pause ends the run: nobody would watch it stand still for so long.
+LONGEST_PAUSE_S = 3600.0
+
 #: How many IDs may be read whose results have not been taken, as a multiple of the concurrency.
 WINDOW, ORDERED_WINDOW = 2, 4
 
@@ -122,7 +125,9 @@ class Plan(NamedTuple):
         if not isinstance(ordered, bool):
             raise ConfigurationError(f"ordered is {ordered!r}: pass True or False")
         if deadline is not None and (
-            isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < math.inf
+            isinstance(deadline, bool)
+            or not isinstance(deadline, (int, float))
+            or not 0 < deadline < math.inf
         ):
             raise ConfigurationError(
                 f"deadline is {deadline!r}: it must be a number of seconds above 0 for the whole run, or None"
@@ -220,8 +225,11 @@ class Schedule:
             self.failure = self.failure or outcome
             return
         if isinstance(outcome, RateLimitedError):
+            if (outcome.retry_after or 0.0) > LONGEST_PAUSE_S:
+                self.failure = self.failure or outcome
+                return
             again = self._pace.throttled(job.sent_at, now, outcome.retry_after)
-            if again and now < self._ends_at:
+            if again and max(now, self._pace.resumes_at) < self._ends_at:
                 job.history += outcome.history
                 self._pending.appendleft(job)
                 return
@@ -233,8 +241,11 @@ class Schedule:
         self._settle(job, None, outcome)
 
     def expire(self, now: float) -> None:
-        """At the deadline, read no further ID, and give those up that no request is in flight for."""
-        if now >= self._ends_at:
+        """At the deadline, read no further ID, and give those up that no request is in flight for.
+
+        The same where a pause outlasts the deadline, and nothing more can come.
+        """
+        if now >= self._ends_at or (self._pace.resumes_at >= self._ends_at and not self.in_flight):
             self.exhausted = True
             while self._pending:
                 self._settle(self._pending.popleft(), None, self._too_late())
@@ -276,8 +287,8 @@ class Schedule:
 
     def _too_late(self) -> DeadlineExceededError:
         return DeadlineExceededError(
-            f"the run's deadline={self.plan.deadline_s:g} s was over before this record came. Try again later, "
-            "or allow more time with deadline="
+            f"the run's deadline={self.plan.deadline_s:g} s was over before this record came: "
+            "try again later, or allow more time with deadline="
         )
 
     def _settle(self, job: Job, activity: Activity | None, error: ThriveError | None) -> None:

@@ -48,7 +48,7 @@ class Retries:
         throttles_pass: Whether a 429 is one of the failures that are tried again here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the tries of a request depend on
         self,
         budget: Budget,
         quota: RetryQuota,

@@ -121,7 +121,7 @@ class ActivityResult:
 
     def __attrs_post_init__(self) -> None:
         if (self.activity is None) is (self.error is None):
-            raise ConfigurationError("an ActivityResult has either an activity or an error: pass one of the two")
+            raise ConfigurationError("an ActivityResult has an activity or an error: pass one of the two")
 
 
 def _mask(_value: str) -> str:
