@@ -552,7 +552,7 @@ class Source:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         try:
-            async with anyio.create_task_group():
+            with anyio.CancelScope():
                 for text in self._ids:
                     await anyio.sleep(0)
                     yield text
@@ -601,7 +601,7 @@ async def test_async_ids_that_fail(client: AsyncThriveClient) -> None:
 async def test_async_ids_and_a_deadline(client: AsyncThriveClient, server: Chaos) -> None:
     server.plan(Trouble(chaos.silence))
     source = Source(numbered())
-    stream = client.activities.get_many(source, concurrency=3, deadline=0.2)
+    stream = client.activities.get_many(source, concurrency=3, deadline=0.5)
     results = [result async for result in stream]
     assert [type(result.error) for result in results] == [DeadlineExceededError] * 3
     assert source.closed == 1

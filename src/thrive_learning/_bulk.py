@@ -291,6 +291,8 @@ class AsyncRun(_Run):
         self._waiting: list[anyio.Event] = []
         self._changed: anyio.Event
         self._slot: anyio.Event | None = None
+        self._reading: anyio.CancelScope | None = None
+        self._waits_for_id = False
         self._has_ended: anyio.Event
         self._group: Any
         self._place: tuple[int, Any] | None = None
@@ -340,6 +342,10 @@ class AsyncRun(_Run):
                         self._advance()
                         with anyio.move_on_after(self.schedule.wait_s(now)):
                             await self._changed.wait()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - it has to reach the caller: trio would end with it
+            self._fail(error)
         finally:
             if not self.stopped:
                 self._fail(ThriveError("the event loop ended the run: ask for results while it runs"))
@@ -384,25 +390,31 @@ class AsyncRun(_Run):
                 self.schedule.add(given)
 
     async def _read_async(self, ids: AsyncIterable[str]) -> None:
-        """Read IDs, in one task from beginning to end: what gives them may have scopes of its own."""
-        source = aiter(ids)
-        try:
-            while not self.schedule.exhausted:
-                if self.schedule.may_read(time.monotonic()):
-                    self.schedule.add(await anext(source))
-                    self.schedule.expire(time.monotonic())
-                    self._advance()
-                    self._tell()
-                else:
-                    self._slot = anyio.Event()
-                    await self._slot.wait()
-        except StopAsyncIteration:
-            self.schedule.exhausted = True
-        except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-            self.schedule.exhausted, self.source_error = True, error
-        finally:
-            self._tell()
-            await _close_source(source)
+        """Read IDs, in one task from beginning to end: what gives them may have scopes of its own.
+
+        So it is cancelled only while it waits for an ID, and closed within the scopes that it began in.
+        """
+        with anyio.CancelScope(shield=True) as self._reading:
+            source = aiter(ids)
+            try:
+                while not self.stopped and not self.schedule.exhausted:
+                    if self.schedule.may_read(time.monotonic()):
+                        self._waits_for_id = True
+                        self.schedule.add(await anext(source))
+                        self._waits_for_id = False
+                        self.schedule.expire(time.monotonic())
+                        self._advance()
+                        self._tell()
+                    else:
+                        self._slot = anyio.Event()
+                        await self._slot.wait()
+                if isinstance(source, AsyncGenerator):  # one that is left half-way would end in a warning
+                    await source.aclose()
+            except StopAsyncIteration:
+                self.schedule.exhausted = True
+            except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
+                self.schedule.exhausted, self.source_error = True, error
+        self._tell()
 
     async def _run_worker(self, job: Job) -> None:
         try:
@@ -439,7 +451,7 @@ class AsyncRun(_Run):
             outcome = await self._fetch(job.activity_id, self.schedule.budget(time.monotonic()), lane)
         except ThriveError as error:
             outcome = error
-        except Exception as error:  # noqa: BLE001 - a defect: it has to reach the caller, and not the event loop
+        except Exception as error:  # noqa: BLE001 - a defect: it has to reach the caller
             self._fail(error)
             return
         self.schedule.finish(job, outcome, time.monotonic())
@@ -456,6 +468,10 @@ class AsyncRun(_Run):
         self.stopped = True
         if self._scope is not None:
             self._scope.cancel()
+        if self._slot is not None:
+            self._slot.set()
+        if self._reading is not None and self._waits_for_id:
+            self._reading.cancel()
         self._tell()
 
     def drop(self) -> None:
@@ -512,13 +528,6 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-async def _close_source(source: object) -> None:
-    """Close a generator of IDs: one that is left half-way would end in a warning, at some other time."""
-    if isinstance(source, AsyncGenerator):
-        with anyio.move_on_after(_CLOSING_S, shield=True):
-            await source.aclose()
 
 
 def _spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
