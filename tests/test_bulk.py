@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import trio
@@ -455,7 +456,9 @@ async def test_tasks_have_the_context_of_their_caller() -> None:
     seen: set[str] = set()
     name_of_run.set("mine")
     async with AsyncThriveClient.sandbox(on_attempt=lambda _: seen.add(name_of_run.get())) as client:
-        assert len([result async for result in client.activities.get_many(KNOWN, concurrency=3)]) == len(KNOWN)
+        assert len([result async for result in client.activities.get_many(KNOWN, concurrency=3)]) == len(
+            KNOWN
+        )
     assert seen == {"mine"}
 
 
@@ -494,7 +497,7 @@ def tasks() -> int:
 
 async def until_it_is(count: int) -> None:
     with anyio.fail_after(SAFETY_S):
-        while tasks() > count:
+        while tasks() > count:  # noqa: ASYNC110 - the end of a task has no event
             await anyio.sleep(0.001)
 
 
@@ -544,7 +547,9 @@ async def test_results_may_be_asked_for_within_any_scope(client: AsyncThriveClie
 class Source:
     """IDs that come over a network, with a scope of their own around it."""
 
-    def __init__(self, ids: Iterator[str], *, error: Exception | None = None, fails_to_close: bool = False):
+    def __init__(
+        self, ids: Iterator[str], *, error: Exception | None = None, fails_to_close: bool = False
+    ) -> None:
         self._ids = ids
         self._error = error
         self._fails_to_close = fails_to_close
@@ -554,7 +559,7 @@ class Source:
         try:
             with anyio.CancelScope():
                 for text in self._ids:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                     yield text
             if self._error is not None:
                 raise self._error
@@ -568,7 +573,9 @@ class Source:
 async def test_async_ids(client: AsyncThriveClient) -> None:
     for ordered in (False, True):
         source = Source(iter(KNOWN * 2))
-        results = [result async for result in client.activities.get_many(source, concurrency=3, ordered=ordered)]
+        results = [
+            result async for result in client.activities.get_many(source, concurrency=3, ordered=ordered)
+        ]
         assert sorted(result.id for result in results) == sorted(KNOWN * 2)
         assert source.closed == 1
     assert [result async for result in client.activities.get_many(Source(iter([])))] == []
@@ -588,9 +595,9 @@ async def test_async_ids_without_end(client: AsyncThriveClient) -> None:
 async def test_async_ids_that_fail(client: AsyncThriveClient) -> None:
     source = Source(iter(KNOWN), error=LookupError("gone"))
     results: list[ActivityResult] = []
-    with pytest.raises(LookupError, match="gone"):
+    with pytest.raises(LookupError, match="gone"):  # noqa: PT012 - the results before it are wanted
         async for result in client.activities.get_many(source, concurrency=3):
-            results.append(result)  # noqa: PERF401 - they are wanted although it fails
+            results.append(result)  # noqa: PERF401 - a list would not be there
     assert len(results) == len(KNOWN)
     with pytest.raises(LookupError, match="cannot close"):
         async for _result in client.activities.get_many(Source(iter(KNOWN), fails_to_close=True)):
@@ -715,8 +722,22 @@ def test_ctrl_c_and_exit_do_not_hang(server: Chaos, way: str) -> None:
         line.send(answer.whole)
 
     server.plan(Trouble(then_silent))
-    program = [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM, server.origin, *vars_of_basic(), way]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("src", "generated"))}
+    program = [
+        sys.executable,
+        "-X",
+        "dev",
+        "-W",
+        "error",
+        "-c",
+        PROGRAM,
+        server.origin,
+        *vars_of_basic(),
+        way,
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("src", "generated")),
+    }
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:

@@ -393,7 +393,10 @@ def test_how_long_to_wait() -> None:
     choices=st.lists(st.integers(0, 99), max_size=300),
 )
 def test_every_place_has_one_result_whatever_happens(
-    ids: list[int], concurrency: int, ordered: bool, choices: list[int]  # noqa: FBT001
+    ids: list[int],
+    concurrency: int,
+    ordered: bool,
+    choices: list[int],  # noqa: FBT001
 ) -> None:
     ours = schedule(concurrency, ordered=ordered)
     source = deque(identifier(number) if number else "bad" for number in ids)
@@ -416,13 +419,17 @@ def test_every_place_has_one_result_whatever_happens(
         while (job := ours.next_job(now)) is not None:
             running.append(job)
         assert len(running) == ours.in_flight <= concurrency
-        assert len(given_) - len(source) - len(results) <= concurrency * (ORDERED_WINDOW if ordered else WINDOW)
+        assert len(given_) - len(source) - len(results) <= concurrency * (
+            ORDERED_WINDOW if ordered else WINDOW
+        )
         if running:
             job = running.pop(choice % len(running))
-            outcome = [Activity(id=job.activity_id), throttled(2.0), ConnectionFailedError("cut")][
-                choice % 3 if script else 0
+            outcomes: list[Activity | ThriveError] = [
+                Activity(id=job.activity_id),
+                throttled(2.0),
+                ConnectionFailedError("cut"),
             ]
-            ours.finish(job, copy.copy(outcome), now)
+            ours.finish(job, copy.copy(outcomes[choice % 3 if script else 0]), now)
         if choice % 2 == 0 and (result := ours.take()) is not None:
             results.append(result)
     assert sorted(result.id for result in results) == sorted(given_)
