@@ -395,8 +395,8 @@ def test_how_long_to_wait() -> None:
 def test_every_place_has_one_result_whatever_happens(
     ids: list[int],
     concurrency: int,
-    ordered: bool,
-    choices: list[int],  # noqa: FBT001
+    ordered: bool,  # noqa: FBT001
+    choices: list[int],
 ) -> None:
     ours = schedule(concurrency, ordered=ordered)
     source = deque(identifier(number) if number else "bad" for number in ids)
