@@ -19,10 +19,9 @@ import trio
 from faults import chaos
 from faults.chaos import Chaos, Trouble
 from faults.watch import nothing_left
-from harness import ACTIVITY_ID, BASIC, ROOT, Flavour, page_response
+from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, ROOT, Flavour, page_response
 
 from thrive_learning import (
-    Activity,
     ActivityResult,
     ApiError,
     AsyncResultStream,
@@ -116,13 +115,9 @@ def test_a_failure_is_a_result(flavour: Flavour) -> None:
     kinds = [NotFoundError, ServerError, ApiError, InvalidIdError, InvalidIdError, type(None)]
     for result, kind in zip(results, kinds, strict=True):
         assert isinstance(result.error, kind)
-    assert results[-1].activity == Activity(**{"id": ACTIVITY_ID} | known(results[-1]))
-
-
-def known(result: ActivityResult) -> dict[str, Any]:
-    assert result.activity is not None
-    names = ("type", "user", "date", "context_id", "context_type", "name", "data", "with_")
-    return {name: getattr(result.activity, name) for name in names}
+    record = results[-1].activity
+    assert record is not None
+    assert record.to_dict() == PAGE_EXAMPLE
 
 
 def test_nothing_to_read(flavour: Flavour) -> None:
@@ -424,11 +419,15 @@ def test_a_connection_that_the_server_has_closed_is_replaced(flavour: Flavour, s
         line.send(answer.whole)
         line.finish()
 
+    def ids() -> Iterator[str]:
+        for text in KNOWN[:5]:
+            time.sleep(0.05)  # until the end of the connection has arrived
+            yield text
+
     server.plan(Trouble(last, times=3))
     with nothing_left(flavour), opened(flavour, server) as client:
-        for result in client.activities.get_many(KNOWN[:5], concurrency=1):
+        for result in client.activities.get_many(ids(), concurrency=1):
             assert result.activity, result.error
-            time.sleep(0.05)  # until the end of the connection has arrived
     assert server.connections == 4
 
 
@@ -484,6 +483,35 @@ def test_a_run_does_not_follow_into_a_forked_child() -> None:
         assert os.waitpid(child, 0)[1] == 0
         next(stream)
         stream.close()
+
+
+def test_a_run_knows_its_process() -> None:
+    with ThriveClient.sandbox() as client:
+        stream = client.activities.get_many(numbered(), concurrency=2)
+        next(stream)
+        ours, stream._run._process = stream._run._process, -1
+        with pytest.raises(ConfigurationError, match="stays in its process"):
+            next(stream)
+        stream._run._process = ours
+        assert next(stream).error
+
+
+def test_a_client_that_is_closed_by_a_worker() -> None:
+    clients: list[ThriveClient] = []
+
+    def close(_attempt: object) -> None:
+        clients[0].close()
+
+    clients.append(ThriveClient.sandbox(on_attempt=close))
+    with pytest.raises(ClientClosedError):
+        list(clients[0].activities.get_many(numbered(), concurrency=1))
+
+
+def test_every_worker_that_may_work_does(server: Chaos) -> None:
+    server.plan(Trouble(chaos.latency(0.05)))
+    with ThriveClient(here(server), SANDBOX_BASIC, retry=ONCE) as client:
+        assert len(list(client.activities.get_many(some(60), concurrency=20))) == 60
+    assert server.connections == 20
 
 
 # Only in event loops
@@ -619,6 +647,50 @@ async def test_async_ids_wait_for_a_pause_to_end(client: AsyncThriveClient, serv
     server.plan(Trouble(chaos.status("429 Said", b""), times=2))
     stream = client.activities.get_many(Source(iter(KNOWN)), concurrency=3, retry=QUICK)
     assert all([result.activity async for result in stream])
+
+
+class Endless:
+    """Async IDs that are no generator."""
+
+    def __aiter__(self) -> "Endless":
+        return self
+
+    async def __anext__(self) -> str:
+        await anyio.lowlevel.checkpoint()
+        return ACTIVITY_ID
+
+
+@pytest.mark.anyio
+async def test_async_ids_that_are_no_generator(client: AsyncThriveClient) -> None:
+    async with client.activities.get_many(Endless(), concurrency=2) as results:
+        for _ in range(20):
+            assert (await anext(results)).id == ACTIVITY_ID
+        await anyio.sleep(0.1)  # until it has read all that it may
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_cancelled_before_it_begins(client: AsyncThriveClient) -> None:
+    before = tasks()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await anext(client.activities.get_many(numbered()))
+    await until_it_is(before)
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_cannot_be_closed_is_told(
+    client: AsyncThriveClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(httpx.MockTransport):
+        async def aclose(self) -> None:
+            raise OSError("stuck")
+
+    monkeypatch.setattr(client._http, "lane_transport", lambda: Stuck(echoing))
+    results: list[ActivityResult] = []
+    with pytest.raises(ExceptionGroup):  # noqa: PT012 - the results before it are wanted
+        async for result in client.activities.get_many(some(3), concurrency=1):
+            results.append(result)  # noqa: PERF401 - a list would not be there
+    assert len(results) == 3
 
 
 def test_a_run_stays_in_its_event_loop() -> None:

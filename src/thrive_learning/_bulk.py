@@ -109,8 +109,7 @@ class Run(_Run):
                     return result
                 if self.schedule.is_over:
                     break
-                if not self.schedule.may_read(now):
-                    self._results.wait(self.schedule.wait_s(now))
+                self._results.wait(0.0 if self.schedule.may_read(now) else self.schedule.wait_s(now))
         self.close()
         self.conclude()
         return None
@@ -131,11 +130,11 @@ class Run(_Run):
                 return
             with self._work:
                 self.schedule.add(given)
-                if self.schedule.has_pending:
+                if self.schedule.pending:
                     self._call_worker()
 
     def _call_worker(self) -> None:
-        if self._idle:
+        if self.schedule.pending <= self._idle:
             self._work.notify()
         elif len(self._threads) < self.plan.concurrency:
             work = contextvars.copy_context().run
@@ -154,13 +153,13 @@ class Run(_Run):
             self._lanes.add(transport)
         lane = Lane(transport, self._stopping.wait)
         try:
-            while (job := self._next_job()) is not None:
-                self._do(job, lane)
+            while (begun := self._next_job()) is not None:
+                self._do(*begun, lane)
         finally:
             if transport is not None:
                 transport.close()
 
-    def _next_job(self) -> Job | None:
+    def _next_job(self) -> tuple[Job, Budget] | None:
         with self._work:
             self._idle += 1
             try:
@@ -168,18 +167,16 @@ class Run(_Run):
                     now = time.monotonic()
                     job = self.schedule.next_job(now)
                     if job is not None:
-                        return job
-                    self._work.wait(self.schedule.wait_s(now) if self.schedule.has_pending else None)
+                        budget = self.schedule.budget(now)
+                        self._budgets.add(budget)
+                        return job, budget
+                    self._work.wait(self.schedule.wait_s(now) if self.schedule.pending else None)
             finally:
                 self._idle -= 1
         return None
 
-    def _do(self, job: Job, lane: Lane[httpx.BaseTransport]) -> None:
-        budget = self.schedule.budget(time.monotonic())
+    def _do(self, job: Job, budget: Budget, lane: Lane[httpx.BaseTransport]) -> None:
         outcome: Activity | ThriveError
-        self._budgets.add(budget)
-        if self.stopped:
-            budget.end()
         try:
             outcome = self._fetch(job.activity_id, budget, lane)
         except ThriveError as error:
@@ -192,7 +189,7 @@ class Run(_Run):
         with self._results:
             self.schedule.finish(job, outcome, time.monotonic())
             self._results.notify()
-            if self.schedule.has_pending:
+            if self.schedule.pending:
                 self._work.notify()
 
     def _fail(self, error: BaseException) -> None:
@@ -285,7 +282,7 @@ class AsyncRun(_Run):
         self._http = http
         self._fetch = fetch
         self._ids = ids
-        self._scope: anyio.CancelScope | None = None
+        self._scope: anyio.CancelScope
         self._workers = 0
         self._idle: list[_Seat] = []
         self._waiting: list[anyio.Event] = []
@@ -330,7 +327,7 @@ class AsyncRun(_Run):
 
     async def _supervise(self) -> None:
         try:
-            with self._scope or anyio.CancelScope():
+            with self._scope:
                 async with anyio.create_task_group() as self._group:
                     if isinstance(self._ids, AsyncIterable):
                         self._group.start_soon(self._read_async, self._ids)
@@ -466,8 +463,7 @@ class AsyncRun(_Run):
     def stop(self) -> None:
         """Cancel every task; this waits for none."""
         self.stopped = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._scope.cancel()
         if self._slot is not None:
             self._slot.set()
         if self._reading is not None and self._waits_for_id:

@@ -276,9 +276,9 @@ class Schedule:
         return result
 
     @property
-    def has_pending(self) -> bool:
-        """Whether a fetch waits for its beginning."""
-        return bool(self._pending)
+    def pending(self) -> int:
+        """How many fetches wait for their beginning."""
+        return len(self._pending)
 
     @property
     def is_over(self) -> bool:
