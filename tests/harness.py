@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from anyio.from_thread import BlockingPortal
 
 from thrive_learning import (
+    ActivityResult,
+    AsyncResultStream,
     AsyncThriveClient,
     BasicCredentials,
     ClientCredentials,
@@ -52,6 +54,8 @@ class Blocking:
         value = getattr(self._subject, name)
         if inspect.iscoroutinefunction(value):
             return lambda *args, **kwargs: self._portal.call(partial(value, *args, **kwargs))
+        if name == "get_many":
+            return lambda *args, **kwargs: BlockingStream(value(*args, **kwargs), self._portal)
         return Blocking(value, self._portal) if name in {"activities", "tokens", "_http"} else value
 
     def close(self) -> None:
@@ -59,6 +63,30 @@ class Blocking:
 
     def __repr__(self) -> str:
         return repr(self._subject)
+
+
+class BlockingStream(Iterator[ActivityResult]):
+    """The results of an async client as a sync iterator. Each is asked for in a task of its own."""
+
+    def __init__(self, stream: AsyncResultStream, portal: BlockingPortal) -> None:
+        self._stream = stream
+        self._portal = portal
+
+    def __next__(self) -> ActivityResult:
+        try:
+            return self._portal.call(self._stream.__anext__)
+        except StopAsyncIteration:
+            pass
+        raise StopIteration
+
+    def close(self) -> None:
+        self._portal.call(self._stream.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
 
 class Flavour:

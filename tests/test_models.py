@@ -11,7 +11,17 @@ from harness import ACTIVITY_ID, PAGE_EXAMPLE, Flavour, page_response
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning import AccessToken, Activity, ActivityType, ApiResponse, Scope, UnexpectedResponseError
+from thrive_learning import (
+    AccessToken,
+    Activity,
+    ActivityResult,
+    ActivityType,
+    ApiResponse,
+    ConfigurationError,
+    Scope,
+    ThriveError,
+    UnexpectedResponseError,
+)
 from thrive_learning.models import _FIELDS, activity_problem
 
 JSON = st.recursive(
@@ -251,3 +261,12 @@ def test_the_fields_are_those_of_the_contract(contract: dict[str, Any]) -> None:
     values.update(json=None, date=None)
     full = Activity(**values)
     assert full.to_dict().keys() == properties.keys() - {"date"}
+
+
+def test_a_result_has_a_record_or_an_error() -> None:
+    record, error = Activity(id="x"), ThriveError("no")
+    assert ActivityResult(id="x", activity=record).error is None
+    assert ActivityResult(id="x", error=error).activity is None
+    for both_or_neither in ({"activity": record, "error": error}, {}):
+        with pytest.raises(ConfigurationError, match="an activity or an error"):
+            ActivityResult(id="x", **both_or_neither)  # type: ignore[arg-type]

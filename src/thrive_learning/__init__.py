@@ -8,6 +8,7 @@ from thrive_learning._version import __version__
 if TYPE_CHECKING:
     from _thrive_learning_api.models import ActivityType
 
+    from thrive_learning._bulk import AsyncResultStream, ResultStream
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
     from thrive_learning.client import AsyncThriveClient, ThriveClient
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         UnexpectedResponseError,
         UnprocessableError,
     )
-    from thrive_learning.models import AccessToken, Activity, ApiResponse
+    from thrive_learning.models import AccessToken, Activity, ActivityResult, ApiResponse
     from thrive_learning.policies import RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
     from thrive_learning.token_caches import (
@@ -48,10 +49,12 @@ __all__ = [
     "AccessToken",
     "Activities",
     "Activity",
+    "ActivityResult",
     "ActivityType",
     "ApiError",
     "ApiResponse",
     "AsyncActivities",
+    "AsyncResultStream",
     "AsyncThriveClient",
     "AsyncTokens",
     "Attempt",
@@ -75,6 +78,7 @@ __all__ = [
     "RateLimitedError",
     "RedisTokenCache",
     "Region",
+    "ResultStream",
     "RetryPolicy",
     "Scope",
     "Secret",
@@ -97,6 +101,10 @@ __all__ = [
 # version, need not wait for httpx. What type checkers see is above; a test holds the two equal.
 _NAMES = {
     "_thrive_learning_api.models": ("ActivityType",),
+    "thrive_learning._bulk": (
+        "AsyncResultStream",
+        "ResultStream",
+    ),
     "thrive_learning.activities": (
         "Activities",
         "AsyncActivities",
@@ -140,6 +148,7 @@ _NAMES = {
     "thrive_learning.models": (
         "AccessToken",
         "Activity",
+        "ActivityResult",
         "ApiResponse",
     ),
     "thrive_learning.policies": (

@@ -39,11 +39,18 @@ class Operation(NamedTuple, Generic[T]):
     build: Callable[[str, Any], T]
 
 
-def run(
-    operation: Operation[T], http: HttpClient, api: Client, identifier: str, budget: Budget
+def run(  # noqa: PLR0913, PLR0917 - what makes up a call
+    operation: Operation[T],
+    http: HttpClient,
+    api: Client,
+    identifier: str,
+    budget: Budget,
+    sleep: Callable[[float], object] | None = None,
 ) -> ApiResponse[T]:
-    """Run an operation on the record of an id."""
+    """Run an operation on the record of an id; `sleep` is how a bulk run waits, if it is one that asks."""
     call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
+    if sleep is not None:
+        call.is_bulk, call.sleep = True, sleep
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:
@@ -55,11 +62,18 @@ def run(
     return _conclude(operation, call, parsed, flaw, http.authorizer)
 
 
-async def run_async(
-    operation: Operation[T], http: AsyncHttpClient, api: Client, identifier: str, budget: Budget
+async def run_async(  # noqa: PLR0913 - what makes up a call
+    operation: Operation[T],
+    http: AsyncHttpClient,
+    api: Client,
+    identifier: str,
+    budget: Budget,
+    *,
+    is_bulk: bool = False,
 ) -> ApiResponse[T]:
-    """Run an operation on the record of an id."""
+    """Run an operation on the record of an id; `is_bulk` says that a bulk run asks."""
     call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
+    call.is_bulk = is_bulk
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:

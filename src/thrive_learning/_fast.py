@@ -8,6 +8,9 @@ import asyncio
 import collections
 import contextlib
 import math
+import os
+import socket
+import stat
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
@@ -60,17 +63,28 @@ class SyncLine(Line):
 
     def __init__(self, trust: Trust, proxy: str | None) -> None:
         self._poll: Any = new_poll()
+        self._sockets: set[int] = set()
         self._due: float | None = None
         super().__init__(trust, proxy, self.on_socket, self.on_timer)
 
-    def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
+    def on_socket(self, what: int, number: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
         events = _EVENTS.get(what)
         if events is not None:
-            self._poll.register(socket, events)
+            self._poll.register(number, events)
+            self._sockets.add(number)
         else:
+            self._sockets.discard(number)
             with contextlib.suppress(KeyError):
-                self._poll.unregister(socket)
+                self._poll.unregister(number)
+
+    def cut(self) -> None:
+        """Let the thread that waits here see the connection end."""
+        for number in list(self._sockets):
+            with contextlib.suppress(OSError):  # it is closed already
+                if stat.S_ISSOCK(os.fstat(number).st_mode):  # libcurl watches events of its own as well
+                    with socket.socket(fileno=os.dup(number)) as same:
+                        same.shutdown(socket.SHUT_RDWR)
 
     def on_timer(self, milliseconds: int) -> None:
         """Note when libcurl wants to be called."""
@@ -96,11 +110,11 @@ class SyncLine(Line):
                 idle = self.transfer.left(read)
                 if idle is not None and idle <= 0:
                     raise httpx.ReadTimeout("")
-                for socket, events in self._poll.poll(self._milliseconds(idle)):
+                for number, events in self._poll.poll(self._milliseconds(idle)):
                     # An error of the socket is libcurl's to find, in either direction.
                     which = curl.CSELECT_IN if events & ~POLLOUT else 0
                     which |= curl.CSELECT_OUT if events & POLLOUT else 0
-                    _code, running = multi.socket_action(socket, which)
+                    _code, running = multi.socket_action(number, which)
                 if self._due is not None and self._due <= time.monotonic():
                     self._due = None
                     _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
@@ -131,19 +145,19 @@ class AsyncLine(Line):
         self._end: asyncio.Future[tuple[int, str]] = self._loop.create_future()
         super().__init__(trust, proxy, self.on_socket, self.on_timer)
 
-    def on_socket(self, what: int, socket: int, _multi: object, _data: object) -> None:
+    def on_socket(self, what: int, number: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
-        before, events = self._watched.pop(socket, 0), _EVENTS.get(what, 0)
+        before, events = self._watched.pop(number, 0), _EVENTS.get(what, 0)
         if before & ~events & POLLIN:
-            self._loop.remove_reader(socket)
+            self._loop.remove_reader(number)
         if before & ~events & POLLOUT:
-            self._loop.remove_writer(socket)
+            self._loop.remove_writer(number)
         if events & ~before & POLLIN:
-            self._loop.add_reader(socket, self._act, socket, curl.CSELECT_IN)
+            self._loop.add_reader(number, self._act, number, curl.CSELECT_IN)
         if events & ~before & POLLOUT:
-            self._loop.add_writer(socket, self._act, socket, curl.CSELECT_OUT)
+            self._loop.add_writer(number, self._act, number, curl.CSELECT_OUT)
         if events:
-            self._watched[socket] = events
+            self._watched[number] = events
 
     def on_timer(self, milliseconds: int) -> None:
         """Call libcurl after so long; -1 for no more."""
@@ -153,8 +167,8 @@ class AsyncLine(Line):
         if milliseconds >= 0:
             self._timer = self._loop.call_later(milliseconds / 1000, self._act, curl.SOCKET_TIMEOUT, 0)
 
-    def _act(self, socket: int, events: int) -> None:
-        self._multi.socket_action(socket, events)
+    def _act(self, number: int, events: int) -> None:
+        self._multi.socket_action(number, events)
         ended = self._ended()
         if ended is not None and not self._end.done():
             self._end.set_result(ended)
@@ -263,8 +277,11 @@ class FastTransport(httpx.BaseTransport):
         if line is None:
             line = SyncLine(self._trust, self._proxy)
         budget = current_budget.get(None)
+        total = None
+        if budget is not None:
+            total = budget.remaining()
+            budget.connection = line
         try:
-            total = None if budget is None else budget.remaining()
             line.transfer.prepare(request, url, request.read(), total)
             code, said = line.run(request.extensions.get("timeout", {}).get("read"))
             return line.transfer.response(code, said)

@@ -12,9 +12,10 @@ import logging
 import re
 import sys
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import httpx
 
@@ -72,9 +73,14 @@ class Call:
         text: Its JSON as received.
         document: Its JSON as an object.
         token: The token that was sent; None with HTTP Basic.
+        is_bulk: Whether it is one of a bulk run, which slows down as a whole when there is a 429.
+        sleep: Waits between two tries, in sync code. Seconds.
     """
 
-    __slots__ = ("budget", "document", "history", "reply", "subject", "successes", "text", "token")
+    __slots__ = (
+        *("budget", "document", "history", "is_bulk", "reply", "sleep", "subject", "successes", "text"),
+        "token",
+    )
 
     def __init__(self, subject: str, budget: Budget, successes: frozenset[int]) -> None:
         self.subject: str = subject
@@ -85,6 +91,8 @@ class Call:
         self.text: str = ""
         self.document: dict[str, Any] = {}
         self.token: AccessToken | None = None
+        self.is_bulk: bool = False
+        self.sleep: Callable[[float], object] = time.sleep
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
@@ -187,7 +195,9 @@ class Seam:
 
     def retries(self, budget: Budget, call: Call | None) -> Retries:
         """Start the tries of one request."""
-        return Retries(budget, self._quota, self._report, [] if call is None else call.history)
+        if call is None:
+            return Retries(budget, self._quota, self._report, [])
+        return Retries(budget, self._quota, self._report, call.history, throttles_pass=not call.is_bulk)
 
     def _report(self, attempt: Attempt) -> None:
         # No URL and no header: a token's URL holds the tenant ID, and headers hold the rest.
@@ -348,6 +358,20 @@ def _engine(region: Region, options: Options, transport: object) -> EngineInUse:
     return choose(Asked(options.engine, transport, options.verify, options.proxy, region.urls))
 
 
+class Run(Protocol):
+    """What goes on between calls, and has to end with the client."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class AsyncRun(Protocol):
+    """What goes on between calls, and has to end with the client."""
+
+    async def aclose(self) -> None:
+        """End it."""
+
+
 class HttpClient(httpx.Client):
     """The seam of a sync client.
 
@@ -368,6 +392,7 @@ class HttpClient(httpx.Client):
         super().__init__(transport=_Unused(), trust_env=False)
         self.seam: Seam = Seam(region, options)
         self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers, options.token_cache)
+        self.runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self.engine: EngineInUse = _engine(region, options, transport)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
@@ -422,7 +447,7 @@ class HttpClient(httpx.Client):
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries)
-            time.sleep(delay)
+            (time.sleep if call is None else call.sleep)(delay)
 
     def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
         """Send a request once and read its response, up to the cap and within the deadline.
@@ -454,11 +479,14 @@ class HttpClient(httpx.Client):
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
             return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
         finally:
+            budget.connection = None
             current_budget.reset(outer)
 
     def close(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
         self.seam.closed = True
+        for run in list(self.runs):
+            run.close()
         for transport in self._transports.take_those_to_close():
             transport.close()
 
@@ -481,6 +509,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
             region, credentials, self.seam.headers, options.token_cache
         )
+        self.runs: weakref.WeakSet[AsyncRun] = weakref.WeakSet()
         self._engine: EngineInUse = _engine(region, options, transport)
         build = functools.partial(_async_fast_transport, options)
         self._transports = Transports[httpx.AsyncBaseTransport](
@@ -594,5 +623,7 @@ class AsyncHttpClient(httpx.AsyncClient):
     async def aclose(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
         self.seam.closed = True
+        for run in list(self.runs):
+            await run.aclose()
         for transport in self._transports.take_those_to_close():
             await transport.aclose()

@@ -6,6 +6,7 @@ long as it likes. In async code a cancel scope around the call ends it; in sync 
 Name resolution stands outside: Python cannot interrupt it. The system's resolver has limits of its own.
 """
 
+import contextlib
 import functools
 import socket
 import ssl
@@ -27,11 +28,12 @@ _PIECE_BYTES = 65_536
 _READ_BYTES = 8_192
 
 
-def _left(timeout: float | None, over: type[Exception]) -> float | None:
-    """Give the time-out of one operation, or raise when the call is over."""
+def _left(stream: "BoundedStream | None", timeout: float | None, over: type[Exception]) -> float | None:
+    """Give the time-out of one operation on a connection, or raise when the call is over."""
     budget = current_budget.get(None)
     if budget is None:
         return timeout
+    budget.connection = stream
     left = budget.remaining()
     if left <= 0:
         raise over
@@ -46,24 +48,33 @@ class BoundedStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, up to so many bytes."""
-        return self._stream.read(min(max_bytes, _READ_BYTES), _left(timeout, httpcore.ReadTimeout))
+        return self._stream.read(min(max_bytes, _READ_BYTES), _left(self, timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
         for start in range(0, len(buffer), _PIECE_BYTES):
             piece = buffer[start : start + _PIECE_BYTES]
-            self._stream.write(piece, _left(timeout, httpcore.WriteTimeout))
+            self._stream.write(piece, _left(self, timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         """Close the connection."""
         self._stream.close()
+
+    def cut(self) -> None:
+        """Let whatever waits for the connection fail.
+
+        The socket is shut down: closing it would wake no thread that waits for it.
+        """
+        sock = self._stream.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # it is closed already
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of TLS would drop what others read with
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """Shake hands; CPython holds the handshake as a whole to the time-out."""
         try:
-            left = _left(timeout, httpcore.ConnectTimeout)
+            left = _left(self, timeout, httpcore.ConnectTimeout)
             if self._stream.get_extra_info("ssl_object") is not None:
                 return TlsOverTls(self, ssl_context, server_hostname, timeout)
             return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
@@ -91,7 +102,7 @@ class BoundedBackend(httpcore.SyncBackend):
         began = time.monotonic()
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in _addresses(host, port):
-            left = _left(timeout, httpcore.ConnectTimeout)
+            left = _left(None, timeout, httpcore.ConnectTimeout)
             if timeout is not None and left is not None:
                 left = min(left, timeout - (time.monotonic() - began))
                 if left <= 0:

@@ -14,8 +14,7 @@ from typing import Any
 import anyio
 import httpcore
 
-#: How many requests one transport has on their way at the most; others wait, for `Timeout.pool`.
-MAX_CONNECTIONS = 256
+from thrive_learning.policies import MAX_CONNECTIONS
 
 # For so long a server may be expected to keep an idle connection; httpx's default. Seconds.
 KEPT_ALIVE_S = 5.0

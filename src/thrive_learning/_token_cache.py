@@ -97,12 +97,12 @@ class Flight:
         import anyio  # noqa: PLC0415 - sync users need not pay for it
 
         settled = anyio.Event()
-        self._when_settled(_from_any_thread(settled.set))
+        self._when_settled(from_any_thread(settled.set))
         with anyio.move_on_after(timeout_s):
             await settled.wait()
 
 
-def _from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
+def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
     """Give a function that runs the callback in the event loop that this is called in."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():

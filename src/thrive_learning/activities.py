@@ -1,5 +1,8 @@
 """Activity records: the operations of the contract's tag `activity`."""
 
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TYPE_CHECKING
+
 from _thrive_learning_api import Client
 from _thrive_learning_api.api.activity import get_activity
 
@@ -7,7 +10,10 @@ from thrive_learning._call import Operation, run, run_async
 from thrive_learning._http import AsyncHttpClient, HttpClient
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import Activity, ApiResponse, activity_from, activity_problem
-from thrive_learning.policies import RetryPolicy, Timeout
+from thrive_learning.policies import Budget, RetryPolicy, Timeout
+
+if TYPE_CHECKING:
+    from thrive_learning._bulk import AsyncResultStream, ResultStream
 
 _GET: Operation[Activity] = Operation(
     subject="activity",
@@ -66,6 +72,57 @@ class Activities:
         """
         return run(_GET, self._http, self._api, validated(activity_id), self._http.seam.begin(timeout, retry))
 
+    def get_many(  # noqa: PLR0913 - what a run can be told
+        self,
+        ids: Iterable[str],
+        *,
+        concurrency: int = 32,
+        ordered: bool = False,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+        deadline: float | None = None,
+    ) -> "ResultStream":
+        """Get many activity records, with many requests at once; give each as soon as it is there.
+
+        IDs are read as slots become free, so `ids` may be endless, and memory does not grow with it. An ID
+        that is on its way already is not fetched twice; each place at which it stands has its result. A 429
+        slows all requests of the run down: it is no failure of its ID, which is fetched again as soon as the
+        server allows. Other failures are results, and tried again before as the retry policy says.
+
+        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
+        block. Nothing is sent before the first result is asked for.
+
+        Args:
+            ids: The records' IDs. An ID that is none gives a result with an InvalidIdError.
+            concurrency: How many requests may be in flight, 1,000 at the most.
+            ordered: Give the results in the order of the IDs. A slow one then holds up those behind it, and
+                at four times the concurrency the reading of IDs.
+            timeout: Time-outs for each record, or seconds for the whole of it; None for those of the client.
+            retry: How often to try; None for the client's policy. One attempt makes each 429 a failure.
+            deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
+                read, each that was has its result, with a DeadlineExceededError if need be, and the results
+                end.
+
+        Raises:
+            ConfigurationError: An argument makes no sense.
+            ClientClosedError: The client is closed. This, and what follows, comes while results are read.
+            UnauthorizedError: The API does not accept the credentials: no other ID would fare better.
+            TokenError: The token endpoint refused them.
+
+        Whatever `ids` raises is raised behind the results of the IDs before.
+
+        Source: the reference page of `GET /activity/{id}`.
+        """
+        from thrive_learning._bulk import ResultStream, Run, iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._pace import Plan  # noqa: PLC0415
+
+        def fetch(identifier: str, budget: Budget, sleep: Callable[[float], object]) -> Activity:
+            return run(_GET, self._http, self._api, identifier, budget, sleep).data
+
+        plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
+        source = iterator_of(ids)
+        return ResultStream(Run(self._http, fetch, source, plan))
+
 
 class AsyncActivities:
     """Reads activity records. Found as `client.activities`."""
@@ -115,3 +172,54 @@ class AsyncActivities:
         return await run_async(
             _GET, self._http, self._api, validated(activity_id), self._http.seam.begin(timeout, retry)
         )
+
+    def get_many(  # noqa: PLR0913 - what a run can be told
+        self,
+        ids: Iterable[str] | AsyncIterable[str],
+        *,
+        concurrency: int = 32,
+        ordered: bool = False,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+        deadline: float | None = None,
+    ) -> "AsyncResultStream":
+        """Get many activity records, with many requests at once; give each as soon as it is there.
+
+        IDs are read as slots become free, so `ids` may be endless, and memory does not grow with it. An ID
+        that is on its way already is not fetched twice; each place at which it stands has its result. A 429
+        slows all requests of the run down: it is no failure of its ID, which is fetched again as soon as the
+        server allows. Other failures are results, and tried again before as the retry policy says.
+
+        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
+        block. Nothing is sent before the first result is asked for.
+
+        Args:
+            ids: The records' IDs. An ID that is none gives a result with an InvalidIdError.
+            concurrency: How many requests may be in flight, 1,000 at the most.
+            ordered: Give the results in the order of the IDs. A slow one then holds up those behind it, and
+                at four times the concurrency the reading of IDs.
+            timeout: Time-outs for each record, or seconds for the whole of it; None for those of the client.
+            retry: How often to try; None for the client's policy. One attempt makes each 429 a failure.
+            deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
+                read, each that was has its result, with a DeadlineExceededError if need be, and the results
+                end.
+
+        Raises:
+            ConfigurationError: An argument makes no sense.
+            ClientClosedError: The client is closed. This, and what follows, comes while results are read.
+            UnauthorizedError: The API does not accept the credentials: no other ID would fare better.
+            TokenError: The token endpoint refused them.
+
+        Whatever `ids` raises is raised behind the results of the IDs before.
+
+        Source: the reference page of `GET /activity/{id}`.
+        """
+        from thrive_learning._bulk import AsyncResultStream, AsyncRun, iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._pace import Plan  # noqa: PLC0415
+
+        async def fetch(identifier: str, budget: Budget) -> Activity:
+            return (await run_async(_GET, self._http, self._api, identifier, budget, is_bulk=True)).data
+
+        plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
+        source = ids if isinstance(ids, AsyncIterable) else iterator_of(ids)
+        return AsyncResultStream(AsyncRun(self._http, fetch, source, plan))

@@ -11,7 +11,7 @@ from _thrive_learning_api.models import ActivityType
 from _thrive_learning_api.types import Unset
 
 from thrive_learning.credentials import Scope
-from thrive_learning.errors import Attempt
+from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
 T = TypeVar("T")
 
@@ -100,6 +100,28 @@ class ApiResponse(Generic[T]):
     def attempts(self) -> int:
         """How many requests were sent for it, token requests aside."""
         return len(self.history)
+
+
+@attrs.frozen(kw_only=True)
+class ActivityResult:
+    """What one ID of `activities.get_many` came to: a record or an error, and never both.
+
+    Attributes:
+        id: The ID as it was given.
+        activity: The record; None if there is an error.
+        error: Why there is no record; None if there is one. It has no traceback unless it is raised.
+
+    Raises:
+        ConfigurationError: There are both, or neither.
+    """
+
+    id: str
+    activity: Activity | None = None
+    error: ThriveError | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.activity is None) is (self.error is None):
+            raise ConfigurationError("an ActivityResult has an activity or an error: pass one of the two")
 
 
 def _mask(_value: str) -> str:

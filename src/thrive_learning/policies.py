@@ -3,12 +3,17 @@
 import contextvars
 import math
 import time
+from typing import Protocol
 
 import attrs
 
 from thrive_learning.errors import ConfigurationError
 
 _LONGEST_S = 366 * 86_400.0
+
+#: How many requests of a client are on their way at the most in one process and event loop; others wait, for
+#: `Timeout.pool`. Systems allow a process some 1,000 open files, unless told otherwise.
+MAX_CONNECTIONS = 1000
 
 
 def _seconds(_instance: "Timeout", attribute: "attrs.Attribute[float]", value: object) -> None:
@@ -111,6 +116,13 @@ class RetryPolicy:
         return value
 
 
+class Connection(Protocol):
+    """What a thread may wait for, and another thread may cut."""
+
+    def cut(self) -> None:
+        """Let whatever waits for it fail."""
+
+
 class Budget:
     """What one call may spend: time, counted from the moment that this is made, and attempts.
 
@@ -119,11 +131,13 @@ class Budget:
         retry: How often a request may be tried again.
     """
 
-    __slots__ = ("_ends", "_started", "retry", "timeout")
+    __slots__ = ("_ends", "_started", "connection", "retry", "timeout")
 
     def __init__(self, timeout: Timeout, retry: RetryPolicy) -> None:
         self.timeout: Timeout = timeout
         self.retry: RetryPolicy = retry
+        #: What the thread of the call is waiting for, or was last.
+        self.connection: Connection | None = None
         self._started = time.monotonic()
         self._ends = self._started + timeout.total
 
@@ -134,6 +148,13 @@ class Budget:
     def remaining(self) -> float:
         """Give the seconds that are left; 0 or less when the call is over."""
         return self._ends - time.monotonic()
+
+    def end(self) -> None:
+        """Let the call be over: what it waits for is cut, and whatever it does next is too late."""
+        self._ends = self._started
+        connection = self.connection
+        if connection is not None:
+            connection.cut()
 
     def check(self) -> None:
         """Raise the built-in TimeoutError when the call is over."""
