@@ -1,5 +1,6 @@
 import base64
 import json
+import pickle
 import threading
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -359,3 +360,12 @@ def test_every_kind_has_a_meaning_and_is_a_fault() -> None:
     for name, kind in KINDS.items():
         assert kind.meaning
         assert parse_fault(name.replace("400…599", "400")).duration_s == kind.default_s
+
+
+def test_a_script_travels_with_what_is_to_come() -> None:
+    script = FaultScript(["429:2", "503:1:token", "clock-skew"])
+    script.next_fault(is_token=False)
+    copy = pickle.loads(pickle.dumps(script))
+    assert [str(fault) for fault in copy] == [str(fault) for fault in script]
+    copy.next_fault(is_token=False)
+    assert len(list(copy)) == len(list(script)) - 1

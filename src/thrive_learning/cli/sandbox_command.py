@@ -19,7 +19,7 @@ Examples:
   thrive sandbox
   thrive sandbox --port 8000 --records activities.ndjson
   thrive sandbox --fault 429:3 --fault slow:2s
-  curl -H 'Prefer: fault=503' -u TENANT:SECRET http://127.0.0.1:8000/rest/v1/activity/ID
+  curl -H 'Prefer: fault=503' http://127.0.0.1:8000/rest/v1/activity/ID
 
 \b
 Faults, for --fault and for the request header Prefer: fault=...

@@ -282,6 +282,15 @@ class FaultScript:
         with self._lock:
             return iter([*self._faults[False], *self._faults[True]])
 
+    def __getstate__(self) -> dict[bool, deque[Fault]]:
+        # Without the lock, so that the client of a sandbox can travel to another process.
+        with self._lock:
+            return {is_token: queue.copy() for is_token, queue in self._faults.items()}
+
+    def __setstate__(self, state: dict[bool, deque[Fault]]) -> None:
+        self._lock = threading.Lock()
+        self._faults = state
+
 
 class FaultySandbox:
     """A sandbox with faults in front of it. A request asks for one with `Prefer: fault=…`.
