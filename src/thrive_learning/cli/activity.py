@@ -8,6 +8,7 @@ import click
 
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import exit_code
+from thrive_learning.cli.export_command import export
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.cli.terminal import chosen_output, complain, heading, write
@@ -111,3 +112,6 @@ class _Printer:
     def end(self) -> None:
         if self._is_array:
             write("\n]" if self._count else "[]")
+
+
+activity.add_command(export)

@@ -4,6 +4,7 @@ import enum
 
 import click
 
+from thrive_learning.cli.id_sources import UnreadableInputError
 from thrive_learning.errors import (
     ApiError,
     ConfigurationError,
@@ -30,6 +31,8 @@ class ExitCode(enum.IntEnum):
     API_FAILED = 6
     NO_ANSWER = 7
     UNEXPECTED_RESPONSE = 8
+    INCOMPLETE = 9
+    UNREADABLE_INPUT = 10
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -45,12 +48,14 @@ MEANINGS = {
     ExitCode.API_FAILED: "the API failed, or refused for another reason",
     ExitCode.NO_ANSWER: "the connection failed, or there was no answer in time",
     ExitCode.UNEXPECTED_RESPONSE: "the answer breaks the API's contract",
+    ExitCode.INCOMPLETE: "an export came to its end, and some records are missing",
+    ExitCode.UNREADABLE_INPUT: "the IDs cannot be read; what came before is safe",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.PIPE_CLOSED: "the reader of the output went away, as `head` does",
 }
 
 
-def exit_code(error: BaseException) -> ExitCode:  # noqa: PLR0911 - a table: the first row that fits
+def exit_code(error: BaseException) -> ExitCode:  # noqa: C901, PLR0911 - a table: the first row that fits
     """Give the exit code for an error, whatever raised it."""
     match error:
         case InvalidIdError() | ConfigurationError() | click.UsageError() | ModuleNotFoundError():
@@ -67,6 +72,8 @@ def exit_code(error: BaseException) -> ExitCode:  # noqa: PLR0911 - a table: the
             return ExitCode.API_FAILED
         case ConnectionFailedError():
             return ExitCode.NO_ANSWER
+        case UnreadableInputError():
+            return ExitCode.UNREADABLE_INPUT
         case KeyboardInterrupt() | click.Abort():
             return ExitCode.INTERRUPTED
         case BrokenPipeError():

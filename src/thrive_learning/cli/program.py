@@ -68,7 +68,11 @@ def _said(error: BaseException) -> str | None:  # noqa: PLR0911 - a table, as in
             return complaint(str(error))
         case OSError():
             return complaint(f"the output cannot be written: {error.strerror}")
-        case ModuleNotFoundError(name="tomlkit"):
+        case ModuleNotFoundError(name="pyarrow"):
+            return complaint(
+                "this needs the extra 'arrow'. Install: python3 -m pip install 'thrive-learning[arrow,cli]'"
+            )
+        case ModuleNotFoundError(name="filelock" | "rich" | "tomlkit"):
             return complaint(
                 "this needs the whole extra 'cli'. Install it: python3 -m pip install 'thrive-learning[cli]'"
             )

@@ -31,7 +31,7 @@ Faults, for --fault and for the request header Prefer: fault=...
   expired-token   401, the access token expired
   revoked-token   401, the access token was revoked
   wrong-scope     403, the access token does not allow it
-  clock-skew      the clock is 5m ahead, or what its duration says, such as -1h
+  clock-skew      the clock is 5m ahead, or what its duration says, as in -1h
 With --fault, :3 is for three requests, and without it for all that follow;
 :token is for requests to the token endpoints instead of the API.
 Durations are such as 500ms, 2s, 5m and 1h.

@@ -1,0 +1,341 @@
+"""The files of an export."""
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thrive_learning.cli import export_files
+from thrive_learning.cli.export_files import ExportFiles, ExportPaths, OutputError
+from thrive_learning.cli.id_set import key_of
+from thrive_learning.errors import ConfigurationError
+
+IDS = [f"{number:024x}" for number in range(1, 6)]
+ORIGIN = "the sandbox"
+
+
+def line_of(activity_id: str) -> bytes:
+    return json.dumps({"id": activity_id, "filling": "x" * 100}).encode() + b"\n"
+
+
+def failure_of(activity_id: str, *, retryable: bool) -> bytes:
+    return json.dumps({"id": activity_id, "retryable": retryable}).encode() + b"\n"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> ExportPaths:
+    return ExportPaths.of(tmp_path / "out.ndjson")
+
+
+def write(files: ExportFiles, *ids: str) -> None:
+    for one in ids:
+        files.write_record(key_of(one), line_of(one))
+
+
+def test_the_files_stand_next_to_the_output() -> None:
+    for name, failures in (
+        ("out.ndjson", "out.failures.ndjson"),
+        ("out.JSONL", "out.failures.ndjson"),
+        ("out", "out.failures.ndjson"),
+        ("out.v1", "out.v1.failures.ndjson"),
+    ):
+        paths = ExportPaths.of(Path("a", name))
+        assert paths.failures == Path("a", failures)
+        assert paths.journal == Path("a", f"{name}.journal")
+        assert len(set(paths)) == 4
+
+
+def test_an_export_goes_on_where_it_was(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN) as files:
+        write(files, IDS[0], IDS[1])
+        assert (files.records, len(files.done)) == (2, 0)
+    for _ in range(2):
+        with ExportFiles(paths, ORIGIN, resume=True) as files:
+            assert (files.records, files.failures, files.cut_bytes) == (2, 0, 0)
+            assert [key_of(one) in files.done for one in IDS[:3]] == [True, True, False]
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        write(files, IDS[2])
+    assert paths.output.read_bytes() == b"".join(map(line_of, IDS[:3]))
+    assert not paths.failures.exists()
+
+
+def test_resume_begins_one_that_is_not_there(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        write(files, IDS[0])
+    assert paths.output.read_bytes() == line_of(IDS[0])
+
+
+def test_an_output_is_not_overwritten_by_accident(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN) as files:
+        write(files, IDS[0])
+        files.write_failure(failure_of(IDS[1], retryable=False))
+    with pytest.raises(ConfigurationError, match="is there already: --resume goes on with it"):
+        ExportFiles(paths, ORIGIN)
+    assert paths.output.read_bytes() == line_of(IDS[0])
+    with ExportFiles(paths, ORIGIN, force=True) as files:
+        assert (files.records, files.failures, len(files.done)) == (0, 0, 0)
+    assert paths.output.read_bytes() == b""
+    assert not paths.failures.exists()
+
+
+def test_an_output_that_was_removed_is_begun_anew(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN) as files:
+        write(files, IDS[0])
+    paths.output.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be gone on with: it has 0 bytes, and had"):
+        ExportFiles(paths, ORIGIN, resume=True)
+    paths.output.unlink()
+    with ExportFiles(paths, ORIGIN) as files:
+        assert len(files.done) == 0
+
+
+def test_an_output_without_its_journal_is_left_alone(paths: ExportPaths) -> None:
+    paths.output.write_bytes(b"{}\n")
+    with pytest.raises(ConfigurationError, match="its journal is missing"):
+        ExportFiles(paths, ORIGIN, resume=True)
+    assert paths.output.read_bytes() == b"{}\n"
+
+
+def test_what_is_torn_is_cut_off(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN) as files:
+        write(files, *IDS[:2])
+        files.sync()
+        write(files, IDS[2])
+        killed = [path.read_bytes() for path in (paths.journal, paths.output)]
+    paths.journal.write_bytes(killed[0])
+    paths.output.write_bytes(killed[1][:-5])
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert (files.records, files.cut_bytes) == (2, len(line_of(IDS[2])) - 5)
+        assert key_of(IDS[2]) not in files.done
+        write(files, IDS[2])
+    assert paths.output.read_bytes() == b"".join(map(line_of, IDS[:3]))
+
+
+def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the files themselves write, in the order in which they do, cut off behind each byte."""
+    writes: list[tuple[str, bytes]] = []
+    written = export_files._write
+
+    def noted(file: io.FileIO, data: bytes) -> None:
+        writes.append((str(file.name), data))
+        written(file, data)
+
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    failure = failure_of(IDS[2], retryable=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(export_files, "_write", noted)
+        with ExportFiles(paths, ORIGIN) as files:
+            write(files, IDS[0])
+            files.write_failure(failure)
+            files.sync()
+            write(files, IDS[1])
+    for end in range(sum(len(data) for _, data in writes) + 1):
+        for path in paths:
+            path.unlink(missing_ok=True)
+        left = end
+        for name, data in writes:
+            if left:
+                with Path(name).open("ab") as file:
+                    file.write(data[:left])
+            left = max(left - len(data), 0)
+        there = paths.output.read_bytes().splitlines(keepends=True) if paths.output.exists() else []
+        whole = {json.loads(line)["id"] for line in there if line.endswith(b"\n")}
+        with ExportFiles(paths, ORIGIN, resume=True) as files:
+            assert {one for one in IDS[:2] if key_of(one) in files.done} == whole  # what is whole is kept
+            if files.done.add(key_of(IDS[2])):
+                files.write_failure(failure)
+            write(files, *(one for one in IDS[:2] if key_of(one) not in files.done))
+        assert sorted(paths.output.read_bytes().splitlines(keepends=True)) == [
+            line_of(one) for one in IDS[:2]
+        ]
+        assert paths.failures.read_bytes() == failure
+
+
+def test_failures_that_may_pass_are_tried_again_and_others_stay(paths: ExportPaths) -> None:
+    final = [failure_of(IDS[0], retryable=False), failure_of("no id", retryable=False)]
+    with ExportFiles(paths, ORIGIN) as files:
+        write(files, IDS[3])
+        for line in (final[0], failure_of(IDS[1], retryable=True), final[1]):
+            files.write_failure(line)
+        assert files.failures == 3
+    torn = [b"[]\n", b'{"id": 5, "retryable": false}\n', b"\0\0\n", failure_of(IDS[2], retryable=False)[:-1]]
+    paths.failures.write_bytes(paths.failures.read_bytes() + final[0] + b"".join(torn))
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert files.failures == 2
+        assert [key_of(one) in files.done for one in (*IDS[:4], "no id")] == [True, False, False, True, True]
+        files.write_failure(failure_of(IDS[1], retryable=True))
+    assert paths.failures.read_bytes() == b"".join(final) + failure_of(IDS[1], retryable=True)
+
+
+def test_failures_that_all_may_pass_leave_no_file(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN) as files:
+        files.write_failure(failure_of(IDS[1], retryable=True))
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert files.failures == 0
+    assert sorted(path.name for path in paths.output.parent.iterdir()) == [
+        "out.ndjson",
+        "out.ndjson.journal",
+        "out.ndjson.lock",
+    ]
+
+
+def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
+    with ExportFiles(paths, ORIGIN) as files:
+        write(files, IDS[0])
+        script = (
+            "import sys, pathlib; from thrive_learning.cli.export_files import *\n"
+            "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), 'x', force=True)\n"
+            "except Exception as error: print(error)"
+        )
+        command = [sys.executable, "-c", script, str(paths.output)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"another export is writing {paths.output}: ")
+        with pytest.raises(
+            ConfigurationError, match="another export is writing"
+        ):  # nor does the same process
+            ExportFiles(paths, ORIGIN, force=True)
+    assert paths.output.read_bytes() == line_of(IDS[0])
+    ExportFiles(paths, ORIGIN, resume=True).close()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"the folder .*no-such is not there"):
+        ExportFiles(ExportPaths.of(tmp_path / "no-such" / "out.ndjson"), ORIGIN)
+    assert not (tmp_path / "no-such").exists()
+    (tmp_path / "out.ndjson").mkdir()
+    with pytest.raises(OutputError, match=r"out\.ndjson cannot be written: Is a directory"):
+        ExportFiles(ExportPaths.of(tmp_path / "out.ndjson"), ORIGIN, force=True)
+
+
+def test_what_was_written_is_brought_to_the_disk_now_and_then(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with ExportFiles(paths, ORIGIN, clock=lambda: now) as files:
+        assert len(synced) == 2
+        write(files, IDS[0])
+        now = export_files.SYNC_INTERVAL_S
+        assert len(synced) == 2
+        write(files, IDS[1])
+        assert len(synced) == 4
+        files.write_failure(failure_of(IDS[2], retryable=True))
+        assert len(synced) == 4
+        now *= 2
+        files.write_failure(failure_of(IDS[3], retryable=True))
+        assert len(synced) == 7  # the failures too
+        monkeypatch.setattr(export_files, "SYNC_INTERVAL_RECORDS", 2)
+        write(files, IDS[4])
+        assert len(synced) == 7
+        write(files, "f" * 24)
+        assert len(synced) == 10
+    assert len(synced) == 13
+
+
+class Full(io.FileIO):
+    """A file on a disk with so much room left."""
+
+    room = 0
+
+    def write(self, data: Any, /) -> int:
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = super().write(bytes(data)[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("room", [0, 1, 42])
+@pytest.mark.parametrize("which", ["_output", "_journal"])
+def test_a_full_disk_loses_nothing(paths: ExportPaths, which: str, room: int) -> None:
+    def fill() -> None:
+        with ExportFiles(paths, ORIGIN) as files:
+            write(files, IDS[0])
+            full = files._open.enter_context(Full(getattr(files, which).name, "ab"))
+            full.room = room
+            setattr(files, which, full)
+            write(files, IDS[1])
+
+    with pytest.raises(OutputError, match=r"out\.ndjson cannot be written: No space left on device"):
+        fill()
+    assert paths.output.read_bytes() == line_of(IDS[0])
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert (files.records, files.cut_bytes) == (1, 0)
+        write(files, *IDS[1:])
+    assert paths.output.read_bytes() == b"".join(map(line_of, IDS))
+
+
+def test_a_real_full_disk_loses_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    unmount = ["umount", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root may mount a disk")
+    paths = ExportPaths.of(disk / "out.ndjson")
+    ids = [f"{number:024x}" for number in range(1, 2000)]
+    try:
+        with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+            with ExportFiles(paths, ORIGIN) as files:
+                write(files, *ids)
+        whole = paths.output.read_bytes()
+        count = whole.count(b"\n")
+        assert count > 100
+        assert whole == b"".join(map(line_of, ids[:count]))
+        subprocess.run([*mount[:3], "-o", "remount,size=1m", str(disk)], check=True)
+        with ExportFiles(paths, ORIGIN, resume=True) as files:
+            assert (files.records, files.cut_bytes) == (count, 0)
+            write(files, *(one for one in ids if key_of(one) not in files.done))
+        assert paths.output.read_bytes() == b"".join(map(line_of, ids))
+    finally:
+        subprocess.run(unmount, check=True)
+
+
+def test_an_interruption_leaves_no_half_record(paths: ExportPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = export_files._write
+
+    def interrupted(file: io.FileIO, data: bytes) -> None:
+        written(file, data[:20])
+        raise KeyboardInterrupt
+
+    def interrupt() -> None:
+        with ExportFiles(paths, ORIGIN) as files:
+            write(files, IDS[0])
+            with monkeypatch.context() as patched:
+                patched.setattr(export_files, "_write", interrupted)
+                write(files, IDS[1])
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert paths.output.read_bytes() == line_of(IDS[0])
+    assert paths.journal.read_bytes().count(b"\n") == 4
+    assert b"%08x" % zlib.crc32(line_of(IDS[0])) in paths.journal.read_bytes()
+
+
+def test_a_disk_that_fails_at_the_end_is_an_error(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files = ExportFiles(paths, ORIGIN)
+    again = ExportFiles(ExportPaths.of(paths.output.with_name("again.ndjson")), ORIGIN)
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OutputError, match="Input/output error"), files:
+        write(files, IDS[0])
+    with pytest.raises(ZeroDivisionError), again:  # which goes first
+        raise ZeroDivisionError

@@ -1,0 +1,101 @@
+"""What is recovered from a journal and an output, wherever a crash cut them off."""
+
+import io
+import json
+
+import pytest
+
+from thrive_learning.cli.export_journal import Entry, Extent, Recovered, header, recovered
+from thrive_learning.cli.id_set import IdSet
+from thrive_learning.errors import ConfigurationError
+
+ORIGIN = "region production, tenant t"
+FIRST = header(ORIGIN)
+LINES = [b'{"id":"a"}\n', b'{"id":"b","name":"' + b"x" * 60 + b'"}\n', b"{}\n", b'{"id":"d"}\n']
+KEYS = [bytes([number]) * 12 for number in range(len(LINES))]
+#: What an export writes, in this order: into the journal (0) or the output (1).
+WRITES = [(0, FIRST), (0, Entry.checkpoint(0).text())]
+for number, (key, line) in enumerate(zip(KEYS, LINES, strict=True)):
+    WRITES += [(0, Entry.of(key, line).text()), (1, line)]
+    if number == 1:
+        WRITES.append((0, Entry.checkpoint(len(LINES[0] + LINES[1])).text()))
+
+
+def recover(journal: bytes, output: bytes) -> tuple[Recovered, IdSet]:
+    done = IdSet()
+    return recovered(io.BytesIO(journal), io.BytesIO(output), ORIGIN, done), done
+
+
+def cut_at(end: int) -> tuple[bytes, bytes]:
+    """Journal and output, as they are when so many bytes have been written."""
+    files = [b"", b""]
+    for which, data in WRITES:
+        files[which] += data[:end]
+        end = max(end - len(data), 0)
+    return files[0], files[1]
+
+
+def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing() -> None:
+    for end in range(sum(len(data) for _, data in WRITES) + 1):
+        journal, output = cut_at(end)
+        (records, extent), done = recover(journal, output)
+        whole = [line for count, line in enumerate(LINES) if output.startswith(b"".join(LINES[: count + 1]))]
+        assert records == len(whole) == len(done)
+        assert output[: extent.output_bytes] == b"".join(whole)
+        assert all(key in done for key in KEYS[: len(whole)])
+        # What was cut to that is recovered again, and to the same.
+        assert recover(journal[: extent.journal_bytes], output[: extent.output_bytes])[0] == (records, extent)
+        if journal.startswith(FIRST):
+            assert (extent.journal_bytes - len(FIRST)) % len(Entry.of(KEYS[0], b"").text()) == 0
+        else:
+            assert extent == Extent(0, 0)
+
+
+def test_a_machine_that_fails_loses_what_the_disk_did_not_have_and_no_more() -> None:
+    """Behind the checkpoint, any part of either file may be missing, or be zeros."""
+    journal, output = cut_at(10_000)
+    safe_bytes = len(LINES[0] + LINES[1])
+    checkpoint = journal.index(Entry.checkpoint(safe_bytes).text()) + 43
+    for journal_end in range(checkpoint, len(journal) + 1):
+        for output_end in range(safe_bytes, len(output) + 1):
+            for rest in (b"", bytes(3)):
+                (records, extent), _ = recover(journal[:journal_end] + rest, output[:output_end] + rest)
+                assert 2 <= records <= 4
+                assert output.startswith(b"".join(LINES[:records]))
+                assert extent.output_bytes == len(b"".join(LINES[:records]))
+
+
+def test_a_large_journal_is_read_in_parts() -> None:
+    count = 10_000
+    entries = b"".join(Entry.of(number.to_bytes(12, "big"), b"{}\n").text() for number in range(count))
+    (records, extent), done = recover(FIRST + entries, b"{}\n" * count)
+    assert (records, extent, len(done)) == (count, (len(FIRST + entries), 3 * count), count)
+
+
+def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
+    offset = 5 * 2**32 + 7
+    entry = Entry.parsed(Entry.checkpoint(offset).text())
+    assert entry is not None
+    assert entry.offset == offset
+
+
+@pytest.mark.parametrize(
+    ("journal", "output", "said"),
+    [
+        (b"", b"{}\n", "its journal is missing"),
+        (FIRST[:-1], b"{}\n", "its journal is missing"),
+        (b"{}\n", b"", "its journal is none that this version can read"),
+        (b"[]\n", b"", "its journal is none that this version can read"),
+        (b"x\n", b"", "its journal is none that this version can read"),
+        (json.dumps({"thrive_export": 2, "origin": ORIGIN}).encode() + b"\n", b"", "this version can read"),
+        (json.dumps({"thrive_export": 1, "origin": 5}).encode() + b"\n", b"", "this version can read"),
+        (header("the sandbox"), b"", f"its records come from the sandbox, and not from {ORIGIN}"),
+        (cut_at(10_000)[0], b"".join(LINES)[:50], "it has 50 bytes, and had 92"),
+        (cut_at(10_000)[0], b"x" * 200, "its records no longer end where they did"),
+        (FIRST + Entry.checkpoint(1).text(), b"\n", "its journal contradicts itself"),
+        (FIRST + b"-" * 43 + Entry.checkpoint(0).text(), b"", "its journal has a gap"),
+    ],
+)
+def test_what_no_crash_could_have_done_is_refused(journal: bytes, output: bytes, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        recover(journal, output)
