@@ -18,6 +18,9 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 settings.load_profile("shared")
 
 
+pytest_plugins = ["thrive_learning.testing.plugin"]
+
+
 class Figures:
     """Prints at the end what tests have measured, in all processes of the run."""
 

@@ -300,6 +300,20 @@ def test_a_defect_is_raised(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -
             list(client.activities.get_many(numbered(), concurrency=4))
 
 
+@pytest.mark.anyio
+async def test_an_end_of_the_program_reaches_the_caller(client: AsyncThriveClient) -> None:
+    class Ends(BaseException):
+        """What is no Exception, and no cancellation."""
+
+    def ids() -> Iterator[str]:
+        yield ACTIVITY_ID
+        raise Ends
+
+    with pytest.raises((Ends, BaseExceptionGroup)):
+        async for _result in client.activities.get_many(ids(), concurrency=1):
+            pass
+
+
 # Endings
 
 
@@ -391,7 +405,14 @@ def test_what_are_no_ids(flavour: Flavour, ids: Any) -> None:
 
 def test_arguments_are_checked_at_once(flavour: Flavour) -> None:
     with flavour.answering(echoing) as client:
-        for wrong in ({"concurrency": 0}, {"deadline": -1}, {"timeout": -1}, {"retry": 3}, {"ordered": 1}):
+        for wrong in (
+            {"concurrency": 0},
+            {"concurrency": 1001},
+            {"deadline": -1},
+            {"timeout": -1},
+            {"retry": 3},
+            {"ordered": 1},
+        ):
             with pytest.raises(ConfigurationError):
                 client.activities.get_many([], **wrong)
 

@@ -427,6 +427,12 @@ def test_wrong_usage_is_said_in_two_lines_at_most(call: Call, arguments: tuple[s
     assert said in result.err
 
 
+def test_an_unknown_command_is_wrong_usage(call: Call) -> None:
+    code, out, err = call("activities")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "activities" in err
+
+
 def test_a_usage_error_says_whom_to_ask(call: Call) -> None:
     assert call("activity", "get").err.splitlines()[1] == "Try 'thrive activity get --help'."
 

@@ -29,7 +29,7 @@ from thrive_learning import (
 )
 from thrive_learning import _fast as fast
 from thrive_learning._curl import trust
-from thrive_learning._fast import AsyncFastTransport, FastTransport, Idle, SyncLine
+from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, Idle, SyncLine
 
 
 @pytest.fixture(params=["sync", "asyncio"])
@@ -229,3 +229,35 @@ def test_no_secret_shows(flavour: Flavour, kept: Kept, fault: str, kind: str) ->
             shown += searched(caught.value)
             shown += [repr(client), repr(client._http), repr(client._http._transports._by_place)]
     assert not [(form, text) for form in FORMS for text in [*shown, *kept.texts()] if form in text]
+
+
+def test_a_line_that_is_cut_before_it_waits_does_not_wait() -> None:
+    with Chaos() as server:
+        server.plan(Trouble(chaos.silence))
+        transport = FastTransport(trust(True), None)  # noqa: FBT003
+        request = httpx.Request("GET", f"{server.origin}/rest/v1/x")
+        line = SyncLine(trust(True), None)  # noqa: FBT003
+        line.transfer.prepare(request, str(request.url), b"", None)
+        line.cut()
+        with pytest.raises(httpx.ReadError):
+            line.run(None)
+        line.close()
+        transport.close()
+
+
+async def _idle_for_long(server: Chaos) -> None:
+    transport = AsyncFastTransport(trust(True), None, None)  # noqa: FBT003
+    lines = [AsyncLine(trust(True), None) for _ in range(2)]  # noqa: FBT003
+    idle = transport._idle[server.origin]
+    for line in lines:
+        idle.put(line)
+    lines[0].used -= 60
+    await transport.handle_async_request(httpx.Request("GET", f"{server.origin}/rest/v1/x"))
+    assert len(idle.take_all()) == 1
+    lines[1].close()
+    await transport.aclose()
+
+
+def test_a_line_that_nobody_needs_is_closed() -> None:
+    with Chaos() as server:
+        asyncio.run(_idle_for_long(server))

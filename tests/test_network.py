@@ -1,5 +1,9 @@
+import concurrent.futures
+import contextlib
 import socket
 import ssl
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -188,3 +192,40 @@ def test_the_first_flaw_of_a_body_remains() -> None:
     body.cut_off("ReadError")
     assert not body.cut
     assert "br" in str(body.flaw)
+
+
+@pytest.mark.parametrize("waits_already", [True, False])
+def test_who_ends_a_budget_cuts_what_its_thread_waits_for(*, waits_already: bool) -> None:
+    budget = Budget(Timeout(total=20), RetryPolicy())
+    waiting = threading.Event()
+
+    def wait() -> bytes:
+        current_budget.set(budget)
+        stream = BoundedStream(httpcore.SyncBackend().connect_tcp("127.0.0.1", port))
+        waiting.set()
+        with contextlib.closing(stream):
+            return stream.read(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            if not waits_already:
+                budget.end()
+            call = threads.submit(wait)
+            waiting.wait()
+            while waits_already and budget.connection is None:
+                time.sleep(0.001)
+            budget.end()
+            if waits_already:
+                assert call.result(timeout=10) == b""
+            else:
+                with pytest.raises(httpcore.ReadTimeout):
+                    call.result(timeout=10)
+
+
+def test_a_connection_that_is_closed_is_cut_without_a_word() -> None:
+    ours, theirs = socket.socketpair()
+    stream = BoundedStream(SimpleNamespace(get_extra_info=lambda _info: ours))  # type: ignore[arg-type]
+    ours.close()
+    theirs.close()
+    stream.cut()

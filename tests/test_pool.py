@@ -68,19 +68,27 @@ class Body:
 
 
 class Opener(httpcore.ConnectionPool):
+    fails: Exception | None = None
+
     def __init__(self) -> None:
         self.made: list[Any] = []
 
     def create_connection(self, origin: httpcore.Origin) -> Any:  # noqa: ARG002
+        if self.fails is not None:
+            raise self.fails
         self.made.append(Connection())
         return self.made[-1]
 
 
 class AsyncOpener(httpcore.AsyncConnectionPool):
+    fails: Exception | None = None
+
     def __init__(self) -> None:
         self.made: list[Any] = []
 
     def create_connection(self, origin: httpcore.Origin) -> Any:  # noqa: ARG002
+        if self.fails is not None:
+            raise self.fails
         self.made.append(Connection())
         return self.made[-1]
 
@@ -179,6 +187,28 @@ async def test_a_failed_request_leaves_nothing(
     assert pool.made[0].closed == 1
     await pool.end(await pool.send(limit_s=0.001))  # there is a place for it
     assert len(pool.made) == 2
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_cannot_be_made_takes_no_place(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "MAX_CONNECTIONS", 1)
+    pool = Pool("sync" if pool._sync else "async")
+    pool._opener.fails = ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        await pool.send(limit_s=0.001)
+    pool._opener.fails = None
+    await pool.end(await pool.send(limit_s=0.001))
+
+
+@pytest.mark.anyio
+async def test_all_idle_ones_may_have_expired(pool: Pool, clock: list[float]) -> None:
+    stream = await pool.send()
+    clock[0] += KEPT_ALIVE_S
+    pool.made[0].expired = True
+    await pool.end(stream)
+    assert pool.made[0].closed == 1
 
 
 @pytest.mark.anyio

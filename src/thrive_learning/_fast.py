@@ -64,6 +64,7 @@ class SyncLine(Line):
     def __init__(self, trust: Trust, proxy: str | None) -> None:
         self._poll: Any = new_poll()
         self._sockets: set[int] = set()
+        self._is_cut = False
         self._due: float | None = None
         super().__init__(trust, proxy, self.on_socket, self.on_timer)
 
@@ -79,7 +80,8 @@ class SyncLine(Line):
                 self._poll.unregister(number)
 
     def cut(self) -> None:
-        """Let the thread that waits here see the connection end."""
+        """Let the thread that waits here see the connection end, or find that it was to end."""
+        self._is_cut = True
         for number in list(self._sockets):
             with contextlib.suppress(OSError):  # it is closed already
                 if stat.S_ISSOCK(os.fstat(number).st_mode):  # libcurl watches events of its own as well
@@ -101,12 +103,15 @@ class SyncLine(Line):
 
         Raises:
             httpx.ReadTimeout: Nothing came for so long.
+            httpx.ReadError: It was cut.
         """
         multi = self._multi
         multi.add_handle(self.transfer.handle)
         try:
             _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
             while running:
+                if self._is_cut:
+                    raise httpx.ReadError("")
                 idle = self.transfer.left(read)
                 if idle is not None and idle <= 0:
                     raise httpx.ReadTimeout("")
@@ -120,6 +125,7 @@ class SyncLine(Line):
                     _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
             return cast("tuple[int, str]", self._ended())
         finally:
+            self._is_cut = False
             self._finish()
 
     def _milliseconds(self, idle: float | None) -> int | None:
@@ -279,8 +285,8 @@ class FastTransport(httpx.BaseTransport):
         budget = current_budget.get(None)
         total = None
         if budget is not None:
+            budget.connection = line  # first: who ends the budget from now on cuts the line
             total = budget.remaining()
-            budget.connection = line
         try:
             line.transfer.prepare(request, url, request.read(), total)
             code, said = line.run(request.extensions.get("timeout", {}).get("read"))

@@ -6,6 +6,7 @@ costs the same however many there are, and keeps those that are in use warm.
 """
 
 import collections
+import functools
 import threading
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
@@ -163,7 +164,6 @@ class AsyncConnections:
 
     def __init__(self, opener: httpcore.AsyncConnectionPool) -> None:
         self._opener = opener
-        self._places: anyio.Semaphore | None = None
         self._idle: dict[_Site, collections.deque[httpcore.AsyncConnectionInterface]] = {}
         self._open: set[httpcore.AsyncConnectionInterface] = set()
         self._next_look = 0.0
@@ -187,9 +187,11 @@ class AsyncConnections:
         response.stream = AsyncStream(response.stream, connection, idle, self)
         return response
 
+    @functools.cached_property
+    def _places(self) -> anyio.Semaphore:
+        return anyio.Semaphore(MAX_CONNECTIONS)  # it belongs to an event loop, and is made in it
+
     async def _take_place(self, limit_s: float | None) -> None:
-        if self._places is None:  # it belongs to an event loop, and is made in it
-            self._places = anyio.Semaphore(MAX_CONNECTIONS)
         try:
             self._places.acquire_nowait()
         except anyio.WouldBlock:
@@ -221,7 +223,7 @@ class AsyncConnections:
             await self._end(connection)
             return
         idle.append(connection)
-        self._release()
+        self._places.release()
         now = monotonic()
         if now >= self._next_look:
             self._next_look = now + KEPT_ALIVE_S
@@ -237,10 +239,6 @@ class AsyncConnections:
             if connection is not None:
                 await self._close(connection)
         finally:
-            self._release()
-
-    def _release(self) -> None:
-        if self._places is not None:
             self._places.release()
 
     async def _close(self, connection: httpcore.AsyncConnectionInterface) -> None:
