@@ -12,6 +12,7 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -82,13 +83,46 @@ class Shell:
         self._monkeypatch = monkeypatch
         #: The exit code of the last command.
         self.code = 0
+        self._server: subprocess.Popen[str] | None = None
+        # A document names a port, as its reader may. Here the server has one that is free.
+        self._port, self._port_shown = "", ""
 
     def run(self, line: str) -> str | None:
         """Run a line: what it prints, or None where that is not known."""
         printed: str | None = ""
         for command in line.split(" && "):
             printed = None if self.NOT_RUN.match(command) else self._command(command)
-        return printed
+        return (
+            printed.replace(f":{self._port}", f":{self._port_shown}") if printed and self._port else printed
+        )
+
+    def close(self) -> None:
+        """End the server that a document has started, as its reader does."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGINT)
+            self._server.communicate(timeout=20)
+            assert self._server.returncode == 0
+
+    def _serve(self, arguments: list[str]) -> str:
+        self._port_shown = arguments[arguments.index("--port") + 1]
+        arguments = [*arguments, "--port", "0"]  # the last one counts
+        command = "import sys; from thrive_learning.cli import main; main()"
+        self._server = subprocess.Popen(
+            [sys.executable, "-u", "-c", command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        lines: list[str] = []
+        assert self._server.stdout is not None
+        for line in self._server.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        found = re.search(r"127\.0\.0\.1:(\d+)", "".join(lines))
+        assert found, lines
+        self._port = found[1]
+        return "".join(lines)
 
     def begin(self, lines: list[str]) -> None:
         """A block that sets credentials stands for a new shell: those of earlier ones are not there."""
@@ -96,12 +130,14 @@ class Shell:
             for name in [name for name in os.environ if name.startswith("THRIVE_")]:
                 self._monkeypatch.delenv(name)
 
-    def _command(self, command: str) -> str | None:  # noqa: PLR0911 - a table
+    def _command(self, command: str) -> str | None:  # noqa: C901, PLR0911 - a table
         program_, *arguments = shlex.split(re.split(r" [|>] ", command)[0])
         match program_, arguments:
             case "export", [setting]:
                 name, equals, value = setting.partition("=")
                 if equals:
+                    port = f":{self._port}" if self._port else ""
+                    value = value.replace(f":{self._port_shown}", port) if port else value
                     self._monkeypatch.setenv(name, value)
                 assert name in os.environ
                 return ""
@@ -116,6 +152,8 @@ class Shell:
                 return ""
             case "cat", [name]:
                 return Path(name).read_text(encoding="utf-8")
+            case "thrive", ["sandbox", *_]:
+                return self._serve(arguments)
             case "thrive", _:
                 return self._thrive(command, arguments)
             case "python3", ["-m", "pytest", "-q", *_]:
@@ -276,6 +314,7 @@ def api() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as router:
         router.route(scheme="https", host__in=hosts).mock(side_effect=respond)
         router.route(scheme="https", host__regex=r"\.example$").mock(side_effect=respond)
+        router.route(host="127.0.0.1").pass_through()  # a sandbox that a document has started
         yield router
 
 
@@ -297,7 +336,9 @@ def runner(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     modules = set(sys.modules)
-    yield Runner(tmp_path, capsys, Shell(capsys, monkeypatch))
+    shell = Shell(capsys, monkeypatch)
+    yield Runner(tmp_path, capsys, shell)
+    shell.close()
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) == str(tmp_path / f"{name}.py"):
             del sys.modules[name]
