@@ -30,7 +30,7 @@ MUTATED = {
     "_auth": ["tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "-k", "not every_status"],
     "_http": [
         *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
-        *("tests/test_client.py", "-k", "not every_status"),
+        *("tests/test_client.py", "tests/test_engine.py", "tests/test_fast.py", "-k", "not every_status"),
     ],
 }
 KILLED_AT_LEAST = 0.9  # of the mutants of a module
