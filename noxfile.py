@@ -27,7 +27,10 @@ MUTATED = {
     "errors": ["tests/test_errors.py"],
     "_retry": ["tests/test_retry.py"],
     "_token_cache": ["tests/test_token_cache.py"],
-    "_auth": ["tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "-k", "not every_status"],
+    "_auth": [
+        *("tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "tests/test_shared_tokens.py"),
+        *("-k", "not every_status"),
+    ],
     "_http": [
         *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
         *("tests/test_client.py", "tests/test_engine.py", "tests/test_fast.py", "-k", "not every_status"),
