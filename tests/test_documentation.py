@@ -152,7 +152,7 @@ class Shell:
                 return ""
             case "cat", [name]:
                 return Path(name).read_text(encoding="utf-8")
-            case "thrive", ["sandbox", *_]:
+            case "thrive", ["sandbox", "--port", *_]:
                 return self._serve(arguments)
             case "thrive", _:
                 return self._thrive(command, arguments)

@@ -71,6 +71,7 @@ class Opener(httpcore.ConnectionPool):
     fails: Exception | None = None
 
     def __init__(self) -> None:
+        super().__init__()
         self.made: list[Any] = []
 
     def create_connection(self, origin: httpcore.Origin) -> Any:  # noqa: ARG002
@@ -84,6 +85,7 @@ class AsyncOpener(httpcore.AsyncConnectionPool):
     fails: Exception | None = None
 
     def __init__(self) -> None:
+        super().__init__()
         self.made: list[Any] = []
 
     def create_connection(self, origin: httpcore.Origin) -> Any:  # noqa: ARG002

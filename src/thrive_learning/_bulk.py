@@ -45,15 +45,20 @@ class _Run:
     """What the runs below have in common. Nothing happens before the first result is asked for."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.started = False
-        self.stopped = False
+        self.plan: Plan = plan
+        self.started: bool = False
+        self.stopped: bool = False
         self.source_error: Exception | None = None
         self.schedule: Schedule
 
     def begin(self) -> None:
         self.started = True
         self.schedule = Schedule(self.plan, time.monotonic())
+
+    def _end_of_ids(self, error: Exception) -> None:
+        """Remember what the IDs raised: it comes behind the results."""
+        self.schedule.exhausted = True
+        self.source_error = error
 
     def _note_closing(self, seam: Seam) -> None:
         """Remember that the client was closed, if that is what ends the run."""
@@ -124,7 +129,7 @@ class Run(_Run):
                 self.schedule.exhausted = True
                 return
             except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-                self.schedule.exhausted, self.source_error = True, error
+                self._end_of_ids(error)
                 return
             with self._work:
                 self.schedule.add(given)
@@ -259,6 +264,8 @@ class AsyncRun(_Run):
     asyncio nor trio allows that.
     """
 
+    stopped: bool
+
     def __init__(
         self, http: AsyncHttpClient, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
     ) -> None:
@@ -366,7 +373,7 @@ class AsyncRun(_Run):
             except StopIteration:
                 self.schedule.exhausted = True
             except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-                self.schedule.exhausted, self.source_error = True, error
+                self._end_of_ids(error)
             else:
                 self.schedule.add(given)
 
@@ -394,7 +401,7 @@ class AsyncRun(_Run):
             except StopAsyncIteration:
                 self.schedule.exhausted = True
             except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-                self.schedule.exhausted, self.source_error = True, error
+                self._end_of_ids(error)
         self._tell()
 
     async def _run_worker(self, job: Job) -> None:

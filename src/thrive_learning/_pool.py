@@ -129,6 +129,7 @@ class Connections:
         self._idle.clear()
         for connection in list(self._open):
             self._close(connection)
+        self._opener.close()  # which has some if somebody has replaced its methods, and we leave it to them
 
 
 class Stream:
@@ -251,6 +252,7 @@ class AsyncConnections:
         self._idle.clear()
         for connection in list(self._open):
             await self._close(connection)
+        await self._opener.aclose()
 
 
 class AsyncStream:

@@ -69,9 +69,11 @@ class ExportFiles:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.paths = paths
-        self.done = IdSet()
+        self.done: IdSet = IdSet()
         #: How many records are in the output, how many IDs in the failures; how many bytes were cut off.
-        self.records = self.failures = self.cut_bytes = 0
+        self.records: int = 0
+        self.failures: int = 0
+        self.cut_bytes: int = 0
         self._clock = clock
         self._unsynced = 0
         self._extent = Extent(0, 0)

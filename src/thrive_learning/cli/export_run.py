@@ -120,8 +120,9 @@ class StandardOutput:
     """Records to stdout, failures to stderr: nothing that could be resumed."""
 
     def __init__(self) -> None:
-        self.done = IdSet()
-        self.records = self.failures = 0  # that were there before
+        self.done: IdSet = IdSet()
+        self.records: int = 0  # that were there before
+        self.failures: int = 0
 
     def write_record(self, key: bytes, line: bytes) -> None:  # noqa: ARG002 - what a Sink takes
         """Write a record now, where a closed pipe can still be told from success."""

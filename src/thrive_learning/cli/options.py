@@ -79,7 +79,7 @@ def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 Command = Callable[..., None]
 
-profile_option = click.option(
+profile_option: Callable[[Command], Command] = click.option(
     "--profile",
     metavar="NAME",
     shell_complete=_profiles,

@@ -13,7 +13,7 @@ from thrive_learning.errors import ThriveError
 FORMATS = ("parquet", "csv")
 
 #: The columns, their types as Arrow calls them, and the names on the wire.
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, str | None]] = {
     "id": ("string", "id"),
     "type": ("string", "type"),
     "user": ("string", "user"),
