@@ -5,6 +5,7 @@ httpx's client is left out on purpose: nothing keeps cookies, follows redirects,
 hooks. Here, and nowhere else, a call meets its deadline, its credentials, the network, and what came back.
 """
 
+import contextlib
 import contextvars
 import datetime as dt
 import functools
@@ -599,8 +600,7 @@ class AsyncHttpClient(httpx.AsyncClient):
                     if not body.feed(chunk):
                         await self._leave(chunks)
                         break
-                if body.flaw is None:
-                    drop_surplus(response)
+                drop_surplus(response)
             finally:
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()  # one that is left early would end in a warning, at some other time
@@ -615,7 +615,8 @@ class AsyncHttpClient(httpx.AsyncClient):
         The next read is cancelled, and with it each generator in between ends: one that is left early would
         end in a warning, at some other time.
         """
-        with self._anyio.CancelScope() as reading:
+        # What fails on the way says nothing new: why the body cannot be used is known.
+        with self._anyio.CancelScope() as reading, contextlib.suppress(Exception):
             reading.cancel()
             async for _chunk in chunks:
                 pass
