@@ -2,7 +2,6 @@
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import certifi
 import httpx
@@ -79,34 +78,42 @@ def test_a_header_that_cannot_be_sent(headers: list[tuple[bytes, bytes]]) -> Non
 def test_a_head_that_is_none(head: bytes) -> None:
     transfer = Transfer(TRUST, None)
     transfer.on_connected()
-    taken = [transfer.on_head(line) for line in head.splitlines(keepends=True)]
-    assert taken[-1] == 0
-    with pytest.raises(httpx.RemoteProtocolError):
-        transfer.response(23, "")
+    transfer.head.extend(head)
+    for look in (transfer.hear, lambda: transfer.response(0, "")):
+        with pytest.raises(httpx.RemoteProtocolError, match=r"illegal|bad|only"):
+            look()
+
+
+def test_a_head_is_read_once_it_is_complete() -> None:
+    transfer = Transfer(TRUST, None)
+    transfer.on_connected()
+    for line in (b"HTTP/1.1 103 Hints\r\n", b"\r\n", b"HTTP/1.1 200 Said\r\n", b"A: b\r\n"):
+        transfer.head.extend(line)
+        assert transfer.hear()
+        assert transfer.status is None
+    transfer.head.extend(b"\r\n")
+    transfer.body.extend(b"{}")
+    transfer.head.extend(b"Trailer: 0\r\n")
+    response = transfer.response(0, "")
+    assert (response.status_code, response.headers["a"], response.read()) == (200, "b", b"{}")
+
+
+def test_a_body_is_taken_up_to_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curl, "MAX_BODY_BYTES", 3)
+    transfer = Transfer(TRUST, None)
+    transfer.body.extend(b"123")
+    assert transfer.hear()
+    transfer.body.extend(b"4")
+    assert not transfer.hear()
 
 
 def test_blanks_cost_no_time() -> None:
     """A pattern that tries each way to divide them would take hours."""
     transfer = Transfer(TRUST, None)
     transfer.on_connected()
-    for line in (b"HTTP/1.1 200 Said\r\n", b"a:" + b" " * 250_000 + b"\0\r\n", b"\r\n"):
-        transfer.on_head(line)
+    transfer.head.extend(b"HTTP/1.1 200 Said\r\na:" + b" " * 250_000 + b"\0\r\n\r\n")
     with pytest.raises(httpx.RemoteProtocolError):
         transfer.response(23, "")
-
-
-@pytest.mark.parametrize("method", ["_read_head", "on_body"])
-def test_ctrl_c_within_libcurl_is_not_lost(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    def interrupt(*_args: object) -> Any:
-        raise KeyboardInterrupt
-
-    if method == "_read_head":
-        monkeypatch.setattr(Transfer, method, interrupt)
-    else:
-        monkeypatch.setattr(curl, "MAX_BODY_BYTES", None)
-    expected = KeyboardInterrupt if method == "_read_head" else TypeError
-    with Chaos() as server, FastTransport(TRUST, None) as transport, pytest.raises(expected):
-        transport.handle_request(httpx.Request("GET", f"{server.origin}/"))
 
 
 @pytest.mark.parametrize(

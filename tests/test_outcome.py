@@ -33,7 +33,7 @@ CIRCUMSTANCES = Circumstances(
 
 def error_for(status: int, body: bytes = b"", **headers: str) -> ApiError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return api_error(Reply(status_code=status, headers=httpx.Headers(named), body=body), CIRCUMSTANCES)
+    return api_error(Reply(status_code=status, headers=httpx.Headers(named).raw, body=body), CIRCUMSTANCES)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_token_that_is_not_accepted_is_no_matter_of_the_credentials() -> None:
         allowed="",
         with_token=True,
     )
-    reply = Reply(status_code=401, headers=httpx.Headers(), body=b"")
+    reply = Reply(status_code=401, body=b"")
     assert str(api_error(reply, with_token)) == (
         "staging answered 401 to the request for activity 60d5. The access token is not accepted, although "
         "the region 'staging' issued it for these OAuth client credentials: check that the region's api_url "
@@ -242,14 +242,14 @@ def test_a_large_body_is_capped() -> None:
 @pytest.mark.parametrize(("size", "kept"), [(4095, 4095), (4096, 4096), (4097, 4096), (100_000, 4096)])
 def test_a_body_is_kept_up_to_4096_characters(size: int, kept: int) -> None:
     body = "\N{EURO SIGN}" * size  # characters, not bytes
-    reply = Reply(status_code=200, headers=httpx.Headers(), body=body.encode())
+    reply = Reply(status_code=200, body=body.encode())
     for error in (error_for(500, body.encode()), unexpected_response(reply, CIRCUMSTANCES, "x")):
         assert error.body == body[:kept]
 
 
 def test_a_secret_is_masked_before_the_body_is_capped() -> None:
     body = ("x" * 4093 + "canary").encode()
-    reply = Reply(status_code=200, headers=httpx.Headers(), body=body)
+    reply = Reply(status_code=200, body=body)
     for error in (error_for(500, body), unexpected_response(reply, CIRCUMSTANCES, "x")):
         assert error.body == "x" * 4093 + "***"
 

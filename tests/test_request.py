@@ -5,7 +5,14 @@ import httpx
 import pytest
 from harness import ACTIVITY_ID
 
-from thrive_learning._request import Content, Request, RequestTemplate, whole_request
+from thrive_learning._request import (
+    Content,
+    Received,
+    Request,
+    RequestTemplate,
+    raw_headers,
+    whole_request,
+)
 
 HEADERS = ((b"Accept", b"application/json"), (b"User-Agent", b"tests"))
 
@@ -70,7 +77,7 @@ def test_what_other_endpoints_will_need(method: str, options: dict[str, Any]) ->
 
 @pytest.mark.anyio
 async def test_a_request_can_be_read_as_httpx_does_it() -> None:
-    body = Request("POST", httpx.URL("https://api.example"), httpx.Headers(), b"body")
+    body = Request("POST", httpx.URL("https://api.example"), (), b"body")
     assert (body.content, body.read(), await body.aread()) == (b"body", b"body", b"body")
 
 
@@ -84,3 +91,23 @@ async def test_a_body_is_no_generator_that_could_be_left_half_way() -> None:
     assert [chunk async for chunk in chunks] == [b"body"]
     assert [chunk async for chunk in Content(b"")] == []
     assert list(Content(b"")) == []
+
+
+def test_headers_that_nobody_asks_for_are_not_made() -> None:
+    for message in (
+        Request("GET", httpx.URL("https://api.example"), HEADERS),
+        Received(200, HEADERS, Content(b"")),
+    ):
+        assert raw_headers(message) is HEADERS
+        assert "headers" not in vars(message)
+        message.headers["X-Traced"] = "1"  # as instrumentation does
+        assert raw_headers(message) == [*httpx.Headers(HEADERS).raw, (b"X-Traced", b"1")]
+        with pytest.raises(AttributeError, match="has no attribute 'header'"):
+            _ = getattr(message, "header")  # noqa: B009 - it has none
+    assert raw_headers(httpx.Request("GET", "https://api.example")) == [(b"Host", b"api.example")]
+
+
+def test_a_response_of_ours_is_read_in_httpx_s_way_too() -> None:
+    response = Received(200, [(b"content-type", b"text/plain")], Content(b"body"))
+    with httpx.Client(transport=httpx.MockTransport(lambda _request: response)) as client:
+        assert client.get("https://api.example").text == "body"

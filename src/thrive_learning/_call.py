@@ -46,8 +46,11 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
     identifier: str,
     budget: Budget,
     sleep: Callable[[float], object] | None = None,
-) -> ApiResponse[T]:
-    """Run an operation on the record of an id; `sleep` is how a bulk run waits, if it is one that asks."""
+) -> tuple[T, Call]:
+    """Run an operation on the record of an id: give our model, and the call that it came from.
+
+    `sleep` is how a bulk run waits, if it is one that asks.
+    """
     call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
     if sleep is not None:
         call.is_bulk, call.sleep = True, sleep
@@ -70,8 +73,8 @@ async def run_async(  # noqa: PLR0913 - what makes up a call
     budget: Budget,
     *,
     is_bulk: bool = False,
-) -> ApiResponse[T]:
-    """Run an operation on the record of an id; `is_bulk` says that a bulk run asks."""
+) -> tuple[T, Call]:
+    """Run an operation on the record of an id. See `run`; `is_bulk` says that a bulk run asks."""
     call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
     call.is_bulk = is_bulk
     parsed, flaw = None, None
@@ -93,22 +96,28 @@ def _flaw(error: Exception, call: Call) -> str:
 
 def _conclude(
     operation: Operation[T], call: Call, parsed: Any, flaw: str | None, authorization: Authorization
-) -> ApiResponse[T]:
+) -> tuple[T, Call]:
     problem = operation.problem(call.document) or flaw
-    reply = cast("Reply", call.reply)  # the seam gives a response only once it has set it
-    data: T | None = None
     if problem is None:
         try:
-            data = operation.build(call.text, parsed)
+            return operation.build(call.text, parsed), call
         except _PARSER_ERRORS as cause:
             problem = f"no record can be made of it ({type(cause).__name__})"
-    if problem is not None:
-        circumstances = authorization.circumstances(call.subject, call.token)
-        error = unexpected_response(reply, circumstances, problem)
-        error.history = tuple(call.history)
-        raise error
+    circumstances = authorization.circumstances(call.subject, call.token)
+    error = unexpected_response(_reply(call), circumstances, problem)
+    error.history = tuple(call.history)
+    raise error
+
+
+def _reply(call: Call) -> Reply:
+    return cast("Reply", call.reply)  # the seam gives a response only once it has set it
+
+
+def with_response(data: T, call: Call) -> ApiResponse[T]:
+    """Give what a call came to together with what is known of the response."""
+    reply = _reply(call)
     return ApiResponse(
-        data=cast("T", data),
+        data=data,
         status_code=reply.status_code,
         request_id=reply.request_id,
         elapsed=dt.timedelta(seconds=call.budget.elapsed()),

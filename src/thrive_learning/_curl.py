@@ -13,6 +13,7 @@ import httpx
 import pycurl as _pycurl
 
 from thrive_learning._body import MAX_BODY_BYTES
+from thrive_learning._request import Headers, Received, raw_headers
 from thrive_learning._transport import tls_context
 
 curl: Any = _pycurl  # its stubs know no names
@@ -31,7 +32,7 @@ _FIELD_NAME = re.compile(_NAME)
 _SENDABLE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _DIGITS = re.compile(rb"[0-9]{1,20}")
 
-_ENDS_OF_HEAD = frozenset({b"\r\n", b"\n"})
+_ENDS_OF_HEAD = (b"\n\r\n", b"\n\n")
 # libcurl makes these by itself.
 _NOT_PASSED_ON = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
@@ -95,13 +96,13 @@ def trust(verify: object) -> Trust:
 class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A response's body as it came, and what ended it before its time."""
 
-    def __init__(self, content: bytes | bytearray, failure: httpx.TransportError | None) -> None:
+    def __init__(self, content: bytes, failure: httpx.TransportError | None) -> None:
         self._content = content
         self._failure = failure
 
     def __iter__(self) -> Iterator[bytes]:
         for start in range(0, len(self._content), _PIECE_BYTES):
-            yield bytes(self._content[start : start + _PIECE_BYTES])
+            yield self._content[start : start + _PIECE_BYTES]
         if self._failure is not None:
             raise self._failure
 
@@ -113,8 +114,8 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 class Transfer:
     """One handle of libcurl, used for one exchange after the other, and what it hears of the current one.
 
-    libcurl calls the methods that begin with `on_`. What one of them raises would be printed and forgotten,
-    so that it is kept.
+    What libcurl calls for each line and piece is a method of a `bytearray`: that costs little, and nothing in
+    it can raise, which libcurl would print and forget.
 
     Args:
         trust: Whom to trust.
@@ -128,24 +129,27 @@ class Transfer:
         self._connect: float | None = None
         #: The connection's, when the exchange is over; -1 for none.
         self.socket: int = -1
-        self._fields: list[tuple[bytes, bytes]] | None = None
+        self._fields: Headers | None = None
+        #: The lines of heads that are not read yet, and the body.
+        self.head: bytearray = bytearray()
+        self.body: bytearray = bytearray()
         self._begin()
         for option, value in _options(trust, proxy):
             self.handle.setopt(option, value)
-        self.handle.setopt(curl.HEADERFUNCTION, self.on_head)
-        self.handle.setopt(curl.WRITEFUNCTION, self.on_body)
+        self.handle.setopt(curl.HEADERFUNCTION, self.head.extend)
+        self.handle.setopt(curl.WRITEFUNCTION, self.body.extend)
         self.handle.setopt(curl.PREREQFUNCTION, self.on_connected)
 
     def _begin(self) -> None:
-        self._lines: list[bytes] = []
+        self.head.clear()
+        self.body.clear()
         self._final = False
-        self._body = bytearray()
+        self._before_request = 0
         #: When something last came, or the request was sent; None before that.
         self.heard: float | None = None
         self.status: int | None = None
         self.reason = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.trouble: BaseException | None = None
 
     def prepare(self, request: httpx.Request, url: str, content: bytes, total: float | None) -> None:
         """Set up the next exchange.
@@ -160,7 +164,7 @@ class Transfer:
             httpx.LocalProtocolError: A header cannot be sent.
         """
         self._begin()
-        handle, kind, fields = self.handle, (request.method, bool(content)), request.headers.raw
+        handle, kind, fields = self.handle, (request.method, bool(content)), raw_headers(request)
         if url != self._url:
             handle.setopt(curl.URL, url)
             self._url = url
@@ -185,8 +189,11 @@ class Transfer:
 
     def on_connected(self, *_addresses: object) -> int:
         """Let the request be sent, once: libcurl would send it again on a connection that has just died."""
-        again, self.heard = self.heard is not None, time.monotonic()
-        return int(curl.PREREQFUNC_ABORT if again else curl.PREREQFUNC_OK)
+        if self.heard is not None:
+            return int(curl.PREREQFUNC_ABORT)
+        self.heard = time.monotonic()
+        self._before_request = len(self.head)
+        return int(curl.PREREQFUNC_OK)
 
     def is_fresh(self) -> bool:
         """Say whether nothing has come on the idle connection: neither its end nor an answer to no request.
@@ -195,52 +202,47 @@ class Transfer:
         """
         return self.socket < 0 or not _has_input(self.socket)
 
-    def on_head(self, line: bytes) -> int:
-        """Take a line of a head; libcurl lets no head pass that is larger than 300 KiB."""
-        try:
-            self._lines.append(line)
-            if line in _ENDS_OF_HEAD and not self._final:  # what comes after that are trailers
-                self._read_head()
-        except BaseException as error:  # noqa: BLE001 - it is raised later
-            self.trouble = error
-            return 0
-        return len(line)
+    def hear(self) -> bool:
+        """Take note of what has come; False says that no more is wanted: whoever reads the body sees why.
 
-    def _read_head(self) -> None:
-        found, self._lines = _HEAD.fullmatch(b"".join(self._lines)), []
-        if found is None:
-            raise httpx.RemoteProtocolError("illegal status line or header line")
+        Raises:
+            httpx.RemoteProtocolError: It is no response.
+        """
+        if self.heard is not None:
+            self.heard = time.monotonic()
+        if not self._final:
+            self._read_heads()
+        return len(self.body) <= MAX_BODY_BYTES
+
+    def _read_heads(self) -> None:
+        """Read those that are complete, up to the response's own; what comes after that are trailers."""
+        while self.head and not self._final:
+            found = _HEAD.match(self.head)
+            if found is None:
+                if self.body or self.head.endswith(_ENDS_OF_HEAD):
+                    raise httpx.RemoteProtocolError("illegal status line or header line")
+                return
+            self._read_head(int(found[1]), found[2] or b"", found[3])
+            del self.head[: found.end()]
+            self._before_request -= found.end()
+
+    def _read_head(self, status: int, reason: bytes, lines: bytes) -> None:
         fields: list[tuple[bytes, bytes]] = []
         length: bytes | None = None
-        for name, text in _FIELD.findall(found[3]):
-            value = text.strip(b" \t")
+        for cased, text in _FIELD.findall(lines):
+            name, value = cased.lower(), text.strip(b" \t")
             fields.append((name, value))
-            lowered = name.lower()
-            if lowered == b"content-length":
+            if name == b"content-length":
                 if not _DIGITS.fullmatch(value) or length not in {None, value}:
                     raise httpx.RemoteProtocolError("bad Content-Length")
                 length = value
-            elif lowered == b"transfer-encoding" and value.lower() != b"chunked":
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
                 raise httpx.RemoteProtocolError("only Transfer-Encoding: chunked is supported")
-        status = int(found[1])
-        self.reason = found[2] or b""
         # Before the request is sent it is a proxy that answers; those below 200 announce another.
-        sent = self.heard is not None
+        sent = self.heard is not None and self._before_request <= 0
         self._final = sent and status >= 200  # noqa: PLR2004
         if self._final or not sent:
-            self.status, self.headers = status, fields
-        if sent:
-            self.heard = time.monotonic()
-
-    def on_body(self, piece: bytes) -> int:
-        """Take a piece of the body, up to one byte above the cap or more: whoever reads it sees that."""
-        try:
-            self.heard = time.monotonic()
-            self._body += piece
-            return len(piece) if len(self._body) <= MAX_BODY_BYTES else 0
-        except BaseException as error:  # noqa: BLE001 - it is raised later
-            self.trouble = error
-            return 0
+            self.status, self.reason, self.headers = status, reason, fields
 
     def left(self, read: float | None) -> float | None:
         """Give the seconds until nothing has been heard for too long; None while there is no such limit."""
@@ -258,15 +260,14 @@ class Transfer:
         Raises:
             httpx.TransportError: There is none.
         """
-        if self.trouble is not None:
-            raise self.trouble
+        if not self._final:
+            self._read_heads()
         failure = None if code == 0 else self._failure(code, said)
-        status, body = self.status, self._body
-        if code == curl.E_WRITE_ERROR and len(body) > MAX_BODY_BYTES:
-            failure = None
-        if not self._final or status is None or isinstance(failure, httpx.TimeoutException):
+        if not self._final or self.status is None or isinstance(failure, httpx.TimeoutException):
             raise failure or httpx.RemoteProtocolError("Server disconnected without sending a response.")
-        return httpx.Response(status, headers=self.headers, stream=Body(body, failure))
+        content = bytes(self.body)
+        self.body.clear()  # large ones are not to be there twice
+        return Received(self.status, self.headers, Body(content, failure))
 
     def _failure(self, code: int, said: str) -> httpx.TransportError:
         if code == curl.E_OPERATION_TIMEDOUT:
@@ -309,7 +310,7 @@ def _milliseconds(seconds: float | None) -> int:
     return 0 if seconds is None else max(1, math.ceil(seconds * 1000) + 1)
 
 
-def _header_lines(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
+def _header_lines(fields: Headers) -> list[bytes]:
     lines: list[bytes] = [b"Expect:"]  # without a value: libcurl is not to add it
     names: set[bytes] = set()
     for name, value in fields:

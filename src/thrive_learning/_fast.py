@@ -13,7 +13,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -30,7 +30,6 @@ class Line:
         trust: Trust,
         proxy: str | None,
         on_socket: Callable[[int, int, object, object], None],
-        on_timer: Callable[[int], None],
     ) -> None:
         self.transfer: Transfer = Transfer(trust, proxy)
         #: When it was last in use.
@@ -38,7 +37,13 @@ class Line:
         self._multi: Any = curl.CurlMulti()
         self._multi.setopt(curl.M_MAXCONNECTS, 1)
         self._multi.setopt(curl.M_SOCKETFUNCTION, on_socket)
-        self._multi.setopt(curl.M_TIMERFUNCTION, on_timer)
+
+    def _wait_s(self, idle: float | None) -> float | None:
+        """Give the seconds until libcurl wants to be called, or the silence is too long; None for never."""
+        milliseconds: int = self._multi.timeout()
+        if milliseconds < 0:
+            return idle
+        return milliseconds / 1000 if idle is None else min(milliseconds / 1000, idle)
 
     def _ended(self) -> tuple[int, str] | None:
         """Give libcurl's number and words for how the exchange ended; None if it has not."""
@@ -65,8 +70,7 @@ class SyncLine(Line):
         self._poll: Any = new_poll()
         self._sockets: set[int] = set()
         self._is_cut = False
-        self._due: float | None = None
-        super().__init__(trust, proxy, self.on_socket, self.on_timer)
+        super().__init__(trust, proxy, self.on_socket)
 
     def on_socket(self, what: int, number: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
@@ -88,10 +92,6 @@ class SyncLine(Line):
                     with socket.socket(fileno=os.dup(number)) as same:
                         same.shutdown(socket.SHUT_RDWR)
 
-    def on_timer(self, milliseconds: int) -> None:
-        """Note when libcurl wants to be called."""
-        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
-
     def run(self, read: float | None) -> tuple[int, str]:
         """Make the exchange that the transfer is prepared for.
 
@@ -105,38 +105,40 @@ class SyncLine(Line):
             httpx.ReadTimeout: Nothing came for so long.
             httpx.ReadError: It was cut.
         """
-        multi = self._multi
-        multi.add_handle(self.transfer.handle)
+        multi, transfer = self._multi, self.transfer
+        multi.add_handle(transfer.handle)
         try:
             _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
             while running:
                 if self._is_cut:
                     raise httpx.ReadError("")
-                idle = self.transfer.left(read)
+                idle = transfer.left(read)
                 if idle is not None and idle <= 0:
                     raise httpx.ReadTimeout("")
-                for number, events in self._poll.poll(self._milliseconds(idle)):
+                wait_s = self._wait_s(idle)
+                ready = self._poll.poll(None if wait_s is None else math.ceil(wait_s * 1000))
+                for number, events in ready:
                     # An error of the socket is libcurl's to find, in either direction.
                     which = curl.CSELECT_IN if events & ~POLLOUT else 0
                     which |= curl.CSELECT_OUT if events & POLLOUT else 0
                     _code, running = multi.socket_action(number, which)
-                if self._due is not None and self._due <= time.monotonic():
-                    self._due = None
+                if not ready:
                     _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
-            return cast("tuple[int, str]", self._ended())
+                elif not transfer.hear():
+                    break
+            return self._ended() or _ENOUGH
         finally:
             self._is_cut = False
             self._finish()
 
-    def _milliseconds(self, idle: float | None) -> int | None:
-        """Give how long to wait for the sockets; None for as long as it takes."""
-        wait = idle
-        if self._due is not None:
-            due = self._due - time.monotonic()
-            wait = due if idle is None else min(due, idle)
-        return None if wait is None else max(math.ceil(wait * 1000), 0)
+    def close(self) -> None:
+        """Close the connection."""
+        self._sockets.clear()  # their numbers are soon those of others
+        super().close()
 
 
+# What libcurl would say of an exchange that went well: it was left early, and nothing is wrong with it.
+_ENOUGH = (0, "")
 _EVENTS = {curl.POLL_IN: POLLIN, curl.POLL_OUT: POLLOUT, curl.POLL_INOUT: POLLIN | POLLOUT}
 
 
@@ -146,10 +148,10 @@ class AsyncLine(Line):
     def __init__(self, trust: Trust, proxy: str | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._look: asyncio.TimerHandle | None = None
         self._watched: dict[int, int] = {}
         self._end: asyncio.Future[tuple[int, str]] = self._loop.create_future()
-        super().__init__(trust, proxy, self.on_socket, self.on_timer)
+        self._read: float | None = None
+        super().__init__(trust, proxy, self.on_socket)
 
     def on_socket(self, what: int, number: int, _multi: object, _data: object) -> None:
         """Wait for a socket, in another direction, or no longer."""
@@ -165,41 +167,60 @@ class AsyncLine(Line):
         if events:
             self._watched[number] = events
 
-    def on_timer(self, milliseconds: int) -> None:
-        """Call libcurl after so long; -1 for no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if milliseconds >= 0:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._act, curl.SOCKET_TIMEOUT, 0)
-
     def _act(self, number: int, events: int) -> None:
         self._multi.socket_action(number, events)
         ended = self._ended()
-        if ended is not None and not self._end.done():
+        try:
+            if number != curl.SOCKET_TIMEOUT and not self.transfer.hear():
+                ended = ended or _ENOUGH
+        except httpx.TransportError as error:
+            self.fail(error)
+        if ended is None:
+            self._look_again()
+        elif not self._end.done():
             self._end.set_result(ended)
+
+    def _look_again(self) -> None:
+        """See to it that libcurl is called in time, and a silence is noticed."""
+        wait_s = self._wait_s(self.transfer.left(self._read))
+        if wait_s is None:
+            return
+        due = self._loop.time() + wait_s
+        # One that rings too early costs less than a new one each time.
+        if self._timer is None or self._timer.when() > due:
+            self._end_timer()
+            self._timer = self._loop.call_at(due, self._ring)
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._end.done():
+            return
+        left = self.transfer.left(self._read)
+        if left is not None and left <= 0:
+            self.fail(httpx.ReadTimeout(""))
+        else:
+            self._act(curl.SOCKET_TIMEOUT, 0)
 
     async def run(self, read: float | None) -> tuple[int, str]:
         """Make the exchange that the transfer is prepared for. See `SyncLine.run`."""
         self._end = self._loop.create_future()
+        self._read = read
         self._multi.add_handle(self.transfer.handle)
         try:
             self._act(curl.SOCKET_TIMEOUT, 0)
-            if read is not None:
-                self._watch(read)
             return await self._end
         finally:
             self._finish()
-            self.on_timer(-1)
-            if self._look is not None:
-                self._look.cancel()
 
-    def _watch(self, read: float) -> None:
-        left = self.transfer.left(read)
-        if left is not None and left <= 0:
-            self.fail(httpx.ReadTimeout(""))
-        else:
-            self._look = self._loop.call_later(read if left is None else left, self._watch, read)
+    def close(self) -> None:
+        """Close the connection."""
+        self._end_timer()
+        super().close()
 
     def fail(self, error: httpx.TransportError) -> None:
         """End the exchange that is going on."""
@@ -290,11 +311,16 @@ class FastTransport(httpx.BaseTransport):
         try:
             line.transfer.prepare(request, url, request.read(), total)
             code, said = line.run(request.extensions.get("timeout", {}).get("read"))
-            return line.transfer.response(code, said)
-        finally:
+            response = line.transfer.response(code, said)
+        except BaseException:
+            to_close.append(line)
+            raise
+        else:
             to_close += [line] if self._closed else idle.put(line)
+        finally:
             for other in to_close:
                 other.close()
+        return response
 
     def close(self) -> None:
         """Close the connections; those in use when their exchange ends."""

@@ -34,7 +34,7 @@ from thrive_learning._outcome import (
     retry_after,
     unexpected_response,
 )
-from thrive_learning._request import Headers, RequestTemplate
+from thrive_learning._request import Headers, RequestTemplate, raw_headers
 from thrive_learning._retry import Retries, RetryQuota, may_pass
 from thrive_learning._transport import Transports, drop_surplus, event_loop, process, tls_context
 from thrive_learning._version import __version__
@@ -99,6 +99,10 @@ class Call:
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
 
 
+# The generated parser passes headers on, and nobody takes them.
+_NO_HEADERS = httpx.Headers()
+
+
 class DocumentedResponse(httpx.Response):
     """A documented success as the generated parser sees it: its body read, its JSON parsed once and for all.
 
@@ -107,7 +111,7 @@ class DocumentedResponse(httpx.Response):
 
     def __init__(self, reply: Reply, document: dict[str, Any]) -> None:
         self.status_code = reply.status_code
-        self.headers = reply.headers
+        self.headers = _NO_HEADERS
         self.extensions = {}
         self._body = reply.body
         self._document = document
@@ -464,7 +468,7 @@ class HttpClient(httpx.Client):
         try:
             budget.check()
             response = self._transports.for_url(request.url).handle_request(request)
-            reply = Reply(status_code=response.status_code, headers=response.headers)
+            reply = Reply(status_code=response.status_code, headers=raw_headers(response))
             body = Body(reply.header(b"content-encoding") or "")
             stream = cast("httpx.SyncByteStream", response.stream)
             try:
@@ -591,7 +595,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         try:
             budget.check()
             response = await self._transports.for_url(request.url).handle_async_request(request)
-            reply = Reply(status_code=response.status_code, headers=response.headers)
+            reply = Reply(status_code=response.status_code, headers=raw_headers(response))
             body = Body(reply.header(b"content-encoding") or "")
             stream = cast("httpx.AsyncByteStream", response.stream)
             chunks = aiter(stream)

@@ -14,6 +14,7 @@ import httpx
 
 from thrive_learning._network import BoundedBackend, ClosingBackend
 from thrive_learning._pool import AsyncConnections, Connections
+from thrive_learning._request import Received, raw_headers
 
 # What httpcore raises goes by the same name in httpx.
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
@@ -57,12 +58,12 @@ class _Message(httpcore.Request):
     def __init__(self, request: httpx.Request) -> None:
         self.method = request.method.encode("ascii")
         self.url = _Target(request.url)
-        self.headers = request.headers.raw
+        self.headers = cast("list[tuple[bytes, bytes]]", raw_headers(request))
         self.stream = cast("Iterable[bytes]", request.stream)
         self.extensions = request.extensions
 
 
-class _Received(httpx.SyncByteStream):
+class _Body(httpx.SyncByteStream):
     """The body of a response, with httpx's errors in the place of httpcore's."""
 
     def __init__(self, stream: Any) -> None:
@@ -104,15 +105,10 @@ class PooledTransport(httpx.HTTPTransport):
         except Exception as error:
             raise _of_httpx(error) from error
         whole: Any = response
-        return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_Received(response.stream),
-            extensions=whole.extensions,
-        )
+        return Received(response.status, response.headers, _Body(response.stream), whole.extensions)
 
 
-class _AsyncReceived(httpx.AsyncByteStream):
+class _AsyncBody(httpx.AsyncByteStream):
     """The body of a response, with httpx's errors in the place of httpcore's."""
 
     def __init__(self, stream: Any) -> None:
@@ -149,12 +145,7 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
         except Exception as error:
             raise _of_httpx(error) from error
         whole: Any = response
-        return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_AsyncReceived(response.stream),
-            extensions=whole.extensions,
-        )
+        return Received(response.status, response.headers, _AsyncBody(response.stream), whole.extensions)
 
 
 _HANDLE = httpx.HTTPTransport.handle_request

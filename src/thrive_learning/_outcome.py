@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 
 import httpx
 
+from thrive_learning._request import Headers
 from thrive_learning.errors import (
     TRANSIENT_STATUS_CODES,
     ApiError,
@@ -47,20 +48,19 @@ class Reply:
         request_id: What to quote to the vendor's support, if the response names it.
     """
 
-    __slots__ = ("_fields", "body", "cut", "flaw", "headers", "history", "request_id", "status_code")
+    __slots__ = ("_fields", "body", "cut", "flaw", "history", "request_id", "status_code")
 
     def __init__(
         self,
         *,
         status_code: int,
-        headers: httpx.Headers,
+        headers: Headers = (),
         body: bytes = b"",
         flaw: str | None = None,
         cut: bool = False,
     ) -> None:
         self.status_code: int = status_code
-        self.headers: httpx.Headers = headers
-        self._fields = header_fields(headers)
+        self._fields = _by_name(headers)
         self.body: bytes = body
         self.flaw: str | None = flaw
         self.cut: bool = cut
@@ -80,7 +80,7 @@ class Reply:
         return None
 
 
-def header_fields(headers: httpx.Headers) -> dict[bytes, bytes]:
+def _by_name(headers: Headers) -> dict[bytes, bytes]:
     """Give headers by their names in small letters, the values of one name joined.
 
     httpx's own look-up goes through all of them each time, and decodes them first.
@@ -88,7 +88,7 @@ def header_fields(headers: httpx.Headers) -> dict[bytes, bytes]:
     Source: RFC 9110 section 5.3.
     """
     fields: dict[bytes, bytes] = {}
-    for cased, value in headers.raw:
+    for cased, value in headers:
         name = cased.lower()
         fields[name] = fields[name] + b", " + value if name in fields else value
     return fields

@@ -1,4 +1,4 @@
-"""Requests as httpx's transports take them, without what building httpx's own costs each time. Pure.
+"""Requests and responses as httpx's transports know them, without what httpx's own cost each time. Pure.
 
 httpx parses the URL of every request, encodes and sorts its headers, and wraps its body: more work than all
 the rest of a call does above the transport. Here a client's headers are prepared once, and a path goes into a
@@ -51,20 +51,39 @@ class _Pieces:
         raise StopAsyncIteration
 
 
-class Request(httpx.Request):
+class _HeadersOnDemand:
+    """Has `headers` as soon as somebody asks for them: nobody does on the usual way of a call."""
+
+    prepared: Headers
+
+    def __getattr__(self, name: str) -> httpx.Headers:
+        if name != "headers":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.headers = httpx.Headers(self.prepared)
+        return self.headers
+
+
+def raw_headers(message: httpx.Request | httpx.Response) -> Headers:
+    """Give the headers of a message as they go on the wire, those that somebody has added included."""
+    known = message.__dict__
+    headers: httpx.Headers | None = known.get("headers")
+    return known["prepared"] if headers is None else headers.raw
+
+
+class Request(_HeadersOnDemand, httpx.Request):
     """A request whose parts are complete: httpx's own __init__ would parse and sort them once more.
 
     Args:
         method: In capitals.
         url: Where it goes.
-        headers: All of them, `Host` and `Content-Length` included. They are copied.
+        headers: All of them, `Host` and `Content-Length` included.
         body: All of it.
     """
 
-    def __init__(self, method: str, url: httpx.URL, headers: httpx.Headers, body: bytes = b"") -> None:
+    def __init__(self, method: str, url: httpx.URL, headers: Headers, body: bytes = b"") -> None:
         self.method = method
         self.url = url
-        self.headers = httpx.Headers(headers, "ascii")
+        self.prepared = headers
         self.extensions = {}
         self.stream = Content(body)
         self._body = body
@@ -83,11 +102,42 @@ class Request(httpx.Request):
         return self._body
 
 
+class Received(_HeadersOnDemand, httpx.Response):
+    """A response as our transports give it to the seam, which reads its body: httpx's __init__ does more.
+
+    Args:
+        status_code: The HTTP status.
+        headers: As they came.
+        stream: The body.
+        extensions: What httpcore says besides.
+    """
+
+    # Where httpx's __init__ begins, for whoever reads the body in httpx's way.
+    is_closed = False
+    is_stream_consumed = False
+    next_request = None
+    default_encoding = "utf-8"
+    _request = None
+    _num_bytes_downloaded = 0
+
+    def __init__(
+        self,
+        status_code: int,
+        headers: Headers,
+        stream: httpx.SyncByteStream | httpx.AsyncByteStream,
+        extensions: dict[str, Any] | None = None,
+    ) -> None:
+        self.status_code = status_code
+        self.prepared = headers
+        self.stream = stream
+        self.extensions = extensions or {}
+
+
 class Address(httpx.URL):
     """A URL that differs from another in its path alone.
 
     Args:
-        site: The other.
+        site: The other, without a path.
         path: From its first slash to its end, with nothing to encode in it.
     """
 
@@ -111,7 +161,7 @@ class RequestTemplate:
         self._site = httpx.URL(api_url)
         self._path = self._site.raw_path.decode("ascii").rstrip("/")
         # The headers of a GET for an Authorization header: it changes when the token does.
-        self._prepared: tuple[bytes, httpx.Headers] = (b"", httpx.Headers())
+        self._prepared: tuple[bytes, Headers] = (b"", ())
 
     def request(self, method: str, path: str, options: dict[str, Any], authorization: bytes) -> httpx.Request:
         """Build a request.
@@ -131,11 +181,10 @@ class RequestTemplate:
         ]
         return whole_request(method, self._api_url + path, options | {"headers": headers})
 
-    def _for(self, authorization: bytes) -> httpx.Headers:
+    def _for(self, authorization: bytes) -> Headers:
         known, headers = self._prepared
         if known != authorization:
-            ours = [(b"Host", self._site.netloc), *self._headers, (b"Authorization", authorization)]
-            headers = httpx.Headers(ours)
+            headers = [(b"Host", self._site.netloc), *self._headers, (b"Authorization", authorization)]
             self._prepared = (authorization, headers)
         return headers
 

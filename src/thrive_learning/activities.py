@@ -1,13 +1,13 @@
 """Activity records: the operations of the contract's tag `activity`."""
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from _thrive_learning_api import Client
 from _thrive_learning_api.api.activity import get_activity
 
-from thrive_learning._call import Operation, run, run_async
-from thrive_learning._http import AsyncHttpClient, HttpClient
+from thrive_learning._call import Operation, run, run_async, with_response
+from thrive_learning._http import AsyncHttpClient, Call, HttpClient
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import Activity, ApiResponse, activity_from, activity_problem
 from thrive_learning.policies import Budget, RetryPolicy, Timeout
@@ -53,7 +53,7 @@ class Activities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        return self.get_with_response(activity_id, timeout=timeout, retry=retry).data
+        return self._run(activity_id, timeout, retry)[0]
 
     def get_with_response(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
@@ -70,7 +70,13 @@ class Activities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        return run(_GET, self._http, self._api, validated(activity_id), self._http.seam.begin(timeout, retry))
+        return with_response(*self._run(activity_id, timeout, retry))
+
+    def _run(
+        self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
+    ) -> tuple[Activity, Call]:
+        identifier = validated(activity_id)
+        return run(_GET, self._http, self._api, identifier, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - what a run can be told
         self,
@@ -117,7 +123,7 @@ class Activities:
         from thrive_learning._pace import Plan  # noqa: PLC0415
 
         def fetch(identifier: str, budget: Budget, sleep: Callable[[float], object]) -> Activity:
-            return run(_GET, self._http, self._api, identifier, budget, sleep).data
+            return run(_GET, self._http, self._api, identifier, budget, sleep)[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = iterator_of(ids)
@@ -152,7 +158,7 @@ class AsyncActivities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        return (await self.get_with_response(activity_id, timeout=timeout, retry=retry)).data
+        return (await self._run(activity_id, timeout, retry))[0]
 
     async def get_with_response(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
@@ -169,9 +175,13 @@ class AsyncActivities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        return await run_async(
-            _GET, self._http, self._api, validated(activity_id), self._http.seam.begin(timeout, retry)
-        )
+        return with_response(*(await self._run(activity_id, timeout, retry)))
+
+    def _run(
+        self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
+    ) -> Awaitable[tuple[Activity, Call]]:
+        identifier = validated(activity_id)
+        return run_async(_GET, self._http, self._api, identifier, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - what a run can be told
         self,
@@ -218,7 +228,7 @@ class AsyncActivities:
         from thrive_learning._pace import Plan  # noqa: PLC0415
 
         async def fetch(identifier: str, budget: Budget) -> Activity:
-            return (await run_async(_GET, self._http, self._api, identifier, budget, is_bulk=True)).data
+            return (await run_async(_GET, self._http, self._api, identifier, budget, is_bulk=True))[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = ids if isinstance(ids, AsyncIterable) else iterator_of(ids)

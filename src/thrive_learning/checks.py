@@ -163,7 +163,7 @@ class Examination:
             received_at: When it was there.
         """
         try:
-            date = email.utils.parsedate_to_datetime(reply.headers.get("date", ""))
+            date = email.utils.parsedate_to_datetime(reply.header(b"date") or "")
         except ValueError:
             return
         # A date has whole seconds, and may be of any moment between the two.
