@@ -98,6 +98,16 @@ def test_a_head_is_read_once_it_is_complete() -> None:
     assert (response.status_code, response.headers["a"], response.read()) == (200, "b", b"{}")
 
 
+def test_what_a_proxy_said_before_is_not_the_response() -> None:
+    transfer = Transfer(TRUST, None)
+    transfer.head.extend(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
+    transfer.on_connected()
+    assert transfer.hear()
+    transfer.head.extend(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n")
+    response = transfer.response(0, "")
+    assert (response.status_code, response.headers["a"]) == (404, "b")
+
+
 def test_a_body_is_taken_up_to_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curl, "MAX_BODY_BYTES", 3)
     transfer = Transfer(TRUST, None)
