@@ -73,8 +73,13 @@ def contract() -> dict[str, Any]:
     return document
 
 
+@pytest.fixture(scope="session")
+def _no_profiles_here(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("no-profiles-here"))
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _no_profiles_here: str) -> None:
     """Keep the developer's own tenant and proxy out of the tests."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (
@@ -85,7 +90,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(ROOT / "no-profiles-here"))
+        monkeypatch.setenv(name, _no_profiles_here)
 
 
 # The command
