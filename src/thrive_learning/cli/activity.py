@@ -36,10 +36,10 @@ Examples:
   thrive activity get {EXAMPLE_ID} | jq -r .type
   thrive activity get - -o ndjson < ids.txt
 
-Several IDs, and those that stdin holds, are read at once; -v reads them one by
-one. Records are printed in the order of the IDs; programs get a line of JSON
-each, and -o json makes one array of them. An ID that fails is reported on
-stderr, the others go on, and the exit code is that of the first failure. What
+Several IDs, and those on stdin, are fetched with up to 32 requests at once; with
+-v, one by one. Records are printed in the order of the IDs; programs get a line
+of JSON each, and -o json makes one array of them. An ID that fails is reported
+on stderr, the others go on, and the exit code is that of the first failure. What
 no other ID would escape, such as credentials that are not accepted, ends it.
 
 Where credentials come from: `thrive config --help`. Exit codes: `thrive --help`.
