@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import yaml
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from command import BASIC, OAUTH, Call, Result
 from faults.watch import FIGURES, OVERRUNS, add_those_of
-from harness import ROOT, Flavour
+from harness import ROOT, Flavour, Kept
 from hypothesis import HealthCheck, settings
 
 # These machines are shared: how long an example takes says nothing about the code.
@@ -73,8 +74,13 @@ def contract() -> dict[str, Any]:
     return document
 
 
+@pytest.fixture(scope="session")
+def _no_profiles_here(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("no-profiles-here"))
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _no_profiles_here: str) -> None:
     """Keep the developer's own tenant and proxy out of the tests."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (
@@ -85,7 +91,20 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(ROOT / "no-profiles-here"))
+        monkeypatch.setenv(name, _no_profiles_here)
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    handler, root = Kept(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
 
 
 # The command

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -21,8 +22,12 @@ from thrive_learning import (
     RetryPolicy,
     ThriveClient,
 )
+from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 ROOT = Path(__file__).parent.parent
+
+REGIONS = [Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA]
+REGION_HOSTS = tuple(httpx.URL(url).host for region in REGIONS for url in region.urls)
 
 TENANT_ID = "eu-west-2_AbcdEfghI"
 ACTIVITY_ID = "60d5ec49b60b4b3a2c8f9a10"
@@ -41,6 +46,20 @@ BASIC = BasicCredentials(TENANT_ID, "fake-api-secret")
 OAUTH = ClientCredentials(TENANT_ID, "fake-client", "fake-client-secret")
 
 Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Kept(logging.Handler):
+    """Keeps every record of every logger, as text and as the data that a structured log would take."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def texts(self) -> list[str]:
+        return [f"{record.getMessage()} {vars(record)!r}" for record in self.records]
 
 
 class Blocking:
@@ -117,6 +136,26 @@ class Flavour:
         """Open a client of production whose transport is a function; it tries once unless told otherwise."""
         options = {"retry": RetryPolicy(attempts=1)} | options
         return self.open(Region.PRODUCTION, credentials, transport=httpx.MockTransport(handler), **options)
+
+
+def as_regions(sandbox: Sandbox) -> Handler:
+    """Answer from a sandbox at the URLs of the four regions."""
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        # The sandbox has both services on one host, the vendor has one host for each.
+        prefix = "/webhooks" if request.url.host.startswith("user.") else ""
+        response = sandbox.respond(
+            SandboxRequest(
+                method=request.method,
+                target=prefix + request.url.raw_path.decode("ascii"),
+                headers=dict(request.headers.items()),
+                body=request.content,
+            ),
+            now=0,
+        )
+        return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+
+    return respond
 
 
 def token_response(value: str = "fake-token", **fields: Any) -> httpx.Response:

@@ -272,14 +272,16 @@ def test_the_clock_is_compared(
     assert detail.startswith(expected[1])
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Fri, 15 Jan 2027 08:00:00 -0000"])
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", f"Fri, 15 Jan {10**20} 08:00:00 GMT", "Fri, 15 Jan 2027 08:00:00 -0000"]
+)
 def test_a_date_that_is_none_or_has_no_zone(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
     monkeypatch.setattr("thrive_learning.checks.time.time", lambda: 1_800_000_000.0)  # that very second
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, _ = found(client.check())["clock"]
-    assert status == ("ok" if date.startswith("Fri") else "skipped")
+    assert status == ("ok" if "2027" in date else "skipped")
 
 
 def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,9 +253,7 @@ def test_the_region_is_production_unless_told_otherwise(call: Call, api: respx.M
 
 
 def test_the_option_knows_every_region() -> None:
-    assert set(options.REGIONS) == {
-        region.name for region in vars(Region).values() if isinstance(region, Region)
-    }
+    assert set(options.REGIONS) == {region for region in vars(Region).values() if isinstance(region, Region)}
 
 
 @pytest.mark.usefixtures("oauth")

@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+import threading
+import time
 from typing import Any
 
 import httpx
@@ -79,13 +81,76 @@ def test_an_id_that_fails_does_not_stop_the_others(call: Call, stdin: Any) -> No
 
 
 @pytest.mark.usefixtures("basic")
-def test_credentials_that_are_refused_end_it_at_once(call: Call) -> None:
+def test_several_ids_are_on_their_way_at_once(call: Call) -> None:
+    all_there = threading.Barrier(3)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        all_there.wait(10.0)
+        return page_response(id=request.url.path.rpartition("/")[2])
+
+    with respx.mock() as api:
+        api.get(url__startswith=URL).mock(side_effect=answer)
+        code, out, err = call("activity", "get", OTHER_ID, ACTIVITY_ID, MISSING_ID)
+    assert (code, ids_of(out), err) == (0, [OTHER_ID, ACTIVITY_ID, MISSING_ID], "")
+
+
+@pytest.mark.usefixtures("basic")
+def test_verbose_reads_one_by_one(call: Call) -> None:
+    here: list[httpx.Request] = []
+    met: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        here.append(request)
+        time.sleep(0.02)  # long enough for another one to come, if it would
+        met.append(len(here))
+        here.remove(request)
+        return page_response(id=request.url.path.rpartition("/")[2])
+
+    with respx.mock() as api:
+        api.get(url__startswith=URL).mock(side_effect=answer)
+        result = call("activity", "get", *(f"{number:024}" for number in range(4)), "-v")
+    assert (result.code, len(ids_of(result.out)), met) == (0, 4, [1] * 4)
+
+
+def test_a_record_does_not_wait_for_ids_that_come_later(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Conversation(io.BytesIO):
+        """Says an ID once the record of the one before has been printed, as a program may that reads them."""
+
+        def read1(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - io's signature
+            shown: Any = sys.stdout
+            printed.append(len(shown.getvalue().splitlines()))
+            return self.readline()
+
+    printed: list[int] = []
+    lines = Conversation(f"{OTHER_ID}\n{ACTIVITY_ID}\n".encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(lines))
+    assert ids_of(call("activity", "get", "-", "--sandbox").out) == [OTHER_ID, ACTIVITY_ID]
+    assert printed == [0, 1, 2]
+
+
+def test_ids_on_stdin_may_come_in_pieces(call: Call, stdin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thrive_learning.cli.activity._PORTION_BYTES", 10)
+    stdin(f"{OTHER_ID}\n{ACTIVITY_ID}\n\n{OTHER_ID}".encode())
+    assert ids_of(call("activity", "get", "-", "--sandbox").out) == [OTHER_ID, ACTIVITY_ID, OTHER_ID]
+
+
+@pytest.mark.usefixtures("basic")
+def test_credentials_that_are_refused_end_it_at_once(call: Call, stdin: Any) -> None:
+    stdin(f"{OTHER_ID}\n{OTHER_ID}\n".encode())
     with respx.mock(assert_all_called=False) as api:
         api.get(URL + ACTIVITY_ID).mock(return_value=page_response())
         refused = api.get(URL + OTHER_ID).mock(return_value=httpx.Response(401))
-        code, out, err = call("activity", "get", ACTIVITY_ID, OTHER_ID, OTHER_ID, "-o", "json")
+        code, out, err = call("activity", "get", ACTIVITY_ID, "-", "-o", "json")
     assert (code, refused.call_count, err.count("\n")) == (4, 1, 1)
     assert [record["id"] for record in json.loads(out)] == [ACTIVITY_ID]  # a whole array all the same
+
+
+@pytest.mark.usefixtures("oauth")
+def test_a_token_endpoint_that_makes_no_sense_ends_it_at_once(call: Call) -> None:
+    with respx.mock() as api:
+        api.post(url__regex=".*/token").mock(return_value=httpx.Response(200, text="<html>"))
+        code, out, err = call("activity", "get", ACTIVITY_ID, OTHER_ID)
+    assert (code, out, err.count("\n")) == (8, "", 1)
 
 
 @pytest.mark.usefixtures("basic")

@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cli_reference
-import httpx
 import pytest
 import respx
 from command import OAUTH, Call
-from harness import ACTIVITY_ID
+from harness import ACTIVITY_ID, REGION_HOSTS, as_regions
 
-from thrive_learning import Region
-from thrive_learning.sandbox import Sandbox, SandboxRequest
+from thrive_learning.sandbox import Sandbox
 from thrive_learning.settings import VARIABLES
 
 COMMANDS = [*cli_reference.commands()]
@@ -55,23 +53,8 @@ def _regions() -> Iterator[None]:
         client_secret=OAUTH["THRIVE_CLIENT_SECRET"],
     )
 
-    def respond(request: httpx.Request) -> httpx.Response:
-        prefix = "/webhooks" if request.url.host.startswith("user.") else ""
-        response = sandbox.respond(
-            SandboxRequest(
-                method=request.method,
-                target=prefix + request.url.raw_path.decode("ascii"),
-                headers=dict(request.headers.items()),
-                body=request.content,
-            ),
-            now=0,
-        )
-        return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
-
-    regions = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
-    hosts = [httpx.URL(url).host for region in regions for url in region.urls]
     with respx.mock(assert_all_called=False) as router:
-        router.route(scheme="https", host__in=hosts).mock(side_effect=respond)
+        router.route(scheme="https", host__in=REGION_HOSTS).mock(side_effect=as_regions(sandbox))
         yield
 
 

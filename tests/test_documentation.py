@@ -25,7 +25,7 @@ import certifi
 import httpx
 import pytest
 import respx
-from harness import ROOT
+from harness import REGION_HOSTS, REGIONS, ROOT, as_regions
 from sybil import Document, Example
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
@@ -36,7 +36,7 @@ import thrive_learning.testing
 from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors
 from thrive_learning.cli import program
 from thrive_learning.profiles import load_profiles
-from thrive_learning.sandbox import Sandbox, SandboxRequest
+from thrive_learning.sandbox import Sandbox
 from thrive_learning.settings import profile_layer, resolved
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("openapi/*.md")])
@@ -295,30 +295,12 @@ def api() -> Iterator[respx.MockRouter]:
         client_id=SETTINGS["THRIVE_CLIENT_ID"],
         client_secret=SETTINGS["THRIVE_CLIENT_SECRET"],
     )
-
-    def respond(request: httpx.Request) -> httpx.Response:
-        # The sandbox has both services on one host, the vendor has one host for each.
-        prefix = "/webhooks" if request.url.host.startswith("user.") else ""
-        response = sandbox.respond(
-            SandboxRequest(
-                method=request.method,
-                target=prefix + request.url.raw_path.decode("ascii"),
-                headers=dict(request.headers.items()),
-                body=request.content,
-            ),
-            now=0,
-        )
-        return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
-
-    hosts = tuple(httpx.URL(url).host for region in REGIONS for url in region.urls)
+    respond = as_regions(sandbox)
     with respx.mock(assert_all_called=False) as router:
-        router.route(scheme="https", host__in=hosts).mock(side_effect=respond)
+        router.route(scheme="https", host__in=REGION_HOSTS).mock(side_effect=respond)
         router.route(scheme="https", host__regex=r"\.example$").mock(side_effect=respond)
         router.route(host="127.0.0.1").pass_through()  # a sandbox that a document has started
         yield router
-
-
-REGIONS = [Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA]
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import asyncio
 import concurrent.futures
-import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -16,9 +14,9 @@ from anyio.from_thread import BlockingPortal
 from faults import chaos
 from faults.chaos import NONE, Answer, Chaos, Line, Trouble
 from faults.test_faults import CREDENTIALS, ONCE, OTHER_ID, check, check_recovery, lost, region
-from harness import ACTIVITY_ID, Flavour
+from harness import ACTIVITY_ID, Flavour, Kept
 from test_secrets import CREDENTIALS as CANARIES
-from test_secrets import FORMS, Kept, searched
+from test_secrets import FORMS, searched
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -35,17 +33,6 @@ from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, 
 @pytest.fixture(params=["sync", "asyncio"])
 def flavour(request: pytest.FixtureRequest, _portals: dict[str, BlockingPortal | None]) -> Flavour:
     return Flavour(request.param, _portals[request.param], "fast")
-
-
-@pytest.fixture
-def kept() -> Iterator[Kept]:
-    handler, root = Kept(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def open_to(flavour: Flavour, server: Chaos, **options: Any) -> Any:

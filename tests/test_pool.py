@@ -67,7 +67,7 @@ class Body:
         self.close()
 
 
-class Opener(httpcore.ConnectionPool):
+class Opening:
     fails: Exception | None = None
 
     def __init__(self) -> None:
@@ -81,18 +81,12 @@ class Opener(httpcore.ConnectionPool):
         return self.made[-1]
 
 
-class AsyncOpener(httpcore.AsyncConnectionPool):
-    fails: Exception | None = None
+class Opener(Opening, httpcore.ConnectionPool):
+    pass
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[Any] = []
 
-    def create_connection(self, origin: httpcore.Origin) -> Any:  # noqa: ARG002
-        if self.fails is not None:
-            raise self.fails
-        self.made.append(Connection())
-        return self.made[-1]
+class AsyncOpener(Opening, httpcore.AsyncConnectionPool):
+    pass
 
 
 class Pool:

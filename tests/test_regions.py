@@ -3,6 +3,7 @@ import pickle
 from typing import Any
 
 import pytest
+from harness import REGIONS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -10,7 +11,6 @@ from thrive_learning import ConfigurationError, Region, Scope, Service
 from thrive_learning.credentials import SERVICE_SCOPES
 from thrive_learning.regions import _public
 
-REGIONS = [Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA]
 CUSTOM = {
     "api_url": "https://api.example.com/v1",
     "token_url": "https://id.example.com/token/{tenant_id}",

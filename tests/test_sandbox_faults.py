@@ -240,6 +240,9 @@ def test_a_preference_that_makes_no_sense_is_a_bad_request(preference: str, prob
         ("slow:500ms", Fault("slow", 0.5)),
         ("slow:1.5s", Fault("slow", 1.5)),
         ("clock-skew:-2m", Fault("clock-skew", -120.0)),
+        ("clock-skew:8784h", Fault("clock-skew", 366 * 86_400.0)),
+        ("slow:1234567s", Fault("slow", 1_234_567.0)),
+        ("slow:0.25ms", Fault("slow", 0.0)),
         ("throttle", Fault("throttle", 1.0)),
         ("cut:1", Fault("cut", times=1)),
     ],
@@ -268,6 +271,7 @@ def test_a_fault_is_read_and_written(text: str, fault: Fault) -> None:
         ("slow:2d", "'2d' is not an option"),
         ("slow:1e9s", "'1e9s' is not an option"),
         ("slow:-2s", "'-2s' is negative"),
+        ("clock-skew:-8785h", "'-8785h' is longer than a year"),
         ("cut:2s", "cut takes no duration such as '2s'"),
         ("wrong-scope:token", "wrong-scope is for requests with an access token"),
     ],
@@ -280,7 +284,11 @@ def test_what_is_no_fault_is_said(text: str, problem: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-@given(st.text() | st.from_regex(r"[a-z0-9-]+(:[0-9a-z.-]+){0,3}", fullmatch=True))
+@given(
+    st.text()
+    | st.from_regex(r"[a-z0-9-]+(:[0-9a-z.-]+){0,3}", fullmatch=True)
+    | st.from_regex(r"clock-skew:-?[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)", fullmatch=True)
+)
 def test_any_text_is_a_fault_or_an_error(text: str) -> None:
     try:
         fault = parse_fault(text)
@@ -288,6 +296,7 @@ def test_any_text_is_a_fault_or_an_error(text: str) -> None:
         assert "is not a fault" in str(error)  # noqa: PT017 - either will do
     else:
         assert parse_fault(str(fault)) == fault
+        assert fault.reply(SANDBOX, RECORD, now=NOW).response.body
 
 
 # Scripts

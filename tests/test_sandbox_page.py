@@ -37,7 +37,7 @@ class Browser:
         https://chromedevtools.github.io/devtools-protocol/
     """
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, home: Path) -> None:
         from_us, self._write = os.pipe()
         self._read, to_us = os.pipe()
         options = [
@@ -47,13 +47,14 @@ class Browser:
             "--hide-scrollbars",
             "--disable-dev-shm-usage",
         ]
-        options += ["--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=1100,1250"]
+        options += ["--remote-debugging-pipe", f"--user-data-dir={home}", "--window-size=1100,1250"]
 
         # The browser reads from file descriptor 3 and writes to 4.
         redirected = f'exec "$0" "$@" 3<&{from_us} 4>&{to_us}'
         self._process = subprocess.Popen(
             [str(BASH), "-c", redirected, str(CHROMIUM), *options, "about:blank"],
             pass_fds=(from_us, to_us),
+            env=os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

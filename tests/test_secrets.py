@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from harness import ACTIVITY_ID, Flavour, page_response, token_response
+from harness import ACTIVITY_ID, Flavour, Kept, page_response, token_response
 
 from thrive_learning import (
     BasicCredentials,
@@ -37,33 +37,6 @@ CREDENTIALS: dict[str, Any] = {
     "OAuth by Basic": ClientCredentials(TENANT, "client", SECRET),
     "OAuth by form": ClientCredentials(TENANT, "client", SECRET, client_auth="post"),
 }
-
-
-class Kept(logging.Handler):
-    """Keeps every record of every logger, as text and as the data that a structured log would take."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    def texts(self) -> list[str]:
-        return [f"{record.getMessage()} {vars(record)!r}" for record in self.records]
-
-
-@pytest.fixture
-def kept() -> Iterator[Kept]:
-    handler, root = Kept(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield handler
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
 
 
 def echo(request: httpx.Request) -> bytes:

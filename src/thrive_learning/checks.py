@@ -164,7 +164,7 @@ class Examination:
         """
         try:
             date = email.utils.parsedate_to_datetime(reply.header(b"date") or "")
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         # A date has whole seconds, and may be of any moment between the two.
         at = (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()

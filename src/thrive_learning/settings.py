@@ -39,8 +39,10 @@ OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG")
 #: The keys whose value is itself a secret.
 SECRET_KEYS = ("api_secret", "client_secret")
 
-_URLS = ("api_url", "token_url", "webhooks_token_url")
-_REGION = ("region", *_URLS)
+#: The keys that describe a region of one's own.
+URL_KEYS = ("api_url", "token_url", "webhooks_token_url")
+
+_REGION = ("region", *URL_KEYS)
 _BASIC = ("api_secret",)
 _OAUTH = ("client_id", "client_secret")
 _OAUTH_ONLY = (*_OAUTH, "scopes", "client_auth")
@@ -185,7 +187,7 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
     known = {*VARIABLES.values(), *OTHER_VARIABLES}
     strange = sorted(name for name in environment if name.startswith("THRIVE_") and name not in known)
     warnings = [
-        f"{name} is no setting; did you mean {near}?" for name in strange if (near := nearest(name, known))
+        f"{name} is no setting; did you mean {near}?" for name in strange if (near := _nearest(name, known))
     ]
     return _layer(values, VARIABLES, Path(), warnings)
 
@@ -195,9 +197,7 @@ def profile_layer(file: ProfileFile, name: str) -> Layer:
     table, path = file.tables[name], cast("Path", file.path)
     for key in table:
         if key not in VARIABLES:
-            near = nearest(key, VARIABLES)
-            advice = f"did you mean {near!r}?" if near else f"the keys are {', '.join(VARIABLES)}"
-            return Layer(problem=f"{file.place(name, key)}: {key!r} is no key of a profile; {advice}")
+            return Layer(problem=f"{file.place(name, key)}: {no_key(key)}")
     sources = {key: f"profile {name!r} in {file.place(name, key)}" for key in table}
     exposed = [key for key in SECRET_KEYS if table.get(key)] if not file.is_private else []
     warnings = [
@@ -208,7 +208,14 @@ def profile_layer(file: ProfileFile, name: str) -> Layer:
     return _layer(values, sources, path.parent, warnings)
 
 
-def nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
+def no_key(key: str) -> str:
+    """Say that a profile has no such key, and which one may have been meant."""
+    near = _nearest(key, VARIABLES)
+    advice = f"did you mean {near!r}?" if near else f"the keys are {', '.join(VARIABLES)}"
+    return f"{key!r} is no key of a profile; {advice}"
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
     """Give the known name that a wrong one is most like; None if it is like none."""
     import difflib  # noqa: PLC0415 - for mistakes only
 
@@ -336,8 +343,8 @@ def _region(layers: Sequence[Layer]) -> tuple[Region, list[Setting]]:
 
 
 def _region_of(given: Mapping[str, Given]) -> Region:
-    urls = {key: given[key].value for key in _URLS if key in given}
-    missing = [VARIABLES[key] for key in _URLS if key not in given]
+    urls = {key: given[key].value for key in URL_KEYS if key in given}
+    missing = [VARIABLES[key] for key in URL_KEYS if key not in given]
     sources = _listed([value.source for value in given.values()])
     if urls and missing:
         raise ConfigurationError(

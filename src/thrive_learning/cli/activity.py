@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -12,10 +12,16 @@ from thrive_learning.cli.export_command import export
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.cli.terminal import chosen_output, complain, heading, write
-from thrive_learning.errors import ConfigurationError, ThriveError, TokenError, UnauthorizedError
+from thrive_learning.errors import ThriveError, TokenError
 
 if TYPE_CHECKING:
+    import io
+
+    from thrive_learning.activities import Activities
     from thrive_learning.models import Activity
+
+#: How much of stdin is read at once: some thousands of IDs.
+_PORTION_BYTES = 65536
 
 _ACTIVITY = f"""\b
 Example:
@@ -30,10 +36,11 @@ Examples:
   thrive activity get {EXAMPLE_ID} | jq -r .type
   thrive activity get - -o ndjson < ids.txt
 
-With several IDs, or with `-`, records are printed as they come, in the order of
-the IDs; programs get a line of JSON each, and -o json makes one array of them.
-An ID that fails is reported on stderr, the others go on, and the exit code is
-that of the first failure. Credentials that are not accepted end it at once.
+Several IDs, and those on stdin, are fetched with up to 32 requests at once; with
+-v, one by one. Records are printed in the order of the IDs; programs get a line
+of JSON each, and -o json makes one array of them. An ID that fails is reported
+on stderr, the others go on, and the exit code is that of the first failure. What
+no other ID would escape, such as credentials that are not accepted, ends it.
 
 Where credentials come from: `thrive config --help`. Exit codes: `thrive --help`.
 """
@@ -55,19 +62,14 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
     """
     alone = len(ids) == 1 and ids[0] != "-"
     printer = _Printer(chosen_output(output, "json" if alone else "ndjson"), alone=alone)
-    failures: list[ThriveError] = []
-    count = 0
     with target.client() as client:
+        if alone:
+            printer.record(client.activities.get(ids[0]))
+            return
+        # What -v tells of an attempt names no ID: it can be told whose it is as long as they take turns.
+        concurrency = 1 if target.verbose else 32
         try:
-            for count, activity_id in enumerate(_listed(ids), 1):  # noqa: B007 - it is used behind the loop
-                try:
-                    printer.record(client.activities.get(activity_id))
-                except ThriveError as error:
-                    # What is wrong with the credentials is wrong for all IDs.
-                    if alone or isinstance(error, (ConfigurationError, TokenError, UnauthorizedError)):
-                        raise
-                    complain(str(error))
-                    failures.append(error)
+            failures, count = _print_many(client.activities, ids, concurrency, printer)
         finally:
             printer.end()
     if failures:
@@ -75,15 +77,45 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
         raise click.exceptions.Exit(exit_code(failures[0]))
 
 
-def _listed(ids: Sequence[str]) -> Iterator[str]:
-    """Give the IDs, with those on stdin in the place of each `-`."""
+def _print_many(
+    activities: "Activities", ids: Sequence[str], concurrency: int, printer: "_Printer"
+) -> tuple[list[ThriveError], int]:
+    """Print the records; give the failures, and how many IDs there were."""
+    failures: list[ThriveError] = []
+    count = 0
+    for portion in _portions(ids):
+        for result in activities.get_many(portion, concurrency=concurrency, ordered=True):
+            count += 1
+            if result.error is None:
+                printer.record(cast("Activity", result.activity))
+            elif isinstance(result.error, TokenError):  # it would be the same for all IDs
+                raise result.error
+            else:
+                complain(str(result.error))
+                failures.append(result.error)
+    return failures, count
+
+
+def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Give the IDs in portions, for a `-` what stdin has so far: no record waits for IDs that come later."""
+    stdin = cast("io.BufferedReader", sys.stdin.buffer)
+    named: list[str] = []
     for activity_id in ids:
         if activity_id != "-":
-            yield activity_id
+            named.append(activity_id)
             continue
-        for line in sys.stdin.buffer:
-            if text := line.decode(errors="backslashreplace").strip():
-                yield text
+        yield named
+        named = []
+        rest = b""
+        while received := stdin.read1(_PORTION_BYTES):
+            *lines, rest = (rest + received).split(b"\n")
+            yield _texts(lines)
+        yield _texts([rest])
+    yield named
+
+
+def _texts(lines: Sequence[bytes]) -> list[str]:
+    return [text for line in lines if (text := line.decode(errors="backslashreplace").strip())]
 
 
 class _Printer:

@@ -7,7 +7,7 @@ import click
 
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
-from thrive_learning.cli.options import Target, output_option, talks_to_the_api
+from thrive_learning.cli.options import REGIONS, Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_columns, as_json
 from thrive_learning.cli.terminal import chosen_output, complain, heading, styled, width, write
 from thrive_learning.regions import Region
@@ -33,7 +33,6 @@ The exit code is 0 if nothing failed, else that of the first failure; see
 `thrive --help`.
 """
 
-_REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "refused": "red"}
 
 
@@ -67,8 +66,8 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
     if try_regions and settings is not None and _was_refused(report):
         elsewhere = [
             _asked(target, settings, region)
-            for region in _REGIONS
-            if settings.region in _REGIONS and region != settings.region
+            for region in REGIONS
+            if settings.region in REGIONS and region != settings.region
         ]
     if chosen_output(output) == "json":
         write(as_json(_document(settings, report, elsewhere), sys.stdout.encoding))

@@ -18,7 +18,7 @@ from thrive_learning.cli.profile_editing import (
     with_changes,
     write_private,
 )
-from thrive_learning.cli.rendering import as_columns, as_json
+from thrive_learning.cli.rendering import MASK, as_columns, as_json
 from thrive_learning.cli.terminal import chosen_output, heading, say, width, write
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
@@ -90,8 +90,6 @@ _PATH = """\b
 Example:
   thrive config path
 """
-
-_MASK = "**********"
 
 
 @click.group(epilog=_CONFIG)
@@ -201,7 +199,7 @@ def _text(value: object) -> str:
 
 
 def _shown(key: str, value: Any) -> Any:
-    return _MASK if is_secret(key) else value
+    return MASK if is_secret(key) else value
 
 
 def _change(profile: str, changes: Mapping[str, str | None]) -> None:

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from thrive_learning.client import ThriveClient
     from thrive_learning.settings import Settings
 
-REGIONS = [
-    region.name for region in (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
-]
+#: The vendor's regions.
+REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
 
 
 class Target(NamedTuple):
@@ -103,7 +102,7 @@ def talks_to_the_api(command: Command) -> Command:
     @click.option("--sandbox", is_flag=True, help="Ask the embedded sandbox: no network, no credentials.")
     @click.option(
         "--region",
-        type=click.Choice(REGIONS, case_sensitive=False),
+        type=click.Choice([region.name for region in REGIONS], case_sensitive=False),
         help=f"Ask this region.  [default: THRIVE_REGION, the profile's, or {Region.PRODUCTION}]",
     )
     @profile_option

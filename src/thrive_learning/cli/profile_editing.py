@@ -11,9 +11,7 @@ from thrive_learning.credentials import BasicCredentials, ClientCredentials
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.profiles import ProfileFile
 from thrive_learning.regions import Region
-from thrive_learning.settings import SECRET_KEYS, VARIABLES, nearest, profile_layer
-
-_URLS = ("api_url", "token_url", "webhooks_token_url")
+from thrive_learning.settings import SECRET_KEYS, URL_KEYS, VARIABLES, no_key, profile_layer
 
 
 def known_key(key: str) -> str:
@@ -25,9 +23,7 @@ def known_key(key: str) -> str:
     found = key.replace("-", "_")
     if found in VARIABLES:
         return found
-    near = nearest(found, VARIABLES)
-    advice = f"did you mean {near!r}?" if near else f"the keys are {', '.join(VARIABLES)}"
-    raise ConfigurationError(f"{key!r} is no key of a profile; {advice}")
+    raise ConfigurationError(no_key(found))
 
 
 def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
@@ -49,9 +45,9 @@ def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
 
 
 def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
-    urls = dict.fromkeys(_URLS, "https://a.invalid/{tenant_id}") | {"api_url": "https://a.invalid"}
+    urls = dict.fromkeys(URL_KEYS, "https://a.invalid/{tenant_id}") | {"api_url": "https://a.invalid"}
     match key:
-        case "region" if any(name in others for name in _URLS):
+        case "region" if any(name in others for name in URL_KEYS):
             Region.custom(value, **urls)
         case "region":
             _check_known(value)
@@ -72,7 +68,7 @@ def _check_known(region: str) -> None:
     try:
         Region.parse(region)
     except ConfigurationError as error:
-        problem = f"{error}. In a profile, that is to set {', '.join(_URLS)} first"
+        problem = f"{error}. In a profile, that is to set {', '.join(URL_KEYS)} first"
     else:
         return
     raise ConfigurationError(problem)

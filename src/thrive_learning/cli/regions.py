@@ -7,7 +7,6 @@ import click
 from thrive_learning.cli.options import REGIONS, output_option
 from thrive_learning.cli.rendering import as_fields, as_json
 from thrive_learning.cli.terminal import chosen_output, heading, write
-from thrive_learning.regions import Region
 
 _REGIONS = """\b
 Examples:
@@ -24,7 +23,7 @@ a sandbox server, is described by settings: see `thrive config --help`.
 def regions(*, output: str | None) -> None:
     """List the regions and their URLs."""
     names = ("api_url", "token_url", "webhooks_token_url")
-    found = [{"name": name, **dict(zip(names, Region.parse(name).urls, strict=True))} for name in REGIONS]
+    found = [{"name": region.name, **dict(zip(names, region.urls, strict=True))} for region in REGIONS]
     encoding = sys.stdout.encoding
     if chosen_output(output) == "json":
         write(as_json(found, encoding))

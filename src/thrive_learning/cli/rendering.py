@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # (https://trojansource.codes). Each of them is below U+10000: `\u` and four digits say it, in JSON too.
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+#: What stands in the place of a secret.
+MASK = "**********"
+
 _GAP = "  "
 _NARROWEST = 24  # columns of text, below which wrapping helps nobody
 

@@ -5,7 +5,7 @@ import sys
 import click
 
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
-from thrive_learning.cli.rendering import as_fields, as_json
+from thrive_learning.cli.rendering import MASK, as_fields, as_json
 from thrive_learning.cli.terminal import chosen_output, heading, write
 from thrive_learning.credentials import Scope
 from thrive_learning.regions import Service
@@ -21,8 +21,6 @@ A token is a secret for as long as it is valid: it is masked unless --reveal is
 given. Each run asks for a new one. It needs OAuth credentials: HTTP Basic has
 no tokens.
 """
-
-_MASK = "**********"
 
 
 @click.command(epilog=_EPILOG)
@@ -49,7 +47,7 @@ def token(target: Target, *, service: str, scopes: tuple[str, ...], reveal: bool
         given = client.tokens.get(Service(service), scopes=scopes or None)
     fields = {
         "service": service,
-        "access_token": given.value if reveal else _MASK,
+        "access_token": given.value if reveal else MASK,
         "token_type": "Bearer",
         "scopes": [str(scope) for scope in given.scopes],
         "expires_at": given.expires_at.isoformat(timespec="seconds"),

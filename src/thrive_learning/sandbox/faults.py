@@ -64,6 +64,7 @@ _STATUS = re.compile(r"[45]\d\d", re.ASCII)
 _TIMES = re.compile(r"\d{1,9}", re.ASCII)
 _DURATION = re.compile(r"(-?\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_S = 366 * 86_400.0  # far beyond it, clock-skew would leave the calendar
 #: The beginning of a preference (RFC 7240, section 2). A colon would need quotes, which people forget.
 _PREFERENCE = re.compile(r'(?:^|,)\s*fault\s*(?:=\s*(?:"([^"]*)"|([^",;]*)))?\s*(?=[,;]|$)', re.IGNORECASE)
 
@@ -109,7 +110,7 @@ class Fault:
     def __str__(self) -> str:
         given = self.duration_s is not None and self.duration_s != _kind(self.name).default_s
         options = [
-            *([f"{self.duration_s:g}s"] if given else []),
+            *([f"{self.duration_s:.12g}s"] if given else []),
             *([str(self.times)] if self.times is not None else []),
             *(["token"] if self.for_tokens else []),
         ]
@@ -195,11 +196,13 @@ def _with_option(fault: Fault, option: str, text: str) -> Fault:
         return replace(fault, times=int(option))
     duration = _DURATION.fullmatch(option)
     if duration and fault.duration_s is None:
-        seconds = float(duration[1]) * _UNITS_S[duration[2]]
+        seconds = round(float(duration[1]) * _UNITS_S[duration[2]], 3)
         if not _kind(fault.name).duration:
             raise _no_fault(text, f"{fault.name} takes no duration such as {option!r}")
         if seconds < 0 and fault.name != "clock-skew":
             raise _no_fault(text, f"{option!r} is negative, which only clock-skew may be")
+        if abs(seconds) > _LONGEST_S:
+            raise _no_fault(text, f"{option!r} is longer than a year")
         return replace(fault, duration_s=seconds)
     raise _no_fault(
         text,
