@@ -24,7 +24,7 @@ from thrive_learning._outcome import (
     retry_after,
 )
 from thrive_learning._request import Headers, whole_request
-from thrive_learning._token_cache import Lead, Minted, TokenCache
+from thrive_learning._token_cache import LONGEST_LIFETIME_S, Key, Lead, Minted, TokenCache
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 ASSUMED_LIFETIME_S = 3600.0
 
 T = TypeVar("T")
-Key = tuple[Service, frozenset[Scope]]
+_UNAUTHORIZED = 401
 Send = Callable[[httpx.Request, Budget], Reply]
 AsyncSend = Callable[[httpx.Request, Budget], Awaitable[Reply]]
 
@@ -114,7 +114,7 @@ class TokenEndpoint:
         granted = fields.get("scope")
         token = AccessToken(
             value=fields["access_token"],
-            expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(lifetime_s, _LONGEST_LIFETIME_S)),
+            expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(lifetime_s, LONGEST_LIFETIME_S)),
             # Section 5.1: a server that grants what was asked for need not repeat it.
             scopes=scopes if granted is None else tuple(scope_or_text(name) for name in granted.split()),
         )
@@ -179,9 +179,6 @@ _SAVING_S = 1.0
 
 # Stands for a header that is not there; no text of a header holds it.
 _NOTHING = "\n"
-
-# A year: beyond it, the sum with today's date could leave the calendar.
-_LONGEST_LIFETIME_S = 366 * 86_400.0
 
 
 def _token_problem(fields: dict[str, Any]) -> str | None:
@@ -282,9 +279,9 @@ class Authorization:
         """The scopes that calls to the API need."""
         return self.scopes(Service.API, None)
 
-    def renounce(self, token: AccessToken | None) -> bool:
-        """Give up a token that the API does not accept; False if there is none, as with HTTP Basic."""
-        if token is None:
+    def is_stale(self, reply: Reply, token: AccessToken | None) -> bool:
+        """Say whether the API refused a token, and give that one up. HTTP Basic has none."""
+        if reply.status_code != _UNAUTHORIZED or token is None:
             return False
         key = (Service.API, frozenset(self.api_scopes))
         self.cache.renounce(key, token)
@@ -323,6 +320,12 @@ class Authorization:
         if isinstance(outcome, Minted):
             return outcome.token
         return lead.fallback or cast("ThriveError", outcome)
+
+    def give_up(self, key: Key, lead: Lead, turn: "Turn | None") -> None:
+        """End the flight of a leader that was cancelled or interrupted: another caller has to lead."""
+        self.cache.settle(key, lead.flight, None)
+        if turn is not None:
+            turn.abandon()
 
     def sent_with(self, request: httpx.Request) -> tuple[str, ...]:
         """Give what a response could repeat of the credentials that its request had."""
@@ -436,10 +439,8 @@ class Authorizer(Authorization):
                 minted = outcome if isinstance(outcome, Minted) else None
         except ThriveError as error:
             outcome = error
-        except BaseException:  # cancelled or interrupted: another caller has to lead
-            self.cache.settle(key, lead.flight, None)
-            if turn is not None:
-                turn.abandon()
+        except BaseException:
+            self.give_up(key, lead, turn)
             raise
         result = self.conclude(key, lead, turn, outcome)
         if turn is not None:
@@ -508,10 +509,8 @@ class AsyncAuthorizer(Authorization):
                         minted = outcome if isinstance(outcome, Minted) else None
         except ThriveError as error:
             outcome = error
-        except BaseException:  # cancelled or interrupted: another caller has to lead
-            self.cache.settle(key, lead.flight, None)
-            if turn is not None:
-                turn.abandon()
+        except BaseException:
+            self.give_up(key, lead, turn)
             raise
         result = self.conclude(key, lead, turn, outcome)
         if turn is not None:

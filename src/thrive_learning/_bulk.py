@@ -264,8 +264,6 @@ class AsyncRun(_Run):
     asyncio nor trio allows that.
     """
 
-    stopped: bool
-
     def __init__(
         self, http: AsyncHttpClient, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
     ) -> None:

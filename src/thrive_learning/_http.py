@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("thrive_learning")
 
 _PRODUCTS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
-_UNAUTHORIZED = 401
 
 
 class Call:
@@ -418,7 +417,7 @@ class HttpClient(httpx.Client):
         """
         call = current_call.get()
         reply = self._authorized(call, method, str(url), options)
-        if self._is_stale(call, reply):
+        if self.authorizer.is_stale(reply, call.token):
             reply = self._authorized(call, method, str(url), options)
         return self.seam.accept(reply, call, self.authorizer)
 
@@ -426,9 +425,6 @@ class HttpClient(httpx.Client):
         call.token = self.authorizer.token_for_call(call.budget, self.exchange)
         request = self.seam.request(method, path, options, self.authorizer.header(call.token))
         return self.exchange(request, call.budget, call)
-
-    def _is_stale(self, call: Call, reply: Reply) -> bool:
-        return reply.status_code == _UNAUTHORIZED and self.authorizer.renounce(call.token)
 
     def token(
         self,
@@ -542,7 +538,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         call = current_call.get()
         with self._anyio.move_on_after(call.budget.remaining()):
             reply = await self._authorized(call, method, str(url), options)
-            if self._is_stale(call, reply):
+            if self.authorizer.is_stale(reply, call.token):
                 reply = await self._authorized(call, method, str(url), options)
             return self.seam.accept(reply, call, self.authorizer)
         raise self.seam.too_late(call.budget, call)
@@ -551,9 +547,6 @@ class AsyncHttpClient(httpx.AsyncClient):
         call.token = await self.authorizer.token_for_call(call.budget, self.exchange)
         request = self.seam.request(method, path, options, self.authorizer.header(call.token))
         return await self.exchange(request, call.budget, call)
-
-    def _is_stale(self, call: Call, reply: Reply) -> bool:
-        return reply.status_code == _UNAUTHORIZED and self.authorizer.renounce(call.token)
 
     async def token(
         self,

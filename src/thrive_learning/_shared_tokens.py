@@ -17,8 +17,10 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from thrive_learning._token_cache import (
+    LONGEST_LIFETIME_S,
     RENEW_BEFORE_EXPIRY_S,
     WAIT_BEFORE_EXPIRY_S,
+    Key,
     Minted,
     TokenCache,
 )
@@ -32,7 +34,6 @@ logger = logging.getLogger("thrive_learning")
 
 T = TypeVar("T")
 D = TypeVar("D")
-Key = tuple[Service, frozenset[Scope]]
 
 #: After so many seconds the lock of a process that is lost is free.
 LEASE_S = 10.0
@@ -49,9 +50,6 @@ LEFT_ALONE_S = 30.0
 
 # A store's token that has longer to live than it ever had, by more than this, was written by another clock.
 _CLOCK_SKEW_S = 60.0
-
-# A year: what servers say beyond it leaves the calendar.
-_LONGEST_LIFETIME_S = 366 * 86_400.0
 
 # So many refused tokens are remembered for each key: a store may come back with one from before its outage.
 _REFUSED_KEPT = 8
@@ -169,7 +167,7 @@ class SharedTokens:
 
     def write(self, name: str, minted: Minted) -> None:
         """Put a new token into the store."""
-        lifetime_s = min(minted.lifetime_s, _LONGEST_LIFETIME_S)
+        lifetime_s = min(minted.lifetime_s, LONGEST_LIFETIME_S)
         since_request_s = self.cache.clock() - minted.requested_at
         stored = StoredToken(
             value=minted.token.value,

@@ -17,8 +17,10 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+from thrive_learning.credentials import Scope
 from thrive_learning.errors import ThriveError, TokenError
 from thrive_learning.models import AccessToken
+from thrive_learning.regions import Service
 
 #: One caller renews a token from so long before it expires, minus up to the jitter, while the others go on
 #: with it; in its last seconds all wait for the new one. Neither is ever more than half its life early.
@@ -26,6 +28,12 @@ RENEW_BEFORE_EXPIRY_S, RENEW_JITTER_S, WAIT_BEFORE_EXPIRY_S = 300.0, 60.0, 30.0
 
 #: For so long nobody asks again: after a renewal that failed (give or take a fifth), and after a refusal.
 PAUSE_S = 30.0
+
+#: A year: what servers say beyond it leaves the calendar.
+LONGEST_LIFETIME_S = 366 * 86_400.0
+
+#: What a token is for, as those say it who fetch one. The cache itself takes any key.
+Key = tuple[Service, frozenset[Scope]]
 
 #: The statuses of a refusal: another try with the same credentials would fare no better.
 REFUSALS = frozenset({400, 401, 403, 404})

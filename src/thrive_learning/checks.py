@@ -32,7 +32,6 @@ PROBE_ID = "0" * 24
 
 _REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
 _SUCCESSES = frozenset({200})
-_UNAUTHORIZED = 401
 
 
 class CheckStatus(enum.StrEnum):
@@ -322,7 +321,7 @@ def check(http: HttpClient, examination: Examination, timeout: Timeout | float |
         examination.no_token_needed()
     try:
         reply, call = read(given)
-        if reply.status_code == _UNAUTHORIZED and http.authorizer.renounce(given):
+        if http.authorizer.is_stale(reply, given):
             reply, call = read(token())
     except ThriveError as error:
         examination.read(error)
@@ -373,7 +372,7 @@ async def check_async(
         examination.no_token_needed()
     try:
         reply, call = await read_in_time(given)
-        if reply.status_code == _UNAUTHORIZED and http.authorizer.renounce(given):
+        if http.authorizer.is_stale(reply, given):
             reply, call = await read_in_time(await token())
     except ThriveError as error:
         examination.read(error)
