@@ -362,14 +362,14 @@ def _engine(region: Region, options: Options, transport: object) -> EngineInUse:
     return choose(Asked(options.engine, transport, options.verify, options.proxy, region.urls))
 
 
-class Run(Protocol):
+class Closable(Protocol):
     """What goes on between calls, and has to end with the client."""
 
     def close(self) -> None:
         """End it."""
 
 
-class AsyncRun(Protocol):
+class AsyncClosable(Protocol):
     """What goes on between calls, and has to end with the client."""
 
     async def aclose(self) -> None:
@@ -396,7 +396,7 @@ class HttpClient(httpx.Client):
         super().__init__(transport=_Unused(), trust_env=False)
         self.seam: Seam = Seam(region, options)
         self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers, options.token_cache)
-        self.runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self.runs: weakref.WeakSet[Closable] = weakref.WeakSet()
         self.engine: EngineInUse = _engine(region, options, transport)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
@@ -510,7 +510,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
             region, credentials, self.seam.headers, options.token_cache
         )
-        self.runs: weakref.WeakSet[AsyncRun] = weakref.WeakSet()
+        self.runs: weakref.WeakSet[AsyncClosable] = weakref.WeakSet()
         self._engine: EngineInUse = _engine(region, options, transport)
         build = functools.partial(_async_fast_transport, options)
         self._transports = Transports[httpx.AsyncBaseTransport](
