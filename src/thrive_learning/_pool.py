@@ -189,7 +189,7 @@ class AsyncConnections:
         return response
 
     @functools.cached_property
-    def _places(self) -> anyio.Semaphore:
+    def _places(self) -> "anyio.Semaphore":  # in quotes: reading it would load half of anyio for sync users
         return anyio.Semaphore(MAX_CONNECTIONS)  # it belongs to an event loop, and is made in it
 
     async def _take_place(self, limit_s: float | None) -> None:
