@@ -5,7 +5,7 @@ import types
 from ssl import SSLContext
 from typing import Any, Literal, NamedTuple
 
-from thrive_learning._transport import proxy_from_environment
+from thrive_learning._transport import proxies_from_environment
 from thrive_learning.errors import ConfigurationError
 
 #: What a client can be told.
@@ -73,10 +73,9 @@ def _obstacle(asked: Asked) -> str | None:
             "it takes no ssl.SSLContext: leave out verify=, and name the certificates in SSL_CERT_FILE or "
             "SSL_CERT_DIR"
         )
-    for url in urls:
-        way_out = proxy_from_environment(url) if proxy is None else proxy
-        if isinstance(way_out, str) and way_out.lower().startswith("socks"):
-            return "it knows no SOCKS proxies: name one by http:// or https://"
+    ways_out = proxies_from_environment(urls).values() if proxy is None else [proxy]
+    if any(isinstance(way_out, str) and way_out.lower().startswith("socks") for way_out in ways_out):
+        return "it knows no SOCKS proxies: name one by http:// or https://"
     return _missing()
 
 

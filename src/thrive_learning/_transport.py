@@ -6,8 +6,8 @@ import os
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable
-from ssl import SSLContext
+from collections.abc import Callable, Iterable, Mapping
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -22,22 +22,31 @@ def proxy_from_environment(url: str) -> str | None:
 
     Plain HTTP always goes directly: it is for loopback hosts only, and a proxy would read the credentials.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "http" or urllib.request.proxy_bypass(parts.netloc):
-        return None
+    return proxies_from_environment([url])[url]
+
+
+def proxies_from_environment(urls: Iterable[str]) -> dict[str, str | None]:
+    """Give the same for several URLs. It looks once: going through all variables is dear."""
     proxies = urllib.request.getproxies()
+    return {url: _proxy_among(proxies, url) for url in urls}
+
+
+def _proxy_among(proxies: Mapping[str, str], url: str) -> str | None:
+    parts = urllib.parse.urlsplit(url)
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy:
+    if not proxy or parts.scheme == "http" or urllib.request.proxy_bypass(parts.netloc):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def tls_context(verify: object) -> SSLContext:
+def tls_context(verify: object, urls: Iterable[str] = ("https://",)) -> SSLContext:
     """Give the TLS context of a client. Clients that want the same share one: it is dear to make.
 
     Args:
         verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; a context
             of the caller's; or False, which trusts any server and is for tests alone.
+        urls: Where the client's requests go. If that is plain HTTP alone, to a local sandbox say, no
+            certificates are read.
 
     Raises:
         ConfigurationError: It is anything else, or the certificates cannot be read.
@@ -48,6 +57,8 @@ def tls_context(verify: object) -> SSLContext:
         raise ConfigurationError(
             f"verify is {verify!r}: pass True, or an ssl.SSLContext for certificates of your own"
         )
+    if all(url.startswith("http://") for url in urls):
+        return _trusting_nobody()
     try:
         return _shared_context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:
@@ -58,6 +69,11 @@ def tls_context(verify: object) -> SSLContext:
 @functools.lru_cache(maxsize=8)
 def _shared_context(verify: bool, _cert_file: str | None, _cert_dir: str | None) -> SSLContext:  # noqa: FBT001
     return httpx.create_ssl_context(verify=verify)
+
+
+@functools.lru_cache(maxsize=1)
+def _trusting_nobody() -> SSLContext:
+    return SSLContext(PROTOCOL_TLS_CLIENT)
 
 
 #: A process and an event loop, or None in sync code: what connections are not shared beyond.
@@ -105,15 +121,14 @@ class Transports(Generic[TransportT]):
         verify: bool | SSLContext,
         trust: Callable[[object], object] = tls_context,
     ) -> None:
-        self._place = place
+        self._place: Callable[[], Place] = place
         self._injected: TransportT | None = None
         self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
         self._by_place: dict[Place, dict[str | None, TransportT]] = {}
         if injected is None:
             context = trust(verify)
-            for url in urls:
-                way_out = proxy_from_environment(url) if proxy is None else _explicit(proxy, url)
-                self._ways_out[_netloc(url)] = way_out
+            ways_out = proxies_from_environment(urls) if proxy is None else _explicit(proxy, urls)
+            self._ways_out = {_netloc(url): way_out for url, way_out in ways_out.items()}
             make: Callable[[str | None], TransportT] = functools.partial(_built, build, context)
         elif proxy is not None or verify is not True:
             raise ConfigurationError(
@@ -162,6 +177,7 @@ class Transports(Generic[TransportT]):
         return [transport for transports in found for transport in transports.values()]
 
 
+@functools.lru_cache(maxsize=64)
 def _netloc(url: str) -> bytes:
     try:
         known = httpx.URL(url)
@@ -194,15 +210,15 @@ def _checked(kind: type[TransportT], injected: Any, _way_out: str | None) -> Tra
     return built
 
 
-def _explicit(proxy: object, url: str) -> str:
+def _explicit(proxy: object, urls: Iterable[str]) -> dict[str, str | None]:
     if not isinstance(proxy, str):
         raise ConfigurationError(f"proxy= is of type {type(proxy).__name__}: pass the proxy's URL as text")
-    if urllib.parse.urlsplit(url).scheme == "http":
+    if any(urllib.parse.urlsplit(url).scheme == "http" for url in urls):
         raise ConfigurationError(
             "proxy= goes with HTTPS only: over plain HTTP, which is for loopback hosts, the proxy would read "
             "the credentials"
         )
-    return proxy
+    return dict.fromkeys(urls, proxy)
 
 
 def _built(build: Callable[[Any, str | None], TransportT], context: object, proxy: str | None) -> TransportT:
