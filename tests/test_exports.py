@@ -51,12 +51,16 @@ def loaded_after(code: str) -> set[str]:
         "httpx",
         "httpcore",
         "anyio",
+        "anyio.lowlevel",
         "asyncio",
         "trio",
         "_thrive_learning_api",
+        "attr",
+        "thrive_learning._http",
         "thrive_learning.client",
         "thrive_learning.errors",
         "thrive_learning.sandbox",
+        "thrive_learning.settings",
         "thrive_learning.cli",
         "thrive_learning.token_caches",
         "filelock",
@@ -69,15 +73,24 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_an_import_loads_no_more_than_it_needs() -> None:
-    """httpcore comes with the first client, the rest with an extra or with those who use it."""
+    """httpcore and the generated layer come with the first client, the rest when it is used."""
     assert loaded_after("import thrive_learning") == set()
     assert loaded_after("from thrive_learning import NotFoundError") == {"thrive_learning.errors"}
     assert loaded_after("from thrive_learning import ThriveClient, AsyncThriveClient") == {
+        "attr",
         "httpx",
-        "_thrive_learning_api",
         "thrive_learning.client",
         "thrive_learning.errors",
     }
+
+
+def test_a_sync_client_loads_nothing_of_anyio_that_is_for_async_code() -> None:
+    code = (
+        "import thrive_learning as t; t.ThriveClient('staging', t.BasicCredentials('t', 's'), engine='httpx')"
+    )
+    loaded = loaded_after(code)
+    assert {"httpcore", "_thrive_learning_api", "attr", "thrive_learning._http"} <= loaded
+    assert not loaded & {"anyio.lowlevel", "thrive_learning.settings", "thrive_learning.token_caches"}
 
 
 def test_a_token_cache_is_loaded_for_those_who_have_one() -> None:

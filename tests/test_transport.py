@@ -114,6 +114,15 @@ def test_certificates_that_cannot_be_read(
         flavour.client_class(Region.PRODUCTION, BASIC)
 
 
+def test_the_environment_is_looked_at_anew_for_each_client(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flavour.client_class(Region.PRODUCTION, BASIC)
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://proxy")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+        flavour.client_class(Region.PRODUCTION, BASIC, engine="httpx")
+
+
 class Closing(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.closed = 0

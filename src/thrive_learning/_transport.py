@@ -7,7 +7,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from ssl import SSLContext
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -39,14 +39,12 @@ def _proxy_among(proxies: Mapping[str, str], url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def tls_context(verify: object, urls: Iterable[str] = ("https://",)) -> SSLContext:
+def tls_context(verify: object) -> SSLContext:
     """Give the TLS context of a client. Clients that want the same share one: it is dear to make.
 
     Args:
         verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; a context
             of the caller's; or False, which trusts any server and is for tests alone.
-        urls: Where the client's requests go. If that is plain HTTP alone, to a local sandbox say, no
-            certificates are read.
 
     Raises:
         ConfigurationError: It is anything else, or the certificates cannot be read.
@@ -57,8 +55,6 @@ def tls_context(verify: object, urls: Iterable[str] = ("https://",)) -> SSLConte
         raise ConfigurationError(
             f"verify is {verify!r}: pass True, or an ssl.SSLContext for certificates of your own"
         )
-    if all(url.startswith("http://") for url in urls):
-        return _trusting_nobody()
     try:
         return _shared_context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:
@@ -69,11 +65,6 @@ def tls_context(verify: object, urls: Iterable[str] = ("https://",)) -> SSLConte
 @functools.lru_cache(maxsize=8)
 def _shared_context(verify: bool, _cert_file: str | None, _cert_dir: str | None) -> SSLContext:  # noqa: FBT001
     return httpx.create_ssl_context(verify=verify)
-
-
-@functools.lru_cache(maxsize=1)
-def _trusting_nobody() -> SSLContext:
-    return SSLContext(PROTOCOL_TLS_CLIENT)
 
 
 #: A process and an event loop, or None in sync code: what connections are not shared beyond.

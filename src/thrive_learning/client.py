@@ -1,4 +1,8 @@
-"""The clients: they put the parts together, and decide nothing themselves."""
+"""The clients: they put the parts together, and decide nothing themselves.
+
+What sends requests and reads their answers, the generated layer with it, is loaded with the first client:
+whoever asks for the class alone, at the head of a module, need not wait for it.
+"""
 
 from collections.abc import Callable
 from ssl import SSLContext
@@ -7,20 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 import httpx
 
-from thrive_learning._engine import Engine, EngineInUse
-from thrive_learning._http import AsyncHttpClient, HttpClient, Options
-from thrive_learning.activities import Activities, AsyncActivities
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
 from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region
-from thrive_learning.settings import credentials_only, settings
-from thrive_learning.tokens import AsyncTokens, Tokens
 
 if TYPE_CHECKING:
+    from thrive_learning._engine import Engine, EngineInUse
+    from thrive_learning._http import AsyncHttpClient, HttpClient, Options
+    from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport, Examination
     from thrive_learning.sandbox import SandboxTransport
     from thrive_learning.token_caches import TokenStore
+    from thrive_learning.tokens import AsyncTokens, Tokens
 
 
 class SandboxOptions(TypedDict, total=False):
@@ -39,7 +42,7 @@ class ClientOptions(SandboxOptions, total=False):
     verify: bool | SSLContext
     token_cache: "TokenStore | None"
     transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None
-    engine: Engine
+    engine: "Engine"
 
 
 class AsyncClientOptions(SandboxOptions, total=False):
@@ -49,7 +52,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     verify: bool | SSLContext
     token_cache: "TokenStore | None"
     transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
-    engine: Engine
+    engine: "Engine"
 
 
 class ThriveClient:
@@ -89,8 +92,8 @@ class ThriveClient:
     """
 
     region: Region
-    activities: Activities
-    tokens: Tokens
+    activities: "Activities"
+    tokens: "Tokens"
 
     def __init__(  # noqa: PLR0913 - what a client can be told
         self,
@@ -105,8 +108,12 @@ class ThriveClient:
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
-        engine: Engine = "auto",
+        engine: "Engine" = "auto",
     ) -> None:
+        from thrive_learning._http import HttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning.activities import Activities  # noqa: PLC0415
+        from thrive_learning.tokens import Tokens  # noqa: PLC0415
+
         self.region = _region(region)
         options = Options(
             timeout=Timeout.of(timeout, Timeout()),
@@ -124,7 +131,7 @@ class ThriveClient:
         self.tokens = Tokens(self._http)
 
     @property
-    def engine(self) -> EngineInUse:
+    def engine(self) -> "EngineInUse":
         """Which engine sends the requests; "httpx" as well for what `transport=` brings."""
         return self._http.engine
 
@@ -146,6 +153,8 @@ class ThriveClient:
             ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
                 and where it stands.
         """
+        from thrive_learning.settings import settings  # noqa: PLC0415 - for those who name none themselves
+
         found = settings(profile=profile)
         return cls(found.region, found.credentials, **options)
 
@@ -243,8 +252,8 @@ class AsyncThriveClient:
     """
 
     region: Region
-    activities: AsyncActivities
-    tokens: AsyncTokens
+    activities: "AsyncActivities"
+    tokens: "AsyncTokens"
 
     def __init__(  # noqa: PLR0913 - what a client can be told
         self,
@@ -259,8 +268,12 @@ class AsyncThriveClient:
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
-        engine: Engine = "auto",
+        engine: "Engine" = "auto",
     ) -> None:
+        from thrive_learning._http import AsyncHttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning.activities import AsyncActivities  # noqa: PLC0415
+        from thrive_learning.tokens import AsyncTokens  # noqa: PLC0415
+
         self.region = _region(region)
         options = Options(
             timeout=Timeout.of(timeout, Timeout()),
@@ -278,7 +291,7 @@ class AsyncThriveClient:
         self.tokens = AsyncTokens(self._http)
 
     @property
-    def engine(self) -> EngineInUse:
+    def engine(self) -> "EngineInUse":
         """Which engine sends the requests; "httpx" as well for what `transport=` brings, and on trio."""
         return self._http.engine
 
@@ -300,6 +313,8 @@ class AsyncThriveClient:
             ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
                 and where it stands.
         """
+        from thrive_learning.settings import settings  # noqa: PLC0415 - for those who name none themselves
+
         found = settings(profile=profile)
         return cls(found.region, found.credentials, **options)
 
@@ -365,7 +380,7 @@ def _region(region: Region | str) -> Region:
 
 
 def _examination(
-    http: HttpClient | AsyncHttpClient, options: Options, transport: object, activity_id: str | None
+    http: "HttpClient | AsyncHttpClient", options: "Options", transport: object, activity_id: str | None
 ) -> "Examination":
     from thrive_learning.checks import Examination, checked_id  # noqa: PLC0415 - few clients need it
 
@@ -397,7 +412,7 @@ def _kept(credentials: Credentials) -> Credentials | _Elsewhere:
     return credentials if secret.may_pickle else _Elsewhere(type(credentials), credentials.tenant_id)
 
 
-def _luggage(options: Options, transport: object) -> dict[str, Any]:
+def _luggage(options: "Options", transport: object) -> dict[str, Any]:
     if isinstance(options.verify, SSLContext):
         raise TypeError("a client with an ssl.SSLContext does not pickle: create it where it is needed")
     if options.proxy is not None and "@" in options.proxy:
@@ -410,6 +425,8 @@ def _revived(
 ) -> Any:
     if not isinstance(kept, _Elsewhere):
         return cls(region, kept, **options)
+    from thrive_learning.settings import credentials_only  # noqa: PLC0415 - few clients travel
+
     credentials = credentials_only()
     if not isinstance(credentials, kept.kind) or credentials.tenant_id != kept.tenant_id:
         raise ConfigurationError(
