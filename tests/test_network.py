@@ -126,25 +126,76 @@ def raising(error: BaseException) -> Any:
     return function
 
 
-def test_outside_a_call_the_given_limit_holds(authority: trustme.CA) -> None:
-    peer = Peer(authority)
-    BoundedStream(peer).read(1, 3)
-    BoundedStream(peer).read(1, None)
-    assert peer.timeouts == [3, None]
+class Socket:
+    """A socket that notes its time-outs, and takes or gives a byte at a time, or fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.timeouts: list[float | None] = []
+        self.sent = b""
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.timeouts.append(seconds)
+
+    def recv(self, size: int) -> bytes:
+        if self.failure:
+            raise self.failure
+        return b"x" * size
+
+    def send(self, data: bytes) -> int:
+        if self.failure:
+            raise self.failure
+        self.sent += data[:1]
+        return 1
+
+    @property
+    def stream(self) -> BoundedStream:
+        inner: Any = SimpleNamespace(get_extra_info={"socket": self}.get)
+        return BoundedStream(inner)
 
 
-def test_within_a_call_what_is_left_of_it(authority: trustme.CA) -> None:
-    peer = Peer(authority)
+def test_outside_a_call_the_given_limit_holds() -> None:
+    sock = Socket()
+    assert sock.stream.read(1, 3) == b"x"
+    assert len(sock.stream.read(1_000_000)) == _network.READ_BYTES
+    sock.stream.write(b"", 7)
+    sock.stream.write(b"ab", 5)
+    assert sock.sent == b"ab"
+    assert sock.timeouts == [3, None, 5, 5]
+
+
+def test_within_a_call_what_is_left_of_it() -> None:
+    sock = Socket()
     outer = current_budget.set(Budget(Timeout(total=2), RetryPolicy()))
     try:
-        BoundedStream(peer).read(1, 3)
-        BoundedStream(peer).read(1, None)
-        BoundedStream(peer).read(1, 1)
+        sock.stream.read(1, 3)
+        sock.stream.read(1, None)
+        sock.stream.write(b"x", 3)
+        sock.stream.read(1, 1)
     finally:
         current_budget.reset(outer)
-    first, second, third = (float(seconds or 0) for seconds in peer.timeouts)
-    assert 0 < second <= first <= 2
-    assert third == 1
+    first, second, third, fourth = (float(seconds or 0) for seconds in sock.timeouts)
+    assert 0 < third <= second <= first <= 2
+    assert fourth == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "reads", "writes"),
+    [
+        (TimeoutError("timed out"), httpcore.ReadTimeout, httpcore.WriteTimeout),
+        (ConnectionResetError(104, "reset"), httpcore.ReadError, httpcore.WriteError),
+        (ssl.SSLError(1, "bad record"), httpcore.ReadError, httpcore.WriteError),
+    ],
+)
+def test_what_fails_at_the_socket_has_httpcores_name(
+    failure: Exception, reads: type[Exception], writes: type[Exception]
+) -> None:
+    with pytest.raises(reads) as told:
+        Socket(failure).stream.read(1)
+    assert str(told.value) == str(failure)
+    with pytest.raises(writes) as told:
+        Socket(failure).stream.write(b"x")
+    assert str(told.value) == str(failure)
 
 
 def test_all_addresses_of_a_host_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:

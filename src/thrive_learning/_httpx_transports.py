@@ -12,7 +12,7 @@ from typing import Any, cast
 import httpcore
 import httpx
 
-from thrive_learning._network import BoundedBackend, ClosingBackend
+from thrive_learning._network import AsyncBackend, BoundedBackend
 from thrive_learning._pool import AsyncConnections, Connections
 from thrive_learning._request import Received, raw_headers
 
@@ -131,7 +131,7 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
     def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
         super().__init__(verify=context, proxy=_proxy(context, proxy))
         opener: Any = self._pool
-        opener._network_backend = ClosingBackend()  # noqa: SLF001
+        opener._network_backend = AsyncBackend()  # noqa: SLF001
         self._connections = AsyncConnections(opener)
         pool: Any = self._connections
         self._pool = pool
