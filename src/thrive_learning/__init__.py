@@ -8,7 +8,8 @@ from thrive_learning._version import __version__
 if TYPE_CHECKING:
     from _thrive_learning_api.models import ActivityType
 
-    from thrive_learning._bulk import AsyncResultStream, ResultStream
+    from thrive_learning._bulk_tasks import AsyncResultStream
+    from thrive_learning._bulk_threads import ResultStream
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
     from thrive_learning.client import AsyncThriveClient, ThriveClient
@@ -101,10 +102,8 @@ __all__ = [
 # version, need not wait for httpx. What type checkers see is above; a test holds the two equal.
 _NAMES = {
     "_thrive_learning_api.models": ("ActivityType",),
-    "thrive_learning._bulk": (
-        "AsyncResultStream",
-        "ResultStream",
-    ),
+    "thrive_learning._bulk_tasks": ("AsyncResultStream",),
+    "thrive_learning._bulk_threads": ("ResultStream",),
     "thrive_learning.activities": (
         "Activities",
         "AsyncActivities",

@@ -13,7 +13,8 @@ from thrive_learning.models import Activity, ApiResponse, activity_from, activit
 from thrive_learning.policies import Budget, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
-    from thrive_learning._bulk import AsyncResultStream, ResultStream
+    from thrive_learning._bulk_tasks import AsyncResultStream
+    from thrive_learning._bulk_threads import ResultStream
 
 _GET: Operation[Activity] = Operation(
     subject="activity",
@@ -119,7 +120,8 @@ class Activities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        from thrive_learning._bulk import ResultStream, Run, iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk import iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk_threads import ResultStream, ThreadedRun  # noqa: PLC0415
         from thrive_learning._pace import Plan  # noqa: PLC0415
 
         def fetch(identifier: str, budget: Budget, sleep: Callable[[float], object]) -> Activity:
@@ -127,7 +129,7 @@ class Activities:
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = iterator_of(ids)
-        return ResultStream(Run(self._http, fetch, source, plan))
+        return ResultStream(ThreadedRun(self._http, fetch, source, plan))
 
 
 class AsyncActivities:
@@ -224,7 +226,8 @@ class AsyncActivities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        from thrive_learning._bulk import AsyncResultStream, AsyncRun, iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk import iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk_tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
         from thrive_learning._pace import Plan  # noqa: PLC0415
 
         async def fetch(identifier: str, budget: Budget) -> Activity:
@@ -232,4 +235,4 @@ class AsyncActivities:
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = ids if isinstance(ids, AsyncIterable) else iterator_of(ids)
-        return AsyncResultStream(AsyncRun(self._http, fetch, source, plan))
+        return AsyncResultStream(TaskRun(self._http, fetch, source, plan))
