@@ -181,6 +181,20 @@ def test_closing_leaves_the_calls_of_threads_to_their_end() -> None:
         assert not next(iter(transport._idle.values())).take_all()
 
 
+async def _failed_twice() -> None:
+    line = AsyncLine(trust(True), None)  # noqa: FBT003
+    first, second = httpx.ReadTimeout("first"), httpx.ReadError("second")
+    line.fail(first)
+    line.fail(second)
+    assert line._end.exception() is first
+    line.close()
+
+
+def test_the_first_of_two_failures_counts() -> None:
+    """A client may be closed between the end of an exchange and the next step of its task."""
+    asyncio.run(_failed_twice())
+
+
 async def _cancelled(server: Chaos) -> None:
     transport = AsyncFastTransport(trust(True), None, None)  # noqa: FBT003
     server.plan(Trouble(chaos.silence))

@@ -43,6 +43,8 @@ def error_for(status: int, body: bytes = b"", **headers: str) -> ApiError:
         ("0", 0),
         ("120", 120),
         ("1.5", 1.5),
+        (" 1\t", 1),
+        ("1\x1f", None),
         ("-1", None),
         ("nan", None),
         ("inf", None),

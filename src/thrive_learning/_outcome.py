@@ -206,7 +206,8 @@ def retry_after(value: str | None, now: dt.datetime) -> float | None:
     """
     if value is None:
         return None
-    if not _SECONDS.fullmatch(value.strip()):
+    seconds = _SECONDS.fullmatch(value.strip(" \t"))
+    if seconds is None:
         try:
             date = email.utils.parsedate_to_datetime(value)
         except (ValueError, OverflowError):
@@ -214,7 +215,7 @@ def retry_after(value: str | None, now: dt.datetime) -> float | None:
         if date.tzinfo is None:
             date = date.replace(tzinfo=dt.UTC)
         return max(0.0, (date - now).total_seconds())
-    return float(value)
+    return float(seconds[0])
 
 
 def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
