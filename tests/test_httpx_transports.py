@@ -1,3 +1,6 @@
+import functools
+import subprocess
+import sys
 from typing import Any
 
 import httpcore
@@ -101,6 +104,22 @@ def test_respx_takes_the_place_of_the_network(flavour: Flavour, proxied: str) ->
         assert router.calls.call_count == 1
 
 
+def test_respx_may_be_there_before_the_first_client() -> None:
+    """What sends is loaded with that client: whatever it then finds need not be httpx's own."""
+    program = f"""
+import asyncio, respx
+with respx.mock() as router:
+    router.get({URL!r}).respond(json={PAGE_EXAMPLE!r})
+    import thrive_learning as t
+    credentials = t.BasicCredentials("tenant", "a secret")
+    print(t.ThriveClient("production", credentials).activities.get({ACTIVITY_ID!r}).id)
+    asynchronous = t.AsyncThriveClient("production", credentials)
+    print(asyncio.run(asynchronous.activities.get({ACTIVITY_ID!r})).id)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [ACTIVITY_ID, ACTIVITY_ID], done.stderr
+
+
 def test_what_instruments_httpx_sees_each_request(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     """As OpenTelemetry does it: by wrapping the method of httpx's transport."""
     seen: list[str] = []
@@ -109,10 +128,12 @@ def test_what_instruments_httpx_sees_each_request(flavour: Flavour, monkeypatch:
         httpx.AsyncHTTPTransport.handle_async_request,
     )
 
+    @functools.wraps(whole)
     def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         seen.append(str(request.url))
         return whole(self, request)
 
+    @functools.wraps(whole_async)
     async def handle_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         seen.append(str(request.url))
         return await whole_async(self, request)

@@ -110,11 +110,18 @@ def httpx_is_hooked() -> bool:
 
 def _is_hooked(cls: type, package: str) -> bool:
     found = (vars(cls)[method] for method in _HOOKED_METHODS if method in vars(cls))
-    return not all(_is_own(method, package) for method in found)
+    return not all(is_own(method, package) for method in found)
 
 
-def _is_own(method: object, package: str) -> bool:
-    return type(method) is types.FunctionType and method.__module__.partition(".")[0] == package
+def is_own(method: object, package: str) -> bool:
+    """Say whether a method still is the one that its package has defined, and nothing was put before it.
+
+    Its module would not do: a wrapper takes the name of that over from what it wraps.
+    """
+    if type(method) is not types.FunctionType:
+        return False
+    defined_in: str = method.__globals__["__name__"]
+    return defined_in.partition(".")[0] == package
 
 
 def loop_obstacle() -> str | None:

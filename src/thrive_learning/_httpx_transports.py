@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpcore
 import httpx
 
+from thrive_learning._engine import is_own
 from thrive_learning._network import AsyncBackend, BoundedBackend
 from thrive_learning._pool import AsyncConnections, Connections
 from thrive_learning._request import Received, raw_headers
@@ -98,7 +99,7 @@ class PooledTransport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and give the head of its response."""
-        if httpx.HTTPTransport.handle_request is not _HANDLE:
+        if not is_own(httpx.HTTPTransport.handle_request, "httpx"):
             return super().handle_request(request)
         try:
             response = self._connections.handle_request(_Message(request))
@@ -138,7 +139,7 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and give the head of its response."""
-        if httpx.AsyncHTTPTransport.handle_async_request is not _HANDLE_ASYNC:
+        if not is_own(httpx.AsyncHTTPTransport.handle_async_request, "httpx"):
             return await super().handle_async_request(request)
         try:
             response = await self._connections.handle_async_request(_Message(request))
@@ -146,10 +147,6 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
             raise _of_httpx(error) from error
         whole: Any = response
         return Received(response.status, response.headers, _AsyncBody(response.stream), whole.extensions)
-
-
-_HANDLE = httpx.HTTPTransport.handle_request
-_HANDLE_ASYNC = httpx.AsyncHTTPTransport.handle_async_request
 
 
 def _proxy(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:

@@ -15,16 +15,13 @@ from typing import Any
 import anyio
 import httpcore
 
+from thrive_learning._engine import is_own
 from thrive_learning.policies import MAX_CONNECTIONS
 
 # For so long a server may be expected to keep an idle connection; httpx's default. Seconds.
 KEPT_ALIVE_S = 5.0
 
 _Site = tuple[bytes, bytes, int | None]
-
-
-_HANDLE = httpcore.ConnectionPool.handle_request
-_HANDLE_ASYNC = httpcore.AsyncConnectionPool.handle_async_request
 
 
 def _pool_limit_s(request: httpcore.Request) -> float | None:
@@ -54,7 +51,9 @@ class Connections:
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request and give the head of its response."""
-        if type(self._opener).handle_request is not _HANDLE:  # somebody has replaced it, as respx does
+        if not is_own(
+            type(self._opener).handle_request, "httpcore"
+        ):  # somebody has replaced it, as respx does
             return self._opener.handle_request(request)
         if not self._places.acquire(timeout=_pool_limit_s(request)):
             raise httpcore.PoolTimeout(f"{MAX_CONNECTIONS} requests are on their way")
@@ -171,7 +170,7 @@ class AsyncConnections:
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request and give the head of its response."""
-        if type(self._opener).handle_async_request is not _HANDLE_ASYNC:
+        if not is_own(type(self._opener).handle_async_request, "httpcore"):
             return await self._opener.handle_async_request(request)
         await self._take_place(_pool_limit_s(request))
         connection = None
