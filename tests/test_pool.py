@@ -312,3 +312,32 @@ def test_another_thread_may_be_quicker() -> None:
     assert connections._taken(idle) is None
     connections._drop_expired(idle)
     assert idle.looks == 2
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_a_connection_for_one_request_at_a_time_needs_no_locks(proxied: bool) -> None:  # noqa: FBT001
+    """Their names are httpcore's own: a version that has others makes calls slower, and this fail."""
+    said = [b"HTTP/1.1 200 Connected\r\n\r\n"] * proxied + [ANSWER, ANSWER]
+    backend = httpcore.AsyncMockBackend(said)
+    opener: httpcore.AsyncConnectionPool = httpcore.AsyncConnectionPool(network_backend=backend)
+    if proxied:
+        opener = httpcore.AsyncHTTPProxy("http://proxy.example", network_backend=backend)
+    pool = AsyncConnections(opener)
+    for _ in range(2):
+        request = httpcore.Request("GET", "https://api.example/", headers={"Host": "api.example"})
+        response = await pool.handle_async_request(request)
+        assert await response.aread() == b"body"
+        await response.aclose()
+    [connection] = pool._open
+    part: Any = connection
+    locks: list[Any] = []
+    while part is not None:
+        locks += [value for name, value in vars(part).items() if name.endswith("_lock")]
+        part = getattr(part, "_connection", None)
+    assert len(locks) == 2
+    assert all(isinstance(lock, _pool._Unlocked) for lock in locks)
+    await pool.aclose()

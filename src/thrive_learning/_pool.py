@@ -177,10 +177,13 @@ class AsyncConnections:
         try:
             idle = self._idle.setdefault(_site(request), collections.deque())
             connection = await self._taken(idle)
-            if connection is None:
+            if connection is not None:
+                response = await connection.handle_async_request(request)
+            else:
                 connection = self._opener.create_connection(request.url.origin)
                 self._open.add(connection)
-            response = await connection.handle_async_request(request)
+                response = await connection.handle_async_request(request)
+                _leave_unlocked(connection)
         except BaseException:
             await self._end(connection)
             raise
@@ -252,6 +255,31 @@ class AsyncConnections:
         for connection in list(self._open):
             await self._close(connection)
         await self._opener.aclose()
+
+
+class _Unlocked:
+    """Stands for a lock where nobody competes."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_error: object) -> None:
+        pass
+
+
+def _leave_unlocked(connection: Any) -> None:
+    """Take the locks off a connection: here it has one request at a time.
+
+    With each of them, and a request has three, httpcore lets the event loop go round once more.
+    """
+    while connection is not None:
+        for name in ("_request_lock", "_connect_lock", "_state_lock"):
+            if hasattr(connection, name):
+                setattr(connection, name, _UNLOCKED)
+        connection = getattr(connection, "_connection", None)
+
+
+_UNLOCKED = _Unlocked()
 
 
 class AsyncStream:
