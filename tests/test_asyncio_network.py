@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -190,6 +191,7 @@ async def test_a_reset_comes_behind_what_was_sent(pair: Pair) -> None:
     pair.peer.sendall(b"the last words")
     await pair.arrival()
     pair.reset()
+    await until(lambda: pair.stream._is_lost)
     assert await pair.stream.read(100, SOON) == b"the last words"
     with pytest.raises(httpcore.ReadError, match=r"^$"):
         await pair.stream.read(100, SOON)
@@ -202,6 +204,20 @@ async def test_a_read_has_its_limit(pair: Pair) -> None:
         await pair.stream.read(100, LATE)
     pair.peer.sendall(b"late")
     assert await pair.stream.read(100, SOON) == b"late"
+
+
+async def test_a_read_leaves_no_timer_behind(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    schedule, timers = loop.call_later, list[asyncio.TimerHandle]()
+
+    def call_later(*arguments: Any) -> asyncio.TimerHandle:
+        timers.append(schedule(*arguments))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    pair.peer.sendall(b"x")
+    assert await pair.stream.read(1, SOON) == b"x"
+    assert [timer.cancelled() for timer in timers] == [True]
 
 
 async def test_a_read_that_is_cancelled_loses_nothing(pair: Pair) -> None:
@@ -224,9 +240,9 @@ async def test_whoever_always_finds_something_gives_way(pair: Pair) -> None:
     pair.peer.sendall(b"x" * 1000)
     await pair.arrival()
     with anyio.move_on_after(0) as scope:
-        while True:
-            await pair.stream.read(1, SOON)
+        await pair.stream.read(1, SOON)
     assert scope.cancelled_caught
+    assert await pair.stream.read(1000, SOON) == b"x" * 1000
 
 
 async def test_a_flood_fills_no_memory(pair: Pair) -> None:
@@ -287,6 +303,13 @@ async def test_nothing_to_write_is_no_use_of_the_connection(pair: Pair) -> None:
 async def test_who_writes_waits_for_who_reads(pair: Pair) -> None:
     with pytest.raises(httpcore.WriteTimeout, match=r"^$"):
         await pair.stream.write(bytes(MUCH), LATE)
+
+
+async def test_who_writes_waits_until_the_system_has_all(pair: Pair) -> None:
+    with contextlib.suppress(httpcore.WriteTimeout):
+        while True:
+            await pair.stream.write(bytes(10_000), LATE)
+    assert 0 < pair.stream._transport.get_write_buffer_size() <= 10_000
 
 
 @pytest.mark.parametrize("end", ["closed", "reset"])
@@ -373,6 +396,30 @@ async def test_surplus_that_is_decrypted_already_is_seen(
         assert scope.cancelled_caught
         assert await stream.read(100, SOON) == b" two"
         assert not stream.get_extra_info("is_readable")
+        await stream.aclose()
+
+
+async def test_whoever_always_finds_a_record_of_tls_gives_way(
+    serving: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    async def send_records(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        for _ in range(100):
+            writer.write(b"x")
+        await writer.drain()
+        await echo(reader, writer)
+
+    async with server_of(send_records, ssl=serving) as port:
+        tcp = await connect_tcp("127.0.0.1", port, SOON, None, None)
+        stream = await tcp.start_tls(trusting, "here.example", SOON)
+        await stream.write(b"x", SOON)
+        await until(lambda: len(tcp._unread) > 100 * 20)
+        got = [await stream.read(1, SOON)]
+        with anyio.move_on_after(0) as scope:
+            while len(got) < 100:
+                got.append(await stream.read(1, SOON))
+        assert scope.cancelled_caught
+        assert got == [b"x"]
         await stream.aclose()
 
 
@@ -467,6 +514,20 @@ async def test_garbage_within_tls(trusting: ssl.SSLContext) -> None:
         await stream.write(b"x")
 
 
+async def test_tls_may_take_less_than_all(trusting: ssl.SSLContext) -> None:
+    stream = TlsStream(Broken(), trusting, "here.example")
+    taken = bytearray()
+
+    def write(data: memoryview) -> int:
+        taken.append(data[0])
+        return 1
+
+    tls: Any = SimpleNamespace(write=write)
+    stream._tls = tls
+    await stream.write(b"abc")
+    assert taken == b"abc"
+
+
 # To connect.
 
 
@@ -501,6 +562,7 @@ async def test_both_families_have_their_turn(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     resolves_to(monkeypatch, "::1", "127.0.0.1")  # it listens to the second alone
+    monkeypatch.setattr(_asyncio_network, "_HEAD_START_S", 10 * SOON)
     stream = await connect_tcp("here.example", port, SOON, None, None)
     assert stream.get_extra_info("server_addr") == ("127.0.0.1", port)
     await stream.aclose()
@@ -529,6 +591,24 @@ async def test_a_slow_address_keeps_no_other_waiting(monkeypatch: pytest.MonkeyP
     await anyio.lowlevel.checkpoint()
     assert stream is made[0][1]
     assert [is_closed(other) for _transport, other in made] == [False, True, True]
+    await stream.aclose()
+
+
+async def test_an_address_that_never_answers_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    resolves_to(monkeypatch, "127.0.0.1", "127.0.0.2")
+    monkeypatch.setattr(_asyncio_network, "_HEAD_START_S", LATE)
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def connect_to_the_second(kind: Any, address: str, *_arguments: Any, **_options: Any) -> Any:
+        if address == "127.0.0.1":
+            await anyio.sleep_forever()
+        return await connect(kind, "127.0.0.1", port)
+
+    monkeypatch.setattr(loop, "create_connection", connect_to_the_second)
+    stream = await connect_tcp("here.example", port, SOON, None, None)
     await stream.aclose()
 
 

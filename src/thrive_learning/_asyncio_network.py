@@ -159,8 +159,6 @@ class TcpStream(asyncio.BufferedProtocol, Stream):
     def abort(self) -> None:
         """Close the connection, which the event loop does in its next round."""
         self._is_lost = True
-        _wake(self._reader)
-        _wake(self._writer)
         self._transport.abort()
 
     def get_extra_info(self, info: str) -> Any:
@@ -241,7 +239,7 @@ class TlsStream(Stream):
 
     async def receive(self, max_bytes: int, timeout: float | None) -> bytes:
         """Give what has come, up to so many bytes; nothing if it has ended."""
-        if self._tls.pending():
+        if self._tls.pending() or self._incoming.pending:
             await asyncio.sleep(0)  # a flood gives way to others, and to a deadline
         try:
             return await self._move(timeout, self._tls.read, max_bytes)

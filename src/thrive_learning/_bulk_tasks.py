@@ -47,6 +47,8 @@ class TaskRun(Run):
     asyncio nor trio allows that.
     """
 
+    stopped: bool  # without it, checkers take this to be another one than the base's
+
     def __init__(
         self, http: AsyncHttpClient, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
     ) -> None:
