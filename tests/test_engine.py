@@ -1,6 +1,7 @@
 """Which engine a client gets, and what it says if it cannot have the one that was asked for."""
 
 import asyncio
+import functools
 import pickle
 import ssl
 import sys
@@ -23,7 +24,7 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning._engine import Asked, EngineInUse, choose, unsuitable
+from thrive_learning._engine import Asked, EngineInUse, choose, is_own, unsuitable
 
 TRAVELS = ClientCredentials(
     SANDBOX.tenant_id, SANDBOX.client_id, Secret(SANDBOX.client_secret, may_pickle=True)
@@ -91,6 +92,19 @@ def test_mocks_and_instrumentations_of_httpx_are_not_passed_by(monkeypatch: pyte
     assert choose(asked("auto")) == "fast"
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_args: None)
     assert choose(asked("auto")) == "httpx"
+
+
+def test_whose_method_it_is() -> None:
+    own = httpx.HTTPTransport.handle_request
+
+    @functools.wraps(own)
+    def traced(*arguments: Any) -> Any:
+        return own(*arguments)
+
+    assert is_own(own, "httpx")
+    assert not is_own(traced, "httpx")
+    assert not is_own(functools.partial(own), "httpx")
+    assert not is_own(own, "http")
 
 
 def test_a_client_tells(flavour: Flavour) -> None:
