@@ -76,6 +76,19 @@ def opened(flavour: Flavour, server: Chaos, **options: Any) -> Any:
     return flavour.open(here(server), SANDBOX_BASIC, **({"retry": ONCE} | options))
 
 
+def well_then(fault: chaos.Fault, answers: int = 1) -> Trouble:
+    """Answer so many requests as the sandbox does, and spoil those that follow."""
+    calls = itertools.count()
+
+    def play(line: chaos.Line, answer: chaos.Answer) -> None:
+        if next(calls) < answers:
+            line.send(answer.whole)
+        else:
+            fault(line, answer)
+
+    return Trouble(play)
+
+
 def workers() -> int:
     """How many threads of runs there are; tasks are counted by `nothing_left`."""
     return sum(thread.name == "thrive-bulk" for thread in threading.enumerate())
@@ -310,15 +323,7 @@ async def test_an_end_of_the_program_reaches_the_caller(client: AsyncThriveClien
 
 @pytest.mark.parametrize("fault", [chaos.latency(0.02), chaos.silence], ids=["slow", "silent"])
 def test_a_break_leaves_nothing_behind(flavour: Flavour, server: Chaos, fault: chaos.Fault) -> None:
-    calls = itertools.count()
-
-    def first_well(line: chaos.Line, answer: chaos.Answer) -> None:
-        if next(calls) < 2:
-            line.send(answer.whole)
-        else:
-            fault(line, answer)
-
-    server.plan(Trouble(first_well))
+    server.plan(well_then(fault, answers=2))
     with nothing_left(flavour), opened(flavour, server) as client:
         for _result in client.activities.get_many(numbered(), concurrency=4):
             break
@@ -333,15 +338,7 @@ def test_a_break_leaves_nothing_behind(flavour: Flavour, server: Chaos, fault: c
 def test_the_end_of_a_with_block_ends_what_is_in_flight(
     flavour: Flavour, server: Chaos, fault: chaos.Fault
 ) -> None:
-    calls = itertools.count()
-
-    def first_well(line: chaos.Line, answer: chaos.Answer) -> None:
-        if next(calls):
-            fault(line, answer)
-        else:
-            line.send(answer.whole)
-
-    server.plan(Trouble(first_well))
+    server.plan(well_then(fault))
     with nothing_left(flavour), opened(flavour, server, retry=RetryPolicy()) as client:
         began = time.monotonic()
         with client.activities.get_many(numbered(), concurrency=4) as results:
@@ -709,6 +706,7 @@ def test_a_run_stays_in_its_event_loop() -> None:
 
 @pytest.mark.parametrize("run", [asyncio.run, trio.run])
 def test_an_event_loop_that_ends_takes_the_run_with_it(run: Callable[[Any], object], server: Chaos) -> None:
+    server.plan(well_then(chaos.silence))  # an idle connection would be the loop's, and end in its warning
     kept: list[object] = []
 
     async def main() -> None:
@@ -781,14 +779,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("way", ["sync", "exit", "asyncio", "trio"])
 def test_ctrl_c_and_exit_do_not_hang(server: Chaos, way: str) -> None:
-    calls = itertools.count()
-
-    def then_silent(line: chaos.Line, answer: chaos.Answer) -> None:
-        if next(calls):
-            line.stay_silent()
-        line.send(answer.whole)
-
-    server.plan(Trouble(then_silent))
+    server.plan(well_then(chaos.silence))
     program = [
         sys.executable,
         "-X",
