@@ -1,7 +1,10 @@
 """What the tests of the command share."""
 
+import contextlib
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 SECRETS = {"THRIVE_API_SECRET": "fake-api-secret", "THRIVE_CLIENT_SECRET": "fake-client-secret"}
@@ -34,3 +37,34 @@ def assert_complaint(result: Result, code: int) -> None:
     assert result.err.endswith("\n")
     assert "Traceback" not in result.err
     assert not OBEYED.search(result.err)
+
+
+@contextlib.contextmanager
+def forgotten(*prefixes: str) -> Iterator[None]:
+    """Let modules be imported anew whose names begin so, and have the old ones back in the end.
+
+    Those of a package stand in it as well, where `from package import module` finds them first. Two of one
+    module would each have its classes, and an `except` of the one does not see the errors of the other.
+    """
+
+    def loaded() -> dict[str, ModuleType]:
+        return {name: module for name, module in sys.modules.items() if name.startswith(prefixes)}
+
+    def forget() -> None:
+        for name in loaded():
+            del sys.modules[name]
+            package, _, child = name.rpartition(".")
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(child, None)
+
+    before = loaded()
+    forget()
+    try:
+        yield
+    finally:
+        forget()
+        sys.modules.update(before)
+        for name, module in before.items():
+            package, _, child = name.rpartition(".")
+            if package:
+                setattr(sys.modules[package], child, module)

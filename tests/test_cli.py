@@ -18,7 +18,7 @@ import click
 import httpx
 import pytest
 import respx
-from command import BASIC, OAUTH, OBEYED, SECRETS, Call, Result, assert_complaint
+from command import BASIC, OAUTH, OBEYED, SECRETS, Call, Result, assert_complaint, forgotten
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, ROOT, page_response, token_response
 from hypothesis import given
 from hypothesis import strategies as st
@@ -652,17 +652,11 @@ def test_the_entry_point_passes_arguments_and_exit_code(
     assert capsys.readouterr().err.startswith("thrive: error: ")
 
 
-def forget_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("thrive_learning.cli.")]:
-        monkeypatch.delitem(sys.modules, name)
-
-
 def test_without_its_extra_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget_the_command(monkeypatch)
     monkeypatch.setitem(sys.modules, "click", None)
-    with pytest.raises(SystemExit) as end:
+    with forgotten("thrive_learning.cli."), pytest.raises(SystemExit) as end:
         thrive_learning.cli.main()
     out, err = capsys.readouterr()
     assert_complaint(Result(2, out, err), 2)
@@ -674,10 +668,19 @@ def test_without_its_extra_it_says_what_to_install(
 def test_another_module_that_is_missing_is_not_blamed_on_the_extra(
     monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
-    forget_the_command(monkeypatch)
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=module):
-        thrive_learning.cli.main()
+    with forgotten("thrive_learning.cli."), monkeypatch.context() as patch:
+        patch.setitem(sys.modules, module, None)
+        with pytest.raises(ImportError, match=module):
+            thrive_learning.cli.main()
+
+
+def test_a_command_that_was_forgotten_is_the_old_one_again() -> None:
+    before = vars(thrive_learning.cli)["program"], sys.modules["thrive_learning.cli.program"]
+    with forgotten("thrive_learning.cli."):
+        from thrive_learning.cli import program as another  # noqa: PLC0415 - it is the point
+
+        assert another is not program
+    assert before == (vars(thrive_learning.cli)["program"], sys.modules["thrive_learning.cli.program"])
 
 
 def test_a_process_without_the_extra() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from command import forgotten
 from harness import ACTIVITY_ID, ROOT
 
 from thrive_learning import ClientCredentials, Region, ThriveClient
@@ -175,12 +176,10 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> Non
 def test_without_the_extra_it_says_what_to_install(
     missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith(("thrive_learning.sandbox.", missing))]:
-        if name.rpartition(".")[2] in {"server", "contract"} or name.partition(".")[0] == missing:
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("thrive_learning.sandbox.server", raising=False)
-    monkeypatch.setitem(sys.modules, missing, None)
-    code, err = failing(capsys=capsys)
+    ours = "thrive_learning.sandbox.server", "thrive_learning.sandbox.contract"
+    with forgotten(*ours, missing), monkeypatch.context() as patch:
+        patch.setitem(sys.modules, missing, None)
+        code, err = failing(capsys=capsys)
 
     assert code == 2
     assert f"(there is no {missing}" in err

@@ -105,7 +105,7 @@ class TaskRun(Run):
                 async with anyio.create_task_group() as self._group:
                     if isinstance(self._ids, AsyncIterable):
                         self._group.start_soon(self._read_async, self._ids)
-                    while not self.stopped:
+                    while True:  # until it is cancelled
                         self._changed = anyio.Event()
                         now = time.monotonic()
                         self.schedule.expire(now)
