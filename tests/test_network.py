@@ -1,7 +1,11 @@
 import concurrent.futures
 import contextlib
+import errno
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -10,12 +14,12 @@ from typing import Any
 import httpcore
 import pytest
 import trustme
-from harness import ACTIVITY_ID, OAUTH, Flavour, page_response, token_response
+from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, page_response, token_response
 
-from thrive_learning import ClientClosedError, RetryPolicy, Timeout, _network
+from thrive_learning import ClientClosedError, ConnectionFailedError, Region, RetryPolicy, Timeout, _network
 from thrive_learning._body import Body
 from thrive_learning._http import Options
-from thrive_learning._network import BoundedBackend, BoundedStream, TlsOverTls
+from thrive_learning._network import BoundedBackend, BoundedStream, TlsOverTls, reason
 from thrive_learning.policies import Budget, current_budget
 
 
@@ -217,6 +221,47 @@ def test_a_host_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", raising(socket.gaierror(-2, "Name or service not known")))
     with pytest.raises(httpcore.ConnectError, match="Name or service not known"):
         BoundedBackend().connect_tcp("nowhere.example", 443)
+
+
+def test_a_connection_that_is_refused_says_so_in_the_same_words(flavour: Flavour) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    here = Region.custom("here", api_url=origin, token_url=origin + "/{tenant_id}")
+    options: Any = {"engine": "httpx", "retry": RetryPolicy(attempts=1)}
+    with (
+        flavour.open(here, BASIC, **options) as client,
+        pytest.raises(ConnectionFailedError, match=r"ConnectError \(\[Errno \d+\] Connection refused\)"),
+    ):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_the_reason_is_at_the_end_of_the_causes() -> None:
+    last, whole = OSError(errno.EHOSTUNREACH, "by trio's words"), OSError("all attempts failed")
+    whole.__cause__ = ExceptionGroup("attempts", [OSError(errno.ECONNREFUSED, ""), last])
+    outer = httpcore.ConnectError()
+    outer.__cause__ = whole
+    assert reason(outer) == reason(last) == f"[Errno {errno.EHOSTUNREACH}] {os.strerror(errno.EHOSTUNREACH)}"
+    # Their numbers are no system errors.
+    assert reason(ssl.SSLError(1, "the certificate has expired")) == "the certificate has expired"
+    assert reason(socket.gaierror(8, "no such name")) == "[Errno 8] no such name"
+
+
+def test_asyncio_needs_no_trio() -> None:
+    script = """
+import sys
+sys.modules["trio"] = None
+import asyncio, socket
+from thrive_learning._network import AsyncBackend
+
+async def main(port):
+    await (await AsyncBackend().connect_tcp("127.0.0.1", port, 5)).aclose()
+
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    asyncio.run(main(listener.getsockname()[1]))
+print("connected")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
+    assert (done.stdout, done.stderr) == ("connected\n", "")
 
 
 def test_a_client_that_is_closed_between_token_and_call_sends_nothing_more(flavour: Flavour) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import anyio
 import httpcore
 
-from thrive_learning._network import READ_BYTES
+from thrive_learning._network import READ_BYTES, reason
 
 T = TypeVar("T")
 
@@ -292,7 +292,7 @@ async def connect_tcp(
     except TimeoutError:
         failure: Exception = httpcore.ConnectTimeout()
     except OSError as error:
-        failure = httpcore.ConnectError(str(error))
+        failure = httpcore.ConnectError(reason(error))
     raise failure
 
 
@@ -302,9 +302,9 @@ async def _first_to_answer(
     """Connect, and close what has connected too late."""
     connected: list[TcpStream] = []
     try:
-        await _try_in_turn(await _addresses(host, port), port, local_address, connected)
+        failure = await _try_in_turn(await _addresses(host, port), port, local_address, connected)
         if not connected:
-            raise OSError("All connection attempts failed")  # the words of anyio, which does this on trio
+            raise failure
         for option in options:
             connected[0].get_extra_info("socket").setsockopt(*option)
         return connected.pop(0)
@@ -315,18 +315,24 @@ async def _first_to_answer(
 
 async def _try_in_turn(
     addresses: Iterable[str], port: int, local_address: str | None, connected: list[TcpStream]
-) -> None:
+) -> OSError:
     """Try addresses one after the other until one has answered, without waiting long for each.
 
     asyncio does that too, but other event loops that stand in for its own do not.
+
+    Returns:
+        Why the last attempt that failed did so, for whoever finds that none has connected.
     """
     loop = asyncio.get_running_loop()
     source = None if local_address is None else (local_address, 0)
+    failure = OSError("it has no address")
 
     async def attempt(address: str, failed: anyio.Event) -> None:
+        nonlocal failure
         try:
             _transport, stream = await loop.create_connection(TcpStream, address, port, local_addr=source)
-        except OSError:
+        except OSError as error:
+            failure = error
             failed.set()
         else:
             connected.append(stream)
@@ -338,6 +344,7 @@ async def _try_in_turn(
             attempts.start_soon(attempt, address, failed)
             with anyio.move_on_after(_HEAD_START_S):
                 await failed.wait()
+    return failure
 
 
 async def _addresses(host: str, port: int) -> list[str]:

@@ -8,11 +8,12 @@ Name resolution stands outside: Python cannot interrupt it. The system's resolve
 
 import contextlib
 import functools
+import os
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 import httpcore
@@ -235,14 +236,29 @@ class ClosingStream(httpcore.AsyncNetworkStream):
         """Shake hands."""
         try:
             return ClosingStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-        except BaseException:
+        except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
-            raise
+            if not isinstance(error, httpcore.ConnectError):
+                raise
+            failure = httpcore.ConnectError(reason(error))
+        raise failure
 
     def get_extra_info(self, info: str) -> Any:
         """Give what the connection knows of itself."""
         return self._stream.get_extra_info(info)
+
+
+def reason(error: BaseException) -> str:
+    """Say in the system's words why there is no connection; trio keeps them in the causes of its errors."""
+    while (cause := error.__cause__) is not None:
+        error = cause
+    if isinstance(error, BaseExceptionGroup):  # of an attempt for each address
+        attempts: tuple[BaseException, ...] = cast("Any", error).exceptions
+        return reason(attempts[-1])
+    if isinstance(error, OSError) and error.errno and not isinstance(error, (ssl.SSLError, socket.gaierror)):
+        return f"[Errno {error.errno}] {os.strerror(error.errno)}"
+    return str(error)
 
 
 class AsyncBackend(httpcore.AsyncNetworkBackend):
@@ -250,9 +266,6 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
 
     On asyncio they are our own, which cost a third of what httpcore's do there; on trio they are httpcore's.
     """
-
-    def __init__(self) -> None:
-        self._other: Any = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -268,6 +281,11 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
             from thrive_learning import _asyncio_network  # noqa: PLC0415 - sync code does without asyncio
 
             return await _asyncio_network.connect_tcp(host, port, timeout, local_address, socket_options)
-        return ClosingStream(
-            await self._other.connect_tcp(host, port, timeout, local_address, socket_options)
-        )
+        try:
+            backend: Any = httpcore.TrioBackend()
+            return ClosingStream(
+                await backend.connect_tcp(host, port, timeout, local_address, socket_options)
+            )
+        except httpcore.ConnectError as error:
+            failure = httpcore.ConnectError(reason(error))
+        raise failure
