@@ -91,3 +91,8 @@ def test_what_only_says_that_it_is_text() -> None:
     for value in (Mock(spec=str), 10**5000):
         with pytest.raises(InvalidIdError, match="not str"):
             activity_id(value)
+
+
+def test_what_does_not_print_itself_is_shown_by_its_type() -> None:
+    with pytest.raises(InvalidIdError, match=r"^a value of type int is not an activity id"):
+        activity_id(10**5000)

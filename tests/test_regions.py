@@ -90,6 +90,7 @@ def test_a_custom_region_can_do_without_webhooks() -> None:
 PLAIN_HTTP = " is plain HTTP, which would show credentials to the network: use https$"
 NOT_ABSOLUTE = " is not an absolute URL: it must begin with https:// and a host$"
 NOT_VISIBLE = " is not a URL of visible ASCII characters$"
+NO_SUCH_PART = " has a host or a path that no URL has$"
 NO_QUERY = " holds a query or a fragment: give the URL without it$"
 
 
@@ -118,6 +119,10 @@ def test_loopback_may_be_plain_http(url: str) -> None:
         ("https://[::1", "is not a URL"),
         ("https://api.example.com/?a=1", NO_QUERY),
         ("https://api.example.com/#a", NO_QUERY),
+        ("https://api.example.com/?", NO_QUERY),
+        ("https://api.example.com/#", NO_QUERY),
+        ("https://api.example.com/\\a", NO_SUCH_PART),
+        ("https://api!.example.com", NO_SUCH_PART),
         ("https://api.example.com/{version}", "nothing fills"),
         ("https://api.example.com/{version", "nothing fills"),
         ("https://api.example.com/version}", "nothing fills"),
@@ -212,7 +217,7 @@ def test_what_is_no_service(service: Any) -> None:
         Region.PRODUCTION.token_url("t", service)
 
 
-@pytest.mark.parametrize("path", ["/{tenant_id}/{other}", "/{tenant_id}/a}"])
+@pytest.mark.parametrize("path", ["/{tenant_id}/{other}", "/{tenant_id}/{a", "/{tenant_id}/a}"])
 def test_a_token_url_has_no_other_placeholder(path: str) -> None:
     with pytest.raises(ConfigurationError, match="no other placeholder"):
         Region.custom("mine", **CUSTOM | {"token_url": f"https://x.example.com{path}"})

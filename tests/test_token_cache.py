@@ -252,6 +252,12 @@ async def test_tasks_wait_for_a_flight_that_another_thread_settles() -> None:
     assert flight.outcome() is TOKEN
 
 
+@pytest.mark.anyio
+async def test_tasks_wait_no_longer_than_they_are_told() -> None:
+    with anyio.fail_after(10):
+        await Flight().wait_async(0.001)
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_loop_that_has_ended_does_not_harm_the_others(backend: str) -> None:
     flight = Flight()
