@@ -1,15 +1,12 @@
 """The clients: they put the parts together, and decide nothing themselves.
 
-What sends requests and reads their answers, the generated layer with it, is loaded with the first client:
-whoever asks for the class alone, at the head of a module, need not wait for it.
+What sends requests and reads their answers, httpx and the generated layer with it, is loaded with the first
+client: whoever asks for the class alone, at the head of a module, need not wait for it.
 """
 
 from collections.abc import Callable
-from ssl import SSLContext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
-
-import httpx
 
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
 from thrive_learning.errors import Attempt, ConfigurationError
@@ -17,6 +14,10 @@ from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    import httpx
+
     from thrive_learning._engine import Engine, EngineInUse
     from thrive_learning._http import AsyncHttpClient, HttpClient, Options
     from thrive_learning.activities import Activities, AsyncActivities
@@ -39,9 +40,9 @@ class ClientOptions(SandboxOptions, total=False):
     """The keyword arguments of `ThriveClient`."""
 
     proxy: str | None
-    verify: bool | SSLContext
+    verify: "bool | SSLContext"
     token_cache: "TokenStore | None"
-    transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None
+    transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None"
     engine: "Engine"
 
 
@@ -49,9 +50,9 @@ class AsyncClientOptions(SandboxOptions, total=False):
     """The keyword arguments of `AsyncThriveClient`."""
 
     proxy: str | None
-    verify: bool | SSLContext
+    verify: "bool | SSLContext"
     token_cache: "TokenStore | None"
-    transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
+    transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None"
     engine: "Engine"
 
 
@@ -104,8 +105,8 @@ class ThriveClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
         application: str | None = None,
         proxy: str | None = None,
-        verify: bool | SSLContext = True,
-        transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
+        verify: "bool | SSLContext" = True,
+        transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
         engine: "Engine" = "auto",
@@ -264,8 +265,8 @@ class AsyncThriveClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
         application: str | None = None,
         proxy: str | None = None,
-        verify: bool | SSLContext = True,
-        transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
+        verify: "bool | SSLContext" = True,
+        transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
         engine: "Engine" = "auto",
@@ -413,7 +414,7 @@ def _kept(credentials: Credentials) -> Credentials | _Elsewhere:
 
 
 def _luggage(options: "Options", transport: object) -> dict[str, Any]:
-    if isinstance(options.verify, SSLContext):
+    if not isinstance(options.verify, bool):
         raise TypeError("a client with an ssl.SSLContext does not pickle: create it where it is needed")
     if options.proxy is not None and "@" in options.proxy:
         raise TypeError("a client whose proxy has a password does not pickle: name the proxy in HTTPS_PROXY")
