@@ -14,7 +14,7 @@ import respx
 import trio
 from faults.chaos import SANDBOX, Chaos
 from faults.test_faults import CREDENTIALS, region
-from harness import ACTIVITY_ID, Flavour
+from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -23,8 +23,10 @@ from thrive_learning import (
     Region,
     Secret,
     ThriveClient,
+    _http,
 )
 from thrive_learning._engine import Asked, EngineInUse, choose, is_own, unsuitable
+from thrive_learning._transport import tls_context
 
 TRAVELS = ClientCredentials(
     SANDBOX.tenant_id, SANDBOX.client_id, Secret(SANDBOX.client_secret, may_pickle=True)
@@ -146,6 +148,24 @@ def test_trio_is_served_by_httpx() -> None:
         assert asyncio.run(get(AsyncThriveClient(there, CREDENTIALS))) == (ACTIVITY_ID, "fast")
         with pytest.raises(ConfigurationError, match="this is trio"):
             trio.run(get, AsyncThriveClient(there, CREDENTIALS, engine="fast"))
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_on_trio_httpx_has_the_same_trust_and_proxy(monkeypatch: pytest.MonkeyPatch, *, verify: bool) -> None:
+    built: list[tuple[ssl.SSLContext, str | None]] = []
+
+    def build(context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncBaseTransport:
+        built.append((context, proxy))
+        return httpx.MockTransport(lambda _request: page_response())
+
+    async def main() -> None:
+        options: Any = {"proxy": "http://proxy.example:3128", "verify": verify}
+        async with AsyncThriveClient("production", BASIC, **options) as client:
+            await client.activities.get(ACTIVITY_ID)
+
+    monkeypatch.setattr(_http, "_async_transport", build)
+    trio.run(main)
+    assert built == [(tls_context(verify), "http://proxy.example:3128")]
 
 
 def test_a_loop_that_does_not_wait_for_sockets_is_served_by_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
