@@ -206,18 +206,58 @@ async def test_a_read_has_its_limit(pair: Pair) -> None:
     assert await pair.stream.read(100, SOON) == b"late"
 
 
-async def test_a_read_leaves_no_timer_behind(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def timers(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
+    """Keep the timers that a connection asks the event loop for."""
     loop = asyncio.get_running_loop()
-    schedule, timers = loop.call_later, list[asyncio.TimerHandle]()
+    schedule, kept = loop.call_at, list[asyncio.TimerHandle]()
 
-    def call_later(*arguments: Any) -> asyncio.TimerHandle:
-        timers.append(schedule(*arguments))
-        return timers[-1]
+    def call_at(*arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        timer = schedule(*arguments, **options)
+        if arguments[1].__name__ == "_ring":
+            kept.append(timer)
+        return timer
 
-    monkeypatch.setattr(loop, "call_later", call_later)
-    pair.peer.sendall(b"x")
-    assert await pair.stream.read(1, SOON) == b"x"
+    monkeypatch.setattr(loop, "call_at", call_at)
+    return kept
+
+
+async def test_reads_share_a_timer_that_ends_with_the_connection(
+    pair: Pair, timers: list[asyncio.TimerHandle]
+) -> None:
+    for _ in range(3):
+        reading = asyncio.create_task(pair.stream.read(1, SOON))
+        await anyio.lowlevel.checkpoint()
+        pair.peer.sendall(b"x")
+        assert await reading == b"x"
+    assert [timer.cancelled() for timer in timers] == [False]
+    await pair.stream.aclose()
     assert [timer.cancelled() for timer in timers] == [True]
+
+
+async def test_a_timer_of_an_earlier_read_does_not_end_a_later_one(
+    pair: Pair, timers: list[asyncio.TimerHandle]
+) -> None:
+    with anyio.move_on_after(0.001):
+        await pair.stream.read(1, 2 * LATE)
+    reading = asyncio.create_task(pair.stream.read(1, SOON))
+    await anyio.sleep(3 * LATE)
+    assert len(timers) == 2  # it rang, and was set anew
+    pair.peer.sendall(b"x")
+    assert await reading == b"x"
+    with pytest.raises(httpcore.ReadTimeout):
+        await pair.stream.read(1, LATE)  # and one that is due sooner comes sooner
+    assert [timer.cancelled() for timer in timers] == [False, True, False]
+
+
+async def test_a_timer_may_ring_while_nobody_waits(pair: Pair, timers: list[asyncio.TimerHandle]) -> None:
+    with anyio.move_on_after(0.001):
+        await pair.stream.read(1, LATE)
+    await anyio.sleep(2 * LATE)
+    pair.peer.sendall(b"x")
+    await pair.arrival()
+    assert await pair.stream.read(1, SOON) == b"x"
+    assert [timer.cancelled() for timer in timers] == [False]
 
 
 async def test_a_read_that_is_cancelled_loses_nothing(pair: Pair) -> None:
@@ -228,12 +268,15 @@ async def test_a_read_that_is_cancelled_loses_nothing(pair: Pair) -> None:
     assert await pair.stream.read(100, SOON) == b"late"
 
 
-async def test_who_comes_too_late_changes_nothing() -> None:
+async def test_who_comes_too_late_changes_nothing(pair: Pair) -> None:
     """A time-out that is due in the round in which the bytes come may find them there."""
-    waiter = asyncio.get_running_loop().create_future()
-    waiter.set_result(None)
-    _asyncio_network._end(waiter, httpcore.ReadTimeout)
-    assert waiter.result() is None
+    reading = asyncio.create_task(pair.stream.read(1, SOON))
+    await anyio.lowlevel.checkpoint()
+    pair.stream.get_buffer(-1)
+    pair.stream.buffer_updated(1)
+    pair.stream._ends = 0.0
+    pair.stream._ring()
+    assert await reading == b"\0"
 
 
 async def test_whoever_always_finds_something_gives_way(pair: Pair) -> None:
@@ -288,7 +331,7 @@ async def test_what_comes_while_a_connection_is_idle_is_seen(
         select.select([pair.stream.get_extra_info("socket")], [], [], SOON)
     else:
         await anyio.sleep(0.01)
-        monkeypatch.setattr(pair.stream, "_has_arrivals", lambda: False)  # nothing is in the socket any more
+        monkeypatch.setattr(pair.stream._arrivals, "look", lambda: False)  # nothing is in the socket any more
     assert pair.is_readable()
 
 

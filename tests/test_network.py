@@ -2,6 +2,7 @@ import concurrent.futures
 import contextlib
 import errno
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -325,3 +326,33 @@ def test_a_connection_that_is_closed_is_cut_without_a_word() -> None:
     ours.close()
     theirs.close()
     stream.cut()
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+def test_what_tls_holds_back_is_seen(
+    authority: trustme.CA, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, *, has_poll: bool
+) -> None:
+    """A record of TLS is read as a whole: nothing is left of it in the socket, where one looks."""
+    if not has_poll:  # as on Windows
+        monkeypatch.delattr(select, "poll")
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.num_tickets = 0
+    authority.issue_cert("here.example").configure_cert(serving)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = BoundedBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 5)
+        peer, _address = listener.accept()
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            shaken = threads.submit(serving.wrap_socket, peer, server_side=True)
+            stream = stream.start_tls(context, "here.example", 5)
+            peer = shaken.result()
+        with peer:
+            assert not stream.get_extra_info("is_readable")
+            peer.sendall(b"answer, surplus")
+            assert stream.read(6, 5) == b"answer"
+            assert stream.get_extra_info("is_readable")
+            assert stream.read(100, 5) == b", surplus"
+            assert not stream.get_extra_info("is_readable")
+            peer.sendall(b"more")
+            select.select([stream.get_extra_info("socket")], [], [], 5)
+            assert stream.get_extra_info("is_readable")
+        stream.close()

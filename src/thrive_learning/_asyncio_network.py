@@ -8,7 +8,6 @@ import abc
 import asyncio
 import ipaddress
 import itertools
-import select
 import socket
 import ssl
 import time
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 import anyio
 import httpcore
 
-from thrive_learning._network import READ_BYTES, reason
+from thrive_learning._network import READ_BYTES, Arrivals, reason
 
 T = TypeVar("T")
 
@@ -62,6 +61,7 @@ class TcpStream(asyncio.BufferedProtocol, Stream):
     """A connection without TLS: asyncio's transport tells it what happens."""
 
     _transport: asyncio.Transport
+    _arrivals: Arrivals
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -72,10 +72,15 @@ class TcpStream(asyncio.BufferedProtocol, Stream):
         self._is_lost = False
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._over: type[Exception] = httpcore.ReadTimeout
+        self._ends: float = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin."""
         self._transport = transport
+        self._arrivals = Arrivals(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(0)  # who writes waits until the system has all of it
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - it is asyncio's
@@ -101,6 +106,7 @@ class TcpStream(asyncio.BufferedProtocol, Stream):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is asyncio's
         """Take note that the connection is no more."""
         self._is_lost = True
+        self._end_timer()
         _wake(self._reader)
         _wake(self._writer)
 
@@ -144,12 +150,36 @@ class TcpStream(asyncio.BufferedProtocol, Stream):
     async def _settled(
         self, waiter: asyncio.Future[None], timeout: float | None, over: type[Exception]
     ) -> None:
-        timer = None if timeout is None else self._loop.call_later(timeout, _end, waiter, over)
+        if timeout is None:
+            await waiter
+            return
+        self._waiter, self._over, self._ends = waiter, over, self._loop.time() + timeout
+        # One timer for all waits: it rings too early for most of them, and is set anew then.
+        if self._timer is None or self._timer.when() > self._ends:
+            self._set_timer()
         try:
             await waiter
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._waiter = None
+
+    def _set_timer(self) -> None:
+        self._end_timer()
+        self._timer = self._loop.call_at(self._ends, self._ring)
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._loop.time() < self._ends:
+            self._set_timer()
+        else:
+            waiter.set_exception(self._over())
 
     async def aclose(self) -> None:
         """Close the connection; who waits for it gets an error."""
@@ -159,33 +189,21 @@ class TcpStream(asyncio.BufferedProtocol, Stream):
     def abort(self) -> None:
         """Close the connection, which the event loop does in its next round."""
         self._is_lost = True
+        self._end_timer()
         self._transport.abort()
 
     def get_extra_info(self, info: str) -> Any:
         """Give what the connection knows of itself."""
         if info == "is_readable":
-            return bool(self._unread) or self._has_ended or self._is_lost or self._has_arrivals()
+            # What has come while the event loop was busy lies in the socket yet.
+            return bool(self._unread) or self._has_ended or self._is_lost or self._arrivals.look()
         name = {"socket": "socket", "client_addr": "sockname", "server_addr": "peername"}.get(info)
         return None if name is None else self._transport.get_extra_info(name)
-
-    def _has_arrivals(self) -> bool:
-        """Look for what has come while the event loop was busy."""
-        sock = self._transport.get_extra_info("socket")
-        if not hasattr(select, "poll"):  # Windows
-            return bool(select.select([sock], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
-
-
-def _end(waiter: asyncio.Future[None], over: type[Exception]) -> None:
-    if not waiter.done():
-        waiter.set_exception(over())
 
 
 class TlsStream(Stream):

@@ -9,6 +9,7 @@ Name resolution stands outside: Python cannot interrupt it. The system's resolve
 import contextlib
 import functools
 import os
+import select
 import socket
 import ssl
 import time
@@ -42,12 +43,34 @@ def _left(stream: "BoundedStream | None", timeout: float | None, over: type[Exce
     return left if timeout is None else min(timeout, left)
 
 
+class Arrivals:
+    """Tells whether something has come on a socket, its end included. httpcore makes a poll for each look.
+
+    Args:
+        sock: The socket, which has to be open when it is looked at.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._poll: Any = None
+
+    def look(self) -> bool:
+        """Say whether something can be read without waiting."""
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([self._sock], [], [], 0)[0])
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+        return bool(self._poll.poll(0))
+
+
 class BoundedStream(httpcore.NetworkStream):
     """A connection whose operations end with the call."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
         self._sock: socket.socket = stream.get_extra_info("socket")
+        self._arrivals = Arrivals(self._sock)
 
     # Reading and writing is done here: httpcore's own ways there cost as much as the system calls.
 
@@ -101,6 +124,11 @@ class BoundedStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Give what the connection knows of itself."""
+        if info == "is_readable":
+            # TLS may hold what was sent together with what was read.
+            return (
+                isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+            ) or self._arrivals.look()
         return self._stream.get_extra_info(info)
 
 
