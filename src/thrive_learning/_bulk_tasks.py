@@ -130,13 +130,15 @@ class TaskRun(Run):
             self._waiting.pop().set()
 
     def _advance(self) -> None:
-        """Read what may be read, and give workers what may begin."""
+        """Read what may be read, and give workers what may begin, if there are some without work."""
         if self.stopped:
+            return
+        if self._slot is not None and (self.schedule.exhausted or self.schedule.may_read(time.monotonic())):
+            self._slot.set()
+        if not self._idle and self._workers == self.plan.concurrency:
             return
         if not isinstance(self._ids, AsyncIterable):
             self._read(self._ids)
-        elif self._slot is not None and (self.schedule.exhausted or self.schedule.may_read(time.monotonic())):
-            self._slot.set()
         while self._idle or self._workers < self.plan.concurrency:
             job = self.schedule.next_job(time.monotonic())
             if job is None:
