@@ -1,36 +1,30 @@
-"""The fast engine: its connections, and what it does besides the fault table, which runs on it as well."""
+"""The fast engine: what it does besides the fault table, which runs on it as well."""
 
-import asyncio
 import concurrent.futures
 import ssl
 import threading
 import time
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
+import respx
 import trustme
 from anyio.from_thread import BlockingPortal
 from faults import chaos
 from faults.chaos import NONE, Answer, Chaos, Line, Trouble
 from faults.test_faults import CREDENTIALS, ONCE, OTHER_ID, check, check_recovery, lost, region
-from harness import ACTIVITY_ID, Flavour, Kept
+from harness import ACTIVITY_ID, PAGE_EXAMPLE, Flavour, Kept
 from test_secrets import CREDENTIALS as CANARIES
 from test_secrets import FORMS, searched
 
-from thrive_learning import (
-    AsyncThriveClient,
-    ClientClosedError,
-    DeadlineExceededError,
-    ThriveError,
-    Timeout,
-)
+from thrive_learning import ClientClosedError, DeadlineExceededError, ThriveError, Timeout
 from thrive_learning import _fast as fast
-from thrive_learning._curl import trust
-from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, Idle, SyncLine
+from thrive_learning._transport import tls_context
 
 
-@pytest.fixture(params=["sync", "asyncio"])
+@pytest.fixture(params=["sync", "asyncio", "trio"])
 def flavour(request: pytest.FixtureRequest, _portals: dict[str, BlockingPortal | None]) -> Flavour:
     return Flavour(request.param, _portals[request.param], "fast")
 
@@ -73,7 +67,6 @@ def test_a_connection_is_used_again_with_tls_as_well(
 
 
 def test_a_second_answer_that_comes_late_is_not_taken_for_the_next(flavour: Flavour) -> None:
-    """libcurl itself looks only at connections that have been idle for a second."""
     sent = threading.Event()
 
     def twice(line: Line, answer: Answer) -> None:
@@ -88,10 +81,10 @@ def test_a_second_answer_that_comes_late_is_not_taken_for_the_next(flavour: Flav
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
         assert sent.wait(5)
         assert client.activities.get(OTHER_ID).id == OTHER_ID
+        assert server.connections == 2
 
 
 def test_a_request_is_not_sent_again_unseen(flavour: Flavour) -> None:
-    """libcurl itself would, when a connection dies that it has used before."""
     with Chaos() as server, open_to(flavour, server) as client:
         check_recovery(client)
         server.plan(Trouble(chaos.reset_after_reading))
@@ -123,7 +116,7 @@ def test_a_slow_body_is_no_silence(flavour: Flavour) -> None:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
 
 
-def test_threads_side_by_side_have_a_connection_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_side_by_side_have_a_connection_each() -> None:
     with Chaos() as server, open_to(Flavour("sync", None, "fast"), server) as client:
         client.tokens.get()
         server.plan(Trouble(chaos.latency(0.05)))
@@ -131,87 +124,110 @@ def test_threads_side_by_side_have_a_connection_each(monkeypatch: pytest.MonkeyP
             found = list(threads.map(lambda _n: client.activities.get(ACTIVITY_ID).id, range(32)))
         assert found == [ACTIVITY_ID] * 32
         assert 1 < server.connections <= 9
-        monkeypatch.setattr(fast, "KEEPALIVE_S", 0)
-        time.sleep(0.01)
+
+
+def test_an_idle_connection_is_not_used_for_ever(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Chaos() as server, open_to(flavour, server) as client:
         check_recovery(client)
-        [idle] = client._http._transports._by_place.popitem()[1][None]._idle.values()
-        assert len(idle.take_all()) == 1  # those that lay idle for too long are closed
+        monkeypatch.setattr(fast, "KEPT_ALIVE_S", -1)
+        check_recovery(client)  # the last to be used again is the one that lay there before
+        assert server.connections == 2
 
 
-def test_a_line_that_another_thread_takes_meanwhile() -> None:
-    idle = Idle[SyncLine]()
-    line = SyncLine(trust(True), None)  # noqa: FBT003
-    assert idle.put(line) == []
-    assert idle.take() == (line, [])
-    assert idle.take() == (None, [])
-    line.close()
+def test_closing_ends_the_calls_that_are_under_way(flavour: Flavour) -> None:
+    with Chaos() as server, concurrent.futures.ThreadPoolExecutor(1) as threads:
+        with open_to(flavour, server, timeout=5) as client:
+            client.tokens.get()
+            server.plan(Trouble(chaos.latency(0.5) if flavour._portal is None else chaos.silence))
+            call = threads.submit(client.activities.get, ACTIVITY_ID)
+            while not server.played:
+                time.sleep(0.01)
+            client.close()
+            with pytest.raises(ClientClosedError):
+                call.result()
 
 
-def wait_for(server: Chaos) -> None:
-    while not server.played:
-        time.sleep(0.01)
+class Refuses:
+    """A connection that takes no request, and says why."""
+
+    def __init__(self, *said: bytes) -> None:
+        self._said = list(said)
+        self.closed = 0
+
+    def write(self, _data: bytes, _timeout: float | None) -> None:
+        raise httpcore.WriteError
+
+    def read(self, _max_bytes: int, _timeout: float | None) -> bytes:
+        return self._said.pop(0)
+
+    def close(self) -> None:
+        self.closed += 1
 
 
-async def _close_meanwhile(server: Chaos) -> None:
-    client = AsyncThriveClient(region(server, server), CREDENTIALS, engine="fast", retry=ONCE)
-    await client.tokens.get()
-    server.plan(Trouble(chaos.silence))
-    call = asyncio.create_task(client.activities.get(ACTIVITY_ID))
-    await asyncio.to_thread(wait_for, server)
-    await client.aclose()
-    with pytest.raises(ClientClosedError):
-        await call
+class AsyncRefuses(Refuses):
+    async def write(self, data: bytes, timeout: float | None) -> None:  # type: ignore[override]
+        super().write(data, timeout)
+
+    async def read(self, max_bytes: int, timeout: float | None) -> bytes:  # type: ignore[override]
+        return super().read(max_bytes, timeout)
+
+    async def aclose(self) -> None:
+        self.close()
 
 
-def test_closing_ends_the_calls_of_tasks() -> None:
-    with Chaos() as server:
-        asyncio.run(_close_meanwhile(server))
+async def handle(transport: Any, request: httpx.Request) -> httpx.Response:
+    if isinstance(transport, httpx.BaseTransport):
+        response = transport.handle_request(request)
+        response.read()
+        response.close()
+        response.stream.close()  # type: ignore[union-attr]  # twice is fine
+    else:
+        response = await transport.handle_async_request(request)
+        await response.aread()
+        await response.aclose()
+        await response.stream.aclose()  # twice is fine
+    return response
 
 
-def test_closing_leaves_the_calls_of_threads_to_their_end() -> None:
-    with Chaos() as server:
-        transport = FastTransport(trust(True), None)  # noqa: FBT003
-        server.plan(Trouble(chaos.latency(0.2)))
-        with concurrent.futures.ThreadPoolExecutor(1) as threads:
-            request = httpx.Request("GET", f"{server.origin}/rest/v1/x")
-            call = threads.submit(transport.handle_request, request)
-            wait_for(server)
-            transport.close()
-            assert call.result().status_code >= 400
-        assert not next(iter(transport._idle.values())).take_all()
+def on(transport: Any, stream: Refuses) -> None:
+    """Let the next connection of a transport be this one."""
+    create = transport._lines._create
+
+    def created(site: Any) -> Any:
+        line = create(site)
+        line._stream = stream
+        return line
+
+    transport._lines._create = created
 
 
-async def _failed_twice() -> None:
-    line = AsyncLine(trust(True), None)  # noqa: FBT003
-    first, second = httpx.ReadTimeout("first"), httpx.ReadError("second")
-    line.fail(first)
-    line.fail(second)
-    assert line._end.exception() is first
-    line.close()
-
-
-def test_the_first_of_two_failures_counts() -> None:
-    """A client may be closed between the end of an exchange and the next step of its task."""
-    asyncio.run(_failed_twice())
-
-
-async def _cancelled(server: Chaos) -> None:
-    transport = AsyncFastTransport(trust(True), None, None)  # noqa: FBT003
-    server.plan(Trouble(chaos.silence))
-    call = asyncio.create_task(
-        transport.handle_async_request(httpx.Request("GET", f"{server.origin}/rest/v1/x"))
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_server_that_hangs_up_may_have_said_why(kind: str) -> None:
+    stream = (Refuses if kind == "sync" else AsyncRefuses)(
+        b"HTTP/1.1 413 No\r\nContent-Length: 4\r\n", b"\r\nbody"
     )
-    await asyncio.to_thread(wait_for, server)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert not transport._in_use
-    await transport.aclose()
+    transport = (fast.FastTransport if kind == "sync" else fast.AsyncFastTransport)(
+        tls_context(verify=True), None
+    )
+    on(transport, stream)
+    response = await handle(transport, httpx.Request("POST", "http://127.0.0.1:1/x", content=b"abc"))
+    assert (response.status_code, response.content) == (413, b"body")
+    assert stream.closed == 1  # nothing more is sent on it
 
 
-def test_a_call_that_is_cancelled_leaves_nothing() -> None:
-    with Chaos() as server:
-        asyncio.run(_cancelled(server))
+@pytest.mark.parametrize("engine", ["fast", "httpx"])
+def test_a_mock_that_starts_after_the_client_takes_over(flavour: Flavour, engine: str) -> None:
+    with Chaos() as server, open_to(flavour, server, engine=engine) as client:
+        check_recovery(client)
+        before = len(server.requests)
+        with respx.mock() as router:
+            url = f"{server.origin}/rest/v1/activity/{ACTIVITY_ID}"
+            router.get(url).respond(json=PAGE_EXAMPLE | {"name": "mocked"})
+            assert client.activities.get(ACTIVITY_ID).name == "mocked"
+        assert len(server.requests) == before
+        check_recovery(client)
+        assert len(server.requests) == before + 2
 
 
 @pytest.mark.parametrize("fault", ["reset_after_reading", "silence", "echo"])
@@ -230,35 +246,3 @@ def test_no_secret_shows(flavour: Flavour, kept: Kept, fault: str, kind: str) ->
             shown += searched(caught.value)
             shown += [repr(client), repr(client._http), repr(client._http._transports._by_place)]
     assert not [(form, text) for form in FORMS for text in [*shown, *kept.texts()] if form in text]
-
-
-def test_a_line_that_is_cut_before_it_waits_does_not_wait() -> None:
-    with Chaos() as server:
-        server.plan(Trouble(chaos.silence))
-        transport = FastTransport(trust(True), None)  # noqa: FBT003
-        request = httpx.Request("GET", f"{server.origin}/rest/v1/x")
-        line = SyncLine(trust(True), None)  # noqa: FBT003
-        line.transfer.prepare(request, str(request.url), b"", None)
-        line.cut()
-        with pytest.raises(httpx.ReadError):
-            line.run(None)
-        line.close()
-        transport.close()
-
-
-async def _idle_for_long(server: Chaos) -> None:
-    transport = AsyncFastTransport(trust(True), None, None)  # noqa: FBT003
-    lines = [AsyncLine(trust(True), None) for _ in range(2)]  # noqa: FBT003
-    idle = transport._idle[server.origin]
-    for line in lines:
-        idle.put(line)
-    lines[0].used -= 60
-    await transport.handle_async_request(httpx.Request("GET", f"{server.origin}/rest/v1/x"))
-    assert len(idle.take_all()) == 1
-    lines[1].close()
-    await transport.aclose()
-
-
-def test_a_line_that_nobody_needs_is_closed() -> None:
-    with Chaos() as server:
-        asyncio.run(_idle_for_long(server))

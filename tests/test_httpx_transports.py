@@ -24,6 +24,8 @@ ERRORS = [
 class Broken:
     """A pool that raises, at once or in the body."""
 
+    is_hooked = False
+
     def __init__(self, error: Exception, *, in_body: bool) -> None:
         self._error = error
         self._in_body = in_body
@@ -67,12 +69,12 @@ async def test_errors_are_those_of_httpx(
 ) -> None:
     request = httpx.Request("GET", URL)
     transport: Any = PooledTransport(tls_context(verify=True), None)
-    transport._connections = Broken(error, in_body=in_body)
+    transport._own_pool = Broken(error, in_body=in_body)
     with pytest.raises(becomes, match="why") as caught:
         transport.handle_request(request).read()
     assert type(caught.value) is becomes
     transport = AsyncPooledTransport(tls_context(verify=True), None)
-    transport._connections = Broken(error, in_body=in_body)
+    transport._own_pool = Broken(error, in_body=in_body)
     with pytest.raises(becomes, match="why") as caught:
         await (await transport.handle_async_request(request)).aread()
     assert type(caught.value) is becomes

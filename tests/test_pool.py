@@ -9,7 +9,8 @@ import httpcore
 import pytest
 
 from thrive_learning import _pool
-from thrive_learning._pool import KEPT_ALIVE_S, AsyncConnections, Connections
+from thrive_learning._pool import KEPT_ALIVE_S, AsyncPool, Connections
+from thrive_learning._pool import Pool as SyncPool
 
 
 class Connection:
@@ -94,7 +95,7 @@ class Pool:
 
     def __init__(self, kind: str) -> None:
         self._opener: Any = (Opener if kind == "sync" else AsyncOpener)()
-        pools: dict[str, Any] = {"sync": Connections, "async": AsyncConnections}
+        pools: dict[str, Any] = {"sync": SyncPool, "async": AsyncPool}
         self._pool: Any = pools[kind](self._opener)
         self.made: list[Connection] = self._opener.made
         self._sync = kind == "sync"
@@ -270,14 +271,14 @@ async def test_close_ends_those_in_use_too(pool: Pool) -> None:
 
 def test_threads_never_share_a_connection() -> None:
     opener = Opener()
-    connections = Connections(opener)
+    pool = SyncPool(opener)
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
             for _ in range(500):
                 request = httpcore.Request("GET", "https://a.example/x")
-                connections.handle_request(request).stream.close()  # type: ignore[union-attr]
+                pool.handle_request(request).stream.close()  # type: ignore[union-attr]
         except BaseException as error:  # noqa: BLE001 - the main thread looks at it
             failures.append(error)
 
@@ -295,6 +296,10 @@ class Vanishing:
 
     def __init__(self) -> None:
         self.looks = 0
+        self.kept: list[Any] = []
+
+    def append(self, connection: Any) -> None:
+        self.kept.append(connection)
 
     def __bool__(self) -> bool:
         self.looks += 1
@@ -307,11 +312,14 @@ class Vanishing:
 
 
 def test_another_thread_may_be_quicker() -> None:
-    connections = Connections(Opener())
-    idle: Any = Vanishing()
-    assert connections._taken(idle) is None
-    connections._drop_expired(idle)
-    assert idle.looks == 2
+    connections = Connections(lambda _site: Connection())
+    idle = Vanishing()
+    site = (b"https", b"a.example", None)
+    whole: Any = connections
+    whole._idle[site] = idle
+    connection = connections.take(site, 1)
+    connections.give_back(connection, site)
+    assert (idle.looks, idle.kept) == (2, [connection])
 
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
@@ -326,13 +334,13 @@ async def test_a_connection_for_one_request_at_a_time_needs_no_locks(proxied: bo
     opener: httpcore.AsyncConnectionPool = httpcore.AsyncConnectionPool(network_backend=backend)
     if proxied:
         opener = httpcore.AsyncHTTPProxy("http://proxy.example", network_backend=backend)
-    pool = AsyncConnections(opener)
+    pool = AsyncPool(opener)
     for _ in range(2):
         request = httpcore.Request("GET", "https://api.example/", headers={"Host": "api.example"})
         response = await pool.handle_async_request(request)
         assert await response.aread() == b"body"
         await response.aclose()
-    [connection] = pool._open
+    [connection] = pool._connections._open
     part: Any = connection
     locks: list[Any] = []
     while part is not None:

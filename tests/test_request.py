@@ -10,10 +10,14 @@ from thrive_learning._request import (
     Received,
     Request,
     RequestTemplate,
+    Server,
+    destination,
+    netloc,
     raw_headers,
     whole_request,
 )
 
+SERVER = Server(httpx.URL("https://api.example"))
 HEADERS = ((b"Accept", b"application/json"), (b"User-Agent", b"tests"))
 
 
@@ -44,8 +48,12 @@ def test_a_request_is_the_one_that_httpx_would_build(api_url: str, path: str) ->
     headers = [*HEADERS, (b"Authorization", b"Basic x")]
     for _ in range(2):
         built = template.request("get", path, {}, b"Basic x")
+        whole = httpx.URL(api_url + path)
+        goes_to = (whole.raw_scheme, whole.raw_host, whole.port), whole.raw_path
+        assert (destination(built), netloc(built)) == (goes_to, whole.netloc)
         assert wire(built) == wire(httpx.Request("GET", api_url + path, headers=headers))
-        assert built.url == httpx.URL(api_url + path)
+        assert built.url == whole
+        assert (destination(built), netloc(built)) == (goes_to, whole.netloc)
 
 
 def test_a_new_token_goes_into_the_next_request() -> None:
@@ -77,7 +85,7 @@ def test_what_other_endpoints_will_need(method: str, options: dict[str, Any]) ->
 
 @pytest.mark.anyio
 async def test_a_request_can_be_read_as_httpx_does_it() -> None:
-    body = Request("POST", httpx.URL("https://api.example"), (), b"body")
+    body = Request("POST", SERVER, b"/", (), b"body")
     assert (body.content, body.read(), await body.aread()) == (b"body", b"body", b"body")
 
 
@@ -95,7 +103,7 @@ async def test_a_body_is_no_generator_that_could_be_left_half_way() -> None:
 
 def test_headers_that_nobody_asks_for_are_not_made() -> None:
     for message in (
-        Request("GET", httpx.URL("https://api.example"), HEADERS),
+        Request("GET", SERVER, b"/", HEADERS),
         Received(200, HEADERS, Content(b"")),
     ):
         assert raw_headers(message) is HEADERS
@@ -111,3 +119,12 @@ def test_a_response_of_ours_is_read_in_httpx_s_way_too() -> None:
     response = Received(200, [(b"content-type", b"text/plain")], Content(b"body"))
     with httpx.Client(transport=httpx.MockTransport(lambda _request: response)) as client:
         assert client.get("https://api.example").text == "body"
+
+
+def test_a_url_that_nobody_asks_for_is_not_made() -> None:
+    request = RequestTemplate("https://api.example/v1", HEADERS).request("get", "/x", {}, b"a")
+    assert destination(request) == ((b"https", b"api.example", None), b"/v1/x")
+    assert "url" not in vars(request)
+    request.url = httpx.URL("http://[::1]:80/y")  # as a transport between may
+    assert destination(request) == ((b"http", b"::1", None), b"/y")
+    assert netloc(request) == b"[::1]"

@@ -8,7 +8,6 @@ import pytest
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
 from thrive_learning import ConfigurationError, Region
-from thrive_learning._request import Address
 from thrive_learning._transport import Transports, drop_surplus, process, proxy_from_environment, tls_context
 
 API = "https://public.api.learn.link/rest/v1"
@@ -62,10 +61,14 @@ def test_hosts_with_the_same_way_out_share_a_transport(monkeypatch: pytest.Monke
     built: list[str | None] = []
     ours = transports([*Region.PRODUCTION.urls, "https://Public.API.learn.link:443/x"], built=built)
     assert sorted(map(str, built)) == ["None", "http://proxy:3128"]
-    assert ours.for_url(httpx.URL(API)) is not ours.for_url(httpx.URL("https://user.api.learn.link/"))
-    assert ours.for_url(httpx.URL(API)) is ours.for_url(httpx.URL("https://public.api.learn.link/oauth2"))
+    assert ours.for_request(httpx.Request("GET", API)) is not ours.for_request(
+        httpx.Request("GET", "https://user.api.learn.link/")
+    )
+    assert ours.for_request(httpx.Request("GET", API)) is ours.for_request(
+        httpx.Request("GET", "https://public.api.learn.link/oauth2")
+    )
     with pytest.raises(KeyError):  # nothing leaves for another host
-        ours.for_url(httpx.URL("https://evil.example/"))
+        ours.for_request(httpx.Request("GET", "https://evil.example/"))
 
 
 def test_an_explicit_proxy_is_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +196,6 @@ def test_the_private_names_that_the_seam_relies_on(flavour: Flavour) -> None:
     assert type(transport._pool).__module__ == "thrive_learning._pool"
     connection = transport._pool._opener.create_connection(httpcore.Origin(b"https", b"api.example", 443))
     assert type(connection._connection._network_backend).__module__ == "thrive_learning._network"
-    url = Address(httpx.URL("https://api.example/rest/v1"), "/rest/v1/activity/1")
-    assert (str(url), url.raw_path) == ("https://api.example/rest/v1/activity/1", b"/rest/v1/activity/1")
     client.close()
 
 
@@ -217,7 +218,7 @@ def test_a_place_of_another_process_is_left_alone() -> None:
     """A forked child does not close what its parent uses."""
     places = iter([(1, None), (2, None), (2, None)])
     ours = transports(place=lambda: next(places))
-    parents = ours.for_url(httpx.URL(API))
-    childs = ours.for_url(httpx.URL(API))
+    parents = ours.for_request(httpx.Request("GET", API))
+    childs = ours.for_request(httpx.Request("GET", API))
     assert parents is not childs
     assert ours.take_those_to_close() == [childs]

@@ -1,399 +1,345 @@
-"""The fast engine: httpx transports over libcurl, by pycurl. An extra; decisions/0017-fast-engine.md.
+"""The fast engine: connections of our own, whose responses are read by llhttp. An extra.
 
-libcurl moves the bytes. What a response may look like, how long a call may take, and what an error is called,
-is as with httpx: callers cannot tell the engines apart but by the time they take.
+The transports are those of the other engine, which also takes over where somebody has put something before
+httpx's methods. TLS, proxies, time-outs and the pool are the same; decisions/0017-fast-engine.md.
 """
 
-import asyncio
-import collections
-import contextlib
-import math
-import os
-import socket
-import stat
+import base64
+import ssl
 import time
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import anyio
+import httpcore
 import httpx
 
-from thrive_learning._curl import KEEPALIVE_S, POLLIN, POLLOUT, Transfer, Trust, curl, new_poll
-from thrive_learning._engine import loop_obstacle, on_a_loop_it_lacks
-from thrive_learning.policies import current_budget
+from thrive_learning._http11 import RequestWriter, ResponseReader
+from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport, of_httpx, proxy_of
+from thrive_learning._network import AsyncBackend, BoundedBackend
+from thrive_learning._pool import KEPT_ALIVE_S, AsyncConnections, Connections, origin
+from thrive_learning._request import Received, Site, destination, raw_headers
+
+_READ_BYTES = 65_536
 
 
-class Line:
-    """One connection: a transfer, and the sockets that libcurl waits for on its behalf."""
-
-    def __init__(
-        self,
-        trust: Trust,
-        proxy: str | None,
-        on_socket: Callable[[int, int, object, object], None],
-    ) -> None:
-        self.transfer: Transfer = Transfer(trust, proxy)
-        #: When it was last in use.
-        self.used: float = 0.0
-        self._multi: Any = curl.CurlMulti()
-        self._multi.setopt(curl.M_MAXCONNECTS, 1)
-        self._multi.setopt(curl.M_SOCKETFUNCTION, on_socket)
-
-    def _wait_s(self, idle: float | None) -> float | None:
-        """Give the seconds until libcurl wants to be called, or the silence is too long; None for never."""
-        milliseconds: int = self._multi.timeout()
-        if milliseconds < 0:
-            return idle
-        return milliseconds / 1000 if idle is None else min(milliseconds / 1000, idle)
-
-    def _ended(self) -> tuple[int, str] | None:
-        """Give libcurl's number and words for how the exchange ended; None if it has not."""
-        _left, good, bad = self._multi.info_read()
-        if bad:
-            return bad[0][1], bad[0][2]
-        return (0, "") if good else None
-
-    def _finish(self) -> None:
-        handle = self.transfer.handle
-        self.transfer.socket = handle.getinfo(curl.ACTIVESOCKET)
-        self._multi.remove_handle(handle)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._multi.close()
-        self.transfer.handle.close()
-
-
-class SyncLine(Line):
-    """A line that a thread waits for."""
-
-    def __init__(self, trust: Trust, proxy: str | None) -> None:
-        self._poll: Any = new_poll()
-        self._sockets: set[int] = set()
-        self._is_cut = False
-        super().__init__(trust, proxy, self.on_socket)
-
-    def on_socket(self, what: int, number: int, _multi: object, _data: object) -> None:
-        """Wait for a socket, in another direction, or no longer."""
-        events = _EVENTS.get(what)
-        if events is not None:
-            self._poll.register(number, events)
-            self._sockets.add(number)
-        else:
-            self._sockets.discard(number)
-            with contextlib.suppress(KeyError):
-                self._poll.unregister(number)
-
-    def cut(self) -> None:
-        """Let the thread that waits here see the connection end, or find that it was to end."""
-        self._is_cut = True
-        for number in list(self._sockets):
-            with contextlib.suppress(OSError):  # it is closed already
-                if stat.S_ISSOCK(os.fstat(number).st_mode):  # libcurl watches events of its own as well
-                    with socket.socket(fileno=os.dup(number)) as same:
-                        same.shutdown(socket.SHUT_RDWR)
-
-    def run(self, read: float | None) -> tuple[int, str]:
-        """Make the exchange that the transfer is prepared for.
-
-        Args:
-            read: How many seconds nothing may come.
-
-        Returns:
-            libcurl's number and words for what went wrong; 0 for nothing.
-
-        Raises:
-            httpx.ReadTimeout: Nothing came for so long.
-            httpx.ReadError: It was cut.
-        """
-        multi, transfer = self._multi, self.transfer
-        multi.add_handle(transfer.handle)
-        try:
-            _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
-            while running:
-                if self._is_cut:
-                    raise httpx.ReadError("")
-                idle = transfer.left(read)
-                if idle is not None and idle <= 0:
-                    raise httpx.ReadTimeout("")
-                wait_s = self._wait_s(idle)
-                ready = self._poll.poll(None if wait_s is None else math.ceil(wait_s * 1000))
-                for number, events in ready:
-                    # An error of the socket is libcurl's to find, in either direction.
-                    which = curl.CSELECT_IN if events & ~POLLOUT else 0
-                    which |= curl.CSELECT_OUT if events & POLLOUT else 0
-                    _code, running = multi.socket_action(number, which)
-                if not ready:
-                    _code, running = multi.socket_action(curl.SOCKET_TIMEOUT, 0)
-                elif not transfer.hear():
-                    break
-            return self._ended() or _ENOUGH
-        finally:
-            self._is_cut = False
-            self._finish()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._sockets.clear()  # their numbers are soon those of others
-        super().close()
-
-
-# What libcurl would say of an exchange that went well: it was left early, and nothing is wrong with it.
-_ENOUGH = (0, "")
-_EVENTS = {curl.POLL_IN: POLLIN, curl.POLL_OUT: POLLOUT, curl.POLL_INOUT: POLLIN | POLLOUT}
-
-
-class AsyncLine(Line):
-    """A line that a task on asyncio waits for."""
-
-    def __init__(self, trust: Trust, proxy: str | None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._watched: dict[int, int] = {}
-        self._end: asyncio.Future[tuple[int, str]] = self._loop.create_future()
-        self._read: float | None = None
-        super().__init__(trust, proxy, self.on_socket)
-
-    def on_socket(self, what: int, number: int, _multi: object, _data: object) -> None:
-        """Wait for a socket, in another direction, or no longer."""
-        before, events = self._watched.pop(number, 0), _EVENTS.get(what, 0)
-        if before & ~events & POLLIN:
-            self._loop.remove_reader(number)
-        if before & ~events & POLLOUT:
-            self._loop.remove_writer(number)
-        if events & ~before & POLLIN:
-            self._loop.add_reader(number, self._act, number, curl.CSELECT_IN)
-        if events & ~before & POLLOUT:
-            self._loop.add_writer(number, self._act, number, curl.CSELECT_OUT)
-        if events:
-            self._watched[number] = events
-
-    def _act(self, number: int, events: int) -> None:
-        self._multi.socket_action(number, events)
-        ended = self._ended()
-        try:
-            if number != curl.SOCKET_TIMEOUT and not self.transfer.hear():
-                ended = ended or _ENOUGH
-        except httpx.TransportError as error:
-            self.fail(error)
-        if ended is None:
-            self._look_again()
-        elif not self._end.done():
-            self._end.set_result(ended)
-
-    def _look_again(self) -> None:
-        """See to it that libcurl is called in time, and a silence is noticed."""
-        wait_s = self._wait_s(self.transfer.left(self._read))
-        if wait_s is None:
-            return
-        due = self._loop.time() + wait_s
-        # One that rings too early costs less than a new one each time.
-        if self._timer is None or self._timer.when() > due:
-            self._end_timer()
-            self._timer = self._loop.call_at(due, self._ring)
-
-    def _end_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._end.done():
-            return
-        left = self.transfer.left(self._read)
-        if left is not None and left <= 0:
-            self.fail(httpx.ReadTimeout(""))
-        else:
-            self._act(curl.SOCKET_TIMEOUT, 0)
-
-    async def run(self, read: float | None) -> tuple[int, str]:
-        """Make the exchange that the transfer is prepared for. See `SyncLine.run`."""
-        self._end = self._loop.create_future()
-        self._read = read
-        self._multi.add_handle(self.transfer.handle)
-        try:
-            self._act(curl.SOCKET_TIMEOUT, 0)
-            return await self._end
-        finally:
-            self._finish()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._end_timer()
-        super().close()
-
-    def fail(self, error: httpx.TransportError) -> None:
-        """End the exchange that is going on."""
-        if not self._end.done():
-            self._end.set_exception(error)
-
-
-LineT = TypeVar("LineT", SyncLine, AsyncLine)
-
-
-class Idle(Generic[LineT]):
-    """The lines to one host that nobody uses, in the order in which they came back. Safe between threads."""
-
-    def __init__(self) -> None:
-        self._lines: collections.deque[LineT] = collections.deque()
-
-    def take(self) -> tuple[LineT | None, list[LineT]]:
-        """Give the line that was used last, if it still is fresh; and those that have to be closed."""
-        stale: list[LineT] = []
-        while True:
-            try:
-                line = self._lines.pop()
-            except IndexError:
-                return None, stale
-            if line.transfer.is_fresh():
-                return line, stale
-            stale.append(line)
-
-    def put(self, line: LineT) -> list[LineT]:
-        """Take a line back; gives those that have to be closed, as they have been idle for too long."""
-        line.used = time.monotonic()
-        self._lines.append(line)
-        old: list[LineT] = []
-        with contextlib.suppress(IndexError):  # another thread was faster
-            while self._lines[0].used < line.used - KEEPALIVE_S:
-                old.append(self._lines.popleft())
-        return old
-
-    def take_all(self) -> list[LineT]:
-        """Give up all lines."""
-        lines: list[LineT] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                lines.append(self._lines.pop())
-        return lines
-
-
-def _check(proxy: str | None) -> None:
-    if proxy is not None:
-        httpx.Proxy(proxy)  # it raises what the other engine raises
-
-
-def _origin(url: str) -> str:
-    return url[: url.find("/", len("https://"))]
-
-
-class FastTransport(httpx.BaseTransport):
-    """Sends by libcurl, from any number of threads: each exchange has a line to itself.
+class Route:
+    """How to get to servers.
 
     Args:
-        trust: Whom to trust.
-        proxy: The URL of a proxy for everything, or None.
+        context: For TLS with them.
+        proxy: The URL of a proxy, for those that speak TLS; None goes directly.
+    """
+
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
+        context.set_alpn_protocols(["http/1.1"])
+        self.context: ssl.SSLContext = context
+        self._proxy = proxy_of(context, proxy)
+
+    def proxy(self) -> dict[str, Any] | None:
+        """Give what httpcore's connection to the proxy is made with, if there is one."""
+        if self._proxy is None:
+            return None
+        url = self._proxy.url
+        return {
+            "origin": origin(url.raw_scheme, url.raw_host, url.port),
+            "ssl_context": self._proxy.ssl_context,
+        }
+
+    def tunnel_request(self, host: str, port: int, limits: dict[str, Any]) -> httpcore.Request:
+        """Ask the proxy for a tunnel to a server. It gets headers of its own, and none of ours."""
+        proxy: Any = self._proxy
+        target = f"{host}:{port}".encode("ascii")
+        headers = [(b"Host", target), (b"Accept", b"*/*")]
+        if proxy.raw_auth is not None:
+            headers.append((b"Proxy-Authorization", b"Basic " + base64.b64encode(b":".join(proxy.raw_auth))))
+        url = httpcore.URL(
+            scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=target
+        )
+        return httpcore.Request("CONNECT", url, headers=headers, extensions={"timeout": limits})
+
+
+def tunnel_of(response: httpcore.Response) -> Any:
+    """Give the way through a proxy.
 
     Raises:
-        ValueError: The proxy's URL is none.
-        httpx.InvalidURL: The same.
+        httpcore.ProxyError: The proxy gives none.
     """
-
-    def __init__(self, trust: Trust, proxy: str | None) -> None:
-        _check(proxy)
-        self._trust = trust
-        self._proxy = proxy
-        self._closed = False
-        self._idle: dict[str, Idle[SyncLine]] = collections.defaultdict(Idle)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and give its response with all of its body."""
-        url = str(request.url)
-        idle = self._idle[_origin(url)]
-        line, to_close = idle.take()
-        if line is None:
-            line = SyncLine(self._trust, self._proxy)
-        budget = current_budget.get(None)
-        total = None
-        if budget is not None:
-            budget.connection = line  # first: who ends the budget from now on cuts the line
-            total = budget.remaining()
-        try:
-            line.transfer.prepare(request, url, request.read(), total)
-            code, said = line.run(request.extensions.get("timeout", {}).get("read"))
-            response = line.transfer.response(code, said)
-        except BaseException:
-            to_close.append(line)
-            raise
-        else:
-            to_close += [line] if self._closed else idle.put(line)
-        finally:
-            for other in to_close:
-                other.close()
-        return response
-
-    def close(self) -> None:
-        """Close the connections; those in use when their exchange ends."""
-        self._closed = True
-        for idle in list(self._idle.values()):
-            for line in idle.take_all():
-                line.close()
+    whole: Any = response
+    if not 200 <= response.status < 300:  # noqa: PLR2004
+        reason = whole.extensions["reason_phrase"].decode("ascii", "ignore")
+        raise httpcore.ProxyError(f"{response.status} {reason}")
+    return whole.extensions["network_stream"]
 
 
-class AsyncFastTransport(httpx.AsyncBaseTransport):
-    """Sends by libcurl on asyncio.
+class _Line:
+    """What is the same in sync and async code: what is sent, what has come, and whether it can go on.
 
     Args:
-        trust: Whom to trust.
-        proxy: The URL of a proxy for everything, or None.
-        instead: Makes the transport for event loops that libcurl's events cannot be had from, such as trio's;
-            None if that is an error.
+        site: Where it goes.
+        route: How it gets there.
     """
 
-    def __init__(
-        self, trust: Trust, proxy: str | None, instead: Callable[[], httpx.AsyncBaseTransport] | None
-    ) -> None:
-        _check(proxy)
-        self._trust = trust
-        self._proxy = proxy
-        self._make_instead = instead
-        self._instead: httpx.AsyncBaseTransport | None = None
-        self._settled = False
-        self._idle: dict[str, Idle[AsyncLine]] = collections.defaultdict(Idle)
-        self._in_use: set[AsyncLine] = set()
+    def __init__(self, site: Site, route: Route) -> None:
+        server = origin(*site)
+        self._host = server.host.decode("ascii")
+        self._port = server.port
+        self._is_secure = server.scheme == b"https"
+        self._route = route
+        self._stream: Any = None
+        self._writer = RequestWriter()
+        self.reader: ResponseReader = ResponseReader()
+        self._read_s: float | None = None
+        self._is_sent = False
+        self._is_idle = False
+        self._idle_until = 0.0
 
-    def _settle(self) -> None:
-        obstacle = loop_obstacle()
-        if obstacle is not None:
-            if self._make_instead is None:
-                raise on_a_loop_it_lacks(obstacle)
-            self._instead = self._make_instead()
-        self._settled = True
+    def _begin(self, request: httpx.Request, target: bytes, limits: dict[str, Any]) -> bytes:
+        """Give what has to be sent."""
+        body: Any = request.stream
+        self._is_idle = self._is_sent = False
+        self._read_s = limits.get("read")
+        self.reader.begin()
+        return self._writer.write(request.method.encode("ascii"), target, raw_headers(request), body)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and give its response with all of its body."""
-        if not self._settled:
-            self._settle()
-        if self._instead is not None:
-            return await self._instead.handle_async_request(request)
-        url = str(request.url)
-        idle = self._idle[_origin(url)]
-        line, to_close = idle.take()
-        for other in to_close:
-            other.close()
-        if line is None:
-            line = AsyncLine(self._trust, self._proxy)
-        content = await request.aread()
-        self._in_use.add(line)
+    def end_exchange(self) -> None:
+        """Take note that nobody reads any more."""
+        reader = self.reader
+        self._is_idle = self._is_sent and reader.may_go_on and not reader.has_surplus
+        self._idle_until = time.monotonic() + KEPT_ALIVE_S
+
+    def is_available(self) -> bool:
+        """Say whether it can take a request."""
+        return self._is_idle
+
+    def has_expired(self) -> bool:
+        """Say whether it was idle for long, or something has come that nobody asked for, such as the end."""
+        return time.monotonic() > self._idle_until or bool(self._stream.get_extra_info("is_readable"))
+
+
+class Line(_Line):
+    """A connection of sync clients, for one request at a time."""
+
+    def send(self, request: httpx.Request, target: bytes, limits: dict[str, Any]) -> None:
+        """Send a request and read the head of its response."""
+        message = self._begin(request, target, limits)
+        if self._stream is None:
+            self._stream = self._open(limits)
         try:
-            line.transfer.prepare(request, url, content, None)
-            code, said = await line.run(request.extensions.get("timeout", {}).get("read"))
-            response = line.transfer.response(code, said)
+            self._stream.write(message, limits.get("write"))
+            self._is_sent = True
+        except httpcore.WriteError:
+            pass  # who hangs up early may have said why
+        while self.reader.status is None:
+            self.read()
+
+    def _open(self, limits: dict[str, Any]) -> httpcore.NetworkStream:
+        connect_s, proxy = limits.get("connect"), self._route.proxy()
+        if proxy is None:
+            stream = BoundedBackend().connect_tcp(self._host, self._port, connect_s)
+            if self._is_secure:
+                stream = stream.start_tls(self._route.context, self._host, connect_s)
+            return stream
+        connection = httpcore.HTTPConnection(**proxy, network_backend=BoundedBackend())
+        try:
+            response = connection.handle_request(self._route.tunnel_request(self._host, self._port, limits))
+            through: httpcore.NetworkStream = tunnel_of(response).start_tls(
+                self._route.context, self._host, connect_s
+            )
         except BaseException:
-            line.close()
+            connection.close()
             raise
-        finally:
-            self._in_use.discard(line)
-        for other in idle.put(line):
-            other.close()
-        return response
+        return through
+
+    def read(self) -> None:
+        """Read on in the response."""
+        self.reader.check()
+        self.reader.feed(self._stream.read(_READ_BYTES, self._read_s))
+
+    def close(self) -> None:
+        """Close it."""
+        if self._stream is not None:
+            self._stream.close()
+
+
+class Body(httpx.SyncByteStream):
+    """The body of a response. Closing it gives the connection back."""
+
+    def __init__(self, line: Line, site: Site, lines: Connections[Line]) -> None:
+        self._line = line
+        self._site = site
+        self._lines: Connections[Line] | None = lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        reader = self._line.reader
+        while True:
+            piece = reader.take()
+            if piece:
+                yield piece
+            elif reader.is_complete:
+                return
+            else:
+                self._read()
+
+    def _read(self) -> None:
+        try:
+            self._line.read()
+        except Exception as error:
+            raise of_httpx(error) from error
+
+    def close(self) -> None:
+        """End the exchange, whether or not all was read."""
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            self._line.end_exchange()
+            lines.give_back(self._line, self._site)
+
+
+class FastTransport(PooledTransport):
+    """Sends the requests of sync clients. See `PooledTransport`."""
+
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
+        super().__init__(context, proxy)
+        route = Route(context, proxy)
+        self._lines = Connections[Line](lambda site: Line(site, route))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and give the head of its response."""
+        if self.is_hooked:
+            return super().handle_request(request)
+        limits: dict[str, Any] = request.extensions.get("timeout", {})
+        site, target = destination(request)
+        try:
+            line = self._lines.take(site, limits.get("pool"))
+            try:
+                line.send(request, target, limits)
+            except BaseException:
+                self._lines.drop(line)
+                raise
+        except Exception as error:
+            raise of_httpx(error) from error
+        reader: Any = line.reader
+        return Received(reader.status, reader.headers, Body(line, site, self._lines))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._lines.close()
+        super().close()
+
+
+class AsyncLine(_Line):
+    """A connection of async clients. See `Line`."""
+
+    async def send(self, request: httpx.Request, target: bytes, limits: dict[str, Any]) -> None:
+        """Send a request and read the head of its response."""
+        message = self._begin(request, target, limits)
+        if self._stream is None:
+            self._stream = await self._open(limits)
+        try:
+            await self._stream.write(message, limits.get("write"))
+            self._is_sent = True
+        except httpcore.WriteError:
+            pass  # who hangs up early may have said why
+        while self.reader.status is None:
+            await self.read()
+
+    async def _open(self, limits: dict[str, Any]) -> httpcore.AsyncNetworkStream:
+        connect_s, proxy = limits.get("connect"), self._route.proxy()
+        if proxy is None:
+            stream = await AsyncBackend().connect_tcp(self._host, self._port, connect_s)
+            if self._is_secure:
+                stream = await stream.start_tls(self._route.context, self._host, connect_s)
+            return stream
+        connection = httpcore.AsyncHTTPConnection(**proxy, network_backend=AsyncBackend())
+        try:
+            response = await connection.handle_async_request(
+                self._route.tunnel_request(self._host, self._port, limits)
+            )
+            through: httpcore.AsyncNetworkStream = await tunnel_of(response).start_tls(
+                self._route.context, self._host, connect_s
+            )
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
+            raise
+        return through
+
+    async def read(self) -> None:
+        """Read on in the response."""
+        self.reader.check()
+        self.reader.feed(await self._stream.read(_READ_BYTES, self._read_s))
 
     async def aclose(self) -> None:
-        """Close the connections; an exchange that is going on fails."""
-        if self._instead is not None:
-            await self._instead.aclose()
-        for line in self._in_use:
-            line.fail(httpx.ReadError("the client was closed"))
-        for idle in self._idle.values():
-            for line in idle.take_all():
-                line.close()
+        """Close it."""
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+class AsyncBody(httpx.AsyncByteStream):
+    """The body of a response. Closing it gives the connection back.
+
+    No generator: one that is left early would end in a warning, at some other time.
+    """
+
+    def __init__(self, line: AsyncLine, site: Site, lines: AsyncConnections[AsyncLine]) -> None:
+        self._line = line
+        self._site = site
+        self._lines: AsyncConnections[AsyncLine] | None = lines
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        reader = self._line.reader
+        while True:
+            piece = reader.take()
+            if piece:
+                return piece
+            if reader.is_complete:
+                raise StopAsyncIteration
+            await self._read()
+
+    async def _read(self) -> None:
+        try:
+            await self._line.read()
+        except Exception as error:
+            raise of_httpx(error) from error
+
+    async def aclose(self) -> None:
+        """End the exchange, whether or not all was read."""
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            self._line.end_exchange()
+            await lines.give_back(self._line, self._site)
+
+
+class AsyncFastTransport(AsyncPooledTransport):
+    """Sends the requests of async clients. See `PooledTransport`."""
+
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
+        super().__init__(context, proxy)
+        route = Route(context, proxy)
+        self._lines = AsyncConnections[AsyncLine](lambda site: AsyncLine(site, route))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and give the head of its response."""
+        if self.is_hooked:
+            return await super().handle_async_request(request)
+        limits: dict[str, Any] = request.extensions.get("timeout", {})
+        site, target = destination(request)
+        try:
+            line = await self._lines.take(site, limits.get("pool"))
+            try:
+                await line.send(request, target, limits)
+            except BaseException:
+                await self._lines.drop(line)
+                raise
+        except Exception as error:
+            raise of_httpx(error) from error
+        reader: Any = line.reader
+        return Received(reader.status, reader.headers, AsyncBody(line, site, self._lines))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._lines.aclose()
+        await super().aclose()

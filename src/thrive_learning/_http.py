@@ -8,7 +8,6 @@ hooks. Here, and nowhere else, a call meets its deadline, its credentials, the n
 import contextlib
 import contextvars
 import datetime as dt
-import functools
 import logging
 import re
 import sys
@@ -22,7 +21,7 @@ import httpx
 
 from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import Body
-from thrive_learning._engine import Asked, Engine, EngineInUse, choose, loop_obstacle
+from thrive_learning._engine import Asked, Engine, EngineInUse, choose
 from thrive_learning._outcome import (
     Reply,
     api_error,
@@ -36,7 +35,7 @@ from thrive_learning._outcome import (
 )
 from thrive_learning._request import Headers, RequestTemplate, raw_headers
 from thrive_learning._retry import Retries, RetryQuota, may_pass
-from thrive_learning._transport import Transports, drop_surplus, event_loop, process, tls_context
+from thrive_learning._transport import Transports, drop_surplus, event_loop, process
 from thrive_learning._version import __version__
 from thrive_learning.credentials import Credentials, Scope
 from thrive_learning.errors import (
@@ -317,8 +316,6 @@ def _broken(  # noqa: PLR0913
     """Say what is left of an exchange that failed: a response cut off in its body, or an error."""
     if closed:
         return closed_error()
-    if isinstance(error, ConfigurationError):
-        return error
     if reply is None or body is None or isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return connection_failure(error, host=host, budget=budget)
     body.cut_off(type(error).__name__)
@@ -337,29 +334,20 @@ def _async_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseT
     return AsyncPooledTransport(context, proxy)
 
 
-def _fast_transport(trust: Any, proxy: str | None) -> httpx.BaseTransport:
+def _fast_transport(context: SSLContext, proxy: str | None) -> httpx.BaseTransport:
     from thrive_learning._fast import FastTransport  # noqa: PLC0415 - an extra
 
-    return FastTransport(trust, proxy)
+    return FastTransport(context, proxy)
 
 
-def _async_fast_transport(options: Options, trust: Any, proxy: str | None) -> httpx.AsyncBaseTransport:
+def _async_fast_transport(context: SSLContext, proxy: str | None) -> httpx.AsyncBaseTransport:
     from thrive_learning._fast import AsyncFastTransport  # noqa: PLC0415 - an extra
 
-    def on_httpx() -> httpx.AsyncBaseTransport:
-        return _async_transport(tls_context(options.verify), proxy)
-
-    return AsyncFastTransport(trust, proxy, None if options.engine == "fast" else on_httpx)
-
-
-def _fast_trust(verify: object) -> object:
-    from thrive_learning._curl import trust  # noqa: PLC0415 - an extra
-
-    return trust(verify)
+    return AsyncFastTransport(context, proxy)
 
 
 def _engine(region: Region, options: Options, transport: object) -> EngineInUse:
-    return choose(Asked(options.engine, transport, options.verify, options.proxy, region.urls))
+    return choose(Asked(options.engine, transport, options.proxy, region.urls))
 
 
 class Closable(Protocol):
@@ -401,7 +389,6 @@ class HttpClient(httpx.Client):
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=_fast_transport if self.engine == "fast" else _transport,
-            trust=_fast_trust if self.engine == "fast" else tls_context,
             place=process,
             urls=region.urls,
             injected=transport,
@@ -463,7 +450,7 @@ class HttpClient(httpx.Client):
         outer = current_budget.set(budget)
         try:
             budget.check()
-            response = self._transports.for_url(request.url).handle_request(request)
+            response = self._transports.for_request(request).handle_request(request)
             reply = Reply(status_code=response.status_code, headers=raw_headers(response))
             body = Body(reply.header(b"content-encoding") or "")
             stream = cast("httpx.SyncByteStream", response.stream)
@@ -511,23 +498,16 @@ class AsyncHttpClient(httpx.AsyncClient):
             region, credentials, self.seam.headers, options.token_cache
         )
         self.runs: weakref.WeakSet[AsyncClosable] = weakref.WeakSet()
-        self._engine: EngineInUse = _engine(region, options, transport)
-        build = functools.partial(_async_fast_transport, options)
+        self.engine: EngineInUse = _engine(region, options, transport)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
-            build=build if self._engine == "fast" else _async_transport,
-            trust=_fast_trust if self._engine == "fast" else tls_context,
+            build=_async_fast_transport if self.engine == "fast" else _async_transport,
             place=event_loop,
             urls=region.urls,
             injected=transport,
             proxy=options.proxy,
             verify=options.verify,
         )
-
-    @property
-    def engine(self) -> EngineInUse:
-        """Which engine sends, in the event loop that runs here if one does."""
-        return "httpx" if loop_obstacle() else self._engine
 
     async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send the request of the current call, and give its documented success.
@@ -587,7 +567,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         request.extensions["timeout"] = budget.phases()
         try:
             budget.check()
-            response = await self._transports.for_url(request.url).handle_async_request(request)
+            response = await self._transports.for_request(request).handle_async_request(request)
             reply = Reply(status_code=response.status_code, headers=raw_headers(response))
             body = Body(reply.header(b"content-encoding") or "")
             stream = cast("httpx.AsyncByteStream", response.stream)

@@ -4,7 +4,6 @@ They are subclasses, because OpenTelemetry's instrumentation and others replace 
 somebody has, a request takes httpx's whole way. Where nobody has, it takes one that builds and checks less.
 """
 
-import functools
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, cast
@@ -14,8 +13,8 @@ import httpx
 
 from thrive_learning._engine import is_own
 from thrive_learning._network import AsyncBackend, BoundedBackend
-from thrive_learning._pool import AsyncConnections, Connections
-from thrive_learning._request import Received, raw_headers
+from thrive_learning._pool import AsyncPool, Pool, origin
+from thrive_learning._request import Received, Site, destination, raw_headers
 
 # What httpcore raises goes by the same name in httpx.
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
@@ -28,29 +27,22 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 }
 
 
-def _of_httpx(error: Exception) -> Exception:
+def of_httpx(error: Exception) -> Exception:
     kind = _ERRORS.get(type(error))
     return error if kind is None else kind(str(error))
-
-
-@functools.lru_cache(maxsize=64)
-def _origin(scheme: bytes, host: bytes, port: int | None) -> httpcore.Origin:
-    return httpcore.URL(scheme=scheme, host=host, port=port).origin
 
 
 class _Target(httpcore.URL):
     """An address whose parts are known to be bytes: httpcore's own __init__ would check each of them."""
 
-    def __init__(self, url: httpx.URL) -> None:
-        self.scheme = url.raw_scheme
-        self.host = url.raw_host
-        self.port = url.port
-        self.target = url.raw_path
+    def __init__(self, site: Site, target: bytes) -> None:
+        self.scheme, self.host, self.port = site
+        self.target = target
 
     @property
     def origin(self) -> httpcore.Origin:
         """The server; connections ask for it with every request."""
-        return _origin(self.scheme, self.host, self.port)
+        return origin(self.scheme, self.host, self.port)
 
 
 class _Message(httpcore.Request):
@@ -58,7 +50,7 @@ class _Message(httpcore.Request):
 
     def __init__(self, request: httpx.Request) -> None:
         self.method = request.method.encode("ascii")
-        self.url = _Target(request.url)
+        self.url = _Target(*destination(request))
         self.headers = cast("list[tuple[bytes, bytes]]", raw_headers(request))
         self.stream = cast("Iterable[bytes]", request.stream)
         self.extensions = request.extensions
@@ -74,7 +66,7 @@ class _Body(httpx.SyncByteStream):
         try:
             yield from self._stream
         except Exception as error:
-            raise _of_httpx(error) from error
+            raise of_httpx(error) from error
 
     def close(self) -> None:
         self._stream.close()
@@ -89,22 +81,27 @@ class PooledTransport(httpx.HTTPTransport):
     """
 
     def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        super().__init__(verify=context, proxy=_proxy(context, proxy))
+        super().__init__(verify=context, proxy=proxy_of(context, proxy))
         # Two private names, which a test guards: httpx has no argument for a backend, nor for a pool.
         opener: Any = self._pool
         opener._network_backend = BoundedBackend()  # noqa: SLF001
-        self._connections = Connections(opener)
-        pool: Any = self._connections
+        self._own_pool = Pool(opener)
+        pool: Any = self._own_pool
         self._pool = pool
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether somebody has put something before httpx's transports, or before httpcore's pools."""
+        return self._own_pool.is_hooked or not is_own(httpx.HTTPTransport.handle_request, "httpx")
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and give the head of its response."""
         if not is_own(httpx.HTTPTransport.handle_request, "httpx"):
             return super().handle_request(request)
         try:
-            response = self._connections.handle_request(_Message(request))
+            response = self._own_pool.handle_request(_Message(request))
         except Exception as error:
-            raise _of_httpx(error) from error
+            raise of_httpx(error) from error
         whole: Any = response
         return Received(response.status, response.headers, _Body(response.stream), whole.extensions)
 
@@ -120,7 +117,7 @@ class _AsyncBody(httpx.AsyncByteStream):
             async for chunk in self._stream:
                 yield chunk
         except Exception as error:
-            raise _of_httpx(error) from error
+            raise of_httpx(error) from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -130,26 +127,31 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
     """Sends the requests of async clients. See `PooledTransport`."""
 
     def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        super().__init__(verify=context, proxy=_proxy(context, proxy))
+        super().__init__(verify=context, proxy=proxy_of(context, proxy))
         opener: Any = self._pool
         opener._network_backend = AsyncBackend()  # noqa: SLF001
-        self._connections = AsyncConnections(opener)
-        pool: Any = self._connections
+        self._own_pool = AsyncPool(opener)
+        pool: Any = self._own_pool
         self._pool = pool
+
+    @property
+    def is_hooked(self) -> bool:
+        """See `PooledTransport.is_hooked`."""
+        return self._own_pool.is_hooked or not is_own(httpx.AsyncHTTPTransport.handle_async_request, "httpx")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and give the head of its response."""
         if not is_own(httpx.AsyncHTTPTransport.handle_async_request, "httpx"):
             return await super().handle_async_request(request)
         try:
-            response = await self._connections.handle_async_request(_Message(request))
+            response = await self._own_pool.handle_async_request(_Message(request))
         except Exception as error:
-            raise _of_httpx(error) from error
+            raise of_httpx(error) from error
         whole: Any = response
         return Received(response.status, response.headers, _AsyncBody(response.stream), whole.extensions)
 
 
-def _proxy(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:
+def proxy_of(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:
     """Describe a proxy; one that speaks TLS itself is verified like everybody else."""
     if url is None:
         return None

@@ -7,100 +7,125 @@ costs the same however many there are, and keeps those that are in use warm.
 
 import collections
 import functools
-import threading
-from collections.abc import AsyncIterator, Iterator
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import httpcore
 
 from thrive_learning._engine import is_own
+from thrive_learning._request import Site
 from thrive_learning.policies import MAX_CONNECTIONS
 
 # For so long a server may be expected to keep an idle connection; httpx's default. Seconds.
 KEPT_ALIVE_S = 5.0
 
-_Site = tuple[bytes, bytes, int | None]
+
+class Connection(Protocol):
+    """A connection as the pool sees it; httpcore's are of this kind."""
+
+    def is_available(self) -> bool:
+        """Say whether it can take a request."""
+        ...
+
+    def has_expired(self) -> bool:
+        """Say whether it has been idle for too long, or has been closed by the server."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
 
 
-def _pool_limit_s(request: httpcore.Request) -> float | None:
-    whole: Any = request
-    limit: float | None = whole.extensions.get("timeout", {}).get("pool")
-    return limit
+class AsyncConnection(Protocol):
+    """See `Connection`."""
+
+    def is_available(self) -> bool:
+        """Say whether it can take a request."""
+        ...
+
+    def has_expired(self) -> bool:
+        """Say whether it has been idle for too long, or has been closed by the server."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it."""
 
 
-def _site(request: httpcore.Request) -> _Site:
-    url = request.url
-    return url.scheme, url.host, url.port
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
+AsyncConnectionT = TypeVar("AsyncConnectionT", bound=AsyncConnection)
 
 
-class Connections:
-    """Sync connections, shared by threads. It takes the place of a pool of httpcore's.
+def _too_many() -> httpcore.PoolTimeout:
+    return httpcore.PoolTimeout(f"{MAX_CONNECTIONS} requests are on their way")
+
+
+class Connections(Generic[ConnectionT]):
+    """Sync connections, shared by threads.
 
     Args:
-        opener: A pool of httpcore's, which knows how to connect, through a proxy if need be. It keeps none.
+        create: Makes one.
     """
 
-    def __init__(self, opener: httpcore.ConnectionPool) -> None:
-        self._opener = opener
-        self._places = threading.Semaphore(MAX_CONNECTIONS)
-        self._idle: dict[_Site, collections.deque[httpcore.ConnectionInterface]] = {}
-        self._open: set[httpcore.ConnectionInterface] = set()
+    def __init__(self, create: Callable[[Site], ConnectionT]) -> None:
+        self._create = create
+        # A semaphore does the same, at ten times the cost.
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(MAX_CONNECTIONS):
+            self._places.put(None)
+        self._idle: collections.defaultdict[Site, collections.deque[ConnectionT]] = collections.defaultdict(
+            collections.deque
+        )
+        self._open: set[ConnectionT] = set()
         self._next_look = 0.0
 
-    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request and give the head of its response."""
-        if not is_own(
-            type(self._opener).handle_request, "httpcore"
-        ):  # somebody has replaced it, as respx does
-            return self._opener.handle_request(request)
-        if not self._places.acquire(timeout=_pool_limit_s(request)):
-            raise httpcore.PoolTimeout(f"{MAX_CONNECTIONS} requests are on their way")
-        connection = None
+    def take(self, site: Site, limit_s: float | None) -> ConnectionT:
+        """Give a connection, which has to be given back or dropped.
+
+        Raises:
+            httpcore.PoolTimeout: So many seconds long all places were taken.
+        """
         try:
-            idle = self._idle.setdefault(_site(request), collections.deque())
-            connection = self._taken(idle)
-            if connection is None:
-                connection = self._opener.create_connection(request.url.origin)
-                self._open.add(connection)
-            response = connection.handle_request(request)
+            self._places.get(timeout=limit_s)
+        except queue.Empty:
+            pass
+        else:
+            return self._taken(site)
+        raise _too_many()
+
+    def _taken(self, site: Site) -> ConnectionT:
+        try:
+            idle = self._idle[site]
+            while idle:
+                try:
+                    connection = idle.pop()
+                except IndexError:  # another thread was quicker
+                    break
+                if not connection.has_expired():
+                    return connection
+                self._close(connection)
+            connection = self._create(site)
         except BaseException:
-            self._end(connection)
+            self._places.put(None)
             raise
-        response.stream = Stream(response.stream, connection, idle, self)
-        return response
+        self._open.add(connection)
+        return connection
 
-    def _taken(
-        self, idle: collections.deque[httpcore.ConnectionInterface]
-    ) -> httpcore.ConnectionInterface | None:
-        while idle:
-            try:
-                connection = idle.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if not connection.has_expired():
-                return connection
-            self._close(connection)
-        return None
-
-    def give_back(
-        self,
-        connection: httpcore.ConnectionInterface,
-        idle: collections.deque[httpcore.ConnectionInterface],
-    ) -> None:
+    def give_back(self, connection: ConnectionT, site: Site) -> None:
         """Keep a connection for the next request if it can take one."""
         if not connection.is_available() or connection not in self._open:
-            self._end(connection)
+            self.drop(connection)
             return
+        idle = self._idle[site]
         idle.append(connection)
-        self._places.release()
+        self._places.put(None)
         now = monotonic()
         if now >= self._next_look:
             self._next_look = now + KEPT_ALIVE_S
             self._drop_expired(idle)
 
-    def _drop_expired(self, idle: collections.deque[httpcore.ConnectionInterface]) -> None:
+    def _drop_expired(self, idle: collections.deque[ConnectionT]) -> None:
         """Close those that nobody has needed for long: they stand at the left."""
         while idle:
             try:
@@ -112,14 +137,14 @@ class Connections:
                 break
             self._close(connection)
 
-    def _end(self, connection: httpcore.ConnectionInterface | None) -> None:
+    def drop(self, connection: ConnectionT) -> None:
+        """Close a connection that was taken."""
         try:
-            if connection is not None:
-                self._close(connection)
+            self._close(connection)
         finally:
-            self._places.release()
+            self._places.put(None)
 
-    def _close(self, connection: httpcore.ConnectionInterface) -> None:
+    def _close(self, connection: ConnectionT) -> None:
         self._open.discard(connection)
         connection.close()
 
@@ -128,71 +153,43 @@ class Connections:
         self._idle.clear()
         for connection in list(self._open):
             self._close(connection)
-        self._opener.close()  # which has some if somebody has replaced its methods, and we leave it to them
 
 
-class Stream:
-    """The body of a response. Closing it gives the connection back."""
-
-    def __init__(
-        self,
-        stream: Any,
-        connection: httpcore.ConnectionInterface,
-        idle: collections.deque[httpcore.ConnectionInterface],
-        connections: Connections,
-    ) -> None:
-        self._stream = stream
-        self._connection = connection
-        self._idle = idle
-        self._connections: Connections | None = connections
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
-
-    def close(self) -> None:
-        """End the exchange, whether or not all was read."""
-        connections, self._connections = self._connections, None
-        if connections is not None:
-            try:
-                self._stream.close()
-            finally:
-                connections.give_back(self._connection, self._idle)
-
-
-class AsyncConnections:
+class AsyncConnections(Generic[AsyncConnectionT]):
     """Async connections, shared by the tasks of one event loop. See `Connections`."""
 
-    def __init__(self, opener: httpcore.AsyncConnectionPool) -> None:
-        self._opener = opener
-        self._idle: dict[_Site, collections.deque[httpcore.AsyncConnectionInterface]] = {}
-        self._open: set[httpcore.AsyncConnectionInterface] = set()
+    def __init__(self, create: Callable[[Site], AsyncConnectionT]) -> None:
+        self._create = create
+        self._idle: collections.defaultdict[Site, collections.deque[AsyncConnectionT]] = (
+            collections.defaultdict(collections.deque)
+        )
+        self._open: set[AsyncConnectionT] = set()
         self._next_look = 0.0
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request and give the head of its response."""
-        if not is_own(type(self._opener).handle_async_request, "httpcore"):
-            return await self._opener.handle_async_request(request)
-        await self._take_place(_pool_limit_s(request))
-        connection = None
-        try:
-            idle = self._idle.setdefault(_site(request), collections.deque())
-            connection = await self._taken(idle)
-            if connection is not None:
-                response = await connection.handle_async_request(request)
-            else:
-                connection = self._opener.create_connection(request.url.origin)
-                self._open.add(connection)
-                response = await connection.handle_async_request(request)
-                _leave_unlocked(connection)
-        except BaseException:
-            await self._end(connection)
-            raise
-        response.stream = AsyncStream(response.stream, connection, idle, self)
-        return response
 
     @functools.cached_property
     def _places(self) -> "anyio.Semaphore":  # in quotes: reading it would load half of anyio for sync users
         return anyio.Semaphore(MAX_CONNECTIONS)  # it belongs to an event loop, and is made in it
+
+    async def take(self, site: Site, limit_s: float | None) -> AsyncConnectionT:
+        """Give a connection, which has to be given back or dropped.
+
+        Raises:
+            httpcore.PoolTimeout: So many seconds long all places were taken.
+        """
+        await self._take_place(limit_s)
+        try:
+            idle = self._idle[site]
+            while idle:
+                connection = idle.pop()
+                if not connection.has_expired():
+                    return connection
+                await self._close(connection)
+            connection = self._create(site)
+        except BaseException:
+            self._places.release()
+            raise
+        self._open.add(connection)
+        return connection
 
     async def _take_place(self, limit_s: float | None) -> None:
         try:
@@ -204,27 +201,14 @@ class AsyncConnections:
         with anyio.move_on_after(limit_s):
             await self._places.acquire()
             return
-        raise httpcore.PoolTimeout(f"{MAX_CONNECTIONS} requests are on their way")
+        raise _too_many()
 
-    async def _taken(
-        self, idle: collections.deque[httpcore.AsyncConnectionInterface]
-    ) -> httpcore.AsyncConnectionInterface | None:
-        while idle:
-            connection = idle.pop()
-            if not connection.has_expired():
-                return connection
-            await self._close(connection)
-        return None
-
-    async def give_back(
-        self,
-        connection: httpcore.AsyncConnectionInterface,
-        idle: collections.deque[httpcore.AsyncConnectionInterface],
-    ) -> None:
+    async def give_back(self, connection: AsyncConnectionT, site: Site) -> None:
         """Keep a connection for the next request if it can take one."""
         if not connection.is_available() or connection not in self._open:
-            await self._end(connection)
+            await self.drop(connection)
             return
+        idle = self._idle[site]
         idle.append(connection)
         self._places.release()
         now = monotonic()
@@ -232,19 +216,19 @@ class AsyncConnections:
             self._next_look = now + KEPT_ALIVE_S
             await self._drop_expired(idle)
 
-    async def _drop_expired(self, idle: collections.deque[httpcore.AsyncConnectionInterface]) -> None:
+    async def _drop_expired(self, idle: collections.deque[AsyncConnectionT]) -> None:
         """Close those that nobody has needed for long: they stand at the left."""
         while idle and idle[0].has_expired():
             await self._close(idle.popleft())
 
-    async def _end(self, connection: httpcore.AsyncConnectionInterface | None) -> None:
+    async def drop(self, connection: AsyncConnectionT) -> None:
+        """Close a connection that was taken."""
         try:
-            if connection is not None:
-                await self._close(connection)
+            await self._close(connection)
         finally:
             self._places.release()
 
-    async def _close(self, connection: httpcore.AsyncConnectionInterface) -> None:
+    async def _close(self, connection: AsyncConnectionT) -> None:
         self._open.discard(connection)
         with anyio.CancelScope(shield=True):
             await connection.aclose()
@@ -254,6 +238,125 @@ class AsyncConnections:
         self._idle.clear()
         for connection in list(self._open):
             await self._close(connection)
+
+
+def _site(request: httpcore.Request) -> Site:
+    """Say where a request goes."""
+    url = request.url
+    return url.scheme, url.host, url.port
+
+
+def _pool_limit_s(request: httpcore.Request) -> float | None:
+    whole: Any = request
+    limit: float | None = whole.extensions.get("timeout", {}).get("pool")
+    return limit
+
+
+@functools.lru_cache(maxsize=64)
+def origin(scheme: bytes, host: bytes, port: int | None) -> httpcore.Origin:
+    """Give a server as httpcore knows it."""
+    return httpcore.URL(scheme=scheme, host=host, port=port).origin
+
+
+class Pool:
+    """Takes the place of a pool of httpcore's, with connections of httpcore's.
+
+    Args:
+        opener: That pool: it knows how to connect, through a proxy if need be. It keeps no connections.
+    """
+
+    def __init__(self, opener: httpcore.ConnectionPool) -> None:
+        self._opener = opener
+        self._connections = Connections[httpcore.ConnectionInterface](
+            lambda site: opener.create_connection(origin(*site))
+        )
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether somebody has replaced the method of httpcore's that this one stands for, as respx does."""
+        return not is_own(type(self._opener).handle_request, "httpcore")
+
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request and give the head of its response."""
+        if self.is_hooked:
+            return self._opener.handle_request(request)
+        site = _site(request)
+        connection = self._connections.take(site, _pool_limit_s(request))
+        try:
+            response = connection.handle_request(request)
+        except BaseException:
+            self._connections.drop(connection)
+            raise
+        response.stream = Stream(response.stream, connection, site, self._connections)
+        return response
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._connections.close()
+        self._opener.close()  # which has some if somebody has replaced its methods, and we leave it to them
+
+
+class Stream:
+    """The body of a response. Closing it gives the connection back."""
+
+    def __init__(
+        self,
+        stream: Any,
+        connection: httpcore.ConnectionInterface,
+        site: Site,
+        connections: Connections[httpcore.ConnectionInterface],
+    ) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._site = site
+        self._connections: Connections[httpcore.ConnectionInterface] | None = connections
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        """End the exchange, whether or not all was read."""
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            try:
+                self._stream.close()
+            finally:
+                connections.give_back(self._connection, self._site)
+
+
+class AsyncPool:
+    """Takes the place of a pool of httpcore's. See `Pool`."""
+
+    def __init__(self, opener: httpcore.AsyncConnectionPool) -> None:
+        self._opener = opener
+        self._connections = AsyncConnections[httpcore.AsyncConnectionInterface](self._created)
+
+    def _created(self, site: Site) -> httpcore.AsyncConnectionInterface:
+        return self._opener.create_connection(origin(*site))
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether somebody has replaced the method of httpcore's that this one stands for, as respx does."""
+        return not is_own(type(self._opener).handle_async_request, "httpcore")
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request and give the head of its response."""
+        if self.is_hooked:
+            return await self._opener.handle_async_request(request)
+        site = _site(request)
+        connection = await self._connections.take(site, _pool_limit_s(request))
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            await self._connections.drop(connection)
+            raise
+        _leave_unlocked(connection)
+        response.stream = AsyncStream(response.stream, connection, site, self._connections)
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._connections.aclose()
         await self._opener.aclose()
 
 
@@ -272,6 +375,8 @@ def _leave_unlocked(connection: Any) -> None:
 
     With each of them, and a request has three, httpcore lets the event loop go round once more.
     """
+    if getattr(connection, "_request_lock", None) is _UNLOCKED:
+        return
     while connection is not None:
         for name in ("_request_lock", "_connect_lock", "_state_lock"):
             if hasattr(connection, name):
@@ -289,13 +394,13 @@ class AsyncStream:
         self,
         stream: Any,
         connection: httpcore.AsyncConnectionInterface,
-        idle: collections.deque[httpcore.AsyncConnectionInterface],
-        connections: AsyncConnections,
+        site: Site,
+        connections: AsyncConnections[httpcore.AsyncConnectionInterface],
     ) -> None:
         self._stream = stream
         self._connection = connection
-        self._idle = idle
-        self._connections: AsyncConnections | None = connections
+        self._site = site
+        self._connections: AsyncConnections[httpcore.AsyncConnectionInterface] | None = connections
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         chunks: AsyncIterator[bytes] = aiter(self._stream)
@@ -308,4 +413,4 @@ class AsyncStream:
             try:
                 await self._stream.aclose()
             finally:
-                await connections.give_back(self._connection, self._idle)
+                await connections.give_back(self._connection, self._site)

@@ -1,8 +1,8 @@
 """Requests and responses as httpx's transports know them, without what httpx's own cost each time. Pure.
 
 httpx parses the URL of every request, encodes and sorts its headers, and wraps its body: more work than all
-the rest of a call does above the transport. Here a client's headers are prepared once, and a path goes into a
-URL that is parsed already.
+the rest of a call does above the transport. Here a client's headers are prepared once, and a path
+becomes a URL only if somebody wants one.
 """
 
 import re
@@ -13,6 +13,9 @@ import httpx
 
 #: Names and values as they go on the wire.
 Headers = Sequence[tuple[bytes, bytes]]
+
+#: A server that requests go to: scheme, host, and port, which is None for the usual one.
+Site = tuple[bytes, bytes, int | None]
 
 # Segments that mean the same in every URL: nothing to encode, and none of dots alone, which URLs resolve.
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_-]+)+", re.ASCII)
@@ -51,12 +54,28 @@ class _Pieces:
         raise StopAsyncIteration
 
 
+class Server:
+    """A server that requests go to, with what each of them needs of it.
+
+    Args:
+        url: Any URL of its.
+    """
+
+    def __init__(self, url: httpx.URL) -> None:
+        self.netloc: bytes = url.netloc
+        self.site: Site = (url.raw_scheme, url.raw_host, url.port)
+
+    def url(self, target: bytes) -> httpx.URL:
+        """Give the URL of something there."""
+        return httpx.URL((self.site[0] + b"://" + self.netloc + target).decode("ascii"))
+
+
 class _HeadersOnDemand:
     """Has `headers` as soon as somebody asks for them: nobody does on the usual way of a call."""
 
     prepared: Headers
 
-    def __getattr__(self, name: str) -> httpx.Headers:
+    def __getattr__(self, name: str) -> Any:
         if name != "headers":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         self.headers = httpx.Headers(self.prepared)
@@ -70,23 +89,49 @@ def raw_headers(message: httpx.Request | httpx.Response) -> Headers:
     return known["prepared"] if headers is None else headers.raw
 
 
+def destination(request: httpx.Request) -> tuple[Site, bytes]:
+    """Give where a request goes on the wire: the server, and what its first line asks for."""
+    known = request.__dict__
+    url: httpx.URL | None = known.get("url")
+    if url is None:
+        return known["server"].site, known["target"]
+    return (url.raw_scheme, url.raw_host, url.port), url.raw_path
+
+
+def netloc(request: httpx.Request) -> bytes:
+    """Give the host and port of a request's URL."""
+    known = request.__dict__
+    url: httpx.URL | None = known.get("url")
+    return known["server"].netloc if url is None else url.netloc
+
+
 class Request(_HeadersOnDemand, httpx.Request):
     """A request whose parts are complete: httpx's own __init__ would parse and sort them once more.
 
     Args:
         method: In capitals.
-        url: Where it goes.
+        server: Where it goes.
+        target: The path and query of its URL, with nothing to encode in it.
         headers: All of them, `Host` and `Content-Length` included.
         body: All of it.
     """
 
-    def __init__(self, method: str, url: httpx.URL, headers: Headers, body: bytes = b"") -> None:
+    def __init__(
+        self, method: str, server: Server, target: bytes, headers: Headers, body: bytes = b""
+    ) -> None:
         self.method = method
-        self.url = url
+        self.server = server
+        self.target = target
         self.prepared = headers
         self.extensions = {}
         self.stream = Content(body)
         self._body = body
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "url":
+            return super().__getattr__(name)
+        self.url = self.server.url(self.target)
+        return self.url
 
     @property
     def content(self) -> bytes:
@@ -133,20 +178,6 @@ class Received(_HeadersOnDemand, httpx.Response):
         self.extensions = extensions or {}
 
 
-class Address(httpx.URL):
-    """A URL that differs from another in its path alone.
-
-    Args:
-        site: The other, without a path.
-        path: From its first slash to its end, with nothing to encode in it.
-    """
-
-    def __init__(self, site: httpx.URL, path: str) -> None:
-        # A private name, which a test guards: the public ways parse the URL anew, at 50 times the cost.
-        whole: Any = site
-        self._uri_reference = whole._uri_reference._replace(path=path)  # noqa: SLF001
-
-
 class RequestTemplate:
     """Builds the requests of one client.
 
@@ -156,10 +187,11 @@ class RequestTemplate:
     """
 
     def __init__(self, api_url: str, headers: Headers) -> None:
+        url = httpx.URL(api_url)
         self._api_url = api_url
         self._headers = headers
-        self._site = httpx.URL(api_url)
-        self._path = self._site.raw_path.decode("ascii").rstrip("/")
+        self._server = Server(url)
+        self._path = url.raw_path.rstrip(b"/")
         # The headers of a GET for an Authorization header: it changes when the token does.
         self._prepared: tuple[bytes, Headers] = (b"", ())
 
@@ -173,7 +205,8 @@ class RequestTemplate:
             authorization: The value of the Authorization header.
         """
         if not options and method == "get" and _PLAIN_PATH.fullmatch(path):
-            return Request("GET", Address(self._site, self._path + path), self._for(authorization))
+            target = self._path + path.encode("ascii")
+            return Request("GET", self._server, target, self._for(authorization))
         headers = [
             *self._headers,
             (b"Authorization", authorization),
@@ -184,7 +217,7 @@ class RequestTemplate:
     def _for(self, authorization: bytes) -> Headers:
         known, headers = self._prepared
         if known != authorization:
-            headers = [(b"Host", self._site.netloc), *self._headers, (b"Authorization", authorization)]
+            headers = [(b"Host", self._server.netloc), *self._headers, (b"Authorization", authorization)]
             self._prepared = (authorization, headers)
         return headers
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from thrive_learning._request import netloc
 from thrive_learning.errors import ConfigurationError
 
 TransportT = TypeVar("TransportT", httpx.BaseTransport, httpx.AsyncBaseTransport)
@@ -90,8 +91,7 @@ class Transports(Generic[TransportT]):
 
     Args:
         kind: What an injected transport has to be an instance of.
-        build: Makes a transport of the client's own from what `trust` gives and the URL of a proxy, or None.
-        trust: Gives what `build` needs to verify servers: a TLS context, unless the engine has another form.
+        build: Makes a transport of the client's own from a TLS context and the URL of a proxy, or None.
         place: Names where the caller is.
         urls: The URLs that the client's requests go to; they go nowhere else.
         injected: The caller's transport, used for everything and closed by the caller; or a function that
@@ -104,20 +104,19 @@ class Transports(Generic[TransportT]):
         self,
         *,
         kind: type[TransportT],
-        build: Callable[[Any, str | None], TransportT],
+        build: Callable[[SSLContext, str | None], TransportT],
         place: Callable[[], Place],
         urls: Iterable[str],
         injected: TransportT | Callable[[], TransportT] | None,
         proxy: str | None,
         verify: bool | SSLContext,
-        trust: Callable[[object], object] = tls_context,
     ) -> None:
         self._place: Callable[[], Place] = place
         self._injected: TransportT | None = None
         self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
         self._by_place: dict[Place, dict[str | None, TransportT]] = {}
         if injected is None:
-            context = trust(verify)
+            context = tls_context(verify)
             ways_out = proxies_from_environment(urls) if proxy is None else _explicit(proxy, urls)
             self._ways_out = {_netloc(url): way_out for url, way_out in ways_out.items()}
             make: Callable[[str | None], TransportT] = functools.partial(_built, build, context)
@@ -137,7 +136,7 @@ class Transports(Generic[TransportT]):
     def _open(self) -> dict[str | None, TransportT]:
         return {way_out: self._make(way_out) for way_out in set(self._ways_out.values())}
 
-    def for_url(self, url: httpx.URL) -> TransportT:
+    def for_request(self, request: httpx.Request) -> TransportT:
         """Give the transport for a request to one of the client's URLs."""
         if self._injected is not None:
             return self._injected
@@ -151,7 +150,7 @@ class Transports(Generic[TransportT]):
                 transports = self._open()
             # Two threads may come here at once: both take what the first of them put there.
             transports = self._by_place.setdefault(here, transports)
-        return transports[self._ways_out[url.netloc]]
+        return transports[self._ways_out[netloc(request)]]
 
     def _forget_what_has_ended(self) -> None:
         for place in list(self._by_place):
@@ -212,7 +211,9 @@ def _explicit(proxy: object, urls: Iterable[str]) -> dict[str, str | None]:
     return dict.fromkeys(urls, proxy)
 
 
-def _built(build: Callable[[Any, str | None], TransportT], context: object, proxy: str | None) -> TransportT:
+def _built(
+    build: Callable[[SSLContext, str | None], TransportT], context: SSLContext, proxy: str | None
+) -> TransportT:
     try:
         return build(context, proxy)
     except (ValueError, httpx.InvalidURL):

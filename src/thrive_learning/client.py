@@ -293,7 +293,7 @@ class AsyncThriveClient:
 
     @property
     def engine(self) -> "EngineInUse":
-        """Which engine sends the requests; "httpx" as well for what `transport=` brings, and on trio."""
+        """Which engine sends the requests; "httpx" as well for what `transport=` brings."""
         return self._http.engine
 
     @classmethod

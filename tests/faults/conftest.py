@@ -13,6 +13,7 @@ FLAVOURS = {
     "trio": ("trio", "httpx"),
     "sync, fast": ("sync", "fast"),
     "asyncio, fast": ("asyncio", "fast"),
+    "trio, fast": ("trio", "fast"),
 }
 
 

@@ -99,7 +99,6 @@ def survived(
 
 HTML = b"<!doctype html><h1>Welcome to the guest network</h1>"
 HEAD = b"HTTP/1.1 200 Said\r\ncontent-type: application/json\r\n"
-CONTINUES = chaos.endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 NO_DATE = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
 
 ROWS: dict[str, Row] = {
@@ -168,7 +167,7 @@ ROWS: dict[str, Row] = {
     "gzip bomb": Row(Trouble(chaos.bomb), broken("larger than"), token_error("larger than")),
     # Informational responses.
     "100 and 103 unasked": passes(chaos.after_informational(100, 103, 100)),
-    "1xx without end": late(CONTINUES),
+    "1xx without end": late(chaos.endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)),
     # Statuses.
     "401 without end": Row(
         Trouble(chaos.refusal_without_end),
@@ -225,12 +224,6 @@ ROWS: dict[str, Row] = {
     "522, twice": survived(chaos.status("522 Said", HTML)),
 }
 
-#: Where the fast engine cannot come to the same.
-FAST_ROWS: dict[str, Row] = {
-    # libcurl does not wait for the deadline: 300 KiB of heads are enough for it.
-    "1xx without end": fails(CONTINUES, lost("Too large response headers")),
-}
-
 
 def region(api: Chaos, token: Chaos) -> Region:
     return Region.custom(
@@ -273,7 +266,7 @@ def check_recovery(client: Any) -> None:
 @pytest.mark.parametrize("place", ["API", "token endpoint"])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_fault(flavour: Flavour, name: str, place: str) -> None:
-    row = FAST_ROWS.get(name, ROWS[name]) if flavour.engine == "fast" else ROWS[name]
+    row = ROWS[name]
     with nothing_left(flavour), Chaos() as api, Chaos() as token:
         spoiled, expected = (api, row.api) if place == "API" else (token, row.token)
         with flavour.open(

@@ -14,6 +14,7 @@ from faults import chaos
 from faults.chaos import NONE, Chaos, Line, Proxy, Trouble
 from faults.test_faults import (
     CREDENTIALS,
+    GOOD,
     LATE,
     LONG,
     ONCE,
@@ -61,11 +62,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def trusting(flavour: Flavour, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Give the option that makes a client trust the authority; the fast engine takes no TLS context."""
-    if flavour.engine == "fast":
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        return {}
+def trusting(authority: Authority) -> dict[str, Any]:
+    """Give the option that makes a client trust the authority."""
     return {"verify": authority.client}
 
 
@@ -103,6 +101,7 @@ TLS_ROWS: dict[str, TlsRow] = {
     "records dribble": (response(chaos.paced), LATE, SHORT),
     "body dribbles": (response(chaos.dribble_body), LATE, SHORT),
     "silence in the body": (response(chaos.silence_in_body), LATE, SHORT),
+    "two answers for one": (response(chaos.two_answers), GOOD, LONG),
     "cut in the body": (response(chaos.cut_in_body(17)), lost("cut off after 17 bytes"), LONG),
     "reset in the body": (response(chaos.reset_in_body), lost("cut off after 10 bytes"), LONG),
 }

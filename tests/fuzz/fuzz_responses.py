@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
@@ -43,6 +43,8 @@ from thrive_learning import (
     ThriveError,
 )
 from thrive_learning._auth import basic_header
+from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, Line, Route
+from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
 
 # What the server repeats. In them are quotes, slashes and letters that JSON escapes.
 API_SECRET = 'fake-"api"-secr\\t/\N{LATIN SMALL LETTER E WITH ACUTE}'
@@ -58,6 +60,7 @@ TOKEN_SECRETS = [
 ]
 OAUTH_SECRETS = [CLIENT_SECRET, TOKEN]
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used, and dear to make
+ROUTE = Route(TLS, None)
 
 REGION = Region.custom(
     "fuzz", api_url="http://localhost/rest/v1", token_url="http://localhost/token/{tenant_id}"
@@ -104,11 +107,13 @@ class Stream(httpcore.NetworkStream):
         self._wire = wire
         self._pieces: Pieces = []
         self._closed = False
+        self._ended = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         if self._closed:
             raise httpcore.ReadError("closed")
-        piece = self._pieces.pop(0) if self._pieces else b""
+        self._ended = not self._pieces
+        piece = b"" if self._ended else self._pieces.pop(0)
         if len(piece) > max_bytes:
             self._pieces.insert(0, piece[max_bytes:])
         return piece[:max_bytes]
@@ -121,8 +126,8 @@ class Stream(httpcore.NetworkStream):
     def close(self) -> None:
         self._closed = True
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ARG002
-        return None
+    def get_extra_info(self, info: str) -> Any:
+        return (self._ended or bool(self._pieces)) if info == "is_readable" else None
 
 
 class AsyncStream(httpcore.AsyncNetworkStream):
@@ -140,8 +145,8 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         self._stream.close()
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ARG002
-        return None
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class Backend(httpcore.NetworkBackend):
@@ -160,14 +165,28 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         return AsyncStream(self._wire)
 
 
+def on(line: Any, stream: Any) -> Any:
+    line._stream = stream
+    return line
+
+
 def transport(flavour: Flavour, wire: Wire) -> httpx.BaseTransport | httpx.AsyncBaseTransport:
-    if flavour.name == "sync":
-        sync = httpx.HTTPTransport(verify=TLS, trust_env=False)
-        sync._pool._network_backend = Backend(wire)
-        return sync
-    twin = httpx.AsyncHTTPTransport(verify=TLS, trust_env=False)
-    twin._pool._network_backend = AsyncBackend(wire)
-    return twin
+    """Give a transport of the package's own, of the flavour's engine, that goes to the wire."""
+    made: Any
+    match flavour.name:
+        case "sync":
+            made = PooledTransport(TLS, None)
+            made._own_pool._opener._network_backend = Backend(wire)
+        case "asyncio" | "trio":
+            made = AsyncPooledTransport(TLS, None)
+            made._own_pool._opener._network_backend = AsyncBackend(wire)
+        case "sync, fast":
+            made = FastTransport(TLS, None)
+            made._lines._create = lambda site: on(Line(site, ROUTE), Stream(wire))
+        case _:
+            made = AsyncFastTransport(TLS, None)
+            made._lines._create = lambda site: on(AsyncLine(site, ROUTE), AsyncStream(wire))
+    return cast("httpx.BaseTransport | httpx.AsyncBaseTransport", made)
 
 
 ALL_SECRETS = [*BASIC_SECRETS, *TOKEN_SECRETS, TOKEN]
@@ -365,7 +384,9 @@ def main() -> int:
     ends = time.monotonic() + options.seconds
     say(f"seed {options.seed}, for {options.seconds:g} s")
     with start_blocking_portal("asyncio") as on_asyncio, start_blocking_portal("trio") as on_trio:
-        flavours = [Flavour("sync", None), Flavour("asyncio", on_asyncio), Flavour("trio", on_trio)]
+        portals = {"sync": None, "asyncio": on_asyncio, "trio": on_trio}
+        engines = ["", ", fast"]
+        flavours = [Flavour(name + engine, portals[name]) for name in portals for engine in engines]
 
         @settings(
             max_examples=BATCH,
@@ -381,14 +402,14 @@ def main() -> int:
         @given(exchanges())
         def check(exchange: Exchange) -> None:
             came_to = [call(flavour, exchange, kept) for flavour in flavours]
-            assert len(set(came_to)) == 1, f"sync, asyncio and trio differ: {came_to}"
+            assert len(set(came_to)) == 1, f"the flavours differ: {came_to}"
             outcomes[came_to[0]] += 1
 
         batch = 0
         while time.monotonic() < ends:
             seed(options.seed + batch)(check)()
             batch += 1
-    say(f"{outcomes.total()} responses, each to sync, asyncio and trio")
+    say(f"{outcomes.total()} responses, each to sync, asyncio and trio on both engines")
     for name, number in outcomes.most_common():
         say(f"  {name}: {number}")
     return 0
