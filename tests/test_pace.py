@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 from collections import deque
 from typing import Any
@@ -24,7 +25,17 @@ from thrive_learning import (
     TokenError,
     UnauthorizedError,
 )
-from thrive_learning._pace import ORDERED_WINDOW, ROUNDS_TO_RECOVER, WINDOW, Job, Pace, Plan, Schedule
+from thrive_learning._pace import (
+    BUSY,
+    FIRST_IN_FLIGHT,
+    ORDERED_WINDOW,
+    ROUNDS_TO_RECOVER,
+    WINDOW,
+    Job,
+    Pace,
+    Plan,
+    Schedule,
+)
 from thrive_learning.errors import Attempt
 from thrive_learning.policies import Budget
 
@@ -99,18 +110,60 @@ def test_the_limit_recovers_within_a_few_rounds(concurrency: int) -> None:
     while ours.limit < concurrency:
         rounds += 1
         for _ in range(ours.limit):
-            ours.answered()
+            ours.answered(1.0)
     assert rounds <= ROUNDS_TO_RECOVER + 1
     for _ in range(10):
-        ours.answered()
+        ours.answered(1.0)
     assert ours.limit == concurrency
+
+
+class Work:
+    """A run whose time and CPU time are ours to say."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.now = 100.0
+        self.cpu_s = 7.0
+        self.pace = Pace(concurrency, RetryPolicy(), 60.0, lambda: 1.0, lambda: self.cpu_s, self.now)
+
+    def round(self, seconds: float, busy: float) -> int:
+        """Get as many answers as are in flight; give how many are in flight then."""
+        self.now += seconds
+        self.cpu_s += seconds * busy
+        for _ in range(self.pace.limit):
+            self.pace.answered(self.now)
+        return self.pace.limit
+
+
+def test_a_run_that_waits_has_more_in_flight() -> None:
+    work = Work(200)
+    assert [work.pace.limit, *(work.round(0.05, BUSY - 0.01) for _ in range(4))] == [32, 64, 128, 200, 200]
+    assert work.round(0.05, 1.0) == 200
+
+
+def test_a_run_that_has_no_time_to_spare_has_no_more_in_flight() -> None:
+    work = Work(200)
+    assert [work.round(0.05, BUSY) for _ in range(4)] == [32, 32, 32, 32]
+    assert work.round(0.05, 0.0) == 64  # each round is looked at for itself
+
+
+def test_a_few_are_in_flight_at_once() -> None:
+    for concurrency in (1, 8, FIRST_IN_FLIGHT):
+        assert Work(concurrency).pace.limit == concurrency
+
+
+def test_a_run_that_was_slowed_does_not_leap() -> None:
+    work = Work(200)
+    work.pace.throttled(sent_at=work.now, now=work.now, retry_after=None)
+    limits = [16, *(work.round(0.05, 0.0) for _ in range(20))]
+    assert max(after - before for before, after in itertools.pairwise(limits)) < FIRST_IN_FLIGHT / 2
+    assert limits[-1] == 200
 
 
 def test_an_id_is_given_up_only_when_nothing_has_come_for_long() -> None:
     ours = pace(attempts=3, patience_s=60)
     assert [ours.throttled(now, now, None) for now in (0.0, 1.0, 2.0, 59.0)] == [True] * 4
     assert not ours.throttled(61.0, 61.0, None)
-    ours.answered()
+    ours.answered(1.0)
     assert ours.throttled(62.0, 62.0, None)
     # A server that asks for more patience than that has it, as often as the policy tries.
     ours = pace(attempts=3, patience_s=60)
@@ -135,7 +188,7 @@ def test_the_limit_stays_between_1_and_what_was_asked_for(
     for event in events:
         before, resumes_at = ours.limit, ours.resumes_at
         if event is None:
-            ours.answered()
+            ours.answered(1.0)
             assert ours.limit >= before
         else:
             now += event[0]

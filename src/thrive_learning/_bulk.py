@@ -5,7 +5,7 @@ that is dropped, as by `break`, is collected at once, and ends its run.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from thrive_learning._http import Seam, closed_error
@@ -26,10 +26,10 @@ class Run:
         self.source_error: Exception | None = None
         self.schedule: Schedule
 
-    def begin(self) -> None:
-        """Start the clock."""
+    def begin(self, cpu_s: Callable[[], float] | None = None) -> None:
+        """Start the clock; `cpu_s` is that of the CPU time, if there is one thread that does the work."""
         self.started = True
-        self.schedule = Schedule(self.plan, time.monotonic())
+        self.schedule = Schedule(self.plan, time.monotonic(), cpu_s=cpu_s)
 
     def end_of_ids(self, error: Exception) -> None:
         """Remember what the IDs raised: it comes behind the results."""

@@ -91,7 +91,7 @@ class TaskRun(Run):
         return None
 
     def _start(self) -> None:
-        self.begin()
+        self.begin(time.thread_time)
         self._place = event_loop()
         self._has_ended, self._changed = anyio.Event(), anyio.Event()
         self._soon = from_any_thread(self.stop)

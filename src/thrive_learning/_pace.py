@@ -33,6 +33,12 @@ from thrive_learning.policies import MAX_CONNECTIONS, Budget, RetryPolicy, Timeo
 #: From half the concurrency back to the whole takes at most so many rounds of requests.
 ROUNDS_TO_RECOVER = 8
 
+#: So many requests a run has in flight at first, if its CPU time is known. More have to be worth it.
+FIRST_IN_FLIGHT = 32
+
+#: What works for a larger part of the time than this would gain little by having more in flight.
+BUSY = 0.75
+
 #: A server that asks for a longer pause ends the run: nobody would watch it stand still for so long.
 LONGEST_PAUSE_S = 3600.0
 
@@ -46,22 +52,33 @@ class Pace:
     A 429 halves the limit and lets all workers pause: as long as the server asks, or else as long as a retry
     would wait. The 429s to requests that were sent before that say the same once more, and halve nothing.
 
+    Where its CPU time is known, it begins with a few, and doubles them as long as there is time between the
+    answers: what has none to spare would only open connections and wait longer for each.
+
     Args:
-        concurrency: The limit at first, and the highest.
+        concurrency: The highest limit.
         retry: How long to pause without a `Retry-After`; a policy of one attempt gives each 429 up at once.
         patience_s: How long a run that gets nothing but 429s goes on before it gives IDs up.
         draw: Gives a number evenly from 0 to 1.
+        cpu_s: Gives the seconds of CPU time that who does the work has taken. None begins with the highest.
+        now: The time at which it begins.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a pace depends on
         self,
         concurrency: int,
         retry: RetryPolicy,
         patience_s: float,
         draw: Callable[[], float] = random.random,
+        cpu_s: Callable[[], float] | None = None,
+        now: float = 0.0,
     ) -> None:
-        self._ceiling = concurrency
-        self._limit = float(concurrency)
+        self._concurrency = concurrency
+        self._cpu_s = cpu_s
+        self._ceiling = concurrency if cpu_s is None else min(concurrency, FIRST_IN_FLIGHT)
+        self._answers = 0
+        self._looked_at = now, 0.0 if cpu_s is None else cpu_s()
+        self._limit = float(self._ceiling)
         self._step = max(1.0, concurrency / 2 / ROUNDS_TO_RECOVER)
         self._retry = retry
         self._patience_s = patience_s
@@ -76,10 +93,22 @@ class Pace:
         """How many requests may be in flight."""
         return int(self._limit)
 
-    def answered(self) -> None:
+    def answered(self, now: float) -> None:
         """Take note of an answer that is no 429."""
         self._stalls = 0
+        if self._cpu_s is not None and self._ceiling < self._concurrency:
+            self._answers += 1
+            if self._answers >= self._ceiling:
+                self._look(now, self._cpu_s())
         self._limit = min(float(self._ceiling), self._limit + self._step / self._limit)
+
+    def _look(self, now: float, cpu_s: float) -> None:
+        """Have more in flight if there was time to spare since the last look."""
+        then, cpu_then = self._looked_at
+        self._answers, self._looked_at = 0, (now, cpu_s)
+        if cpu_s - cpu_then < BUSY * (now - then):
+            self._ceiling = min(2 * self._ceiling, self._concurrency)
+            self._limit = float(self._ceiling)
 
     def throttled(self, sent_at: float, now: float, retry_after: float | None) -> bool:
         """Take note of a 429, and say whether its request is to be sent again.
@@ -98,6 +127,7 @@ class Pace:
             self._stalls += 1
             self._slowed_at = now
             self._limit = max(1.0, self._limit / 2)
+            self._ceiling = self._concurrency  # to be reached step by step from now on
         self.resumes_at = max(self.resumes_at, now + pause)
         if self._retry.attempts == 1:
             return False
@@ -158,14 +188,21 @@ class Schedule:
         plan: What the run was asked for.
         now: The time at which it begins.
         draw: Gives a number evenly from 0 to 1.
+        cpu_s: See `Pace`.
     """
 
-    def __init__(self, plan: Plan, now: float, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        now: float,
+        draw: Callable[[], float] = random.random,
+        cpu_s: Callable[[], float] | None = None,
+    ) -> None:
         self.plan: Plan = plan
         self.exhausted: bool = False
         self.failure: BaseException | None = None
         self.in_flight: int = 0
-        self._pace = Pace(plan.concurrency, plan.retry, plan.timeout.total, draw)
+        self._pace = Pace(plan.concurrency, plan.retry, plan.timeout.total, draw, cpu_s, now)
         self._ends_at = math.inf if plan.deadline_s is None else now + plan.deadline_s
         self._window = plan.concurrency * (ORDERED_WINDOW if plan.ordered else WINDOW)
         self._pending: deque[Job] = deque()
@@ -221,7 +258,7 @@ class Schedule:
         """Take note of what a fetch came to."""
         self.in_flight -= 1
         if not isinstance(outcome, ThriveError):
-            self._pace.answered()
+            self._pace.answered(now)
             self._settle(job, outcome, None)
             return
         outcome.__traceback__ = None  # its frames would live as long as the result
@@ -238,7 +275,7 @@ class Schedule:
                 self._pending.appendleft(job)
                 return
         elif isinstance(outcome, (ApiError, UnexpectedResponseError)):
-            self._pace.answered()
+            self._pace.answered(now)
         elif isinstance(outcome, DeadlineExceededError) and now >= self._ends_at:
             outcome, history = self._too_late(), outcome.history
             outcome.history = history
