@@ -182,7 +182,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(name="bench-guard", default=False)
 def bench_guard(session: nox.Session) -> None:
     """Count the instructions of a warm `get`: more than recorded? `nox -s bench-guard -- --record`."""
-    sync(session)
+    sync(session, "--extra", "fast")
     session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 

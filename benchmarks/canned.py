@@ -1,7 +1,7 @@
 """Warm gets without a network: `python -m benchmarks.canned WHO CALLS`, for counting instructions.
 
 The record comes out of a transport in this process, so that what is counted is what lies above one: ours, or
-httpx's own client.
+httpx's own client. With the fast engine it comes out of a connection, so that pool and parser count as well.
 """
 
 import asyncio
@@ -20,6 +20,41 @@ _HEADERS = [
     (b"Content-Type", b"application/json"),
     (b"Content-Length", str(len(_BODY)).encode()),
 ]
+
+
+_WIRE = b"HTTP/1.1 200 OK\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in _HEADERS)
+_WIRE += b"\r\n" + _BODY
+
+
+class CannedStream:
+    """A connection that answers everything with the record."""
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Take a request."""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore names it
+        """Give the record."""
+        return _WIRE
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def get_extra_info(self, info: str) -> None:
+        """Know nothing; so nothing has come that nobody asked for."""
+
+
+class AsyncCannedStream(CannedStream):
+    """Its twin."""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # type: ignore[override]
+        """Take a request."""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # type: ignore[override]
+        """Give the record."""
+        return super().read(max_bytes, timeout)
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
 
 class Canned(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -41,30 +76,54 @@ def _region() -> Any:
     return Region.custom("canned", api_url=_API_URL, token_url=tokens, webhooks_token_url=tokens)
 
 
-def ours(calls: int) -> object:
+def ours(calls: int, **options: Any) -> object:
     """`ThriveClient.activities.get`."""
     from thrive_learning import BasicCredentials, ThriveClient
 
-    with ThriveClient(_region(), BasicCredentials(TENANT, SECRET), transport=Canned()) as client:
+    options = options or {"transport": Canned()}
+    with ThriveClient(_region(), BasicCredentials(TENANT, SECRET), **options) as client:
         found = client.activities.get(ACTIVITY_ID)
         for _ in range(calls):
             client.activities.get(ACTIVITY_ID)
     return found
 
 
-def ours_async(calls: int) -> object:
+def ours_async(calls: int, **options: Any) -> object:
     """`AsyncThriveClient.activities.get` on asyncio."""
     from thrive_learning import AsyncThriveClient, BasicCredentials
 
+    options = options or {"transport": Canned()}
+
     async def run() -> object:
         credentials = BasicCredentials(TENANT, SECRET)
-        async with AsyncThriveClient(_region(), credentials, transport=Canned()) as client:
+        async with AsyncThriveClient(_region(), credentials, **options) as client:
             found = await client.activities.get(ACTIVITY_ID)
             for _ in range(calls):
                 await client.activities.get(ACTIVITY_ID)
         return found
 
     return asyncio.run(run())
+
+
+def ours_fast(calls: int) -> object:
+    """The same on the fast engine, down to the connection."""
+    from thrive_learning import _network
+
+    backend: Any = _network.BoundedBackend
+    backend.connect_tcp = lambda *_arguments, **_options: CannedStream()
+    return ours(calls, engine="fast")
+
+
+def ours_async_fast(calls: int) -> object:
+    """Its twin."""
+    from thrive_learning import _network
+
+    async def connect_tcp(*_arguments: Any, **_options: Any) -> AsyncCannedStream:
+        return AsyncCannedStream()
+
+    backend: Any = _network.AsyncBackend
+    backend.connect_tcp = connect_tcp
+    return ours_async(calls, engine="fast")
 
 
 def bare_httpx(calls: int) -> object:
@@ -80,6 +139,8 @@ def bare_httpx(calls: int) -> object:
 RUNS: dict[str, Callable[[int], object]] = {
     "sync": ours,
     "async": ours_async,
+    "sync, engine fast": ours_fast,
+    "async, engine fast": ours_async_fast,
     "bare httpx": bare_httpx,
 }
 

@@ -26,7 +26,7 @@ RECORD = Path(__file__).with_name("instructions.json")
 _CALLS = 200
 #: What a change may cost before it needs a word.
 _TOLERANCE = 0.03
-_PACKAGES = ("anyio", "attrs", "httpx", "idna")
+_PACKAGES = ("anyio", "attrs", "httpcore", "httptools", "httpx", "idna")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -141,7 +141,7 @@ def main(given: Sequence[str]) -> int:
         if other := differences(here, record["circumstances"]):
             return _skipped(f"{'; '.join(other)}. Record anew with `nox -s bench-guard -- --record`")
     now = {who: per_call(who, valgrind) for who in RUNS}
-    for name in ("sync", "async"):
+    for name in (name for name in now if name != "bare httpx"):
         relative = now[name] / now["bare httpx"]
         print(f"{name}: {now[name]:,} instructions per get, {relative:.2f} times bare httpx")
     if options.record:

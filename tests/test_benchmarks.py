@@ -212,7 +212,7 @@ def test_the_guard_fails_when_a_get_becomes_dearer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = tmp_path / "instructions.json"
-    counts = {"sync": 500, "async": 600, "bare httpx": 700}
+    counts = dict.fromkeys(canned.RUNS, 900) | {"sync": 500, "async": 600, "bare httpx": 700}
     assert guard(monkeypatch, record, counts, "--record") == 0
     assert guard(monkeypatch, record, counts) == 0
     assert guard(monkeypatch, record, counts | {"bare httpx": 900}) == 0  # it is not ours
@@ -226,7 +226,7 @@ def test_the_guard_says_loudly_that_it_compared_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = tmp_path / "instructions.json"
-    counts = {"sync": 500, "async": 600, "bare httpx": 700}
+    counts = dict.fromkeys(canned.RUNS, 900) | {"sync": 500, "async": 600, "bare httpx": 700}
     assert guard(monkeypatch, record, counts) == 0
     assert "SKIPPED, nothing was compared: there is no instructions.json" in capsys.readouterr().err
     guard(monkeypatch, record, counts, "--record")
