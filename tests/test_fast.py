@@ -1,6 +1,7 @@
 """The fast engine: what it does besides the fault table, which runs on it as well."""
 
 import concurrent.futures
+import contextlib
 import ssl
 import threading
 import time
@@ -214,6 +215,24 @@ async def test_a_server_that_hangs_up_may_have_said_why(kind: str) -> None:
     response = await handle(transport, httpx.Request("POST", "http://127.0.0.1:1/x", content=b"abc"))
     assert (response.status_code, response.content) == (413, b"body")
     assert stream.closed == 1  # nothing more is sent on it
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE"])
+def test_methods(method: str) -> None:
+    """Other endpoints will need them."""
+    transport = fast.FastTransport(tls_context(verify=True), None)
+    with Chaos() as server, contextlib.closing(httpx.Client(transport=transport)) as client:
+        server.plan(Trouble(chaos.status("200 Said", b"" if method == "HEAD" else b"{}")))
+        content = b"abc" if method in {"PUT", "POST"} else None
+        for _ in range(2):
+            url = f"{server.origin}/rest/../v1?a=%20b"
+            response = client.request(method, url, content=content, headers={"x-empty": ""})
+            assert response.content == (b"" if method == "HEAD" else b"{}")
+            assert response.headers["content-type"] == "application/json"
+    for request in server.requests:
+        assert (request.method, request.target, request.body) == (method, "/v1?a=%20b", content or b"")
+        assert request.headers["x-empty"] == ""
+    assert server.connections == (2 if method == "HEAD" else 1)
 
 
 @pytest.mark.parametrize("engine", ["fast", "httpx"])

@@ -177,6 +177,17 @@ def test_whether_the_connection_can_go_on(raw: bytes, *, may_go_on: bool, has_su
         assert (reader.status, reader.take(), reader.may_go_on) == (200, b"{}", True)
 
 
+def test_a_response_to_head_has_no_body() -> None:
+    reader = ResponseReader()
+    reader.begin(has_body=False)
+    reader.feed(b"HTTP/1.1 100 Go\r\n\r\n" + OK + LENGTH_2)
+    assert not reader.is_complete
+    reader.feed(b"\r\n")
+    assert (reader.status, reader.is_complete, reader.take(), reader.may_go_on) == (200, True, b"", False)
+    reader.feed(b"{}")  # as some servers do
+    assert (reader.take(), reader.flaw, reader.may_go_on) == (b"", None, False)
+
+
 def test_what_ended_with_the_connection_does_not_go_on() -> None:
     reader = ResponseReader()
     reader.feed(SAME["until the end"])

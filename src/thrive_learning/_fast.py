@@ -99,7 +99,7 @@ class _Line:
         body: Any = request.stream
         self._is_idle = self._is_sent = False
         self._read_s = limits.get("read")
-        self.reader.begin()
+        self.reader.begin(has_body=request.method != "HEAD")
         return self._writer.write(request.method.encode("ascii"), target, raw_headers(request), body)
 
     def end_exchange(self) -> None:

@@ -59,7 +59,17 @@ class ResponseReader:
     """Reads the responses of one connection, one after the other."""
 
     __slots__ = (
-        *("_parser", "_pieces", "_since", "flaw", "has_surplus", "headers", "is_complete", "may_go_on"),
+        *(
+            "_has_body",
+            "_parser",
+            "_pieces",
+            "_since",
+            "flaw",
+            "has_surplus",
+            "headers",
+            "is_complete",
+            "may_go_on",
+        ),
         "status",
     )
 
@@ -77,8 +87,13 @@ class ResponseReader:
         self._parser = parser
         self.begin()
 
-    def begin(self) -> None:
-        """Expect the next response."""
+    def begin(self, *, has_body: bool = True) -> None:
+        """Expect the next response.
+
+        Args:
+            has_body: False for one to a HEAD request. llhttp would wait for its body, so its connection ends.
+        """
+        self._has_body = has_body
         #: The status, once the head is complete.
         self.status: int | None = None
         #: The headers as they came.
@@ -159,6 +174,7 @@ class ResponseReader:
             self.flaw = flaw
         elif status >= 200:  # noqa: PLR2004 - below it are those that announce another
             self.status = status
+            self.is_complete = not self._has_body
         else:
             self.headers = []
 
