@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import ssl
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,8 @@ from thrive_learning import (
     ThriveClient,
 )
 from thrive_learning._engine import Asked, EngineInUse, choose, is_own
+from thrive_learning._fast import AsyncFastTransport, FastTransport
+from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
 
 TRAVELS = ClientCredentials(
     SANDBOX.tenant_id, SANDBOX.client_id, Secret(SANDBOX.client_secret, may_pickle=True)
@@ -98,6 +101,32 @@ def test_a_client_tells(flavour: Flavour) -> None:
     with flavour.answering(lambda _request: httpx.Response(500)) as client:
         assert client.engine == "httpx"
     assert ThriveClient.sandbox().engine == "httpx"
+
+
+KINDS: dict[tuple[bool, str], type] = {
+    (True, "httpx"): PooledTransport,
+    (True, "fast"): FastTransport,
+    (False, "httpx"): AsyncPooledTransport,
+    (False, "fast"): AsyncFastTransport,
+}
+
+
+@pytest.mark.parametrize("engine", ["httpx", "fast"])
+def test_each_engine_has_its_transports_with_the_trust_and_proxy_of_the_client(
+    flavour: Flavour, engine: str
+) -> None:
+    context, proxy = ssl.create_default_context(), "http://proxy.example:3128"
+    with flavour.open(Region.STAGING, CREDENTIALS, engine=engine, verify=context, proxy=proxy) as client:
+        [(way_out, transport)] = client._http._transports._spare[0].items()
+        assert (way_out, type(transport)) == (proxy, KINDS[flavour.client_class is ThriveClient, engine])
+        opener = transport._pool._opener
+        assert opener._ssl_context is context
+        assert (opener._proxy_url.host, opener._proxy_url.port) == (b"proxy.example", 3128)
+
+
+def test_a_client_whose_proxy_only_httpx_knows(flavour: Flavour) -> None:
+    with pytest.raises(ConfigurationError, match="SOCKS"):
+        flavour.client_class(Region.STAGING, CREDENTIALS, engine="fast", proxy="socks5://proxy.example")
 
 
 def test_a_pickled_client_keeps_its_engine() -> None:
