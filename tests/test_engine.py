@@ -125,7 +125,7 @@ def test_each_engine_has_its_transports_with_the_trust_and_proxy_of_the_client(
 
 
 def test_a_client_whose_proxy_only_httpx_knows(flavour: Flavour) -> None:
-    with pytest.raises(ConfigurationError, match="SOCKS"):
+    with pytest.raises(ConfigurationError, match="it knows no SOCKS proxies"):
         flavour.client_class(Region.STAGING, CREDENTIALS, engine="fast", proxy="socks5://proxy.example")
 
 
