@@ -102,6 +102,14 @@ SAME: dict[str, bytes] = {
     "a blank behind a name": OK + b"a : c\r\n" + LENGTH_2 + b"\r\n{}",
     "no colon": OK + b"abc\r\n" + LENGTH_2 + b"\r\n{}",
     "no name": OK + b": c\r\n" + LENGTH_2 + b"\r\n{}",
+    "a refused head before a good one": b"HTTP/1.1 099 X\r\ncontent-length: 1\r\n\r\n "
+    + OK
+    + LENGTH_2
+    + b"\r\n{}",
+    "another coding before a good one": OK + b"transfer-encoding: x\r\n\r\n" + OK + LENGTH_2 + b"\r\n{}",
+    "a blank behind the name of a length": OK + b"content-length : 10\r\n\r\n{}",
+    "a blank behind the name of a coding": OK + b"transfer-encoding : chunked\r\n\r\n2\r\n{}\r\n",
+    "a blank behind the name of another coding": OK + b"transfer-encoding : gzip\r\n\r\n{}",
     "announced": b"HTTP/1.1 103 Hints\r\na: b\r\n\r\nHTTP/1.1 100 Go\r\n\r\n" + OK + LENGTH_2 + b"\r\n{}",
     "another protocol offered": b"HTTP/1.1 101 S\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc",
     "another protocol offered in passing": b"HTTP/1.1 101 S\r\n\r\nabc",
@@ -238,6 +246,24 @@ def test_the_first_flaw_counts() -> None:
     reader.feed(b"x" * 200_000)
     with pytest.raises(httpcore.RemoteProtocolError, match="Only Transfer-Encoding: chunked is supported"):
         reader.check()
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(
+    "callback",
+    ["on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete"],
+)
+def test_an_interruption_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, callback: str, kind: type[BaseException]
+) -> None:
+    """httptools catches what a signal handler raises while the parser calls back."""
+
+    def interrupted(*_arguments: object) -> None:
+        raise kind
+
+    monkeypatch.setattr(ResponseReader, callback, interrupted)
+    with pytest.raises(kind):
+        ResponseReader().feed(SAME["a length"])
 
 
 HEADERS = ((b"Host", b"a.example"), (b"X-Empty", b""), (b"X", b"a b"))

@@ -287,7 +287,7 @@ class TlsStream(Stream):
         """Give what the connection knows of itself."""
         if info == "ssl_object":
             return self._tls
-        if info == "is_readable" and self._tls.pending():
+        if info == "is_readable" and (self._tls.pending() or self._incoming.pending):
             return True
         return self._stream.get_extra_info(info)
 

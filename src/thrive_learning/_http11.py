@@ -114,13 +114,19 @@ class ResponseReader:
         if not data:
             self._end()
             return
+        interruption: BaseException | None = None
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            # httptools catches whatever comes up in a callback, Ctrl-C included.
+            interruption = error.__context__ or error
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.is_complete:
                 self.has_surplus = True
             else:
                 self.flaw = self.flaw or str(error)
+        if interruption is not None:
+            raise interruption
         if self.is_complete or self._pieces:
             return
         self._since += len(data)
@@ -163,10 +169,12 @@ class ResponseReader:
         """Keep a header; those behind the body say nothing that is needed."""
         if self.status is None:
             self.headers.append((name, value.rstrip(b" \t")))
+            if name[-1:] == b" ":  # by which llhttp would still know a length or a coding
+                self.flaw = self.flaw or "illegal header"
 
     def on_headers_complete(self) -> None:
         """Take the status, if this is the head of a response that h11 would take as well."""
-        if self.status is not None:
+        if self.status is not None or self.flaw is not None:
             return
         status: int = self._parser.get_status_code()
         flaw = self._flaw_of_head(status)
@@ -194,12 +202,12 @@ class ResponseReader:
 
     def on_body(self, piece: bytes) -> None:
         """Keep a piece of the body."""
-        if not self.is_complete:
+        if self.status is not None and not self.is_complete:
             self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
         """Take note of the end, if it is not that of an informational response."""
-        if self.is_complete:
+        if self.is_complete or self.flaw is not None:
             return
         if self.status is None:
             self._since = 0

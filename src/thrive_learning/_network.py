@@ -237,7 +237,25 @@ class TlsOverTls(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Give what the connection knows of itself."""
-        return self._tls if info == "ssl_object" else self._stream.get_extra_info(info)
+        if info == "ssl_object":
+            return self._tls
+        if info == "is_readable" and (self._tls.pending() or self._incoming.pending):
+            return True
+        return self._stream.get_extra_info(info)
+
+
+def _holds_back(stream: object) -> bool:
+    """Say whether TLS on trio has bytes that nobody has read; no socket shows them any more.
+
+    Two private names, which the fault table guards: httpcore has one for trio's stream, and trio one for what
+    it has not decrypted.
+    """
+    layer: Any = getattr(stream, "_stream", None)
+    while hasattr(layer, "transport_stream"):
+        if layer.pending() or layer._incoming.pending:  # noqa: SLF001
+            return True
+        layer = layer.transport_stream
+    return False
 
 
 class ClosingStream(httpcore.AsyncNetworkStream):
@@ -274,6 +292,8 @@ class ClosingStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Give what the connection knows of itself."""
+        if info == "is_readable" and _holds_back(self._stream):
+            return True
         return self._stream.get_extra_info(info)
 
 

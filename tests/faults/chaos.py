@@ -517,6 +517,14 @@ def two_answers(line: Line, answer: Answer) -> None:
     line.send(answer.whole + answer.whole)
 
 
+def two_records(line: Line, answer: Answer) -> None:
+    """Give two answers in two records of TLS, which arrive together."""
+    assert line._tls is not None
+    line._tls.write(answer.whole)
+    line._tls.write(answer.whole)
+    line._push(line._out.read())
+
+
 def without_length(line: Line, answer: Answer) -> None:
     line.send(answer.head(version="1.0", content_length=None) + answer.body)
     line.finish()

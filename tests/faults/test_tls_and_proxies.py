@@ -102,6 +102,7 @@ TLS_ROWS: dict[str, TlsRow] = {
     "body dribbles": (response(chaos.dribble_body), LATE, SHORT),
     "silence in the body": (response(chaos.silence_in_body), LATE, SHORT),
     "two answers for one": (response(chaos.two_answers), GOOD, LONG),
+    "two answers in two records": (response(chaos.two_records), GOOD, LONG),
     "cut in the body": (response(chaos.cut_in_body(17)), lost("cut off after 17 bytes"), LONG),
     "reset in the body": (response(chaos.reset_in_body), lost("cut off after 10 bytes"), LONG),
 }
@@ -251,6 +252,26 @@ def test_a_proxy_of_tls_that_dribbles(
             ) as client:
                 with timed(flavour, SHORT, "proxy over TLS, dribbles"):
                     check(client, LATE)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_second_answer_through_a_proxy_is_not_taken_for_the_next(
+    flavour: Flavour, authority: Authority, trusting: dict[str, Any], scheme: str
+) -> None:
+    tls = authority.server if scheme == "https" else None
+    with nothing_left(flavour), Chaos(authority.server) as server, Proxy(tls=tls) as proxy:
+        with flavour.open(
+            region(server, server),
+            CREDENTIALS,
+            **trusting,
+            proxy=f"{scheme}://localhost:{proxy.port}",
+            timeout=LONG,
+            retry=ONCE,
+        ) as client:
+            client.tokens.get()
+            server.plan(Trouble(chaos.two_records, times=1))
+            check(client, GOOD)
+            check_recovery(client)
 
 
 @pytest.fixture
