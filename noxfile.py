@@ -37,6 +37,7 @@ MUTATED = {
     ],
 }
 KILLED_AT_LEAST = 0.9  # of the mutants of a module
+SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
@@ -145,9 +146,17 @@ def tests(session: nox.Session) -> None:
     sync(session, "--all-extras", "--group", "tests")
     data = {"COVERAGE_FILE": f".coverage.{session.python}"}
     session.run("coverage", "erase", env=data)
-    spread = ("--numprocesses=auto", "--dist=worksteal")
     measured = ("--cov", "--cov-report=", "--cov-fail-under=0")  # `coverage` judges all Pythons together
-    session.run("pytest", *spread, *measured, "--ignore=tests/contract", *session.posargs, env=data)
+    session.run("pytest", *SPREAD, *measured, "--ignore=tests/contract", *session.posargs, env=data)
+
+
+@nox.session(python=PYTHONS[0], default=False)
+def lowest(session: nox.Session) -> None:
+    """The tests with the oldest versions that pyproject.toml allows, where the others have uv.lock's."""
+    extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
+    oldest = ("--resolution", "lowest-direct", "--group", "tests")
+    session.install("--quiet", *oldest, "--editable", f".[{','.join(extras)}]")
+    session.run("pytest", *SPREAD, "--ignore=tests/contract", *session.posargs)
 
 
 @nox.session(requires=["tests"])

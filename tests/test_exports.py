@@ -90,7 +90,9 @@ def test_a_sync_client_loads_nothing_of_anyio_that_is_for_async_code() -> None:
     )
     loaded = loaded_after(code)
     assert {"httpx", "httpcore", "_thrive_learning_api", "attr", "thrive_learning._http"} <= loaded
-    assert not loaded & {"anyio.lowlevel", "thrive_learning.settings", "thrive_learning.token_caches"}
+    needless = {"anyio.lowlevel", "thrive_learning.settings", "thrive_learning.token_caches"}
+    # httpcore loads anyio, which used to load all of itself.
+    assert not (loaded - loaded_after("import httpcore")) & needless
 
 
 def test_a_token_cache_is_loaded_for_those_who_have_one() -> None:
