@@ -77,7 +77,15 @@ class Call:
     """
 
     __slots__ = (
-        *("budget", "document", "history", "is_bulk", "reply", "sleep", "subject", "successes", "text"),
+        "budget",
+        "document",
+        "history",
+        "is_bulk",
+        "reply",
+        "sleep",
+        "subject",
+        "successes",
+        "text",
         "token",
     )
 

@@ -59,17 +59,15 @@ class ResponseReader:
     """Reads the responses of one connection, one after the other."""
 
     __slots__ = (
-        *(
-            "_has_body",
-            "_parser",
-            "_pieces",
-            "_since",
-            "flaw",
-            "has_surplus",
-            "headers",
-            "is_complete",
-            "may_go_on",
-        ),
+        "_has_body",
+        "_parser",
+        "_pieces",
+        "_since",
+        "flaw",
+        "has_surplus",
+        "headers",
+        "is_complete",
+        "may_go_on",
         "status",
     )
 
