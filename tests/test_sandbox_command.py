@@ -102,7 +102,9 @@ def test_an_answer_that_is_late_does_not_keep_it_from_ending() -> None:
     running = Running("--fault", "slow:1h")
     address = httpx.URL(running.url)
     with socket.create_connection((address.host, address.port or 0)) as connection:
-        connection.sendall(f"GET /rest/v1/activity/{ACTIVITY_ID} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(
+            f"GET /rest/v1/activity/{ACTIVITY_ID} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
         assert running.process.stderr is not None
         assert running.process.stderr.readline().endswith("slow:3600s\n")
         code, _, err = running.end()

@@ -2,6 +2,7 @@ import base64
 import json
 import pickle
 import threading
+import time
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
@@ -209,6 +210,33 @@ def test_the_preference_may_stand_among_others(preference: str) -> None:
 
 def test_a_colon_needs_no_quotes() -> None:
     assert FaultySandbox(SANDBOX).reply(preferring("fault=slow:2s"), now=NOW).delay_s == 2
+
+
+@pytest.mark.parametrize(
+    ("preference", "status"),
+    [
+        ('note="a, fault=503, b"', 401),
+        ('note="a\\", fault=503, b", fault=504', 504),
+        ("fault=503, fault=504", 503),
+        ('note="not closed, fault=503', 401),
+    ],
+)
+def test_a_preference_is_read_as_the_rfc_says(preference: str, status: int) -> None:
+    request = replace(preferring(preference), headers={"prefer": preference})
+    assert FaultySandbox(SANDBOX).reply(request, now=NOW).response.status == status
+
+
+@pytest.mark.parametrize("length", [2_000, 100_000])
+@pytest.mark.parametrize(
+    "preference",
+    ["fault{}x", "fault={}x", "fault={0}={0}x{0}y", "{}", 'fault="{}', 'fault="{}"', "fault={}:{}", "note{}"],
+)
+def test_no_preference_takes_long(preference: str, length: int) -> None:
+    began = time.process_time()
+    for filling in (" ", ",", ";", '"', "\\", "=", "fault,", "\t ,"):
+        text = preference.replace("{0}", "{}").replace("{}", filling * (length // len(filling)))
+        FaultySandbox(SANDBOX).reply(preferring(text), now=NOW)
+    assert time.process_time() - began < 3  # spaces alone once took 5 s at 2,000 of them
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,13 @@ Ctrl-C ends the server, with exit code 0.
     help="Listen on this port.  [default: a free one]",
 )
 @click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Also answer to this host name, such as that of a container; repeatable.",
+)
+@click.option(
     "--records",
     "files",
     type=click.File("rb"),
@@ -68,8 +75,14 @@ Ctrl-C ends the server, with exit code 0.
     metavar="SECONDS",
     help="Let access tokens expire after this long.",
 )
-def sandbox_command(
-    *, host: str, port: int, files: Sequence[IO[bytes]], faults: Sequence[str], token_lifetime: int
+def sandbox_command(  # noqa: PLR0913 - its options
+    *,
+    host: str,
+    port: int,
+    allowed_hosts: Sequence[str],
+    files: Sequence[IO[bytes]],
+    faults: Sequence[str],
+    token_lifetime: int,
 ) -> None:
     """Serve an API to try things on: fake records, public credentials.
 
@@ -89,7 +102,7 @@ def sandbox_command(
         script, core = _script(faults), _core(files, token_lifetime)
         app = server.SandboxApp(FaultySandbox(core, script), on_reply=_report)
         try:
-            listening = server.SandboxServer(app, host=host, port=port)
+            listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
         except OSError as error:
             problem = f"cannot listen on {host}, port {port}: {error.strerror}; choose others"
         else:

@@ -3,20 +3,22 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote
 
 import anyio
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from thrive_learning.sandbox.contract import served_contract
 from thrive_learning.sandbox.faults import FaultySandbox, Reply
+from thrive_learning.sandbox.hosts import OwnHosts, in_origin_form
 from thrive_learning.sandbox.messages import SandboxRequest, completed, error_response
 
 #: The paths of `Region.custom` below the server's URL.
@@ -63,6 +65,7 @@ class SandboxApp:
         self._on_reply = on_reply
         routes = [
             Route("/", self._page),
+            Route("/health", _health),
             Route("/openapi.yaml", self._contract),
             Route("/viewer/credentials.json", self._credentials),
             *(
@@ -105,6 +108,11 @@ class SandboxApp:
         await _send(reply, send)
 
 
+async def _health(_request: Request) -> Response:
+    # For those who wait until the server is up: no credentials, no faults, no line in the log.
+    return JSONResponse({"status": "ok", "sandbox": True}, headers={"cache-control": "no-store"})
+
+
 def _file(name: str) -> Callable[[Request], Response]:
     def respond(_request: Request) -> Response:
         return FileResponse(_VIEWER / name, headers={"x-content-type-options": "nosniff"})
@@ -145,6 +153,25 @@ async def _send(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": reply.is_cut})
 
 
+class _OwnHostsOnly:
+    """An ASGI application in front of another one: it rejects requests that name another host."""
+
+    def __init__(self, app: ASGIApp, hosts: OwnHosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        target = scope["raw_path"].decode("latin-1")
+        named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+        problem = self._hosts.problem(named, target)
+        if problem is not None:
+            await _send(Reply(error_response(*problem)), send)
+            return
+        path = in_origin_form(target)
+        await self._app({**scope, "raw_path": path.encode("latin-1"), "path": unquote(path)}, receive, send)
+
+
 class SandboxServer:
     """A server for a sandbox, on a port that is bound from the start.
 
@@ -154,19 +181,25 @@ class SandboxServer:
         app: What answers.
         host: The name or address to listen on.
         port: The port; 0 for a free one.
+        allowed_hosts: The names that requests may call it by, besides `host`, its address and localhost.
 
     Raises:
         OSError: The address cannot be bound.
     """
 
-    def __init__(self, app: SandboxApp, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: SandboxApp, *, host: str = "127.0.0.1", port: int = 0, allowed_hosts: Sequence[str] = ()
+    ) -> None:
         [(family, *_, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        self._socket = socket.create_server(address[:2], family=family)
+        bound = socket.create_server(address[:2], family=family)
+        # asyncio sets TCP_NODELAY only on sockets that are known to be TCP. Without it, a response is sent in
+        # two parts, and on a connection that is kept alive the second waits 40 ms for an acknowledgment.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=bound.detach())
         self.app: SandboxApp = app
         config = uvicorn.Config(
-            app,
+            _OwnHostsOnly(app, OwnHosts((host, str(address[0])), allowed_hosts)),
             http="h11",
             loop="asyncio",
             ws="none",

@@ -1,0 +1,126 @@
+"""Which hosts a request may name, so that a page on the web cannot reach the sandbox by DNS rebinding. Pure.
+
+A browser that was lured to `http://evil.example` believes to stay there when that name suddenly resolves to
+127.0.0.1, but it still sends `Host: evil.example`.
+
+Source:
+    RFC 9110, sections 7.2 and 15.5.20; RFC 9112, section 3.2
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+_LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
+_SCHEMES = ("http://", "https://")
+_PORT = re.compile(r"\d{1,5}", re.ASCII)  # which port it is makes no difference to what follows
+_LONGEST_SHOWN = 80
+
+
+class HostProblem(NamedTuple):
+    """Why a request is rejected.
+
+    Attributes:
+        status: 400 if it names no host, or names it in a form that is not valid; 421 if it names another one.
+        message: What is wrong and what to do.
+    """
+
+    status: int
+    message: str
+
+
+class OwnHosts:
+    """The hosts that a server answers to: localhost, what it is bound to, and names that its owner allows.
+
+    A server that is bound to all addresses (0.0.0.0 or ::) answers to any IP address as well: DNS rebinding
+    needs a name.
+
+    Args:
+        bound: The names and addresses that the server is bound to.
+        allowed: Other names and addresses, such as the name of a container.
+    """
+
+    def __init__(self, bound: Iterable[str], allowed: Iterable[str] = ()) -> None:
+        hosts = {_normalized(host) for host in (*bound, *allowed)}
+        self._hosts: frozenset[str] = _LOCALHOST | hosts
+        self._has_any_address = any(_is_unspecified(host) for host in hosts)
+
+    def problem(self, fields: Sequence[str], target: str) -> HostProblem | None:
+        """Return why a request is to be rejected, or None.
+
+        Args:
+            fields: The values of all its `Host` fields.
+            target: Its target; in absolute form, it names a host too.
+        """
+        if len(fields) != 1:
+            return HostProblem(
+                HTTPStatus.BAD_REQUEST, f"The request must have one Host header and has {len(fields)}"
+            )
+        authorities = [fields[0], *([authority] if (authority := authority_of(target)) is not None else [])]
+        return next(filter(None, map(self._problem_of, authorities)), None)
+
+    def _problem_of(self, authority: str) -> HostProblem | None:
+        host = _host_of(authority.strip(" \t"))
+        shown = repr(authority[:_LONGEST_SHOWN])
+        if host is None:
+            return HostProblem(HTTPStatus.BAD_REQUEST, f"The host {shown} is not a valid host and port")
+        if host in self._hosts or (self._has_any_address and _address(host) is not None):
+            return None
+        return HostProblem(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            f"This sandbox does not answer to the host {shown}. "
+            "Use the address that it printed at its start, or localhost",
+        )
+
+
+def authority_of(target: str) -> str | None:
+    """Return the host and port of a target in absolute form; None if it has another form."""
+    for scheme in _SCHEMES:
+        if target[: len(scheme)].lower() == scheme:
+            return target[len(scheme) :].partition("/")[0].partition("?")[0]
+    return None
+
+
+def in_origin_form(target: str) -> str:
+    """Return a target without the scheme and the host that it may name."""
+    authority = authority_of(target)
+    if authority is None:
+        return target
+    rest = target.partition("://")[2][len(authority) :]
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def _host_of(authority: str) -> str | None:
+    """Return the normalized host of an authority; None if that is not valid."""
+    if authority.startswith("["):
+        host, bracket, port = authority[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")) or ":" not in host or _address(host) is None:
+            return None
+        port = port[1:]
+    else:
+        host, _, port = authority.partition(":")
+    if port and not _PORT.fullmatch(port):
+        return None
+    return _normalized(host) or None
+
+
+def _normalized(host: str) -> str:
+    """Return a host in the one form in which hosts are compared."""
+    address = _address(host)
+    return host.lower().removesuffix(".") if address is None else str(address)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        # Without the zone of an IPv6 address, which means something to the client alone.
+        address = ipaddress.ip_address(host.partition("%")[0] if ":" in host else host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_unspecified(host: str) -> bool:
+    address = _address(host)
+    return address is not None and address.is_unspecified
