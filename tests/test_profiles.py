@@ -11,7 +11,8 @@ from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
 from thrive_learning import ConfigurationError
-from thrive_learning.profiles import ProfileFile, config_file, config_folder, lines_of, load_profiles
+from thrive_learning._home import cache_folder, config_folder, home_folder
+from thrive_learning.profiles import ProfileFile, config_file, lines_of, load_profiles
 
 FILE = """\
 # mine
@@ -42,7 +43,7 @@ def written(folder: Path, content: str | bytes) -> Path:
     ("platform", "reference", "variables"),
     [
         ("linux", Unix, {}),
-        ("linux", Unix, {"XDG_CONFIG_HOME": "/elsewhere"}),
+        ("linux", Unix, {"XDG_CONFIG_HOME": "/elsewhere", "XDG_CACHE_HOME": "/cache"}),
         ("linux", Unix, {"XDG_CONFIG_HOME": "relative"}),
         ("freebsd14", Unix, {}),
         ("darwin", MacOS, {}),
@@ -53,19 +54,40 @@ def written(folder: Path, content: str | bytes) -> Path:
 def test_the_folder_is_the_platforms(
     monkeypatch: pytest.MonkeyPatch, platform: str, reference: Any, variables: dict[str, str]
 ) -> None:
-    monkeypatch.delenv("XDG_CONFIG_HOME")
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     if platform == "win32":
-        assert config_folder(os.environ, platform) == Path(variables["LOCALAPPDATA"]) / "thrive-learning"
+        local = Path(variables["LOCALAPPDATA"])
+        assert config_folder(os.environ, platform) == local / "thrive-learning"
+        assert cache_folder(os.environ, platform) == local / "thrive-learning" / "Cache"
         if sys.platform != "win32":
             return  # there, platformdirs asks the system
-    expected = reference("thrive-learning", appauthor=False).user_config_path
-    assert config_folder(os.environ, platform) == expected
+    expected = reference("thrive-learning", appauthor=False)
+    assert config_folder(os.environ, platform) == expected.user_config_path
+    assert cache_folder(os.environ, platform) == expected.user_cache_path
 
 
 def test_windows_without_its_variable() -> None:
-    assert config_folder({}, "win32") == Path.home() / "AppData" / "Local" / "thrive-learning"
+    assert config_folder({"USERPROFILE": "C:/u"}, "win32") == Path("C:/u/AppData/Local/thrive-learning")
+    assert config_folder({}, "win32") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such database there")
+@pytest.mark.parametrize("home", [{}, {"HOME": ""}, {"HOME": "relative"}], ids=str)
+def test_the_home_folder_without_its_variable(monkeypatch: pytest.MonkeyPatch, home: dict[str, str]) -> None:
+    import pwd  # noqa: PLC0415 - not on Windows
+
+    assert home_folder({"HOME": "/h"}, "linux") == Path("/h")
+    assert home_folder(home, "linux") == Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert home_folder({"HOME": "/h"} | home, "linux") != Path("/")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # without a name, as in a container
+    assert home_folder(home, "linux") is None
+    assert config_folder(home, "linux") is None
+    absolute = home | {"XDG_CONFIG_HOME": "/c", "XDG_CACHE_HOME": "/d"}
+    assert config_folder(absolute, "linux") == Path("/c/thrive-learning")
+    assert cache_folder(absolute, "linux") == Path("/d/thrive-learning")
 
 
 def test_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -77,14 +99,17 @@ def test_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_without_a_home_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError
-
-    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
     assert config_file() is None
     assert load_profiles(None).lack_of("x") == (
         "there is no profile 'x': there is no home folder to look for a file of profiles in"
     )
+    monkeypatch.setenv("THRIVE_CONFIG_FILE", "~/mine.toml")
+    with pytest.raises(ConfigurationError, match=r"^THRIVE_CONFIG_FILE: '~/mine\.toml' begins") as caught:
+        config_file()
+    assert caught.value.__context__ is None
 
 
 def test_what_stands_in_which_line(tmp_path: Path) -> None:

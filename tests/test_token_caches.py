@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import LockNotOwnedError
@@ -313,7 +314,6 @@ def test_what_is_no_redis_url(url: Any) -> None:
     ("create", "module", "extra"),
     [
         (FileTokenCache, "filelock", "cache"),
-        (FileTokenCache, "platformdirs", "cache"),
         (lambda: RedisTokenCache("redis://127.0.0.1"), "redis", "redis"),
     ],
 )
@@ -335,7 +335,7 @@ def files(tmp_path: Path) -> FileTokenCache:
 
 
 def entry(files: FileTokenCache, key: str = KEY) -> Path:
-    return files.folder / f"{key}.json"
+    return files.folder / f"thrive-token-{key}.json"
 
 
 def mode(path: Path) -> int:
@@ -361,7 +361,43 @@ def test_the_folder_is_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if sys.platform == "linux":
         assert FileTokenCache().folder == tmp_path / "thrive-learning" / "tokens"
-    assert FileTokenCache().folder.parts[-2:] == ("thrive-learning", "tokens")
+    assert FileTokenCache().folder.name == "tokens"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the home folder is another variable's there")
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_without_a_home_folder_the_cache_needs_a_folder_or_xdg(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str | None
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)  # without a name, as in a container
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    with pytest.raises(
+        ConfigurationError, match=r"FileTokenCache\(folder\): there is no home folder"
+    ) as caught:
+        FileTokenCache()
+    assert caught.value.__context__ is None
+    with pytest.raises(ConfigurationError, match=r"'~/x' begins with ~, and there is no home folder"):
+        FileTokenCache("~/x")
+    assert FileTokenCache("x").folder == Path("x")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if sys.platform != "darwin":
+        assert FileTokenCache().folder == tmp_path / "thrive-learning" / "tokens"
+
+
+def test_the_folder_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert FileTokenCache("~/.myapp").folder == tmp_path / ".myapp"
+    for folder, problem in (
+        ("~no-such-user/x", "no such user"),
+        ("", "'' is not a path"),
+        ("a\0", "not a path"),
+    ):
+        with pytest.raises(ConfigurationError, match=problem):
+            FileTokenCache(folder)
 
 
 def test_reading_creates_nothing(files: FileTokenCache) -> None:
@@ -398,8 +434,43 @@ def test_a_file_in_the_place_of_the_folder_is_not_used(files: FileTokenCache) ->
     files.folder.write_text("x")
     with pytest.raises(OSError, match="its folder is of another kind"):
         files.load(KEY)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(OSError, match="its folder is of another kind"):
         files.save(KEY, token())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_that_is_a_link_is_not_followed(
+    files: FileTokenCache,
+    tmp_path: Path,
+    exists: bool,  # noqa: FBT001
+) -> None:
+    target = tmp_path / "elsewhere"
+    if exists:
+        target.mkdir(mode=0o700)
+    files.folder.parent.mkdir()
+    files.folder.symlink_to(target)
+    for operation in (
+        lambda: files.load(KEY),
+        lambda: files.save(KEY, token()),
+        lambda: files.forget(KEY, "canary-1"),
+        lambda: files.try_lock(KEY, 1),
+    ):
+        with pytest.raises(OSError, match="its folder is a link: pass the folder that it points to"):
+            operation()
+    assert not exists or list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["", "..", "../x", "A" * 32, "0" * 31, "0" * 32 + "\n"])
+def test_a_key_cannot_name_another_file(files: FileTokenCache, key: str) -> None:
+    files.save(KEY, token())
+    for operation in (
+        lambda: files.load(key),
+        lambda: files.save(key, token()),
+        lambda: files.try_lock(key, 1),
+    ):
+        with pytest.raises(ValueError, match="32 hexadecimal digits"):
+            operation()
 
 
 def open_to_others(path: Path) -> None:
@@ -409,6 +480,11 @@ def open_to_others(path: Path) -> None:
 def a_link(path: Path) -> None:
     path.rename(path.with_suffix(".elsewhere"))
     path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 def a_pipe(path: Path) -> None:
@@ -424,13 +500,11 @@ def too_long(path: Path) -> None:
     ("break_it", "problem"),
     [
         (open_to_others, "open to other users"),
-        (a_link, "cannot be opened, or is a link"),
-        (a_pipe, "of another kind"),
         (too_long, "not one that this package wrote"),
         (lambda path: path.write_text(""), "not one that this package wrote"),
         (lambda path: path.write_text(path.read_text()[:20]), "not one that this package wrote"),
     ],
-    ids=["open to others", "a link", "a pipe", "too long", "empty", "cut"],
+    ids=["open to others", "too long", "empty", "cut"],
 )
 def test_an_entry_that_is_not_right_is_replaced(
     files: FileTokenCache, break_it: Callable[[Path], object], problem: str
@@ -444,10 +518,37 @@ def test_an_entry_that_is_not_right_is_replaced(
     assert loaded is not None
     assert loaded.value == "new"
     assert mode(entry(files)) == 0o600
-    assert not entry(files).is_symlink()
 
 
-def test_a_file_of_somebody_else_is_replaced(files: FileTokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files in folders")
+@pytest.mark.parametrize(
+    ("put_there", "problem"),
+    [
+        (a_link, "cannot be opened, or is a link"),
+        (a_pipe, "of another kind"),
+        (a_folder, "cannot be opened, or is a link|of another kind"),
+    ],
+)
+def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(
+    files: FileTokenCache, put_there: Callable[[Path], object], problem: str
+) -> None:
+    files.save(KEY, token("canary-old"))
+    lock = files.folder / f"thrive-token-{KEY}.lock"
+    lock.touch()
+    for path in (entry(files), lock):
+        put_there(path)
+    before = [path.lstat() for path in (entry(files), lock)]
+    with pytest.raises(ValueError, match=problem):
+        files.load(KEY)
+    with pytest.raises(OSError, match="is not a regular file of this user: remove it"):
+        files.save(KEY, token("new"))
+    with pytest.raises(OSError, match="is not a regular file of this user: remove it"):
+        files.try_lock(KEY, 1)
+    after = [path.lstat() for path in (entry(files), lock)]
+    assert [(one.st_ino, one.st_mode) for one in after] == [(one.st_ino, one.st_mode) for one in before]
+
+
+def test_a_file_of_somebody_else_is_not_read(files: FileTokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
     files.save(KEY, token())
     real = os.fstat
 
@@ -486,17 +587,56 @@ def test_a_full_disk_leaves_the_old_entry_and_nothing_else(
     assert list(files.folder.iterdir()) == [entry(files)]
 
 
-def test_what_nobody_needs_any_more_is_removed(files: FileTokenCache) -> None:
+def test_entries_and_leftovers_of_a_week_ago_are_removed_and_nothing_else(files: FileTokenCache) -> None:
+    """The folder may be one that another program uses as well."""
     files.save(ANOTHER_KEY, token())
-    old = [entry(files, ANOTHER_KEY), files.folder / "x.lock", files.folder / "tmpx.new"]
-    kept = [files.folder / "notes.txt", files.folder / "y.lock"]
-    for path in (*old, *kept):
+    old = [
+        entry(files, ANOTHER_KEY),
+        files.folder / f"thrive-token-{ANOTHER_KEY}.lock",
+        files.folder / f"thrive-token-{ANOTHER_KEY}.abcd_123.new",
+    ]
+    recent = files.folder / "thrive-token-{}.lock".format("a" * 32)
+    others = [
+        files.folder / name
+        for name in (
+            *("settings.json", "uv.lock", "tmp1.new", f"{KEY}.json", f"{KEY}.lock", "thrive-token-.json"),
+            *(f"thrive-token-{KEY}.json.bak", f"my-thrive-token-{KEY}.json", f"thrive-token-{KEY}.jsonx"),
+            f"thrive-token-{'A' * 32}.json",
+        )
+    ]
+    if os.name != "nt":
+        others.append(files.folder / f"thrive-token-{KEY}.lock\n")
+    for path in (*old, recent, *others):
         path.touch()
+    folder = files.folder / f"thrive-token-{'b' * 32}.json"
+    folder.mkdir()
+    link = files.folder / f"thrive-token-{'c' * 32}.json"
+    link.symlink_to(others[0])
     week_ago = time.time() - 8 * 86_400
-    for path in (*old, kept[0]):
-        os.utime(path, (week_ago, week_ago))
+    for path in (*old, *others, folder, link):
+        os.utime(path, (week_ago, week_ago), follow_symlinks=path is not link)
     files.save(KEY, token())
-    assert set(files.folder.iterdir()) == {entry(files), *kept}
+    assert set(files.folder.iterdir()) == {entry(files), recent, folder, link, *others}
+
+
+def test_a_file_of_another_user_is_not_removed(
+    files: FileTokenCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.save(ANOTHER_KEY, token())
+    os.utime(entry(files, ANOTHER_KEY), (0, 0))
+    real = Path.lstat
+
+    def foreign(path: Path) -> os.stat_result:
+        fields = list(real(path))
+        fields[4] += path.suffix == ".json"
+        return os.stat_result(fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", foreign)
+        files.save(KEY, token())
+        with pytest.raises(OSError, match="is not a regular file of this user"):
+            files.save(KEY, token())
+    assert entry(files, ANOTHER_KEY).exists()
 
 
 def test_whoever_reads_while_another_writes_finds_a_whole_token(files: FileTokenCache) -> None:
@@ -553,6 +693,28 @@ def test_a_connection_is_opened_when_it_is_needed_and_has_its_limits() -> None:
     assert cache._client() is cache._client()
     with pytest.raises(redis.ConnectionError):
         cache.load(KEY)
+
+
+@pytest.mark.parametrize("has_our_name", [True, False])
+def test_the_hostname_of_the_certificate_is_checked(tmp_path: Path, has_our_name: bool) -> None:  # noqa: FBT001
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1" if has_our_name else "cache.example")
+    files = {name: tmp_path / f"{name}.pem" for name in ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")}
+    certificate.cert_chain_pems[0].write_to_path(str(files["tls-cert-file"]))
+    certificate.private_key_pem.write_to_path(str(files["tls-key-file"]))
+    authority.cert_pem.write_to_path(str(files["tls-ca-cert-file"]))
+    with redis_server("fake", tls_files=files | {"tls-auth-clients": Path("no")}) as server:
+        trusted = files["tls-ca-cert-file"]
+        cache = RedisTokenCache(f"rediss://:fake@127.0.0.1:{server.port}/0?ssl_ca_certs={trusted}")
+        if has_our_name:
+            cache.save(KEY, token("one"))
+            loaded = cache.load(KEY)
+            assert loaded is not None
+            assert loaded.value == "one"
+        else:
+            with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
+                cache.save(KEY, token("one"))
+        cache._client().close()
 
 
 # Processes

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,8 +90,9 @@ class TokenServer:
 class RedisServer:
     """A Redis server of this machine, without a disk, that can be stopped and started again."""
 
-    def __init__(self, password: str) -> None:
+    def __init__(self, password: str, tls_files: Mapping[str, Path] | None = None) -> None:
         self._password = password
+        self._tls_files = tls_files or {}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -101,7 +102,9 @@ class RedisServer:
 
     def start(self) -> None:
         assert REDIS_SERVER is not None
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "requirepass": self._password}
+        port = {"port": "0", "tls-port": str(self.port)} if self._tls_files else {"port": str(self.port)}
+        options = {**port, "bind": "127.0.0.1", "save": "", "requirepass": self._password}
+        options |= {name: str(path) for name, path in self._tls_files.items()}
         arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
         self._process = subprocess.Popen([REDIS_SERVER, *arguments], stdout=subprocess.DEVNULL)
         ends_at = time.monotonic() + 30
@@ -123,10 +126,10 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(password: str = "") -> Iterator[RedisServer]:
+def redis_server(password: str = "", tls_files: Mapping[str, Path] | None = None) -> Iterator[RedisServer]:
     if REDIS_SERVER is None:
         pytest.skip(NO_REDIS)
-    server = RedisServer(password)
+    server = RedisServer(password, tls_files)
     server.start()
     try:
         yield server

@@ -11,50 +11,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from thrive_learning._home import config_folder, expand_home
 from thrive_learning.errors import ConfigurationError
 
 #: The profile that is read unless another one is asked for.
 DEFAULT_PROFILE = "default"
 
-_FOLDER, _FILE = "thrive-learning", "config.toml"
+_FILE = "config.toml"
 _MOST_BYTES = 1 << 20
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
-def config_folder(environment: Mapping[str, str], platform: str) -> Path | None:
-    """Give the folder of this package's settings, where the platform wants it; None if there is no home.
-
-    The core has no dependency that knows it, and library and command must look into the same file.
-
-    Args:
-        environment: The environment variables.
-        platform: The platform as in `sys.platform`.
-
-    Source: the XDG Base Directory Specification; Apple's File System Programming Guide; Microsoft's
-        documentation of KNOWNFOLDERID.
-    """
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    if platform == "win32":
-        return Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local") / _FOLDER
-    configured = Path(environment.get("XDG_CONFIG_HOME", ""))
-    if configured.is_absolute():  # the specification has others ignored
-        return configured / _FOLDER
-    return home / ("Library/Application Support" if platform == "darwin" else ".config") / _FOLDER
-
-
 def config_file() -> Path | None:
-    """Give the path of the file of profiles, whether it exists or not; None if there is no home folder.
+    """Return the path of the file of profiles, whether it exists or not; None if there is no home folder.
 
-    It is what THRIVE_CONFIG_FILE says, or else `config.toml` in the platform's folder.
+    It is the path in THRIVE_CONFIG_FILE, or else `config.toml` in the platform's folder.
+
+    Raises:
+        ConfigurationError: THRIVE_CONFIG_FILE begins with the home folder of nobody.
     """
     named = os.environ.get("THRIVE_CONFIG_FILE")
-    if named:
-        return Path(named).expanduser()
-    folder = config_folder(os.environ, sys.platform)
-    return None if folder is None else folder / _FILE
+    if not named:
+        folder = config_folder(os.environ, sys.platform)
+        return None if folder is None else folder / _FILE
+    found = expand_home(named)
+    if isinstance(found, str):
+        raise ConfigurationError(f"THRIVE_CONFIG_FILE: {found}. Give an absolute path")
+    return found
 
 
 class ProfileFile(NamedTuple):

@@ -9,7 +9,9 @@ import importlib.util
 import json
 import math
 import os
+import re
 import stat
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast, runtime_checkab
 
 import attrs
 
+from thrive_learning._home import cache_folder, expand_home
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -201,29 +204,38 @@ _LONGEST_ENTRY_BYTES = 1 << 20
 _KEPT_S = 7 * 86_400.0
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
+# A name that no other program uses, since the folder may be one that other programs use as well.
+_ENTRY, _LOCK, _NEW = "thrive-token-{}.json", "thrive-token-{}.lock", "thrive-token-{}."
+_KEY = re.compile(r"[0-9a-f]{32}")
+_OURS = re.compile(r"thrive-token-[0-9a-f]{32}\.(?:json|lock|[a-z0-9_]{8}\.new)")
+
 
 class FileTokenCache:
     """Tokens in files of this user, for all processes of this user on this machine.
 
-    The folder has mode 0700 and the files 0600, as each holds a token in clear. A folder that others may
-    enter or that belongs to somebody else is not used; a file of which that is true is replaced. On Windows,
-    the user's folder itself keeps others out.
+    The folder has mode 0700 and the files 0600, because each file holds a token in plain text. The cache
+    does not use a folder that is a link, that belongs to another user, or that other users may enter. It
+    replaces and deletes only regular files of this user whose names it chose itself: other files in the
+    folder stay as they are. On Windows, the user's own folder keeps other users out.
 
     Args:
-        folder: Where the files are; None for `thrive-learning/tokens` in the platform's cache folder.
+        folder: Where the files are; `~` stands for the home folder. None for `thrive-learning/tokens` in the
+            platform's cache folder.
 
     Raises:
-        ConfigurationError: The extra `cache` is not installed.
+        ConfigurationError: The extra `cache` is not installed, or there is no home folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         _require("cache", "filelock")
         if folder is None:
-            _require("cache", "platformdirs")
-            import platformdirs  # noqa: PLC0415 - of an extra
-
-            folder = platformdirs.user_cache_path("thrive-learning", appauthor=False) / "tokens"
-        self._folder = Path(folder)
+            own = cache_folder(os.environ, sys.platform)
+            found = "there is no home folder for its files" if own is None else own / "tokens"
+        else:
+            found = expand_home(os.fspath(folder))
+        if isinstance(found, str):
+            raise ConfigurationError(f"FileTokenCache(folder): {found}. Pass the path of a folder")
+        self._folder = found
 
     @property
     def folder(self) -> Path:
@@ -232,31 +244,38 @@ class FileTokenCache:
 
     def load(self, key: str) -> StoredToken | None:
         """Read the token of a key."""
-        if not self._folder.exists():
+        if not os.path.lexists(self._folder):
             return None
         self._check_folder()
         try:
-            opened = os.open(self._path(key), os.O_RDONLY | _NO_LINK | _NO_WAIT)
+            opened = os.open(self._path(_ENTRY, key), os.O_RDONLY | _NO_LINK | _NO_WAIT)
         except FileNotFoundError:
             return None
         except OSError:
             opened = None
         if opened is None:
             raise EntryError("its entry cannot be opened, or is a link")
-        with os.fdopen(opened, "rb") as file:
+        try:
             _check_mine(os.fstat(opened), stat.S_ISREG, "its entry", EntryError)
-            return StoredToken.from_json(file.read(_LONGEST_ENTRY_BYTES))
+            with os.fdopen(opened, "rb", closefd=False) as file:  # after the check: it rejects a folder
+                text = file.read(_LONGEST_ENTRY_BYTES)
+        finally:
+            os.close(opened)
+        return StoredToken.from_json(text)
 
     def save(self, key: str, token: StoredToken) -> None:
-        """Write a token: whoever reads meanwhile finds the old one or the new one, whole."""
+        """Write a token. A process that reads at the same time finds the old token or the new one, whole."""
         self._make_folder()
         self._sweep()
+        entry = self._path(_ENTRY, key)
+        if os.path.lexists(entry) and not _is_file_of_mine(entry.lstat()):
+            raise FolderError(f"{entry.name} in its folder is not a regular file of this user: remove it")
         # It has mode 0600. A crash of the machine may leave it empty, which is no worse than none.
-        opened, name = tempfile.mkstemp(".new", dir=self._folder)
+        opened, name = tempfile.mkstemp(".new", _NEW.format(key), self._folder)
         try:
             with os.fdopen(opened, "w", encoding="ascii") as file:
                 file.write(token.to_json())
-            Path(name).replace(self._path(key))
+            Path(name).replace(entry)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -265,7 +284,7 @@ class FileTokenCache:
         """Remove a token, unless another one has taken its place."""
         token = self.load(key)
         if token is not None and token.value == value:
-            self._path(key).unlink(missing_ok=True)
+            self._path(_ENTRY, key).unlink(missing_ok=True)
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
         """Take the lock of a key, unless another process holds it. It is free when its holder ends."""
@@ -273,31 +292,43 @@ class FileTokenCache:
 
         del lease_s  # no process can take a lock of the system away from another
         self._make_folder()
+        path = self._path(_LOCK, key)
+        if os.path.lexists(path) and not _is_file_of_mine(path.lstat()):
+            raise FolderError(f"{path.name} in its folder is not a regular file of this user: remove it")
         # A new object each time: the lock is given back by whichever thread comes by.
-        lock = filelock.FileLock(self._folder / f"{key}.lock", mode=0o600, thread_local=False)
+        lock = filelock.FileLock(path, mode=0o600, thread_local=False)
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
             return None
         return lock.release
 
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.json"
+    def _path(self, name: str, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError("a key of a token cache is 32 hexadecimal digits")
+        return self._folder / name.format(key)
 
     def _make_folder(self) -> None:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if not os.path.lexists(self._folder):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
         self._check_folder()
 
     def _check_folder(self) -> None:
-        _check_mine(self._folder.stat(), stat.S_ISDIR, "its folder", FolderError)
+        status = self._folder.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise FolderError("its folder is a link: pass the folder that it points to")
+        _check_mine(status, stat.S_ISDIR, "its folder", FolderError)
 
     def _sweep(self) -> None:
-        """Remove what nobody needs any more: entries of secrets that are no more, and what crashes left."""
+        """Remove old entries, which no client needs any more, and files that crashes left."""
         oldest = time.time() - _KEPT_S
         for path in self._folder.iterdir():
+            if not _OURS.fullmatch(path.name):
+                continue
             with contextlib.suppress(OSError):  # another process may have been quicker
-                if path.suffix in {".json", ".lock", ".new"} and path.lstat().st_mtime < oldest:
+                status = path.lstat()
+                if status.st_mtime < oldest and _is_file_of_mine(status):
                     path.unlink()
 
     def __repr__(self) -> str:
@@ -307,6 +338,11 @@ class FileTokenCache:
 # Windows has neither links that anybody may make, nor FIFOs in folders.
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+
+
+def _is_file_of_mine(status: os.stat_result) -> bool:
+    is_mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    return is_mine and stat.S_ISREG(status.st_mode)
 
 
 def _check_mine(
