@@ -92,13 +92,32 @@ def test_a_token_request_on_the_wire(flavour: Flavour) -> None:
     assert str(token_request.url) == f"https://public.api.learn.link/oauth2/token/{TENANT_ID}"
     assert token_request.headers["content-type"] == "application/x-www-form-urlencoded"
     assert token_request.headers["accept"] == "application/json"
-    assert (
-        token_request.headers["authorization"]
-        == "Basic " + base64.b64encode(b"fake-client:fake-client-secret").decode()
-    )
-    assert form(token_request) == {"grant_type": "client_credentials", "scope": "api/read"}
+    assert "authorization" not in token_request.headers
+    assert form(token_request) == {
+        "grant_type": "client_credentials",
+        "scope": "api/read",
+        "client_id": "fake-client",
+        "client_secret": "fake-client-secret",
+    }
     assert call.headers["authorization"] == "Bearer fake-token"
     assert "content-type" not in call.headers
+
+
+def test_client_authentication_with_http_basic(flavour: Flavour) -> None:
+    api = Api()
+    credentials = ClientCredentials(TENANT_ID, "c", "s&=%", client_auth="basic")
+    with flavour.answering(api, credentials) as client:
+        client.activities.get(ACTIVITY_ID)
+    encoded = base64.b64encode(b"c:s%26%3D%25").decode()
+    assert api.requests[0].headers["authorization"] == f"Basic {encoded}"
+    assert form(api.requests[0]) == {"grant_type": "client_credentials", "scope": "api/read"}
+
+
+def test_the_tenant_id_is_the_client_id_if_there_is_no_other(flavour: Flavour) -> None:
+    api = Api()
+    with flavour.answering(api, ClientCredentials(TENANT_ID, client_secret="fake")) as client:
+        client.tokens.get()
+    assert form(api.requests[0])["client_id"] == TENANT_ID
 
 
 def test_client_authentication_by_form_fields(flavour: Flavour) -> None:
@@ -121,14 +140,20 @@ def test_no_scopes_leave_them_to_the_server(flavour: Flavour) -> None:
     api = Api()
     with flavour.answering(api, ClientCredentials(TENANT_ID, "c", "s", scopes=())) as client:
         client.activities.get(ACTIVITY_ID)
-    assert form(api.requests[0]) == {"grant_type": "client_credentials"}
+    assert form(api.requests[0]) == {
+        "grant_type": "client_credentials",
+        "client_id": "c",
+        "client_secret": "s",
+    }
 
 
 @given(client_id=SECRETS, secret=SECRETS)
 def test_id_and_secret_are_form_encoded_before_basic(client_id: str, secret: str) -> None:
     api = Api()
     with ThriveClient(
-        Region.PRODUCTION, ClientCredentials(TENANT_ID, client_id, secret), transport=httpx.MockTransport(api)
+        Region.PRODUCTION,
+        ClientCredentials(TENANT_ID, client_id, secret, client_auth="basic"),
+        transport=httpx.MockTransport(api),
     ) as client:
         client.tokens.get()
     encoded = api.requests[0].headers["authorization"].removeprefix("Basic ")
@@ -276,7 +301,7 @@ def test_a_token_response_that_makes_no_sense(
 
 BELONG_TOGETHER = (
     "Check that client ID, client secret and tenant ID belong together and to the region 'production', "
-    "and which client_auth the server wants (now 'basic')."
+    "and which client_auth the server wants (now 'auto')."
 )
 REDIRECT = (
     "It redirects to https://evil.example; nothing was sent there, as credentials go to the region's own "

@@ -55,7 +55,7 @@ def test_all_is_well_with_oauth(flavour: Flavour) -> None:
     assert report.region == "production"
     assert found(report) == {
         "region": ("ok", "production: public.api.learn.link, user.api.learn.link"),
-        "credentials": ("ok", "OAuth, tenant eu-west-2_AbcdEfghI, client fake-client, client_auth basic"),
+        "credentials": ("ok", "OAuth, tenant eu-west-2_AbcdEfghI, client fake-client, client_auth auto"),
         "proxy": ("skipped", "the transport that the client was given decides"),
         "certificates": ("skipped", "the transport that the client was given decides"),
         "token": ("ok", found(report)["token"][1]),

@@ -13,7 +13,7 @@ SANDBOX_TABLE = """\
 STATUS   CHECK         DETAIL
 ok       region        sandbox: sandbox.invalid
 ok       credentials   OAuth, tenant sandbox-1_ExampleOrg, client
-                       sandbox-client, client_auth basic
+                       sandbox-client, client_auth auto
 skipped  proxy         the transport that the client was given decides
 skipped  certificates  the transport that the client was given decides
 """

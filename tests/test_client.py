@@ -33,6 +33,8 @@ HOSTS = {
     Region.PRODUCTION_MEA: "public.api.mea.learn.tech",
     Region.STAGING_MEA: "public.api.meastaging.learn.tech",
 }
+FORM = b"grant_type=client_credentials"
+CLIENT = b"&client_id=fake-client&client_secret=fake-client-secret"
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_the_pages_example_with_oauth(flavour: Flavour, network: respx.MockRoute
         assert thrive.activities.get(ACTIVITY_ID) == activity
     assert activity.to_dict() == PAGE_EXAMPLE
     assert record.calls.last.request.headers["authorization"] == "Bearer fake-token"
-    assert tokens.calls.last.request.content == b"grant_type=client_credentials&scope=api%2Fread"
+    assert tokens.calls.last.request.content == FORM + b"&scope=api%2Fread" + CLIENT
     assert (tokens.call_count, record.call_count) == (1, 2)
 
 
@@ -81,7 +83,7 @@ def test_tokens_for_webhooks_come_from_the_twin(
     route = network.post(f"https://{host}/oauth2/token/{TENANT_ID}").mock(return_value=token_response())
     with flavour.open(region, OAUTH) as thrive:
         thrive.tokens.get(Service.WEBHOOKS, scopes=[Scope.WEBHOOKS, Scope.ALL])
-    assert route.calls.last.request.content == b"grant_type=client_credentials&scope=api%2Fwebhooks+api%2Fall"
+    assert route.calls.last.request.content == FORM + b"&scope=api%2Fwebhooks+api%2Fall" + CLIENT
 
 
 def test_a_404_of_the_real_url(flavour: Flavour, network: respx.MockRouter) -> None:
@@ -117,7 +119,7 @@ def test_the_sandbox(flavour: Flavour) -> None:
     thrive.close()
 
 
-@pytest.mark.parametrize("client_auth", ["basic", "post"])
+@pytest.mark.parametrize("client_auth", ["auto", "basic", "post"])
 def test_the_sandbox_accepts_what_the_client_sends(flavour: Flavour, client_auth: Any) -> None:
     """The sandbox shares no code with the client, so that each is a test of the other."""
     sandbox = Sandbox()

@@ -59,7 +59,7 @@ def test_a_malformed_secret_is_refused_and_not_shown(create: Any, wrong: Any) ->
         lambda: ClientCredentials("", "client", CANARY),
         lambda: ClientCredentials("tenant", "", CANARY),
         lambda: ClientCredentials("tenant", "client", CANARY, scopes=["api/everything"]),
-        lambda: ClientCredentials("tenant", "client", CANARY, client_auth="jwt"),  # type: ignore[arg-type]
+        lambda: ClientCredentials("tenant", "client", CANARY, client_auth="jwt"),  # type: ignore[call-overload]
     ],
 )
 def test_no_frame_shows_the_secret_when_something_else_is_wrong(create: Any) -> None:
@@ -142,10 +142,34 @@ def test_a_scope_that_the_service_does_not_know(
 
 @pytest.mark.parametrize("client_auth", ["jwt", None, [], {}])
 def test_what_is_no_client_auth(client_auth: Any) -> None:
-    with pytest.raises(ConfigurationError, match="choose 'basic' or 'post'"):
+    with pytest.raises(ConfigurationError, match="Choose 'auto', 'post', or 'basic'"):
         ClientCredentials("tenant", "client", "fake", client_auth=client_auth)
 
 
 def test_an_identifier_has_an_end() -> None:
     with pytest.raises(ConfigurationError, match="tenant_id has 70000 characters"):
         BasicCredentials("x" * 70_000, "fake")
+
+
+def test_the_client_id_defaults_to_the_tenant_id() -> None:
+    expected = ClientCredentials("tenant", "tenant", "fake")
+    assert ClientCredentials("tenant", None, "fake") == expected
+    assert ClientCredentials("tenant", client_secret="fake") == expected
+    assert expected.client_id == "tenant"
+    assert expected.client_auth == "auto"
+
+
+def test_a_missing_client_secret_is_reported_and_the_argument_in_its_place_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="client_secret: none was given") as caught:
+        ClientCredentials("tenant", CANARY)  # type: ignore[call-overload]
+    assert CANARY not in str(caught.value)
+    assert CANARY not in _our_locals(caught.value)
+
+
+def test_a_secret_that_changes_can_be_fixed() -> None:
+    texts = iter(["first", "second"])
+    changing = Secret(lambda: next(texts))
+    assert changing.fixed() == Secret("first")
+    assert changing.fixed() == Secret("second")
+    constant = Secret("text")
+    assert constant.fixed() is constant

@@ -3,7 +3,7 @@
 import enum
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 import attrs
 
@@ -76,6 +76,14 @@ class Secret:
         if isinstance(given, Secret):
             return given.reveal()
         raise ConfigurationError(given)
+
+    def fixed(self) -> "Secret":
+        """Return the secret as it is now, as one that never changes.
+
+        Raises:
+            ConfigurationError: The function fails, or returns text that cannot be a secret.
+        """
+        return self if self.is_fixed else Secret(self.reveal())
 
     def __repr__(self) -> str:
         return "Secret('**********')"
@@ -243,55 +251,88 @@ class BasicCredentials:
         _check_secret("api_secret", masked)
 
 
+ClientAuth = Literal["auto", "post", "basic"]
+
+
 @attrs.frozen(init=False)
 class ClientCredentials:
-    """An OAuth 2.0 client, whose access tokens the SDK fetches, shares and renews.
+    """An OAuth 2.0 client. The SDK requests, shares, and renews its access tokens.
 
     Args:
-        tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`; it is part of the token URL.
-        client_id: The client ID.
-        client_secret: The client secret; or a function that gives it, see `Secret`.
-        scopes: What to ask to be allowed; empty leaves it to the server.
-        client_auth: How the client proves its identity at the token endpoint: `"basic"`, which every server
-            has to accept, or `"post"`, as fields of the form.
+        tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`. It is part of the token URL.
+        client_id: The client ID; None for the tenant ID, which the vendor's token page uses as the client ID.
+        client_secret: The client secret, or a function that returns it, see `Secret`. The vendor's token page
+            calls it the API secret.
+        scopes: The scopes to request; empty leaves them to the server.
+        client_auth: How the client authenticates at the token endpoint. `"post"` sends ID and secret as form
+            fields, `"basic"` sends them with HTTP Basic. `"auto"` sends form fields first, then HTTP Basic
+            once if the server rejects the client that way, and from then on uses the one that worked.
 
     Raises:
-        ConfigurationError: A value is no text, is empty, or cannot be what it is given as; a scope is
-            unknown.
+        ConfigurationError: A value is missing, empty, not text, or cannot be a value of its kind, or a
+            scope is unknown.
 
-    Source: the reference page, "OAuth"; RFC 6749 sections 2.3.1 and 4.4.
+    Source: the reference page, "OAuth"; the vendor's token page; RFC 6749 sections 2.3.1 and 4.4.
     """
 
     tenant_id: str
     client_id: str
     client_secret: Secret
     scopes: tuple[Scope, ...]
-    client_auth: Literal["basic", "post"]
+    client_auth: ClientAuth
+
+    @overload
+    def __init__(
+        self,
+        tenant_id: str,
+        client_id: str | None,
+        client_secret: str | Callable[[], str] | Secret,
+        scopes: Iterable[Scope | str] = ...,
+        client_auth: ClientAuth = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        tenant_id: str,
+        client_id: str | None = ...,
+        *,
+        client_secret: str | Callable[[], str] | Secret,
+        scopes: Iterable[Scope | str] = ...,
+        client_auth: ClientAuth = ...,
+    ) -> None: ...
 
     def __init__(
         self,
         tenant_id: str,
-        client_id: str,
-        client_secret: str | Callable[[], str] | Secret,
+        client_id: str | None = None,
+        client_secret: str | Callable[[], str] | Secret | None = None,
         scopes: Iterable[Scope | str] = (Scope.READ,),
-        client_auth: Literal["basic", "post"] = "basic",
+        client_auth: ClientAuth = "auto",
     ) -> None:
-        masked = _masked(client_secret)
+        if client_secret is None:
+            # The second argument may be a secret that its author took for the client secret.
+            client_id = None
+            masked: Secret | str = (
+                "none was given. Pass client_secret= by name if the client ID is the tenant ID"
+            )
+        else:
+            masked = _masked(client_secret)
         del client_secret
         _set(
             self,
             tenant_id=tenant_id,
-            client_id=client_id,
+            client_id=tenant_id if client_id is None else client_id,
             client_secret=masked,
             scopes=scopes,
             client_auth=client_auth,
         )
         _check_tenant_id(tenant_id)
-        _check_identifier("client_id", client_id)
+        _check_identifier("client_id", self.client_id)
         _check_secret("client_secret", masked)
         _set(self, scopes=_scopes(scopes))
-        if client_auth not in ("basic", "post"):
-            raise ConfigurationError(f"client_auth is {client_auth!r}: choose 'basic' or 'post'")
+        if client_auth not in ("auto", "post", "basic"):
+            raise ConfigurationError(f"client_auth is {client_auth!r}. Choose 'auto', 'post', or 'basic'.")
 
 
 Credentials = BasicCredentials | ClientCredentials
