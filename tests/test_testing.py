@@ -1,6 +1,7 @@
 import asyncio
 import datetime as dt
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -308,6 +309,144 @@ def test_it(thrive_client, thrive_sandbox):
         *("-p", "pytest_socket", "--disable-socket"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+UNUSED = """
+import pytest, threading, unittest
+from thrive_learning import NotFoundError
+
+def test_unused(thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+
+def test_too_late(thrive_client, thrive_sandbox):
+    thrive_client.activities.get(thrive_sandbox.add().id)
+    thrive_sandbox.fail_next("slow:2s")
+
+def test_another_client(thrive_sandbox):
+    from thrive_learning import ThriveClient
+    thrive_sandbox.fail_next(503)
+    with ThriveClient.sandbox() as client:
+        client.activities.get("60d5ec49b60b4b3a2c8f9a10")
+
+def test_no_token_was_needed(thrive_client, thrive_sandbox):
+    thrive_client.activities.get(thrive_sandbox.add().id)
+    thrive_sandbox.fail_next(401, token=True)
+    thrive_client.activities.get(thrive_sandbox.add().id)
+
+def test_the_second_is_unused(thrive_client, thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+    thrive_sandbox.fail_next(503)
+    with pytest.raises(Exception):
+        thrive_client.activities.get(thrive_sandbox.add().id, retry=None, timeout=None)
+        raise NotFoundError("m", status_code=404)
+    thrive_sandbox.fail_next(504)
+
+def test_over_http(thrive_server):
+    thrive_server.sandbox.fail_next(503)
+
+@pytest.fixture
+def broken(thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+
+@pytest.mark.usefixtures("broken")
+def test_asked_by_a_fixture():
+    pass
+
+class TestCase(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _sandbox(self, thrive_sandbox):
+        self.sandbox = thrive_sandbox
+
+    def test_in_a_class(self):
+        self.sandbox.fail_next(503)
+"""
+USED = """
+import pytest, unittest
+
+def test_used(thrive_client, thrive_sandbox):
+    thrive_sandbox.fail_next(503, times=2)
+    thrive_client.activities.get(thrive_sandbox.add().id)
+
+def test_used_at_least_once(thrive_client, thrive_sandbox):
+    thrive_sandbox.fail_next(503, times=1000)
+    with pytest.raises(Exception):
+        thrive_client.activities.get(thrive_sandbox.add().id)
+
+def test_one_kind_of_request_met_it(thrive_client, thrive_sandbox):
+    thrive_client.activities.get(thrive_sandbox.add().id)
+    thrive_sandbox.fail_next("clock-skew:1s")
+    thrive_client.activities.get(thrive_sandbox.add().id)
+
+def test_used_and_forgotten(thrive_client, thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+    thrive_client.activities.get(thrive_sandbox.add().id)
+    thrive_sandbox.requests.clear()
+
+def test_dropped(thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+    thrive_sandbox.script.clear()
+
+def test_skipped(thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+    pytest.skip("for another reason")
+
+@pytest.mark.xfail(reason="known", strict=True)
+def test_known_to_fail(thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+    assert 0
+"""
+
+
+def test_a_fault_that_no_request_met_fails_its_test(tmp_path: Path) -> None:
+    done = run(tmp_path, UNUSED, COLUMNS="400")
+
+    failed = re.findall(
+        r"^FAILED test_it\.py::(?:TestCase::)?(\w+) - (?:Failed: )?(.+)$", done.stdout, re.MULTILINE
+    )
+    assert len(failed) == UNUSED.count("def test_")
+    assert done.stdout.splitlines()[-1].startswith("8 failed in ")
+    said = dict(failed)
+    assert said["test_unused"] == (
+        "fail_next('503') had no effect: no request that it is for reached thrive_sandbox after it. "
+        "See whether the code under test uses a client of this sandbox, or drop the fault with "
+        "thrive_sandbox.script.clear()."
+    )
+    assert said["test_no_token_was_needed"].startswith(
+        "fail_next('401', token=True) had no effect: no token request reached thrive_sandbox after it. "
+        "Call revoke_tokens() first"
+    )
+    assert said["test_the_second_is_unused"].startswith("fail_next('504') had no effect")
+
+
+def test_a_fault_that_was_used_or_dropped_fails_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, USED)
+
+    assert done.stdout.splitlines()[-1].startswith("5 passed, 1 skipped, 1 xfailed in "), done.stdout
+
+
+def test_the_failure_of_a_test_is_not_hidden(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+def test_it(thrive_sandbox):
+    thrive_sandbox.fail_next(503)
+    assert "mine" == "yours"
+""",
+    )
+
+    assert "assert 'mine' == 'yours'" in done.stdout
+    assert "had no effect" not in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("1 failed in ")
+
+
+def test_what_is_unused_can_be_asked() -> None:
+    sandbox = ThriveSandbox()
+    sandbox.fail_next(503, times=2)
+    sandbox.fail_next(401, token=True)
+    assert [str(fault) for fault in sandbox.unused_faults] == ["503:2", "401:1:token"]
+    with sandbox.client(retry=ONCE) as client, pytest.raises(TokenError):
+        client.activities.get(ACTIVITY_ID)
+    assert [str(fault) for fault in sandbox.unused_faults] == ["503:2"]
 
 
 def test_without_its_extra_the_server_says_what_to_install(tmp_path: Path) -> None:

@@ -5,19 +5,60 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from thrive_learning.client import AsyncThriveClient, ThriveClient
+    from thrive_learning.sandbox import Fault
     from thrive_learning.sandbox.server import SandboxServer
     from thrive_learning.testing.sandbox import ServedSandbox, ThriveSandbox
 
 
+#: The sandbox of a test.
+_SANDBOX = pytest.StashKey["ThriveSandbox"]()
+
+
 @pytest.fixture
-def thrive_sandbox() -> "ThriveSandbox":
-    """A sandbox in this process: `add()`, `fail_next()`, `revoke_tokens()`, `requests`, `clock`."""
+def thrive_sandbox(request: pytest.FixtureRequest) -> "ThriveSandbox":
+    """A sandbox in this process: `add()`, `fail_next()`, `revoke_tokens()`, `requests`, `clock`.
+
+    The test fails if a `fail_next()` was not used: no request came that could have met it.
+    """
     from thrive_learning.testing.sandbox import ThriveSandbox  # noqa: PLC0415 - see above
 
-    return ThriveSandbox()
+    sandbox = ThriveSandbox()
+    request.node.stash[_SANDBOX] = sandbox
+    return sandbox
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> "Generator[None, object, object]":
+    """Fail a test whose `fail_next()` was not used, unless it fails or is skipped anyway."""
+    result = yield
+    sandbox = item.stash.get(_SANDBOX, None)
+    if sandbox is not None and (unused := sandbox.unused_faults):
+        pytest.fail(unused_message(unused), pytrace=False)
+    return result
+
+
+def unused_message(unused: "Sequence[Fault]") -> str:
+    """Return the message of a test whose faults no request has met.
+
+    Args:
+        unused: The faults, at least one.
+    """
+    asked = ", ".join(
+        f"fail_next({fault.name!r}{', token=True' if fault.for_tokens else ''})" for fault in unused
+    )
+    if all(fault.for_tokens for fault in unused):
+        missing = "token request"
+        advice = "Call revoke_tokens() first if the client still holds a valid token"
+    else:
+        missing = "request that it is for"
+        advice = "See whether the code under test uses a client of this sandbox"
+    return (
+        f"{asked} had no effect: no {missing} reached thrive_sandbox after it. "
+        f"{advice}, or drop the fault with thrive_sandbox.script.clear()."
+    )
 
 
 @pytest.fixture

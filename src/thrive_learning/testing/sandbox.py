@@ -145,6 +145,7 @@ class ThriveSandbox(FaultySandbox):
         self.clock: FakeClock = FakeClock()
         self.requests: list[RecordedRequest] = []
         self._lock = threading.Lock()
+        self._asked: list[Fault] = []
         self._revocations = itertools.count(1)
 
     @property
@@ -228,18 +229,33 @@ class ThriveSandbox(FaultySandbox):
             self.sandbox = self.sandbox.with_records({}, without=activity_id)
 
     def fail_next(self, fault: int | str = 500, times: int = 1, *, token: bool = False) -> None:
-        """Let the next requests fail; called again, those behind them.
+        """Let the next requests fail. A second call is about the requests after those.
+
+        A test that uses the fixture `thrive_sandbox` fails at its end if no request has met the fault.
 
         Args:
             fault: A status, or what `thrive sandbox --fault` takes, such as `"slow:2s"` or `"throttle:5s"`.
-            times: How many requests.
+            times: How many requests fail, at most.
             token: Whether requests for tokens fail, and not those to the API.
 
         Raises:
-            ValueError: There is no such fault; the message lists those that there are.
+            ValueError: There is no such fault. The message lists the faults that exist.
         """
         options = [str(fault), str(times), *(["token"] if token else [])]
-        self.script.add(parse_fault(":".join(options)))
+        asked = parse_fault(":".join(options))
+        self.script.add(asked)
+        with self._lock:
+            self._asked.append(asked)
+
+    @property
+    def unused_faults(self) -> list[Fault]:
+        """The faults that `fail_next` was asked for, and that no request has met.
+
+        `script.clear()` drops them.
+        """
+        # The script holds a fault itself until a request meets it, and then at most a changed copy.
+        waiting = list(self.script)
+        return [fault for fault in self._asked if any(fault is other for other in waiting)]
 
     def revoke_tokens(self) -> None:
         """Let it accept none of the tokens that it gave so far."""
@@ -250,6 +266,9 @@ class ThriveSandbox(FaultySandbox):
     def reply(self, request: SandboxRequest, *, now: float) -> Reply:
         """Answer one request, and remember it."""
         reply = super().reply(request, now=now)
+        if reply.fault is not None:  # clock-skew waits for requests of both kinds, and one is enough
+            with self._lock:
+                self._asked = [fault for fault in self._asked if fault is not reply.fault]
         self.requests.append(
             RecordedRequest(
                 request.method,
