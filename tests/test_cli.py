@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -28,7 +27,7 @@ from thrive_learning import Region, errors
 from thrive_learning.cli import activity as activity_command
 from thrive_learning.cli import options, program
 from thrive_learning.cli.exit_codes import MEANINGS, ExitCode, exit_code
-from thrive_learning.cli.rendering import as_json, as_table, visible
+from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.models import Activity
 
 COMMENTED_ID = "665d7d88b60b4b3a2c000008"  # whose comment in the sandbox is not ASCII
@@ -170,20 +169,6 @@ def test_a_server_cannot_steer_the_terminal_nor_forge_a_field() -> None:
     document = as_json({"name": hostile}, "utf-8")
     assert not OBEYED.search(document)
     assert json.loads(document) == {"name": hostile}
-
-
-def test_what_a_terminal_obeys_is_escaped_and_nothing_else_is() -> None:
-    everything = [chr(code) for code in range(0x110000) if chr(code) != "\n"]
-    reordering = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-    obeyed = [
-        character
-        for character in everything
-        if unicodedata.category(character) in {"Cc", "Zl", "Zp"}
-        or unicodedata.bidirectional(character) in reordering
-        or character in "\u061c\u200e\u200f"  # the marks of a direction
-    ]
-    assert [character for character in everything if visible(character) != character] == obeyed
-    assert OBEYED.findall("".join(everything)) == obeyed
 
 
 def test_what_the_encoding_lacks_is_escaped() -> None:

@@ -11,7 +11,7 @@ from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export_command import export
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
-from thrive_learning.cli.terminal import chosen_output, complain, heading, write
+from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, write
 from thrive_learning.errors import ThriveError, TokenError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class _Printer:
         self._count += 1
         match self._output:
             case "table":
-                write(("" if first else "\n") + as_table(record, encoding, heading))
+                write(("" if first else "\n") + as_table(record, encoding, heading, page_width()))
             case "ndjson":
                 write(as_json(record.to_dict(), encoding, indent=None))
             case _ if self._is_array:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 import click
 
-from thrive_learning.cli.rendering import one_line
+from thrive_learning.cli.cells import one_line
 
 
 def chosen_output(output: str | None, otherwise: str = "json") -> str:
@@ -54,3 +54,8 @@ def heading(text: str) -> str:
 def width() -> int | None:
     """Give how many columns stdout has; None where it is no terminal, and nothing needs to fit."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def page_width() -> int:
+    """Give how many columns a page for people has: those of the terminal, of COLUMNS, or else 80."""
+    return shutil.get_terminal_size().columns
