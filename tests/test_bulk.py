@@ -130,7 +130,8 @@ def test_a_failure_is_a_result(flavour: Flavour) -> None:
 
     def handler(_request: httpx.Request) -> httpx.Response:
         status = next(statuses)
-        return page_response() if status == 200 else httpx.Response(status)
+        body = {"status": status, "message": "m"}
+        return page_response() if status == 200 else httpx.Response(status, json=body)
 
     with flavour.answering(handler) as client:
         ids: list[Any] = [*some(3), "x", 7, ACTIVITY_ID]

@@ -26,7 +26,9 @@ from thrive_learning.policies import Timeout
 OPTIONS = Options(
     timeout=Timeout(), retry=RetryPolicy(), application=None, proxy=None, verify=True, on_attempt=None
 )
-NOT_FOUND = httpx.Response(404, json={"message": "Activity not found"}, headers={"x-request-id": "r-1"})
+NOT_FOUND = httpx.Response(
+    404, json={"status": 404, "message": "Activity not found"}, headers={"x-request-id": "r-1"}
+)
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

@@ -334,7 +334,9 @@ def test_every_class_of_error_is_thought_of() -> None:
 @pytest.mark.parametrize(
     ("response", "code"),
     [
-        (httpx.Response(404, json={"message": "Activity not found"}), 3),
+        (httpx.Response(404, json={"status": 404, "message": "Activity not found"}), 3),
+        (httpx.Response(404, json={"message": "Not Found"}), 6),
+        (httpx.Response(404, html="<h1>Not Found</h1>"), 6),
         (httpx.Response(401, json={"message": f"no: {SECRETS['THRIVE_API_SECRET']}"}), 4),
         (httpx.Response(403, json={"message": "a\nb\nc\x1b[31m"}), 4),
         (httpx.Response(429, headers={"Retry-After": "7"}), 5),

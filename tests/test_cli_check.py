@@ -9,6 +9,7 @@ import respx
 from command import OAUTH, Call
 from harness import ACTIVITY_ID, page_response, token_response
 
+NOT_FOUND = httpx.Response(404, json={"status": 404, "message": "Activity not found"})
 SANDBOX_TABLE = """\
 STATUS   CHECK         DETAIL
 ok       region        sandbox: sandbox.invalid
@@ -25,7 +26,7 @@ def api() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex=r"/oauth2/token/").mock(return_value=token_response())
         router.get(url__regex=rf"/activity/{ACTIVITY_ID}$").mock(return_value=page_response())
-        router.get(url__regex=r"/activity/0{24}$").mock(return_value=httpx.Response(404))
+        router.get(url__regex=r"/activity/0{24}$").mock(return_value=NOT_FOUND)
         yield router
 
 
@@ -97,7 +98,7 @@ def test_it_says_where_each_setting_comes_from(
         (httpx.Response(401, json={"error": "invalid_client"}), page_response(), 4, "token"),
         (httpx.Response(500), page_response(), 6, "token"),
         (token_response(scope=""), page_response(), 4, "scopes"),
-        (token_response(), httpx.Response(404), 3, "record"),
+        (token_response(), NOT_FOUND, 3, "record"),
         (token_response(), httpx.Response(403), 4, "record"),
         (token_response(scope=""), httpx.Response(403), 4, "scopes, record"),
     ],
@@ -122,7 +123,7 @@ def test_the_exit_code_is_that_of_the_first_failure(
 
 def refusing_but(accepting: str, router: respx.MockRouter) -> respx.Route:
     router.post(url__startswith=f"https://public.api.{accepting}/").mock(return_value=token_response())
-    router.get(url__startswith=f"https://public.api.{accepting}/").mock(return_value=httpx.Response(404))
+    router.get(url__startswith=f"https://public.api.{accepting}/").mock(return_value=NOT_FOUND)
     return router.post(url__regex="/token/").mock(
         return_value=httpx.Response(400, json={"error": "invalid_client"})
     )

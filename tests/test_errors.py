@@ -35,7 +35,7 @@ EXAMPLES: list[ThriveError] = [
     ConnectionFailedError("m"),
     DeadlineExceededError("m"),
     TokenError("m", status_code=429, error="slow_down", error_description="no", retry_after=1.5),
-    UnexpectedResponseError("m", status_code=200, body="[]"),
+    UnexpectedResponseError("m", status_code=200, body="[]", in_api_format=True),
     *(
         api_error_class(status)(
             "m",
@@ -46,6 +46,7 @@ EXAMPLES: list[ThriveError] = [
             retry_after=1.5,
             body="b",
             region="staging",
+            in_api_format=True,
         )
         for status in (302, 400, 401, 403, 404, 409, 418, 422, 429, 500, 561)
     ),
@@ -78,6 +79,12 @@ def test_each_status_has_its_class(status: int, expected: type[ApiError]) -> Non
     assert api_error_class(status) is expected
 
 
+def test_a_404_of_somebody_else_is_not_a_missing_record() -> None:
+    assert api_error_class(404, in_api_format=False) is ApiError
+    assert api_error_class(403, in_api_format=False) is ForbiddenError
+    assert api_error_class(500, in_api_format=False) is ServerError
+
+
 def test_the_tree() -> None:
     assert issubclass(ClientClosedError, RuntimeError)
     assert issubclass(ConfigurationError, ValueError)
@@ -92,14 +99,18 @@ def test_the_tree() -> None:
 
 def test_what_errors_hold() -> None:
     nothing = dict.fromkeys(("error", "message", "request_id", "retry_after", "region"))
-    response = nothing | {"status_code": 404, "body": ""}
+    response = nothing | {"status_code": 404, "body": "", "in_api_format": False}
     assert vars(TokenError("m", status_code=400)) == {
         "status_code": 400,
         "error": None,
         "error_description": None,
         "retry_after": None,
     }
-    assert vars(UnexpectedResponseError("m", status_code=200)) == {"status_code": 200, "body": ""}
+    assert vars(UnexpectedResponseError("m", status_code=200)) == {
+        "status_code": 200,
+        "body": "",
+        "in_api_format": False,
+    }
     assert vars(ApiError("m", status_code=404)) == response
     given: dict[str, Any] = {
         "status_code": 429,
@@ -109,14 +120,16 @@ def test_what_errors_hold() -> None:
         "retry_after": 1.5,
         "body": "b",
         "region": "staging",
+        "in_api_format": True,
     }
+    page: dict[str, Any] = {"status_code": 299, "body": "b", "in_api_format": True}
     said: dict[str, Any] = {"status_code": 400, "error": "e", "error_description": "d", "retry_after": 1.5}
     holding: list[tuple[ThriveError, dict[str, Any]]] = [
         (ThriveError("m"), {}),
         (InvalidIdError("m", value=5), {"value": 5}),
         (ApiError("m", **given), given),
         (TokenError("m", **said), said),
-        (UnexpectedResponseError("m", status_code=299, body="b"), {"status_code": 299, "body": "b"}),
+        (UnexpectedResponseError("m", **page), page),
     ]
     for error, held in holding:
         assert str(error) == "m"
@@ -139,6 +152,8 @@ def test_how_often_a_call_was_tried() -> None:
 )
 def test_errors_travel(error: ThriveError, copied: Any) -> None:
     error.add_note("a note")
+    error.url, error.operation = "https://a.example/x", "activities.get"
+    error.history = (Attempt(1, 429, "status 429", 0.5, 0.1, None, "activities.get", "60d5"),)
     other = copied(error)
     assert type(other) is type(error)
     assert str(other) == str(error) == "m"
@@ -170,5 +185,25 @@ def test_a_subclass_with_required_keywords_travels() -> None:
         (525, False),
     ],
 )
-def test_what_may_succeed_later(status: int, *, transient: bool) -> None:
+def test_a_status_says_whether_the_same_call_may_succeed_later(status: int, *, transient: bool) -> None:
     assert ApiError("m", status_code=status).is_transient is transient
+    assert TokenError("m", status_code=status).is_transient is transient
+
+
+def test_connection_failures_alone_are_transient_without_a_status() -> None:
+    assert {
+        type(error) for error in EXAMPLES if error.is_transient and not hasattr(error, "status_code")
+    } == {
+        ConnectionFailedError,
+        DeadlineExceededError,
+    }
+
+
+def test_only_an_invalid_or_missing_id_is_final() -> None:
+    assert {type(error) for error in EXAMPLES if error.is_final} == {InvalidIdError, NotFoundError}
+
+
+def test_an_error_without_a_request_names_none() -> None:
+    assert {(error.url, error.operation) for error in (ThriveError("m"), InvalidIdError("m", value=""))} == {
+        (None, None)
+    }

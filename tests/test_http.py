@@ -4,6 +4,7 @@ import email.utils
 import gzip
 import json
 import logging
+import pickle
 import re
 import socket
 import ssl
@@ -16,7 +17,17 @@ import anyio
 import httpx
 import pytest
 import trustme
-from harness import ACTIVITY_ID, BASIC, OAUTH, PAGE_EXAMPLE, Flavour, page_response, token_response
+from harness import (
+    ACTIVITY_ID,
+    BASIC,
+    OAUTH,
+    PAGE_EXAMPLE,
+    TENANT_ID,
+    Flavour,
+    Kept,
+    page_response,
+    token_response,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +43,7 @@ from thrive_learning import (
     Region,
     RetryPolicy,
     ServerError,
+    Service,
     ThriveClient,
     ThriveError,
     Timeout,
@@ -97,6 +109,10 @@ def raised_by(client: Any, **options: Any) -> ThriveError:
     return caught.value
 
 
+WANTED = f"activities.get {ACTIVITY_ID}"
+WANTED_URL = f"https://public.api.learn.link/rest/v1/activity/{ACTIVITY_ID}"
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_every_status_but_200_gives_its_error(flavour: Flavour, body: str) -> None:
     content, headers = BODIES[body]
@@ -110,7 +126,7 @@ def test_every_status_but_200_gives_its_error(flavour: Flavour, body: str) -> No
                 assert type(error) is UnexpectedResponseError
                 assert error.status_code == status
             else:
-                assert type(error) is api_error_class(status)
+                assert type(error) is api_error_class(status, in_api_format=False)
                 assert isinstance(error, ApiError)
                 assert (error.status_code, error.region, error.attempts) == (status, "production", 1)
                 assert error.message == ("m" if body == "JSON" else None)
@@ -602,17 +618,17 @@ def failing_first(failure: Callable[[], httpx.Response]) -> Callable[[httpx.Requ
     [
         (
             lambda: httpx.Response(503, headers={"x-request-id": "r-1"}),
-            "status 503 after T s, request id r-1",
+            "status 503 after T s, request ID r-1",
             (503, "status 503", "r-1"),
         ),
         (
             lambda: respond(200, Chunks(b"{", httpx.ReadError("x")), {"x-request-id": "r-2"}),
-            "cut off after T s, request id r-2",
+            "cut off after T s, request ID r-2",
             (200, "cut off", "r-2"),
         ),
         (
             reset,
-            "ConnectionFailedError after T s, request id None",
+            "ConnectionFailedError after T s, request ID None",
             (None, "ConnectionFailedError", None),
         ),
     ],
@@ -633,13 +649,94 @@ def test_what_is_logged_and_noted_of_each_request(
     assert [
         (record.levelname, re.sub(r"after \d+\.\d{3} s", "after T s", record.getMessage())) for record in ours
     ] == [
-        ("INFO", f"production: attempt 1: {said}, next try in 0.000 s"),
-        ("DEBUG", "production: attempt 2: 200 after T s, request id None, done"),
+        ("INFO", f"production: attempt 1 of {WANTED}: {said}, next attempt in 0.000 s, {WANTED_URL}"),
+        ("DEBUG", f"production: attempt 2 of {WANTED}: 200 after T s, request ID None, done, {WANTED_URL}"),
     ]
+    assert {(a.operation, a.subject) for a in seen} == {("activities.get", ACTIVITY_ID)}
     assert [(a.number, a.status_code, a.error, a.request_id, a.delay) for a in seen] == [
         (1, *attempt, 0),
         (2, 200, None, None, None),
     ]
+
+
+OAUTH_URL = "https://public.api.learn.link/oauth2/token/{tenant_id}"
+USER_URL = "https://user.api.learn.link/oauth2/token/{tenant_id}"
+CONNECTION_FAILURE = httpx.ConnectError("refused")
+
+
+def failing_at(method: str, failure: httpx.Response | Exception) -> Callable[[httpx.Request], httpx.Response]:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method != method:
+            return token_response() if request.method == "POST" else page_response()
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    return answer
+
+
+FAILURES = [httpx.Response(503), httpx.Response(404), httpx.Response(200, json=[]), CONNECTION_FAILURE]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+def test_an_error_names_its_url_and_operation(
+    flavour: Flavour, kept: Kept, failure: httpx.Response | Exception
+) -> None:
+    seen: list[Attempt] = []
+    with flavour.answering(failing_at("GET", failure), OAUTH, on_attempt=seen.append) as client:
+        [result] = client.activities.get_many([ACTIVITY_ID])
+        errors = [raised_by(client), result.error]
+    for error in errors:
+        assert (error.url, error.operation) == (WANTED_URL, "activities.get")
+        assert {(a.operation, a.subject) for a in error.history} == {("activities.get", ACTIVITY_ID)}
+        assert pickle.loads(pickle.dumps(error)).url == WANTED_URL
+    assert [(a.operation, a.subject) for a in seen[:2]] == [
+        ("tokens.get", "api"),
+        ("activities.get", ACTIVITY_ID),
+    ]
+    assert kept.records
+    assert any(OAUTH_URL in record.getMessage() for record in kept.records)
+    assert not [record for record in kept.records if TENANT_ID in f"{vars(record)}"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+def test_a_token_error_names_the_url_of_the_token_endpoint_without_the_tenant_id(
+    flavour: Flavour, kept: Kept, failure: httpx.Response | Exception
+) -> None:
+    errors: list[ThriveError] = []
+    with flavour.answering(failing_at("POST", failure), OAUTH) as client:
+        errors.append(raised_by(client))
+        for service in Service:
+            with pytest.raises(ThriveError) as caught:
+                client.tokens.get(service)
+            errors.append(caught.value)
+    assert [(error.url, error.operation) for error in errors] == [
+        (OAUTH_URL, "tokens.get"),
+        (OAUTH_URL, "tokens.get"),
+        (USER_URL, "tokens.get"),
+    ]
+    assert {(a.operation, a.subject) for error in errors for a in error.history} == {
+        ("tokens.get", "api"),
+        ("tokens.get", "webhooks"),
+    }
+    shown = [f"{error} {vars(error)}" for error in errors] + kept.texts()
+    assert not [text for text in shown if TENANT_ID in text]
+
+
+def test_an_error_names_its_url_when_the_time_is_up(flavour: Flavour) -> None:
+    class Never(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    if flavour.name == "sync":
+        with flavour.answering(failing_at("GET", httpx.ReadTimeout("slow"))) as client:
+            error = raised_by(client)
+    else:
+        with flavour.open("production", BASIC, transport=Never(), timeout=0.05) as client:
+            error = raised_by(client)
+    assert type(error) is DeadlineExceededError
+    assert (error.url, error.operation) == (WANTED_URL, "activities.get")
 
 
 def test_a_callback_that_fails_is_logged_and_does_not_break_the_call(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning import ApiError, RetryPolicy, Timeout
+from thrive_learning import ApiError, NotFoundError, RetryPolicy, Timeout
 from thrive_learning._outcome import (
     Circumstances,
     Reply,
@@ -129,13 +129,99 @@ def test_an_error_says_who_what_and_which() -> None:
     assert (error.request_id, error.region) == ("r-1", "staging")
 
 
+API_404 = {"status": 404, "error": "Not Found", "message": "Activity not found"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(API_404),
+        "\ufeff" + json.dumps(API_404),
+        '{"error": "not_found", "message": "Activity not found"}',
+        '{"status": 404, "message": "Activity not found"}',
+        '{"status": 404, "message": {"id": "not found"}}',
+        '{"status": 404, "message": ["not found"], "error": null}',
+        '{"status": "404", "error": "Not Found", "message": "x"}',
+    ],
+)
+def test_a_404_in_the_format_of_the_api_means_that_the_record_is_missing(body: str) -> None:
+    error = error_for(404, body.encode())
+    assert type(error) is NotFoundError
+    assert (error.in_api_format, error.is_final, error.is_transient) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"<html><h1>404 Not Found</h1></html>",
+        b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>',
+        b"not found",
+        b"null",
+        b"404",
+        b'"not found"',
+        b"[]",
+        b'[{"status": 404, "error": "Not Found", "message": "Activity not found"}]',
+        b"{}",
+        b'{"message": "Not Found"}',
+        b'{"message": "Missing Authentication Token"}',
+        b'{"Message": "Not Found", "error": "x"}',
+        b'{"message": "x", "status": "404"}',
+        b'{"message": "x", "status": true}',
+        b'{"message": "x", "status": 400}',
+        b'{"message": "x", "status": 500, "error": "Internal Server Error"}',
+        b'{"message": "x", "error": null}',
+        b'{"message": "x", "error": " "}',
+        b'{"message": "x", "error": {"code": 5}}',
+        b'{"message": "x", "error": true}',
+        b'{"status": 404}',
+        b'{"status": 404, "error": "Not Found"}',
+        b'{"status": 404, "error": "Not Found", "message": null}',
+        b'{"status": 404, "error": "Not Found", "message": ""}',
+        b'{"status": 404, "error": "Not Found", "message": "  "}',
+        b'{"status": 404, "error": "Not Found", "message": {}}',
+        b'{"status": 404, "error": "Not Found", "message": 404}',
+        b'{"status": 404, "error": "Not Found", "message": true}',
+        b'{"status": 404, "error": "Not Found", "message": "Activity not fou',
+        json.dumps(API_404).encode("utf-16"),
+        b"\x1f\x8b\x08" + json.dumps(API_404).encode(),
+    ],
+)
+def test_any_other_404_does_not_mean_that_the_record_is_missing(body: bytes) -> None:
+    reply = Reply(status_code=404, body=body)
+    reply.url, reply.operation = "https://a.example/v2/activity/60d5", "activities.get"
+    error = api_error(reply, CIRCUMSTANCES)
+    assert type(error) is ApiError
+    assert (error.in_api_format, error.is_final, error.is_transient) == (False, False, False)
+    assert "https://a.example/v2/activity/60d5 is probably wrong" in str(error)
+    assert "holds no such record" not in str(error)
+    assert (error.url, error.operation) == (reply.url, reply.operation)
+
+
+def test_a_404_whose_body_is_not_intact_does_not_mean_that_the_record_is_missing() -> None:
+    whole = json.dumps(API_404).encode()
+    assert type(api_error(Reply(status_code=404, body=whole, flaw="x", cut=True), CIRCUMSTANCES)) is ApiError
+    assert type(api_error(Reply(status_code=404, body=whole), CIRCUMSTANCES)) is NotFoundError
+
+
+@pytest.mark.parametrize(
+    ("body", "is_object"), [(b"{}", True), (b'{"id": 1}', True), (b"[]", False), (b"<html>", False)]
+)
+def test_an_unexpected_response_says_whether_it_is_a_json_object(body: bytes, *, is_object: bool) -> None:
+    reply = Reply(status_code=200, body=body)
+    assert unexpected_response(reply, CIRCUMSTANCES, "x").in_api_format is is_object
+    cut = Reply(status_code=200, body=body, flaw="x", cut=True)
+    assert not unexpected_response(cut, CIRCUMSTANCES, "x").in_api_format
+
+
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
         (401, "The OAuth client credentials are not accepted"),
         (401, "'staging'"),
         (403, "the token has the scopes api/write; reading needs api/read or api/all"),
-        (404, "do not share records"),
+        (404, "does not say that the record is missing"),
         (429, "wait a while"),
         (408, "may succeed a little later"),
         (500, "may succeed a little later"),

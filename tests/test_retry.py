@@ -373,7 +373,8 @@ def test_a_renewal_that_fails_does_not_fail_the_call(
 
 
 def test_a_404_after_a_retry_has_both_in_its_history(flavour: Flavour, waits: list[float]) -> None:
-    with flavour.answering(Script(500, 404), retry=RetryPolicy()) as client:
+    missing = httpx.Response(404, json={"status": 404, "message": "Activity not found"})
+    with flavour.answering(Script(500, missing), retry=RetryPolicy()) as client:
         with pytest.raises(NotFoundError) as caught:
             client.activities.get(ACTIVITY_ID)
     assert [attempt.status_code for attempt in caught.value.history] == [500, 404]

@@ -14,6 +14,7 @@ import httpx
 
 from thrive_learning._outcome import (
     Circumstances,
+    Purpose,
     Reply,
     cut_response,
     deadline_exceeded,
@@ -48,8 +49,8 @@ ASSUMED_LIFETIME_S = 3600.0
 
 T = TypeVar("T")
 _UNAUTHORIZED = 401
-Send = Callable[[httpx.Request, Budget], Reply]
-AsyncSend = Callable[[httpx.Request, Budget], Awaitable[Reply]]
+Send = Callable[[httpx.Request, Budget, Purpose], Reply]
+AsyncSend = Callable[[httpx.Request, Budget, Purpose], Awaitable[Reply]]
 
 
 def basic_header(username: str, password: str) -> str:
@@ -91,6 +92,10 @@ class TokenEndpoint:
             form |= {"client_id": mine.client_id, "client_secret": mine.client_secret.reveal()}
         body = urllib.parse.urlencode(form).encode("ascii")
         return whole_request("POST", url, {"headers": headers, "content": body})
+
+    def purpose(self, service: Service) -> Purpose:
+        """Return what a token request is for, as errors, attempts and log records name it."""
+        return Purpose("tokens.get", service.value, self.region.token_url_template(service))
 
     def outcome(self, reply: Reply, scopes: tuple[Scope, ...], requested_at: float) -> Minted | ThriveError:
         """Say what a reply means: a token, or why there is none.
@@ -293,6 +298,7 @@ class Authorization:
     def _told(outcome: Minted | ThriveError, reply: Reply) -> Minted | ThriveError:
         if isinstance(outcome, ThriveError):
             outcome.history = reply.history
+            outcome.url, outcome.operation = reply.url, reply.operation
         return outcome
 
     def turn(self, key: Key, lead: Lead, budget: Budget) -> "Turn | None":
@@ -453,7 +459,8 @@ class Authorizer(Authorization):
         self, key: Key, scopes: tuple[Scope, ...], budget: Budget, send: Send
     ) -> Minted | ThriveError:
         requested_at = self.cache.clock()
-        reply = send(self.endpoint().request(key[0], scopes), budget)
+        endpoint = self.endpoint()
+        reply = send(endpoint.request(key[0], scopes), budget, endpoint.purpose(key[0]))
         return self._told(self.endpoint().outcome(reply, scopes, requested_at), reply)
 
 
@@ -523,7 +530,8 @@ class AsyncAuthorizer(Authorization):
         self, key: Key, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
     ) -> Minted | ThriveError:
         requested_at = self.cache.clock()
-        reply = await send(self.endpoint().request(key[0], scopes), budget)
+        endpoint = self.endpoint()
+        reply = await send(endpoint.request(key[0], scopes), budget, endpoint.purpose(key[0]))
         return self._told(self.endpoint().outcome(reply, scopes, requested_at), reply)
 
 

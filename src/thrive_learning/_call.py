@@ -23,7 +23,8 @@ class Operation(NamedTuple, Generic[T]):
     """One operation of the contract.
 
     Attributes:
-        subject: What it gives, in words; messages put the id behind it.
+        name: What errors, attempts and log records call it, such as `activities.get`.
+        noun: What it gives, in words; messages put the ID behind it.
         sync: The generated function for sync clients.
         asyncio: The generated function for async clients; it runs on trio as well.
         successes: The statuses that the contract documents as successes.
@@ -31,7 +32,8 @@ class Operation(NamedTuple, Generic[T]):
         build: Makes our model from the JSON text and the generated model.
     """
 
-    subject: str
+    name: str
+    noun: str
     sync: Callable[..., Response[Any]]
     asyncio: Callable[..., Awaitable[Response[Any]]]
     successes: frozenset[int]
@@ -51,7 +53,7 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
 
     `sleep` is how a bulk run waits, if it is one that asks.
     """
-    call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
+    call = Call(operation.name, operation.noun, identifier, budget, operation.successes)
     if sleep is not None:
         call.is_bulk, call.sleep = True, sleep
     parsed, flaw = None, None
@@ -75,7 +77,7 @@ async def run_async(  # noqa: PLR0913 - what makes up a call
     is_bulk: bool = False,
 ) -> tuple[T, Call]:
     """Run an operation on the record of an id. See `run`; `is_bulk` says that a bulk run asks."""
-    call = Call(f"{operation.subject} {identifier}", budget, operation.successes)
+    call = Call(operation.name, operation.noun, identifier, budget, operation.successes)
     call.is_bulk = is_bulk
     parsed, flaw = None, None
     outer = current_call.set(call)

@@ -8,6 +8,7 @@ hooks. Here, and nowhere else, a call meets its deadline, its credentials, the n
 import contextlib
 import contextvars
 import datetime as dt
+import functools
 import logging
 import re
 import sys
@@ -23,6 +24,7 @@ from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import Body
 from thrive_learning._engine import Asked, Engine, EngineInUse, choose
 from thrive_learning._outcome import (
+    Purpose,
     Reply,
     api_error,
     connection_failure,
@@ -64,7 +66,10 @@ class Call:
     """What belongs to one call. Generated functions have no argument for it, so it travels beside them.
 
     Attributes:
-        subject: What is asked for, in words.
+        operation: The method that it is, such as `activities.get`.
+        noun: What is asked for, such as `activity`.
+        identifier: The ID of it.
+        purpose: What its request is for; None before that is built.
         budget: When the call has to be over.
         successes: The statuses that the contract documents as successes.
         history: What each request came to.
@@ -80,17 +85,25 @@ class Call:
         "budget",
         "document",
         "history",
+        "identifier",
         "is_bulk",
+        "noun",
+        "operation",
+        "purpose",
         "reply",
         "sleep",
-        "subject",
         "successes",
         "text",
         "token",
     )
 
-    def __init__(self, subject: str, budget: Budget, successes: frozenset[int]) -> None:
-        self.subject: str = subject
+    def __init__(
+        self, operation: str, noun: str, identifier: str, budget: Budget, successes: frozenset[int]
+    ) -> None:
+        self.operation: str = operation
+        self.noun: str = noun
+        self.identifier: str = identifier
+        self.purpose: Purpose | None = None
         self.budget: Budget = budget
         self.successes: frozenset[int] = successes
         self.history: list[Attempt] = []
@@ -100,6 +113,11 @@ class Call:
         self.token: AccessToken | None = None
         self.is_bulk: bool = False
         self.sleep: Callable[[float], object] = time.sleep
+
+    @property
+    def subject(self) -> str:
+        """What is asked for, in words."""
+        return f"{self.noun} {self.identifier}"
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
@@ -204,23 +222,38 @@ class Seam:
             raise closed_error()
         return Budget(Timeout.of(timeout, self.timeout), RetryPolicy.of(retry, self.retry))
 
-    def retries(self, budget: Budget, call: Call | None) -> Retries:
+    def retries(self, budget: Budget, purpose: Purpose, call: Call | None) -> Retries:
         """Start the tries of one request."""
-        if call is None:
-            return Retries(budget, self._quota, self._report, [])
-        return Retries(budget, self._quota, self._report, call.history, throttles_pass=not call.is_bulk)
+        return Retries(
+            budget,
+            self._quota,
+            functools.partial(self._report, purpose.url),
+            [] if call is None else call.history,
+            throttles_pass=call is None or not call.is_bulk,
+            operation=purpose.operation,
+            subject=purpose.subject,
+        )
 
-    def _report(self, attempt: Attempt) -> None:
-        # No URL and no header: a token's URL holds the tenant ID, and headers hold the rest.
+    def purpose(self, call: Call, path: str) -> Purpose:
+        """Return what the request of a call is for, and keep it for the errors of the call."""
+        call.purpose = Purpose(call.operation, call.identifier, self.region.api_url + path)
+        return call.purpose
+
+    def _report(self, url: str, attempt: Attempt) -> None:
+        # The URL is that of the purpose: the one that is sent holds the tenant ID. No header: they hold the
+        # credentials.
         logger.log(
             logging.DEBUG if attempt.delay is None else logging.INFO,
-            "%s: attempt %d: %s after %.3f s, request id %s, %s",
+            "%s: attempt %d of %s %s: %s after %.3f s, request ID %s, %s, %s",
             self.region.name,
             attempt.number,
+            attempt.operation,
+            attempt.subject,
             attempt.error or attempt.status_code,
             attempt.elapsed,
             attempt.request_id,
-            "done" if attempt.delay is None else f"next try in {attempt.delay:.3f} s",
+            "done" if attempt.delay is None else f"next attempt in {attempt.delay:.3f} s",
+            url,
         )
         if self._on_attempt is not None:
             try:
@@ -253,9 +286,11 @@ class Seam:
             request_id=request_id,
         )
 
-    def result(self, outcome: Reply | ThriveError, retries: Retries) -> Reply:
-        """Give the last reply, or raise the last error, with what was tried."""
+    @staticmethod
+    def result(outcome: Reply | ThriveError, retries: Retries, purpose: Purpose) -> Reply:
+        """Return the last reply, or raise the last error, with what was tried and where."""
         outcome.history = tuple(retries.history)
+        outcome.url, outcome.operation = purpose.url, purpose.operation
         if isinstance(outcome, ThriveError):
             raise outcome
         return outcome
@@ -263,7 +298,10 @@ class Seam:
     def too_late(self, budget: Budget, call: Call | None = None) -> DeadlineExceededError:
         """Give the error for a call that was cancelled at its deadline."""
         error = deadline_exceeded(budget, host=self.region.name)
-        error.history = () if call is None else tuple(call.history)
+        if call is not None:
+            error.history = tuple(call.history)
+            if call.purpose is not None:
+                error.url, error.operation = call.purpose.url, call.purpose.operation
         return error
 
     def request(self, method: str, path: str, options: dict[str, Any], authorization: bytes) -> httpx.Request:
@@ -419,7 +457,7 @@ class HttpClient(httpx.Client):
     def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
         call.token = self.authorizer.token_for_call(call.budget, self.exchange)
         request = self.seam.request(method, path, options, self.authorizer.header(call.token))
-        return self.exchange(request, call.budget, call)
+        return self.exchange(request, call.budget, self.seam.purpose(call, path), call)
 
     def token(
         self,
@@ -431,18 +469,20 @@ class HttpClient(httpx.Client):
         budget = self.seam.begin(timeout, None)
         return self.authorizer.token(service, self.authorizer.scopes(service, scopes), budget, self.exchange)
 
-    def exchange(self, request: httpx.Request, budget: Budget, call: Call | None = None) -> Reply:
+    def exchange(
+        self, request: httpx.Request, budget: Budget, purpose: Purpose, call: Call | None = None
+    ) -> Reply:
         """Send a request as often as it takes and the budget allows.
 
         Raises:
             ConnectionFailedError: There is no response.
         """
-        retries = self.seam.retries(budget, call)
+        retries = self.seam.retries(budget, purpose, call)
         while True:
             outcome = self._attempt(request, budget)
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
-                return self.seam.result(outcome, retries)
+                return self.seam.result(outcome, retries, purpose)
             (time.sleep if call is None else call.sleep)(delay)
 
     def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
@@ -534,7 +574,7 @@ class AsyncHttpClient(httpx.AsyncClient):
     async def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
         call.token = await self.authorizer.token_for_call(call.budget, self.exchange)
         request = self.seam.request(method, path, options, self.authorizer.header(call.token))
-        return await self.exchange(request, call.budget, call)
+        return await self.exchange(request, call.budget, self.seam.purpose(call, path), call)
 
     async def token(
         self,
@@ -549,18 +589,20 @@ class AsyncHttpClient(httpx.AsyncClient):
             return await self.authorizer.token(service, asked, budget, self.exchange)
         raise self.seam.too_late(budget)
 
-    async def exchange(self, request: httpx.Request, budget: Budget, call: Call | None = None) -> Reply:
+    async def exchange(
+        self, request: httpx.Request, budget: Budget, purpose: Purpose, call: Call | None = None
+    ) -> Reply:
         """Send a request as often as it takes and the budget allows.
 
         Raises:
             ConnectionFailedError: There is no response.
         """
-        retries = self.seam.retries(budget, call)
+        retries = self.seam.retries(budget, purpose, call)
         while True:
             outcome = await self._attempt(request, budget)
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
-                return self.seam.result(outcome, retries)
+                return self.seam.result(outcome, retries, purpose)
             await self._anyio.sleep(delay)
 
     async def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import urllib.parse
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import httpx
 
@@ -38,6 +38,20 @@ _REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"apigw-requestid")
 # and these are neither compared nor printed.
 
 
+class Purpose(NamedTuple):
+    """What a request is for, as errors, attempts and log records name it.
+
+    Attributes:
+        operation: The method that it is sent for, such as `activities.get`.
+        subject: The ID of the record; for a token, the service.
+        url: The URL without tenant ID, credentials and query.
+    """
+
+    operation: str
+    subject: str
+    url: str
+
+
 class Reply:
     """A response as data: whatever came back, its body read and its connection given back.
 
@@ -45,10 +59,12 @@ class Reply:
         flaw: Why the body cannot be used, or None if it can.
         cut: Whether the flaw is that the body's end is missing.
         history: What the requests came to that led here.
+        url: The URL that was requested, as an error may show it.
+        operation: What it was requested for.
         request_id: What to quote to the vendor's support, if the response names it.
     """
 
-    __slots__ = ("_fields", "body", "cut", "flaw", "history", "request_id", "status_code")
+    __slots__ = ("_fields", "body", "cut", "flaw", "history", "operation", "request_id", "status_code", "url")
 
     def __init__(
         self,
@@ -65,6 +81,8 @@ class Reply:
         self.flaw: str | None = flaw
         self.cut: bool = cut
         self.history: tuple[Attempt, ...] = ()
+        self.url: str | None = None
+        self.operation: str | None = None
         self.request_id: str | None = self._request_id()
 
     def header(self, name: bytes) -> str | None:
@@ -166,6 +184,28 @@ def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:
     return text, cast("dict[str, Any]", document)
 
 
+def in_error_format(reply: Reply) -> bool:
+    """Say whether a reply is in the API's own error format, in which gateways and proxies do not answer.
+
+    That is a JSON object with a `message`, and with the name of an `error` or a `status` that equals the HTTP
+    status. A `status` that contradicts the HTTP status is somebody else's.
+
+    Source: the vendor's pages on errors, which type `message` as text or object.
+    """
+    read = json_object(reply.body) if reply.flaw is None else ""
+    if isinstance(read, str):
+        return False
+    fields = read[1]
+    message, error, status = fields.get("message"), fields.get("error"), fields.get("status")
+    if isinstance(message, str):
+        message = message.strip()
+    if not message or not isinstance(message, (str, dict, list)):
+        return False
+    if isinstance(status, int) and not isinstance(status, bool):
+        return status == reply.status_code
+    return isinstance(error, str) and bool(error.strip())
+
+
 _JSON_NAMES: dict[type, str] = {
     type(None): "null",
     bool: "a boolean",
@@ -224,15 +264,15 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
     error, message = fields_of(reply.body, ("error", "message"), circumstances.secrets)
     wait = retry_after(reply.header(b"retry-after"), dt.datetime.now(dt.UTC))
     said = quoted(message or error or "")
-    request_id = reply.request_id
+    request_id, in_api_format = reply.request_id, in_error_format(reply)
     parts = [
         f"{circumstances.region} answered {status} to the request for {circumstances.subject}"
         + (f': "{said}".' if said else "."),
-        _advice(status, reply, circumstances, wait),
+        _advice(status, reply, circumstances, wait) if in_api_format or status != 404 else _elsewhere(reply),  # noqa: PLR2004
     ]
     if request_id is not None:
         parts.append(f"(request id {request_id})")
-    return api_error_class(status)(
+    found = api_error_class(status, in_api_format=in_api_format)(
         masked(" ".join(parts), circumstances.secrets),
         status_code=status,
         error=error,
@@ -241,6 +281,17 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
         retry_after=wait,
         body=error_text(reply.body, circumstances.secrets),
         region=circumstances.region,
+        in_api_format=in_api_format,
+    )
+    found.url, found.operation = reply.url, reply.operation
+    return found
+
+
+def _elsewhere(reply: Reply) -> str:
+    """Say what a 404 means that is not in the API's own format."""
+    return (
+        f"The response is not in the API's own format, so it does not say that the record is missing: "
+        f"{reply.url or 'the URL'} is probably wrong, or a gateway answered. Check the region's api_url."
     )
 
 
@@ -300,21 +351,27 @@ def _place(location: str) -> str:
 def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
     """Give the error for a 2xx that breaks the contract."""
     problem = masked(problem, circumstances.secrets)
-    return UnexpectedResponseError(
+    is_object = reply.flaw is None and not isinstance(json_object(reply.body), str)
+    found = UnexpectedResponseError(
         f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
         f"but {problem}. Nothing was made of it: if it happens again, look at `.body` and ask the API's "
         "support.",
         status_code=reply.status_code,
         body=error_text(reply.body, circumstances.secrets),
+        in_api_format=is_object,
     )
+    found.url, found.operation = reply.url, reply.operation
+    return found
 
 
 def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailedError:
     """Give the error for a success whose body did not arrive whole."""
-    return ConnectionFailedError(
+    found = ConnectionFailedError(
         f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
         f"but {reply.flaw}. Try again."
     )
+    found.url, found.operation = reply.url, reply.operation
+    return found
 
 
 def connection_failure(error: Exception, *, host: str, budget: Budget) -> ConnectionFailedError:

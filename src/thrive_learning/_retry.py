@@ -46,6 +46,8 @@ class Retries:
         history: Where each try is noted, behind those of earlier requests of the same call.
         draw: Gives a number evenly from 0 to 1.
         throttles_pass: Whether a 429 is one of the failures that are tried again here.
+        operation: What the request is sent for.
+        subject: What it asks for: an ID, or the service of a token.
     """
 
     def __init__(  # noqa: PLR0913 - what the tries of a request depend on
@@ -57,7 +59,11 @@ class Retries:
         draw: Callable[[], float] = random.random,
         *,
         throttles_pass: bool = True,
+        operation: str | None = None,
+        subject: str | None = None,
     ) -> None:
+        self._operation = operation
+        self._subject = subject
         self._throttles_pass = throttles_pass
         self._budget = budget
         self._quota = quota
@@ -97,7 +103,16 @@ class Retries:
             # A success gives back what the last retry took; one without a retry a little.
             self._quota.give(self._spent or 1)
         now = self._budget.elapsed()
-        attempt = Attempt(len(self.history) + 1, status_code, error, delay, now - self._began, request_id)
+        attempt = Attempt(
+            len(self.history) + 1,
+            status_code,
+            error,
+            delay,
+            now - self._began,
+            request_id,
+            self._operation,
+            self._subject,
+        )
         self._began = now + (delay or 0.0)
         self.history.append(attempt)
         self._on_attempt(attempt)

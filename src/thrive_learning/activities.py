@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from thrive_learning._bulk_threads import ResultStream
 
 _GET: Operation[Activity] = Operation(
-    subject="activity",
+    name="activities.get",
+    noun="activity",
     sync=get_activity.sync_detailed,
     asyncio=get_activity.asyncio_detailed,
     successes=frozenset({200}),

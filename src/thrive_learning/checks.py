@@ -15,7 +15,7 @@ import attrs
 import httpx
 
 from thrive_learning._http import AsyncHttpClient, Call, HttpClient, Options
-from thrive_learning._outcome import Reply, unexpected_response
+from thrive_learning._outcome import Purpose, Reply, unexpected_response
 from thrive_learning._transport import proxy_from_environment
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope
 from thrive_learning.errors import NotFoundError, ThriveError, TokenError, UnauthorizedError
@@ -147,6 +147,12 @@ class Examination:
     def subject(self) -> str:
         """What is read, in words."""
         return f"activity {self.activity_id or PROBE_ID}"
+
+    def call(self, budget: Budget, token: AccessToken | None) -> Call:
+        """Return the call that reads it."""
+        call = Call("activities.get", "activity", self.activity_id or PROBE_ID, budget, _SUCCESSES)
+        call.token = token
+        return call
 
     @property
     def path(self) -> str:
@@ -294,17 +300,16 @@ def check(http: HttpClient, examination: Examination, timeout: Timeout | float |
     """Carry out a check with a sync client."""
     budget = http.seam.begin(timeout, None)
 
-    def send(request: httpx.Request, limits: Budget, call: Call | None = None) -> Reply:
+    def send(request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None) -> Reply:
         sent_at = time.time()
-        reply = http.exchange(request, limits, call)
+        reply = http.exchange(request, limits, purpose, call)
         examination.saw(reply, sent_at, time.time())
         return reply
 
     def read(token: AccessToken | None) -> tuple[Reply, Call]:
-        call = Call(examination.subject, budget, _SUCCESSES)
-        call.token = token
+        call = examination.call(budget, token)
         request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return send(request, budget, call), call
+        return send(request, budget, http.seam.purpose(call, examination.path), call), call
 
     def token() -> AccessToken:
         return http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, send)
@@ -338,17 +343,18 @@ async def check_async(
 
     budget = http.seam.begin(timeout, None)
 
-    async def send(request: httpx.Request, limits: Budget, call: Call | None = None) -> Reply:
+    async def send(
+        request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None
+    ) -> Reply:
         sent_at = time.time()
-        reply = await http.exchange(request, limits, call)
+        reply = await http.exchange(request, limits, purpose, call)
         examination.saw(reply, sent_at, time.time())
         return reply
 
     async def read(token: AccessToken | None) -> tuple[Reply, Call]:
-        call = Call(examination.subject, budget, _SUCCESSES)
-        call.token = token
+        call = examination.call(budget, token)
         request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return await send(request, budget, call), call
+        return await send(request, budget, http.seam.purpose(call, examination.path), call), call
 
     async def token() -> AccessToken:
         with anyio.move_on_after(budget.remaining()):

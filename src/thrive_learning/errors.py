@@ -13,15 +13,18 @@ TRANSIENT_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522,
 
 
 class Attempt(NamedTuple):
-    """What one request of a call came to.
+    """The outcome of one HTTP request.
 
     Attributes:
-        number: Which try it was, from 1.
-        status_code: The HTTP status, None where there was no response.
-        error: Why it was no success, in a few words; None for a success.
-        delay: How many seconds were waited after it before the next try; None where there was none.
-        elapsed: How many seconds it took.
-        request_id: What to quote to the vendor's support, if the response names it.
+        number: The number of the attempt, from 1.
+        status_code: The HTTP status; None if there was no response.
+        error: Why the attempt failed, in a few words; None for a success.
+        delay: The wait in seconds before the next attempt; None if there was none.
+        elapsed: The duration of the attempt in seconds.
+        request_id: The request ID to quote to the vendor's support; None if the response has none.
+        operation: The method that the request was sent for, such as `activities.get`, or `tokens.get` for an
+            access token.
+        subject: The ID of the record; for a token, the service (`api` or `webhooks`).
     """
 
     number: int
@@ -30,25 +33,43 @@ class Attempt(NamedTuple):
     delay: float | None
     elapsed: float
     request_id: str | None
+    operation: str | None = None
+    subject: str | None = None
 
 
 class ThriveError(Exception):
-    """Whatever goes wrong in this SDK is one of these.
+    """The base class of all errors of this SDK.
 
     Args:
-        message: What happened and what to do next; `str(error)` gives it back.
+        message: What happened and what to do next; `str(error)` returns it.
 
     Attributes:
-        history: What each request of the call came to, token requests aside unless it failed there; empty
-            where nothing was sent.
+        history: The attempts of the call. Token requests are included only if the call failed there. Empty
+            if nothing was sent.
+        url: The requested URL; None if the error is not about a request. It contains no secret. In the URL of
+            a token endpoint, `{tenant_id}` stands for the tenant ID.
+        operation: The method that the request was sent for, such as `activities.get` or `tokens.get`; None if
+            the error is not about a request.
     """
 
     history: tuple[Attempt, ...] = ()
+    url: str | None = None
+    operation: str | None = None
 
     @property
     def attempts(self) -> int:
-        """How many requests were sent."""
+        """The number of requests that were sent."""
         return len(self.history)
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed a little later. Transient failures have already been retried."""
+        return False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the error is about this ID, and no later call with the same ID will succeed."""
+        return False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -85,9 +106,19 @@ class InvalidIdError(ThriveError, ValueError):
         super().__init__(message)
         self.value = value
 
+    @property
+    def is_final(self) -> bool:
+        """True: no later call with the same ID will succeed."""
+        return True
+
 
 class ConnectionFailedError(ThriveError):
     """There is no usable response: name resolution, TLS, a refused, reset or cut connection."""
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed a little later. Transient failures have already been retried."""
+        return True
 
 
 class DeadlineExceededError(ConnectionFailedError, TimeoutError):
@@ -126,6 +157,11 @@ class TokenError(ThriveError):
         self.error_description = error_description
         self.retry_after = retry_after
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed a little later. Transient failures have already been retried."""
+        return self.status_code in TRANSIENT_STATUS_CODES
+
 
 class UnexpectedResponseError(ThriveError):
     """A response with a 2xx status breaks the contract: it holds no record that could be trusted.
@@ -133,19 +169,25 @@ class UnexpectedResponseError(ThriveError):
     Attributes:
         status_code: The HTTP status of the response.
         body: The response's body as text, capped.
+        in_api_format: Whether the body is a JSON object, as the API's own are. A page of a proxy, an empty
+            body and a body that did not arrive intact are not.
     """
 
     status_code: int
     body: str
+    in_api_format: bool
 
-    def __init__(self, message: str, *, status_code: int, body: str = "") -> None:
+    def __init__(
+        self, message: str, *, status_code: int, body: str = "", in_api_format: bool = False
+    ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.body = body
+        self.in_api_format = in_api_format
 
 
 class ApiError(ThriveError):
-    """The API answered with a status other than the documented successes.
+    """The API, or a server in front of it, returned a status other than the documented successes.
 
     Attributes:
         status_code: The HTTP status of the response.
@@ -154,7 +196,10 @@ class ApiError(ThriveError):
         request_id: What to quote to the vendor's support, if the response names it.
         retry_after: Seconds that the server asks to wait before the next try, if it says so.
         body: The response's body as text, capped.
-        region: The name of the region that answered.
+        region: The name of the region that the request was for.
+        in_api_format: Whether the body is in the API's own error format: a JSON object with `message`, and
+            with `error` or a `status` that equals the HTTP status. If not, a proxy or a gateway may have
+            answered in place of the API.
 
     Source: the vendor's pages on errors; RFC 9110 section 15.
     """
@@ -166,6 +211,7 @@ class ApiError(ThriveError):
     retry_after: float | None
     body: str
     region: str | None
+    in_api_format: bool
 
     def __init__(  # noqa: PLR0913 - what is known of the response
         self,
@@ -178,6 +224,7 @@ class ApiError(ThriveError):
         retry_after: float | None = None,
         body: str = "",
         region: str | None = None,
+        in_api_format: bool = False,
     ) -> None:
         super().__init__(text)
         self.status_code = status_code
@@ -187,10 +234,11 @@ class ApiError(ThriveError):
         self.retry_after = retry_after
         self.body = body
         self.region = region
+        self.in_api_format = in_api_format
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same call may well succeed a little later."""
+        """Whether the same call may succeed a little later. Transient failures have already been retried."""
         return self.status_code in TRANSIENT_STATUS_CODES
 
 
@@ -207,7 +255,15 @@ class ForbiddenError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404: the region holds no such record."""
+    """404 in the API's own error format: the region has no such record.
+
+    Any other 404, such as a gateway's page, is an `ApiError`: it does not say that the record is missing.
+    """
+
+    @property
+    def is_final(self) -> bool:
+        """True: the API itself says that it has no record with this ID."""
+        return True
 
 
 class ConflictError(ApiError):
@@ -226,8 +282,16 @@ class ServerError(ApiError):
     """5xx: the API failed, whether IANA knows the status or not."""
 
 
-def api_error_class(status_code: int) -> type[ApiError]:
-    """Give the class of the error for a status, whether IANA knows it or not."""
+def api_error_class(status_code: int, *, in_api_format: bool = True) -> type[ApiError]:
+    """Return the class of the error for a status, whether IANA knows it or not.
+
+    Args:
+        status_code: The HTTP status.
+        in_api_format: Whether the body is in the API's own error format. Only then does a 404 say that the
+            record is missing.
+    """
+    if status_code == 404 and not in_api_format:  # noqa: PLR2004
+        return ApiError
     if 500 <= status_code <= 599:  # noqa: PLR2004 - this range is what a server error is
         return ServerError
     return _BY_STATUS.get(status_code, ApiError)

@@ -194,6 +194,18 @@ class Region:
         Raises:
             ConfigurationError: The region is a custom one without a token endpoint for webhooks.
         """
+        template = self.token_url_template(service)
+        return template.replace(_TENANT, urllib.parse.quote(tenant_id, safe=""))
+
+    def token_url_template(self, service: object = Service.API) -> str:
+        """Return the URL of a token endpoint with `{tenant_id}` in it, as errors and log records show it.
+
+        Args:
+            service: What the token is for.
+
+        Raises:
+            ConfigurationError: The region is a custom one without a token endpoint for webhooks.
+        """
         if not isinstance(service, Service):
             raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
         template = self._token_url if service is Service.API else self._webhooks_token_url
@@ -202,7 +214,7 @@ class Region:
                 f"the region {self.name!r} has no token endpoint for webhooks: "
                 "pass webhooks_token_url to Region.custom(...)"
             )
-        return template.replace(_TENANT, urllib.parse.quote(tenant_id, safe=""))
+        return template
 
 
 def _public(name: str, domain: str) -> Region:
