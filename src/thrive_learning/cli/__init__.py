@@ -5,8 +5,12 @@ import sys
 EXAMPLE_ID = "60d5ec49b60b4b3a2c8f9a10"  # the reference page's own, which the sandbox holds
 
 
-def main() -> None:
-    """Run the command that the process was started with, and exit with its code."""
+def main(name: str = "thrive") -> None:
+    """Run the command that the process was started with, and exit with its code.
+
+    Args:
+        name: How the command was called, for its help and its messages.
+    """
     try:
         from thrive_learning.cli.program import run  # noqa: PLC0415 - without the extra, it cannot be imported
     except ImportError as error:
@@ -17,4 +21,4 @@ def main() -> None:
             "Install it: python3 -m pip install 'thrive-learning[cli]'\n"
         )
         sys.exit(2)  # ExitCode.USAGE, which cannot be imported either
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], name))

@@ -11,6 +11,7 @@ from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export_command import export
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
+from thrive_learning.cli.suggestions import Group
 from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, write
 from thrive_learning.errors import ThriveError, TokenError
 
@@ -46,7 +47,7 @@ Where credentials come from: `thrive config --help`. Exit codes: `thrive --help`
 """
 
 
-@click.group(epilog=_ACTIVITY)
+@click.group(cls=Group, epilog=_ACTIVITY)
 def activity() -> None:
     """Activity records: who did what, to what, and when."""
 

@@ -8,6 +8,7 @@ import click
 from thrive_learning._version import __version__
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import MEANINGS
+from thrive_learning.cli.suggestions import Group
 
 #: The commands below `thrive`: the module of each, and its name there. Each is loaded when it is asked for:
 #: `thrive --version` needs none of them.
@@ -35,7 +36,7 @@ Exit codes:
 """ + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are loaded when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
+from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import write
 
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -25,7 +26,7 @@ alone, bash and zsh take it at once:
 
 
 @click.command(epilog=_COMPLETION)
-@click.argument("shell", type=click.Choice([*_SHELLS]))
+@click.argument("shell", type=Choice([*_SHELLS]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print a script for tab completion."""

@@ -19,6 +19,7 @@ from thrive_learning.cli.profile_editing import (
     write_private,
 )
 from thrive_learning.cli.rendering import MASK, as_columns, as_json
+from thrive_learning.cli.suggestions import Group
 from thrive_learning.cli.terminal import chosen_output, heading, say, width, write
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
@@ -92,7 +93,7 @@ Example:
 """
 
 
-@click.group(epilog=_CONFIG)
+@click.group(cls=Group, epilog=_CONFIG)
 def config() -> None:
     """Profiles: settings that are kept in a file."""
 

@@ -10,6 +10,7 @@ import click
 
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.options import Target, talks_to_the_api
+from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -72,12 +73,10 @@ class _Input(NamedTuple):
 @click.command(epilog=_EXPORT)
 @click.argument("ids", metavar="IDS", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", metavar="FILE", required=True, help="Where the records go; - for stdout.")
-@click.option(
-    "--from", "from_", type=click.Choice(_ID_FORMATS), help="What IDS is.  [default: as its ending says]"
-)
+@click.option("--from", "from_", type=Choice(_ID_FORMATS), help="What IDS is.  [default: as its ending says]")
 @click.option("--column", metavar="NAME", help="The column of CSV that has the IDs.  [default: id]")
 @click.option("--field", metavar="NAME", help="The field of NDJSON that has the IDs.  [default: id]")
-@click.option("--to", type=click.Choice(_FORMATS), help="What to write.  [default: as FILE's ending says]")
+@click.option("--to", type=Choice(_FORMATS), help="What to write.  [default: as FILE's ending says]")
 @click.option(
     "--resume", is_flag=True, help="Go on with an export that was begun; begin it if there is none."
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import Attempt
 from thrive_learning.policies import Timeout
@@ -91,7 +92,7 @@ def output_option(*formats: str, otherwise: str = "json") -> Callable[[Command],
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(formats),
+        type=Choice(formats),
         help=f"How to print it.  [default: table on a terminal, else {otherwise}]",
     )
 
@@ -102,7 +103,7 @@ def talks_to_the_api(command: Command) -> Command:
     @click.option("--sandbox", is_flag=True, help="Ask the embedded sandbox: no network, no credentials.")
     @click.option(
         "--region",
-        type=click.Choice([region.name for region in REGIONS], case_sensitive=False),
+        type=Choice([region.name for region in REGIONS], case_sensitive=False),
         help=f"Ask this region.  [default: THRIVE_REGION, the profile's, or {Region.PRODUCTION}]",
     )
     @profile_option

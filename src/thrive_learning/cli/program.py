@@ -13,15 +13,17 @@ from thrive_learning.cli.commands import thrive
 from thrive_learning.cli.completion import COMPLETION_VARIABLE
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.rendering import visible
+from thrive_learning.cli.suggestions import placement
 from thrive_learning.cli.terminal import complaint
 from thrive_learning.errors import ThriveError
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], name: str = "thrive") -> int:
     """Run the command.
 
     Args:
-        arguments: What stands on the command line after `thrive`.
+        arguments: What is written on the command line after the command's name.
+        name: How the command was called, for its help and its messages.
 
     Returns:
         The exit code.
@@ -31,29 +33,29 @@ def run(arguments: Sequence[str]) -> int:
         return shell_complete(thrive, {}, "thrive", COMPLETION_VARIABLE, asked)
     try:
         # Not click's own main(): it gives every error but those of usage, a closed pipe too, the code 1.
-        with thrive.make_context("thrive", list(arguments)) as context:
+        with thrive.make_context(name, list(arguments)) as context:
             thrive.invoke(context)
     except click.exceptions.Exit as end:  # --help and --version
         return end.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nobody wants to read a traceback
-        return _reported(error)
+        return _reported(error, arguments)
     return ExitCode.OK
 
 
-def _reported(error: BaseException) -> ExitCode:
+def _reported(error: BaseException, arguments: Sequence[str]) -> ExitCode:
     if isinstance(error, OSError) and not isinstance(error, ThriveError):
         # The output cannot be written. Python would try again at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with contextlib.suppress(OSError):  # stderr may be closed too, and then there is the exit code
         if os.environ.get("THRIVE_DEBUG") == "1":
             click.echo(visible("".join(traceback.format_exception(error))), err=True)
-        said = _said(error)
+        said = _said(error, arguments)
         if said is not None:
             click.echo(said, err=True)
     return exit_code(error)
 
 
-def _said(error: BaseException) -> str | None:  # noqa: PLR0911 - a table, as in exit_code()
+def _said(error: BaseException, arguments: Sequence[str]) -> str | None:  # noqa: PLR0911 - a table, as in exit_code()
     match error:
         case BrokenPipeError():
             return None
@@ -62,8 +64,9 @@ def _said(error: BaseException) -> str | None:  # noqa: PLR0911 - a table, as in
         case click.exceptions.NoArgsIsHelpError():
             return error.format_message()
         case click.UsageError(ctx=click.Context() as context):
+            placed = placement(error, arguments) if isinstance(error, click.NoSuchOption) else None
             hint = f"Try '{context.command_path} --help'."
-            return f"{complaint(error.format_message())}\n{hint}"
+            return f"{complaint(placed or error.format_message())}\n{hint}"
         case ThriveError():
             return complaint(str(error))
         case OSError():

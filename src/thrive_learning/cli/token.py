@@ -6,6 +6,7 @@ import click
 
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import MASK, as_fields, as_json
+from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import chosen_output, heading, write
 from thrive_learning.credentials import Scope
 from thrive_learning.regions import Service
@@ -27,7 +28,7 @@ no tokens.
 @talks_to_the_api
 @click.option(
     "--service",
-    type=click.Choice([service.value for service in Service]),
+    type=Choice([service.value for service in Service]),
     default=Service.API.value,
     show_default=True,
     help="What the token is for.",
@@ -35,7 +36,7 @@ no tokens.
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice([scope.value for scope in Scope]),
+    type=Choice([scope.value for scope in Scope]),
     multiple=True,
     help="Ask for this scope; can be given several times.  [default: those of the settings]",
 )

@@ -175,8 +175,13 @@ def parse_fault(text: str) -> Fault:
     """
     name, *options = text.strip().lower().split(":")
     if not _STATUS.fullmatch(name) and (name not in KINDS or name == _STATUSES):
-        names = ", ".join(["a status from 400 to 599", *(known for known in KINDS if known != _STATUSES)])
-        raise _no_fault(text, f"{name[:40]!r} is not one of {names}")
+        import difflib  # noqa: PLC0415 - for mistakes only
+
+        known = [kind for kind in KINDS if kind != _STATUSES]
+        near = difflib.get_close_matches(name[:40], known, n=1)
+        question = f". Did you mean {near[0]!r}?" if near else ""
+        names = ", ".join(["a status from 400 to 599", *known])
+        raise _no_fault(text, f"{name[:40]!r} is not one of {names}{question}")
     fault = Fault(name)
     for option in options:
         fault = _with_option(fault, option, text)

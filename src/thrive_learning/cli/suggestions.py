@@ -1,0 +1,121 @@
+"""What somebody may have meant who misspelled a name, or who wrote an option in the wrong place."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import click
+
+#: What people type who expect a command where an option is.
+_OPTIONS_NOT_COMMANDS = {"help": "--help", "version": "--version"}
+_MOST_LISTED = 4
+_LONGEST_SHOWN = 80
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a wrong one is most like; None if it is like none of them."""
+    import difflib  # noqa: PLC0415 - for mistakes only
+
+    names = {candidate.lower(): candidate for candidate in known}
+    wanted = name.lower()[:_LONGEST_SHOWN]
+    # `act` is too short to be like `activity`, and is clear all the same.
+    begun = [candidate for candidate in names if len(wanted) > 1 and candidate.startswith(wanted)]
+    found = difflib.get_close_matches(wanted, names, n=1) or begun
+    return names[found[0]] if found else None
+
+
+def did_you_mean(meant: str | None) -> str:
+    """Return the question to add to a message; nothing if there is nothing to ask."""
+    return "" if meant is None else f" Did you mean {meant!r}?"
+
+
+class Choice(click.Choice[str]):
+    """A choice between names that suggests the nearest one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the message about a value that is not one of the choices."""
+        message = super().get_invalid_choice_message(value, ctx)
+        return f"{message}{did_you_mean(nearest(str(value), self.choices))}"
+
+
+class Group(click.Group):
+    """A group of commands that suggests the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments begin with.
+
+        Raises:
+            click.UsageError: There is no such command. The message suggests one.
+        """
+        name = args[0]
+        if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(
+            f"No such command {name[:_LONGEST_SHOWN]!r}.{did_you_mean(self._meant(ctx, name))}", ctx
+        )
+
+    def _meant(self, ctx: click.Context, name: str) -> str | None:
+        path = ctx.command_path
+        if name in _OPTIONS_NOT_COMMANDS:
+            return f"{path} {_OPTIONS_NOT_COMMANDS[name]}"
+        below = {words[-1]: words for words, _ in reversed([*_commands_below(self, ctx)])}
+        near = nearest(name, self.list_commands(ctx)) or nearest(name, below)
+        return None if near is None else " ".join([path, *below[near]])
+
+
+def _commands_below(
+    group: click.Group, ctx: click.Context, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield the commands below a group, with the words that lead to each, its own ones first."""
+    commands = [(name, group.get_command(ctx, name)) for name in group.list_commands(ctx)]
+    for name, command in commands:
+        if command is not None:
+            yield (*words, name), command
+    for name, command in commands:
+        if isinstance(command, click.Group):
+            yield from _commands_below(command, ctx, (*words, name))
+
+
+def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None:
+    """Return where an option goes that was written after the wrong command; None if no command has it.
+
+    Args:
+        error: What click says of it.
+        arguments: What was written after `thrive`.
+    """
+    context = error.ctx
+    if context is None:
+        return None
+    option = error.option_name
+    above = context.parent
+    while above is not None:
+        if _has(above.command, option):
+            return (
+                f"{option!r} is an option of '{above.command_path}'. "
+                f"Write it directly after that: {above.command_path} {option}"
+            )
+        above = above.parent
+    if not isinstance(context.command, click.Group):
+        return None
+    takers = [words for words, command in _commands_below(context.command, context) if _has(command, option)]
+    if not takers:
+        return None
+    # Of those that take it, the one that the arguments name.
+    named = [words for words in takers if _in_order(words, arguments)]
+    if named:
+        path = " ".join([context.command_path, *named[-1]])
+        return f"{option!r} is an option of '{path}'. Write it after that: {path} {option} ..."
+    paths = [" ".join([context.command_path, *words]) for words in takers]
+    listed = ", ".join(f"'{path}'" for path in paths[:_MOST_LISTED])
+    others = " and others" if len(paths) > _MOST_LISTED else ""
+    return f"{option!r} is an option of {listed}{others}. Write it after the command: {paths[0]} {option} ..."
+
+
+def _has(command: click.Command, option: str) -> bool:
+    return any(option in (*parameter.opts, *parameter.secondary_opts) for parameter in command.params)
+
+
+def _in_order(words: Sequence[str], arguments: Sequence[str]) -> bool:
+    left = iter(arguments)
+    return all(word in left for word in words)
