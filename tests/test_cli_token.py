@@ -1,12 +1,7 @@
-"""`thrive token`, `thrive regions` and `thrive completion`."""
+"""`thrive token` and `thrive regions`."""
 
 import datetime as dt
 import json
-import os
-import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 import respx
@@ -72,30 +67,3 @@ def test_the_regions(call: Call, terminal: Call) -> None:
     table = terminal("regions").out
     assert "region    staging\napi       https://public.api.learnstaging.link/rest/v1\n" in table
     assert max(map(len, table.splitlines())) <= 80
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_can_read_its_script(call: Call, shell: str) -> None:
-    code, out, _ = call("completion", shell)
-    assert code == 0
-    assert "_THRIVE_COMPLETE" in out
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=out, check=True, text=True)
-
-
-def test_what_a_shell_asks_is_answered(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text("[work]\n[home]\n[web]\n")
-    monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("_THRIVE_COMPLETE", "bash_complete")
-
-    def complete(line: str) -> list[str]:
-        monkeypatch.setenv("COMP_WORDS", line)
-        monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - (not line.endswith(" "))))
-        return re.findall(r"plain,(.+)", call().out)
-
-    assert complete("thrive act") == ["activity"]
-    assert complete("thrive token --region st") == ["staging", "staging-mea"]
-    assert complete("thrive check --profile w") == ["work", "web"]
-    (tmp_path / "config.toml").write_text("broken")
-    assert complete("thrive check --profile w") == []
-    assert "_THRIVE_COMPLETE" in os.environ

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import click
 
+from thrive_learning.cli.completion import complete_keys, complete_value
 from thrive_learning.cli.options import output_option, profile_option
 from thrive_learning.cli.profile_editing import (
     absolute,
@@ -126,7 +127,7 @@ def list_profiles(*, output: str | None) -> None:
 
 
 @config.command("get", epilog=_GET)
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @profile_option
 @click.option("--reveal", is_flag=True, help="Show a secret itself.")
 def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
@@ -143,8 +144,8 @@ def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
 
 
 @config.command("set", epilog=_SET)
-@click.argument("key")
-@click.argument("value", required=False)
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("value", required=False, shell_complete=complete_value)
 @profile_option
 def set_value(key: str, value: str | None, *, profile: str | None) -> None:
     """Set a key of a profile; the file is written for you alone (mode 0600)."""
@@ -165,7 +166,7 @@ def set_value(key: str, value: str | None, *, profile: str | None) -> None:
 
 
 @config.command("unset", epilog=_UNSET)
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=complete_keys)
 @profile_option
 def unset_values(keys: tuple[str, ...], *, profile: str | None) -> None:
     """Remove keys from a profile; one that is left empty goes with them."""

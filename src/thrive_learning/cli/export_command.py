@@ -72,7 +72,14 @@ class _Input(NamedTuple):
 
 @click.command(epilog=_EXPORT)
 @click.argument("ids", metavar="IDS", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", metavar="FILE", required=True, help="Where the records go; - for stdout.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    type=click.Path(allow_dash=True),  # for shells that complete
+    help="Where the records go; - for stdout.",
+)
 @click.option("--from", "from_", type=Choice(_ID_FORMATS), help="What IDS is.  [default: as its ending says]")
 @click.option("--column", metavar="NAME", help="The column of CSV that has the IDs.  [default: id]")
 @click.option("--field", metavar="NAME", help="The field of NDJSON that has the IDs.  [default: id]")

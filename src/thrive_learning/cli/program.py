@@ -7,10 +7,9 @@ import traceback
 from collections.abc import Sequence
 
 import click
-from click.shell_completion import shell_complete
 
 from thrive_learning.cli.commands import thrive
-from thrive_learning.cli.completion import COMPLETION_VARIABLE
+from thrive_learning.cli.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.rendering import visible
 from thrive_learning.cli.suggestions import placement
@@ -30,7 +29,7 @@ def run(arguments: Sequence[str], name: str = "thrive") -> int:
     """
     asked = os.environ.get(COMPLETION_VARIABLE)
     if asked:
-        return shell_complete(thrive, {}, "thrive", COMPLETION_VARIABLE, asked)
+        return completed(thrive, asked)
     try:
         # Not click's own main(): it gives every error but those of usage, a closed pipe too, the code 1.
         with thrive.make_context(name, list(arguments)) as context:

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from thrive_learning.cli.completion import complete_faults
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,7 +66,12 @@ Ctrl-C ends the server, with exit code 0.
     help="Hold the records of this file too, one JSON object a line; - is stdin.",
 )
 @click.option(
-    "--fault", "faults", multiple=True, metavar="FAULT", help="Let requests fail, as listed; repeatable."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    shell_complete=complete_faults,
+    help="Let requests fail, as listed; repeatable.",
 )
 @click.option(
     "--token-lifetime",
