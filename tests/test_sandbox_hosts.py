@@ -160,7 +160,7 @@ def answer_to(server: SandboxServer, request: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/health", "/openapi.yaml", "/viewer/credentials.json", "/rest/v1/activity/x"]
+    "path", ["/", "/health", "/openapi.yaml", "/viewer/sandbox.json", "/rest/v1/activity/x"]
 )
 def test_every_path_rejects_a_foreign_host(served: SandboxServer, path: str) -> None:
     status, text = answer_to(

@@ -1,6 +1,7 @@
 """The page at `/`, in a real browser: it shows the contract, asks the sandbox, and asks nobody else.
 
-`THRIVE_SCREENSHOT=docs/images/sandbox.png` keeps what it looked like.
+`THRIVE_SCREENSHOT=docs/images/sandbox.png` keeps what it looked like; `THRIVE_SCREENSHOTS=FOLDER`, in each
+theme and size.
 """
 
 import base64
@@ -17,12 +18,15 @@ import httpx
 import pytest
 from harness import ACTIVITY_ID
 
-from thrive_learning.sandbox import FaultySandbox, Sandbox
+from thrive_learning.sandbox import FaultScript, FaultySandbox, Sandbox
+from thrive_learning.sandbox.faults import KINDS
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 BASH = shutil.which("bash")  # another shell may redirect file descriptors below 10 only
 PATIENCE_S = 60
+# Read before the tests, which see no variable of this kind.
+SCREENSHOT, SCREENSHOTS = os.environ.get("THRIVE_SCREENSHOT"), os.environ.get("THRIVE_SCREENSHOTS")
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or BASH is None,
@@ -128,7 +132,7 @@ def test_the_page_asks_the_sandbox_and_nobody_else(browser: Browser) -> None:
         body = browser.value(
             "document.querySelector('.live-responses-table tbody .response-col_description pre')?.innerText"
         )
-        if place := os.environ.get("THRIVE_SCREENSHOT"):
+        if place := SCREENSHOT:
             browser.value("(document.querySelector('.opblock-summary').scrollIntoView(), true)")
             image = browser.call("Page.captureScreenshot", format="png")["data"]
             Path(place).write_bytes(base64.b64decode(image))
@@ -137,3 +141,51 @@ def test_the_page_asks_the_sandbox_and_nobody_else(browser: Browser) -> None:
     assert json.loads(body)["id"] == ACTIVITY_ID
     hosts = {httpx.URL(url).netloc.decode() for url in browser.requested if not url.startswith("data:")}
     assert hosts == {server.url.removeprefix("http://")}
+
+
+# What the page looks like: the browser's theme and size, and what the page then has.
+BACKGROUND = "getComputedStyle(document.documentElement).backgroundColor"
+DARK = "rgb(28, 32, 34)"  # of swagger-ui.css
+
+
+@pytest.mark.parametrize(("width", "height"), [(1100, 1250), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_says_what_it_is_in_each_theme_and_size(
+    browser: Browser, theme: str, width: int, height: int
+) -> None:
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=height,
+        deviceScaleFactor=1,
+        mobile=width < 800,
+    )
+    hostile = {"f" * 24: {"id": "f" * 24, "type": "<b onclick=x>viewed</b>"}}
+    app = SandboxApp(FaultySandbox(Sandbox().with_records(hostile), FaultScript(["429:3"])))
+    with SandboxServer(app) as server:
+        browser.call("Page.navigate", url=f"{server.url}/")
+        browser.value("document.querySelector('#records tbody tr') !== null")
+        assert browser.value("document.querySelector('.swagger-ui .opblock') !== null")
+        notice = browser.value("document.querySelector('.notice').innerText")
+        records = browser.value("document.querySelector('#records').innerText")
+        browser.value("(document.querySelector('#faults').open = true, true)")
+        faults = browser.value("document.querySelector('#faults').innerText")
+        background = browser.value(BACKGROUND)
+        overflow = browser.value("document.documentElement.scrollWidth")
+        if place := SCREENSHOTS:
+            image = browser.call("Page.captureScreenshot", format="png")["data"]
+            Path(place, f"{theme}-{width}.png").write_bytes(base64.b64decode(image))
+
+        assert (background == DARK) == (theme == "dark")
+        browser.call(
+            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+        )
+        assert browser.value(f"{BACKGROUND} === '{DARK}'")
+
+    assert "fake API" in notice
+    assert ACTIVITY_ID in records
+    assert "<b onclick=x>viewed</b>" in records
+    assert all(name in faults for name in KINDS)
+    assert "requests meet the faults that --fault gave: 429:3." in faults
+    assert overflow <= width

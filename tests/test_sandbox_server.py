@@ -34,12 +34,13 @@ from thrive_learning.sandbox import (
     SandboxResponse,
     server,
 )
+from thrive_learning.sandbox.faults import KINDS
 
 SANDBOX = Sandbox()
 BASIC = httpx.BasicAuth(SANDBOX.tenant_id, SANDBOX.api_secret)
 OAUTH = ClientCredentials(SANDBOX.tenant_id, SANDBOX.client_id, SANDBOX.client_secret)
 RECORD = f"/rest/v1/activity/{ACTIVITY_ID}"
-ASSETS = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
+ASSETS = ("sandbox.css", "start.js", "swagger-ui-bundle.js", "swagger-ui.css", "theme.js")
 
 
 class Served:
@@ -229,7 +230,7 @@ def test_the_page_fetches_nothing_from_elsewhere(http: httpx.Client) -> None:
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "http" not in page.text.replace("<!doctype html>", "")
     named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert set(named) == {"data:,", *(f"viewer/{name}" for name in ("start.js", *ASSETS[1:]))}
+    assert set(named) == {"data:,", *(f"viewer/{name}" for name in ASSETS)}
 
 
 @pytest.mark.parametrize("name", ASSETS)
@@ -242,13 +243,34 @@ def test_what_the_page_needs_is_there(http: httpx.Client, name: str) -> None:
     assert len(response.content) > 100
 
 
-def test_the_page_signs_in_with_the_credentials_of_the_sandbox(http: httpx.Client) -> None:
-    assert http.get("/viewer/credentials.json").json() == {
+def test_the_page_knows_the_credentials_the_records_and_the_faults(
+    served: Served, http: httpx.Client
+) -> None:
+    served.script("429:3", "slow:2s")
+    about = http.get("/viewer/sandbox.json").json()
+
+    assert about["credentials"] == {
         "tenant_id": SANDBOX.tenant_id,
         "api_secret": SANDBOX.api_secret,
         "client_id": SANDBOX.client_id,
         "client_secret": SANDBOX.client_secret,
     }
+    assert about["records"]["count"] == len(SANDBOX.records)
+    assert [record["id"] for record in about["records"]["shown"]] == list(SANDBOX.records)
+    assert about["records"]["shown"][0] == {"id": ACTIVITY_ID, "type": "viewed"}
+    assert [kind["name"] for kind in about["faults"]["kinds"]] == list(KINDS)
+    assert about["faults"]["waiting"] == ["429:3", "slow:2s"]
+
+
+def test_the_page_shows_some_of_many_records(served: Served, http: httpx.Client) -> None:
+    ids = [f"{number:024x}" for number in range(1000)]
+    served.app.sandbox = FaultySandbox(Sandbox(records={key: {"id": key} for key in ids}))
+    records = http.get("/viewer/sandbox.json").json()["records"]
+
+    assert records["count"] == 1000
+    assert records["shown"] == [{"id": key, "type": None} for key in ids[:100]]
+    served.app.sandbox = FaultySandbox(Sandbox(records={ids[0]: {"id": ids[0], "type": "\ud800"}}))
+    assert http.get("/viewer/sandbox.json").json()["records"]["shown"][0]["type"] == "\ud800"
 
 
 @pytest.mark.parametrize("path", ["/viewer/../server.py", "/viewer/LICENSE", "/viewer", "/viewer/"])
@@ -261,9 +283,13 @@ def test_the_viewer_is_what_its_source_says() -> None:
     viewer = Path(thrive_learning.sandbox.__file__).with_name("viewer")
     listed = re.findall(r"^([0-9a-f]{64})  (\S+)$", (viewer / "SOURCE.txt").read_text("utf-8"), re.MULTILINE)
 
-    assert {name for _, name in listed} | {"SOURCE.txt", "index.html", "start.js"} == {
-        path.name for path in viewer.iterdir()
-    }
+    assert {name for _, name in listed} | {
+        "SOURCE.txt",
+        "index.html",
+        "sandbox.css",
+        "start.js",
+        "theme.js",
+    } == {path.name for path in viewer.iterdir()}
     for digest, name in listed:
         assert hashlib.sha256((viewer / name).read_bytes()).hexdigest() == digest
 

@@ -1,5 +1,6 @@
 """The sandbox over HTTP, with the contract and a page to try it. It needs the extra `sandbox`."""
 
+import itertools
 import socket
 import threading
 import time
@@ -17,9 +18,9 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from thrive_learning.sandbox.contract import served_contract
-from thrive_learning.sandbox.faults import FaultySandbox, Reply
+from thrive_learning.sandbox.faults import KINDS, FaultySandbox, Reply
 from thrive_learning.sandbox.hosts import OwnHosts, in_origin_form
-from thrive_learning.sandbox.messages import SandboxRequest, completed, error_response
+from thrive_learning.sandbox.messages import SandboxRequest, as_json, completed, error_response
 
 #: The paths of `Region.custom` below the server's URL.
 API_PATH = "/rest/v1"
@@ -35,6 +36,8 @@ _SELF_ONLY = {
     ),
     "x-content-type-options": "nosniff",
 }
+_ASSETS = ("sandbox.css", "start.js", "swagger-ui-bundle.js", "swagger-ui.css", "theme.js")
+_MOST_RECORDS_SHOWN = 100
 _LARGEST_BODY_BYTES = 1_000_000
 _SHUTDOWN_S = 1
 
@@ -67,11 +70,8 @@ class SandboxApp:
             Route("/", self._page),
             Route("/health", _health),
             Route("/openapi.yaml", self._contract),
-            Route("/viewer/credentials.json", self._credentials),
-            *(
-                Route(f"/viewer/{name}", _file(name))
-                for name in ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
-            ),
+            Route("/viewer/sandbox.json", self._about),
+            *(Route(f"/viewer/{name}", _file(name)) for name in _ASSETS),
         ]
         self._router = Router(routes, redirect_slashes=False, default=self._api)
 
@@ -88,10 +88,27 @@ class SandboxApp:
         text = served_contract(url, core, next(iter(core.records), "0" * 24))
         return PlainTextResponse(text, media_type="application/yaml")  # RFC 9512
 
-    async def _credentials(self, _request: Request) -> Response:
+    async def _about(self, _request: Request) -> Response:
+        """Answer with what the page shows of the sandbox."""
         core = self.sandbox.sandbox
         names = ("tenant_id", "api_secret", "client_id", "client_secret")
-        return JSONResponse({name: getattr(core, name) for name in names})
+        shown = itertools.islice(core.records.items(), _MOST_RECORDS_SHOWN)
+        about = {
+            "credentials": {name: getattr(core, name) for name in names},
+            "records": {
+                "count": len(core.records),
+                "shown": [{"id": key, "type": record.get("type")} for key, record in shown],
+            },
+            "faults": {
+                "kinds": [
+                    {"name": name, "meaning": kind.meaning, "duration": kind.duration}
+                    for name, kind in KINDS.items()
+                ],
+                "waiting": [str(fault) for fault in self.sandbox.script],
+            },
+        }
+        # Not JSONResponse, which cannot send a lone surrogate, and a record may hold one.
+        return Response(as_json(about), media_type="application/json")
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _without_body(scope)

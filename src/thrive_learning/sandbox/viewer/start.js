@@ -1,7 +1,22 @@
-// Shows the contract, signed in with the sandbox's own credentials, which open nothing else.
-fetch("viewer/credentials.json")
+// Shows what the sandbox holds, and the contract, signed in with its own credentials, which open nothing else.
+const addRow = (table, cells) => {
+  const row = document.querySelector(`${table} tbody`).insertRow();
+  cells.forEach((text, column) => {
+    const cell = row.insertCell();
+    // Never as HTML: the types are those of any file of records.
+    (column ? cell : cell.appendChild(document.createElement("code"))).textContent = text;
+  });
+};
+
+fetch("viewer/sandbox.json")
   .then((response) => response.json())
-  .then((credentials) => {
+  .then(({ credentials, records, faults }) => {
+    const { shown, count } = records;
+    document.querySelector("#count").textContent =
+      shown.length < count ? `the first ${shown.length} of ${count}` : `${count}`;
+    shown.forEach(({ id, type }) => addRow("#records", [id, type ?? "(none)"]));
+    faults.kinds.forEach(({ name, meaning, duration }) => addRow("#faults", [name, meaning, duration]));
+    document.querySelector("#waiting").textContent = faults.waiting.join(", ") || "none";
     const viewer = SwaggerUIBundle({
       url: "openapi.yaml",
       dom_id: "#viewer",
