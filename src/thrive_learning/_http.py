@@ -429,7 +429,9 @@ class HttpClient(httpx.Client):
     ) -> None:
         super().__init__(transport=_Unused(), trust_env=False)
         self.seam: Seam = Seam(region, options)
-        self.authorizer: Authorizer = Authorizer(region, credentials, self.seam.headers, options.token_cache)
+        self.authorizer: Authorizer = Authorizer(
+            region, credentials, self.seam.headers, options.token_cache, options.timeout
+        )
         self.runs: weakref.WeakSet[Closable] = weakref.WeakSet()
         self.engine: EngineInUse = _engine(region, options, transport)
         self._transports = Transports[httpx.BaseTransport](
@@ -452,6 +454,7 @@ class HttpClient(httpx.Client):
         reply = self._authorized(call, method, str(url), options)
         if self.authorizer.is_stale(reply, call.token):
             reply = self._authorized(call, method, str(url), options)
+            self.authorizer.is_stale(reply, call.token)  # which is remembered
         return self.seam.accept(reply, call, self.authorizer)
 
     def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
@@ -543,7 +546,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
-            region, credentials, self.seam.headers, options.token_cache
+            region, credentials, self.seam.headers, options.token_cache, options.timeout
         )
         self.runs: weakref.WeakSet[AsyncClosable] = weakref.WeakSet()
         self.engine: EngineInUse = _engine(region, options, transport)
@@ -568,6 +571,7 @@ class AsyncHttpClient(httpx.AsyncClient):
             reply = await self._authorized(call, method, str(url), options)
             if self.authorizer.is_stale(reply, call.token):
                 reply = await self._authorized(call, method, str(url), options)
+                self.authorizer.is_stale(reply, call.token)  # which is remembered
             return self.seam.accept(reply, call, self.authorizer)
         raise self.seam.too_late(call.budget, call)
 

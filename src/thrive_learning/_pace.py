@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import attrs
 
-from thrive_learning._token_cache import REFUSALS
 from thrive_learning.errors import (
     ApiError,
     Attempt,
@@ -35,6 +34,9 @@ ROUNDS_TO_RECOVER = 8
 
 #: So many requests a run has in flight at first, if its CPU time is known. More have to be worth it.
 FIRST_IN_FLIGHT = 32
+
+# Statuses of the token endpoint after which another try with the same credentials would fare no better.
+_REFUSALS = frozenset({400, 401, 403, 404})
 
 #: What works for a larger part of the time than this would gain little by having more in flight.
 BUSY = 0.75
@@ -355,5 +357,5 @@ class Schedule:
 def _is_common(error: ThriveError) -> bool:
     """Say whether an error is that of the client, which every other ID would get as well."""
     if isinstance(error, TokenError):
-        return error.status_code in REFUSALS
+        return error.status_code in _REFUSALS
     return isinstance(error, (ClientClosedError, ConfigurationError, UnauthorizedError))

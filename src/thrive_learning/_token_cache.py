@@ -2,7 +2,7 @@
 
 The cache decides under a lock that is never held while anybody waits. The caller that it names the leader
 mints; the others wait for the leader's `Flight`, each until its own deadline. Threads and event loops may be
-mixed.
+mixed. An outcome other than a token is remembered for a while, in which nobody requests another.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from thrive_learning.credentials import Scope
-from thrive_learning.errors import ThriveError, TokenError
+from thrive_learning.credentials import Scope, Secret
+from thrive_learning.errors import ThriveError
 from thrive_learning.models import AccessToken
 from thrive_learning.regions import Service
 
@@ -26,17 +26,24 @@ from thrive_learning.regions import Service
 #: with it; in its last seconds all wait for the new one. Neither is ever more than half its life early.
 RENEW_BEFORE_EXPIRY_S, RENEW_JITTER_S, WAIT_BEFORE_EXPIRY_S = 300.0, 60.0, 30.0
 
-#: For so long nobody asks again: after a renewal that failed (give or take a fifth), and after a refusal.
+#: No token is requested for this long after a request that brought none, unless the server asks for another
+#: wait. After a renewal that failed, give or take a fifth. Seconds.
 PAUSE_S = 30.0
 
 #: A year: what servers say beyond it leaves the calendar.
 LONGEST_LIFETIME_S = 366 * 86_400.0
 
-#: What a token is for, as those say it who fetch one. The cache itself takes any key.
-Key = tuple[Service, frozenset[Scope]]
 
-#: The statuses of a refusal: another try with the same credentials would fare no better.
-REFUSALS = frozenset({400, 401, 403, 404})
+class Key(NamedTuple):
+    """What a token is for.
+
+    Attributes:
+        service: Whose token endpoint issues it. What happens there is remembered for all its keys together.
+        scopes: What was asked for.
+    """
+
+    service: Service
+    scopes: frozenset[Scope]
 
 
 class Minted(NamedTuple):
@@ -51,6 +58,58 @@ class Minted(NamedTuple):
     token: AccessToken
     lifetime_s: float
     requested_at: float
+
+
+class Failure(NamedTuple):
+    """An outcome other than a token.
+
+    Attributes:
+        error: What the callers get, each a copy.
+        pause_s: For how long no other token is requested, in seconds; None if the outcome says nothing about
+            the next request.
+        secret: The client secret that was sent; None if it is not known any more.
+        is_transient: Whether the next request may succeed with the same credentials.
+        is_about_scopes: Whether it says nothing about tokens of other scopes.
+        is_own: Whether it is a time limit of the leader, which says nothing about anybody else's request.
+    """
+
+    error: ThriveError
+    pause_s: float | None = None
+    secret: Secret | None = None
+    is_transient: bool = False
+    is_about_scopes: bool = False
+    is_own: bool = False
+
+
+class Remembered:
+    """A failure that is remembered. Nothing is requested until it is forgotten.
+
+    Args:
+        failure: The failure.
+        since: When it happened, by the cache's clock.
+        until: When it is forgotten.
+    """
+
+    __slots__ = ("_clock", "failure", "since", "until")
+
+    def __init__(self, failure: Failure, clock: Callable[[], float], pause_s: float) -> None:
+        self.failure: Failure = failure
+        self._clock = clock
+        self.since: float = clock()
+        self.until: float = self.since + pause_s
+
+    def error(self) -> ThriveError:
+        """Return an error for one more caller, which says that it is remembered, and for how much longer."""
+        now = self._clock()
+        wait_s = max(math.ceil(self.until - now), 1)
+        error = copy.copy(self.failure.error)
+        since_s = now - self.since
+        error.args = (
+            f"{error} This was {since_s:.0f} s ago, and no token is requested for another {wait_s} s.",
+        )
+        error.history = ()  # nothing was sent for this caller
+        error.retry_after = float(wait_s)
+        return error
 
 
 class Flight:
@@ -141,19 +200,21 @@ class Lead(NamedTuple):
 
 
 class _Slot:
-    __slots__ = ("expires_at", "failed_until", "failure", "flight", "renew_at", "token")
+    __slots__ = ("expires_at", "failure", "flight", "kept_at", "rejected", "renew_at", "replaces", "token")
 
     def __init__(self) -> None:
         self.token: AccessToken | None = None
+        self.kept_at = 0.0
         self.renew_at = 0.0
         self.expires_at = 0.0
         self.flight: Flight | None = None
-        self.failure: ThriveError | None = None
-        self.failed_until = 0.0
+        self.failure: Remembered | None = None
+        self.rejected = False  # the last token was not accepted by the API
+        self.replaces = False  # the present one replaces such a token
 
 
 class TokenCache:
-    """The tokens of one client, by what they are for.
+    """The tokens of one client, by what they are for, and what came of its requests for them.
 
     Args:
         clock: A clock in seconds that never goes back.
@@ -165,13 +226,14 @@ class TokenCache:
     ) -> None:
         # Reentrant: the garbage collector may end an abandoned leader, which settles, while we claim.
         self._lock = threading.RLock()
-        self._slots: dict[Hashable, _Slot] = {}
+        self._slots: dict[Key, _Slot] = {}
+        self._failures: dict[Service, Remembered] = {}
         self.clock: Callable[[], float] = clock
         self.draw: Callable[[], float] = draw
         _caches.add(self)
 
-    def claim(self, key: Hashable, time_s: float = math.inf) -> AccessToken | Flight | Lead | ThriveError:
-        """Give a valid token, the flight to wait for, the lead to take, or a refusal still remembered.
+    def claim(self, key: Key, time_s: float = math.inf) -> AccessToken | Flight | Lead | Remembered:
+        """Return a valid token, the flight to wait for, the lead to take, or a failure still remembered.
 
         Args:
             key: What the token is for.
@@ -187,42 +249,83 @@ class TokenCache:
                 if now < slot.flight.ends_at:
                     return valid or slot.flight
                 slot.flight.settle(None)  # its leader is lost
-            if slot.failure is not None and now < slot.failed_until:
-                return valid or copy.copy(slot.failure)
+            for failure in (slot.failure, self._failures.get(key.service)):
+                if failure is not None and now < failure.until:
+                    return valid or failure
             slot.flight = Flight(now + time_s)
             return Lead(slot.flight, valid)
 
-    def settle(self, key: Hashable, flight: Flight, outcome: Minted | ThriveError | None) -> None:
-        """End a flight: with a token, which is kept; an error; or None if its leader gave up."""
+    def settle(self, key: Key, flight: Flight, outcome: Minted | Failure | None) -> None:
+        """End a flight: with a token, which is kept; a failure; or None if its leader gave up."""
         with self._lock:
             slot = self._slots[key]
             if slot.flight is flight:
                 slot.flight = None
             now = self.clock()
             if isinstance(outcome, Minted):
-                self._keep(slot, outcome)
+                self._keep(key, slot, outcome)
             elif slot.token is not None and now < slot.expires_at:
                 # The valid token serves on, and nobody tries again at once.
-                slot.renew_at = now + PAUSE_S * (0.8 + 0.4 * self.draw())
-            elif isinstance(outcome, TokenError) and outcome.status_code in REFUSALS:
-                slot.failure, slot.failed_until = outcome, now + PAUSE_S
-        flight.settle(outcome.token if isinstance(outcome, Minted) else outcome)
+                asked_s = 0.0 if outcome is None else outcome.pause_s or 0.0
+                slot.renew_at = now + max(PAUSE_S * (0.8 + 0.4 * self.draw()), asked_s)
+                if outcome is not None and not outcome.is_transient:
+                    # A renewal has one short try, so a failure that may pass says little to callers without
+                    # a token.
+                    self._remember(key, slot, outcome)
+            elif outcome is not None:
+                self._remember(key, slot, outcome)
+        if isinstance(outcome, Minted):
+            flight.settle(outcome.token)
+        else:
+            flight.settle(None if outcome is None else outcome.error)
 
-    def _keep(self, slot: _Slot, minted: Minted) -> None:
+    def _remember(self, key: Key, slot: _Slot, failure: Failure) -> None:
+        if failure.pause_s is None:
+            return
+        remembered = Remembered(failure, self.clock, failure.pause_s)
+        if failure.is_about_scopes:
+            slot.failure = remembered
+        else:
+            self._failures[key.service] = remembered
+
+    def _keep(self, key: Key, slot: _Slot, minted: Minted) -> None:
         half = minted.lifetime_s / 2
         end = minted.requested_at + minted.lifetime_s
-        slot.token, slot.failure = minted.token, None
+        slot.token, slot.failure, slot.kept_at = minted.token, None, self.clock()
+        slot.replaces, slot.rejected = slot.rejected, False
+        self._failures.pop(key.service, None)
         # The jitter keeps clients that started together from renewing together ever after.
         slot.renew_at = end - min(RENEW_BEFORE_EXPIRY_S - RENEW_JITTER_S * self.draw(), half)
         slot.expires_at = end - min(WAIT_BEFORE_EXPIRY_S, half)
 
-    def renounce(self, key: Hashable, token: AccessToken) -> None:
-        """Forget a token that is not accepted any more, unless another one has taken its place already."""
+    def renounce(self, key: Key, token: AccessToken, rejection: Failure) -> bool:
+        """Drop a token that the API rejected, unless another one has already taken its place.
+
+        A token that replaces a rejected one and is rejected as soon as it is used is not replaced: the
+        rejection is remembered instead.
+
+        Returns:
+            Whether the call may be repeated with another token.
+        """
         with self._lock:
-            slot = self._slots.get(key)
-            if slot is not None and slot.token is token:
-                slot.token = None
+            slot = self._slots.setdefault(key, _Slot())
+            now = self.clock()
+            if slot.token is token:
+                slot.token, slot.rejected = None, True
                 slot.expires_at = 0.0
+                if slot.replaces and now - slot.kept_at < PAUSE_S:
+                    slot.failure = Remembered(rejection, self.clock, PAUSE_S)
+            return slot.token is not None or slot.failure is None or now >= slot.failure.until
+
+    def forget_failures(self, *, but_of: Secret | None = None) -> None:
+        """Forget the failures, except those of requests that were sent with this secret."""
+        with self._lock:
+            for service, held in list(self._failures.items()):
+                if but_of is None or held.failure.secret != but_of:
+                    del self._failures[service]
+            for slot in self._slots.values():
+                if slot.failure and (but_of is None or slot.failure.failure.secret != but_of):
+                    slot.failure = None
 
     def after_fork(self) -> None:
         """Go on in a forked child with the tokens, and without what other threads of the parent were at."""

@@ -50,11 +50,14 @@ class ThriveError(Exception):
             a token endpoint, `{tenant_id}` stands for the tenant ID.
         operation: The method that the request was sent for, such as `activities.get` or `tokens.get`; None if
             the error is not about a request.
+        retry_after: The seconds to wait before the next try, if they are known: the server asks for them, or
+            the error is about an earlier token request, whose outcome is remembered for so long.
     """
 
     history: tuple[Attempt, ...] = ()
     url: str | None = None
     operation: str | None = None
+    retry_after: float | None = None
 
     @property
     def attempts(self) -> int:
