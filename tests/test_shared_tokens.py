@@ -39,9 +39,9 @@ from thrive_learning import (
     _shared_tokens,
 )
 from thrive_learning._shared_tokens import SharedTokens, Turn, store_key
-from thrive_learning._token_cache import TokenCache
+from thrive_learning._token_cache import Key, TokenCache
 
-KEY = (Service.API, frozenset({Scope.READ}))
+KEY = Key(Service.API, frozenset({Scope.READ}))
 
 
 @pytest.fixture(autouse=True)
@@ -352,7 +352,7 @@ def test_a_refusal_is_raised_and_the_lock_given_back(flavour: Flavour, api: Api,
         for _ in range(2):
             with pytest.raises(TokenError, match="invalid_client"):
                 client.activities.get(ACTIVITY_ID)
-    assert (api.count, store._locks, store._tokens) == (1, {}, {})
+    assert (api.count, store._locks, store._tokens) == (2, {}, {})  # form fields, HTTP Basic
 
 
 # Waiting for another process

@@ -1,6 +1,7 @@
 import datetime as dt
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -11,17 +12,24 @@ from hypothesis import strategies as st
 
 from thrive_learning import (
     AccessToken,
+    Attempt,
     ConfigurationError,
-    ConnectionFailedError,
-    ThriveError,
+    Scope,
+    Secret,
+    Service,
     TokenError,
+    UnauthorizedError,
     _token_cache,
 )
-from thrive_learning._token_cache import Flight, Lead, Minted, TokenCache
+from thrive_learning._token_cache import Failure, Flight, Key, Lead, Minted, Remembered, TokenCache
 
 TOKEN, OTHER = (
     AccessToken(value=value, expires_at=dt.datetime(2030, 1, 1, tzinfo=dt.UTC), scopes=()) for value in "ab"
 )
+
+KEY = Key(Service.API, frozenset({Scope.READ}))
+OTHER_KEY = Key(Service.API, frozenset({Scope.WRITE}))
+WEBHOOKS_KEY = Key(Service.WEBHOOKS, frozenset({Scope.WEBHOOKS}))
 
 
 class Clock:
@@ -42,18 +50,18 @@ def cache(clock: Clock) -> TokenCache:
 
 
 def lead(cache: TokenCache) -> Flight:
-    claim = cache.claim("key")
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
     return claim.flight
 
 
 def test_the_first_caller_leads_and_the_others_wait(cache: TokenCache) -> None:
     flight = lead(cache)
-    assert cache.claim("key") is flight
-    assert isinstance(cache.claim("another key"), Lead)
-    cache.settle("key", flight, Minted(TOKEN, 3600, 1000))
+    assert cache.claim(KEY) is flight
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
+    cache.settle(KEY, flight, Minted(TOKEN, 3600, 1000))
     assert flight.outcome() is TOKEN
-    assert cache.claim("key") is TOKEN
+    assert cache.claim(KEY) is TOKEN
 
 
 @pytest.mark.parametrize(
@@ -73,11 +81,11 @@ def test_the_first_caller_leads_and_the_others_wait(cache: TokenCache) -> None:
 )
 def test_for_how_long_a_token_is_fresh(clock: Clock, lifetime_s: float, draw: float, fresh_s: float) -> None:
     cache = TokenCache(clock, draw=lambda: draw)
-    cache.settle("key", lead(cache), Minted(TOKEN, lifetime_s, requested_at=1000))
+    cache.settle(KEY, lead(cache), Minted(TOKEN, lifetime_s, requested_at=1000))
     clock.now = 1000 + fresh_s - 0.01
-    assert cache.claim("key") is TOKEN
+    assert cache.claim(KEY) is TOKEN
     clock.now = 1000 + fresh_s
-    assert isinstance(cache.claim("key"), Lead)
+    assert isinstance(cache.claim(KEY), Lead)
 
 
 @given(st.floats(0.001, 1e9), st.floats(0, 1))
@@ -85,115 +93,262 @@ def test_a_token_is_never_renewed_more_than_half_its_life_early(lifetime_s: floa
     clock = Clock()
     cache = TokenCache(clock, draw=lambda: draw)
     start = clock.now
-    cache.settle("key", lead(cache), Minted(TOKEN, lifetime_s, start))
+    cache.settle(KEY, lead(cache), Minted(TOKEN, lifetime_s, start))
     clock.now = start + lifetime_s * 0.49
-    assert cache.claim("key") is TOKEN
+    assert cache.claim(KEY) is TOKEN
     clock.now = start + max(lifetime_s - 239, lifetime_s / 2 + 1)
-    assert isinstance(cache.claim("key"), Lead)
+    assert isinstance(cache.claim(KEY), Lead)
 
 
 def renewing(cache: TokenCache, clock: Clock, since_renewal_is_due_s: float = 0.0) -> None:
     """Put a token of an hour into the cache, and move to the time when it is to be renewed."""
-    cache.settle("key", lead(cache), Minted(TOKEN, 3600, requested_at=1000))
+    cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, requested_at=1000))
     clock.now = 1000 + 3300 + since_renewal_is_due_s
 
 
 def test_one_caller_renews_while_the_others_go_on(cache: TokenCache, clock: Clock) -> None:
     renewing(cache, clock)
-    claim = cache.claim("key")
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
     assert claim.fallback is TOKEN
-    assert cache.claim("key") is TOKEN
-    cache.settle("key", claim.flight, Minted(OTHER, 3600, clock.now))
-    assert cache.claim("key") is OTHER
+    assert cache.claim(KEY) is TOKEN
+    cache.settle(KEY, claim.flight, Minted(OTHER, 3600, clock.now))
+    assert cache.claim(KEY) is OTHER
 
 
 def test_a_renewal_that_fails_leaves_the_token_and_pauses(cache: TokenCache, clock: Clock) -> None:
     renewing(cache, clock)
-    claim = cache.claim("key")
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
-    cache.settle("key", claim.flight, TokenError("no", status_code=401))
+    cache.settle(KEY, claim.flight, refused(is_transient=True))
     clock.now += 23.9  # the pause is 30 s less a fifth at least
-    assert cache.claim("key") is TOKEN
+    assert cache.claim(KEY) is TOKEN
     clock.now += 0.2
-    assert isinstance(cache.claim("key"), Lead)
+    assert isinstance(cache.claim(KEY), Lead)
 
 
 def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
     cache = TokenCache(clock, draw=lambda: 1.0)
     renewing(cache, clock, since_renewal_is_due_s=60)
-    claim = cache.claim("key")
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
-    cache.settle("key", claim.flight, None)
+    cache.settle(KEY, claim.flight, None)
     clock.now += 35.9
-    assert cache.claim("key") is TOKEN
+    assert cache.claim(KEY) is TOKEN
     clock.now += 0.2
-    assert isinstance(cache.claim("key"), Lead)
+    assert isinstance(cache.claim(KEY), Lead)
 
 
 def test_in_its_last_seconds_all_wait_for_the_next_token(cache: TokenCache, clock: Clock) -> None:
     renewing(cache, clock, since_renewal_is_due_s=269.9)
-    claim = cache.claim("key")
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
-    assert cache.claim("key") is TOKEN
+    assert cache.claim(KEY) is TOKEN
     clock.now += 0.2  # 30 s before the end
-    assert cache.claim("key") is claim.flight
-    cache.settle("key", claim.flight, None)
-    later = cache.claim("key")
+    assert cache.claim(KEY) is claim.flight
+    cache.settle(KEY, claim.flight, None)
+    later = cache.claim(KEY)
     assert isinstance(later, Lead)
     assert later.fallback is None
 
 
 def test_at_its_very_end_a_token_serves_nobody(cache: TokenCache, clock: Clock) -> None:
     renewing(cache, clock)
-    claim = cache.claim("key")
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
     clock.now = 1000 + 3600 - 30
-    assert cache.claim("key") is claim.flight
-    cache.settle("key", claim.flight, None)
-    assert isinstance(cache.claim("key"), Lead)
+    assert cache.claim(KEY) is claim.flight
+    cache.settle(KEY, claim.flight, None)
+    assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_a_refusal_is_remembered_for_a_while(cache: TokenCache, clock: Clock) -> None:
-    cache.settle("key", lead(cache), TokenError("no", status_code=401))
-    first, second = cache.claim("key"), cache.claim("key")
-    assert isinstance(first, TokenError)
-    assert isinstance(second, TokenError)
+def refused(error: TokenError | None = None, **options: Any) -> Failure:
+    options = {"pause_s": 30.0} | options
+    return Failure(error or TokenError("no.", status_code=401), **options)
+
+
+def remembered(cache: TokenCache, key: Key = KEY) -> Remembered:
+    claim = cache.claim(key)
+    assert isinstance(claim, Remembered)
+    return claim
+
+
+def test_a_failure_is_remembered_for_all_scopes_of_its_service(cache: TokenCache, clock: Clock) -> None:
+    cache.settle(KEY, lead(cache), refused())
+    assert remembered(cache) is remembered(cache, OTHER_KEY)
+    assert isinstance(cache.claim(WEBHOOKS_KEY), Lead)
+    clock.now += 29.9
+    remembered(cache)
+    clock.now += 0.1
+    cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, clock.now))
+    assert cache.claim(KEY) is TOKEN
+
+
+def test_a_remembered_error_says_so(cache: TokenCache, clock: Clock) -> None:
+    error = TokenError("no.", status_code=401, error="invalid_client")
+    error.history = (Attempt(1, 401, "status 401", None, 0.1, None),)
+    error.url = "https://token.example/{tenant_id}"
+    cache.settle(KEY, lead(cache), refused(error))
+    clock.now += 2.4
+    first, second = remembered(cache).error(), remembered(cache).error()
     assert first is not second
+    assert str(first) == "no. This was 2 s ago, and no token is requested for another 28 s."
+    assert first.retry_after == 28
+    assert (first.history, first.attempts) == ((), 0)  # nothing was sent for this caller
+    assert vars(error) | {"history": (), "retry_after": 28} == vars(first)
+    assert str(error) == "no."
+    clock.now += 27.5
+    assert str(remembered(cache).error()).endswith("for another 1 s.")
+
+
+def test_a_failure_of_scopes_says_nothing_about_others(cache: TokenCache) -> None:
+    cache.settle(KEY, lead(cache), refused(is_about_scopes=True))
+    remembered(cache)
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
+
+
+@pytest.mark.parametrize("outcome", [None, Failure(ConfigurationError("m"))])
+def test_other_outcomes_are_not_remembered(cache: TokenCache, outcome: Failure | None) -> None:
+    cache.settle(KEY, lead(cache), outcome)
+    assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_failure_lasts_as_long_as_the_server_asks(cache: TokenCache, clock: Clock) -> None:
+    cache.settle(KEY, lead(cache), refused(pause_s=100.0))
+    clock.now += 99.9
+    remembered(cache)
+    clock.now += 0.1
+    assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_token_ends_what_is_remembered(cache: TokenCache, clock: Clock) -> None:
+    flight = lead(cache)
+    other = cache.claim(OTHER_KEY)
+    assert isinstance(other, Lead)
+    cache.settle(OTHER_KEY, other.flight, refused())
+    cache.settle(KEY, flight, Minted(TOKEN, 3600, clock.now))
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
+
+
+def test_failures_can_be_forgotten(cache: TokenCache) -> None:
+    first, second = Secret("first"), Secret("second")
+    cache.settle(KEY, lead(cache), refused(secret=first, is_about_scopes=True))
+    other = cache.claim(OTHER_KEY)
+    assert isinstance(other, Lead)
+    cache.settle(OTHER_KEY, other.flight, refused(secret=first))
+    cache.forget_failures(but_of=first)
+    remembered(cache)
+    remembered(cache, OTHER_KEY)
+    cache.forget_failures(but_of=second)
+    assert isinstance(cache.claim(KEY), Lead)
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
+
+
+def test_all_failures_can_be_forgotten(cache: TokenCache) -> None:
+    cache.settle(KEY, lead(cache), refused(secret=Secret("first"), is_about_scopes=True))
+    cache.forget_failures()
+    assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_valid_token_serves_on_while_a_failure_is_remembered(cache: TokenCache, clock: Clock) -> None:
+    renewing(cache, clock)
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    cache.settle(KEY, claim.flight, refused(pause_s=100.0))
+    remembered(cache, OTHER_KEY)
+    clock.now += 99
+    assert cache.claim(KEY) is TOKEN
+    clock.now += 1
+    assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_renewal_that_may_pass_says_nothing_to_callers_without_a_token(
+    cache: TokenCache, clock: Clock
+) -> None:
+    renewing(cache, clock)
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    cache.settle(KEY, claim.flight, refused(is_transient=True))
+    assert cache.claim(KEY) is TOKEN
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
+
+
+REJECTION = Failure(UnauthorizedError("rejected.", status_code=401), secret=Secret("fake"))
+
+
+def keep(cache: TokenCache, clock: Clock, token: AccessToken) -> None:
+    cache.settle(KEY, lead(cache), Minted(token, 3600, clock.now))
+
+
+def test_a_rejected_token_is_replaced_once(cache: TokenCache, clock: Clock) -> None:
+    keep(cache, clock, TOKEN)
+    assert cache.renounce(KEY, TOKEN, REJECTION)
+    keep(cache, clock, OTHER)
+    assert not cache.renounce(KEY, OTHER, REJECTION)
+    assert not cache.renounce(KEY, TOKEN, REJECTION)  # a late answer to an earlier call
+    error = remembered(cache).error()
+    assert isinstance(error, UnauthorizedError)
+    assert str(error) == "rejected. This was 0 s ago, and no token is requested for another 30 s."
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
     clock.now += 30
-    cache.settle("key", lead(cache), Minted(TOKEN, 3600, clock.now))
-    assert cache.claim("key") is TOKEN
+    keep(cache, clock, TOKEN)
+    assert not cache.renounce(KEY, TOKEN, REJECTION)  # still none that the API accepts
+    remembered(cache)
 
 
-@pytest.mark.parametrize("error", [TokenError("busy", status_code=503), ConnectionFailedError("cut")])
-def test_another_failure_is_not(cache: TokenCache, error: ThriveError) -> None:
-    cache.settle("key", lead(cache), error)
-    assert isinstance(cache.claim("key"), Lead)
+def test_a_token_that_has_served_for_a_while_is_replaced_again(cache: TokenCache, clock: Clock) -> None:
+    keep(cache, clock, TOKEN)
+    assert cache.renounce(KEY, TOKEN, REJECTION)
+    keep(cache, clock, OTHER)
+    clock.now += 30
+    assert cache.renounce(KEY, OTHER, REJECTION)
+    assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_renewed_token_replaces_none_that_was_rejected(cache: TokenCache, clock: Clock) -> None:
+    keep(cache, clock, OTHER)
+    assert cache.renounce(KEY, OTHER, REJECTION)
+    keep(cache, clock, OTHER)
+    clock.now += 3400
+    keep(cache, clock, TOKEN)
+    assert cache.renounce(KEY, TOKEN, REJECTION)
+    assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_call_is_repeated_while_another_caller_replaces_the_token(cache: TokenCache, clock: Clock) -> None:
+    keep(cache, clock, TOKEN)
+    assert cache.renounce(KEY, TOKEN, REJECTION)
+    assert cache.renounce(KEY, TOKEN, REJECTION)  # nothing is remembered, and no token is there yet
+    flight = lead(cache)
+    assert cache.renounce(KEY, TOKEN, REJECTION)
+    cache.settle(KEY, flight, Minted(OTHER, 3600, clock.now))
+    assert cache.renounce(KEY, TOKEN, REJECTION)
+    assert cache.claim(KEY) is OTHER
 
 
 def test_only_the_token_that_was_refused_is_renounced(cache: TokenCache, clock: Clock) -> None:
-    cache.renounce("key", TOKEN)
-    cache.settle("key", lead(cache), Minted(TOKEN, 3600, clock.now))
-    cache.renounce("key", OTHER)
-    assert cache.claim("key") is TOKEN
-    cache.renounce("key", TOKEN)
-    claim = cache.claim("key")
+    cache.renounce(KEY, TOKEN, REJECTION)
+    cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, clock.now))
+    cache.renounce(KEY, OTHER, REJECTION)
+    assert cache.claim(KEY) is TOKEN
+    cache.renounce(KEY, TOKEN, REJECTION)
+    claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
     assert claim.fallback is None
 
 
 def test_a_forked_child_keeps_the_token_and_not_what_others_were_at(cache: TokenCache, clock: Clock) -> None:
-    cache.settle("key", lead(cache), Minted(TOKEN, 3600, clock.now))
-    assert isinstance(cache.claim("other"), Lead)
+    cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, clock.now))
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
     cache._lock.acquire()  # as another thread of the parent may have
     _token_cache._after_fork()
-    assert cache.claim("key") is TOKEN
-    assert isinstance(cache.claim("other"), Lead)
+    assert cache.claim(KEY) is TOKEN
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
 
 
 def test_every_waiter_gets_an_error_of_its_own(cache: TokenCache) -> None:
     flight = lead(cache)
-    cache.settle("key", flight, TokenError("no", status_code=401))
+    cache.settle(KEY, flight, refused())
     with pytest.raises(TokenError) as first:
         flight.outcome()
     with pytest.raises(TokenError) as second:
@@ -204,10 +359,10 @@ def test_every_waiter_gets_an_error_of_its_own(cache: TokenCache) -> None:
 
 def test_a_leader_that_gives_up_is_followed_by_another(cache: TokenCache) -> None:
     flight = lead(cache)
-    cache.settle("key", flight, None)
+    cache.settle(KEY, flight, None)
     assert flight.wait(0)
     assert flight.outcome() is None
-    assert isinstance(cache.claim("key"), Lead)
+    assert isinstance(cache.claim(KEY), Lead)
 
 
 def test_a_thread_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,22 +429,22 @@ def test_a_loop_that_has_ended_does_not_harm_the_others(backend: str) -> None:
 
 
 def test_a_leader_that_is_lost_is_replaced_when_its_time_is_up(cache: TokenCache, clock: Clock) -> None:
-    claim = cache.claim("key", 10)
+    claim = cache.claim(KEY, 10)
     assert isinstance(claim, Lead)
     lost = claim.flight
-    assert cache.claim("key") is lost
+    assert cache.claim(KEY) is lost
     clock.now += 10
-    successor = cache.claim("key", 10)
+    successor = cache.claim(KEY, 10)
     assert isinstance(successor, Lead)
     assert lost.wait(0)
     assert lost.outcome() is None
-    cache.settle("key", lost, None)  # it comes back after all
-    assert cache.claim("key") is successor.flight
+    cache.settle(KEY, lost, None)  # it comes back after all
+    assert cache.claim(KEY) is successor.flight
 
 
 def test_the_lock_does_not_shut_out_its_own_thread(cache: TokenCache) -> None:
     """The garbage collector may end an abandoned leader, which settles, while the same thread claims."""
     flight = lead(cache)
     with cache._lock:
-        cache.settle("key", flight, None)
-    assert isinstance(cache.claim("key"), Lead)
+        cache.settle(KEY, flight, None)
+    assert isinstance(cache.claim(KEY), Lead)

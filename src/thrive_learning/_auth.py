@@ -12,7 +12,7 @@ from thrive_learning._masking import basic_header, forms_of, forms_sent
 from thrive_learning._outcome import Circumstances, Purpose, Reply, api_error, deadline_exceeded, quoted
 from thrive_learning._request import Headers
 from thrive_learning._token_cache import Failure, Flight, Key, Lead, Minted, Remembered, TokenCache
-from thrive_learning._token_endpoint import METHOD_NAMES, Method, Minting, TokenEndpoint
+from thrive_learning._token_endpoint import Method, Minting, TokenEndpoint
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -189,12 +189,13 @@ class Authorization:
     def _learn(self, key: Key, minting: Minting) -> None:
         if self.endpoint().credentials.client_auth == "auto" and key.service not in self._methods:
             self._methods[key.service] = minting.method
-            logger.info(
-                "%s: the token endpoint for %s accepts the client by %s",
-                self.region.name,
-                key.service.value,
-                METHOD_NAMES[minting.method],
-            )
+            if minting.method == "basic":
+                logger.info(
+                    "%s: the token endpoint for %s rejects form fields and accepts HTTP Basic; "
+                    "client_auth='basic' saves the first request",
+                    self.region.name,
+                    key.service.value,
+                )
         for remark in minting.remarks:
             if remark.kind not in self._remarked:
                 self._remarked.add(remark.kind)

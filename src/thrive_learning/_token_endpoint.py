@@ -100,7 +100,7 @@ class Minting:
         self._endpoint = endpoint
         self._key = key
         self._scopes = scopes
-        self._other = other
+        self._other: Method | None = other
         self._clock = clock
         self._requested_at = 0.0
         self._secret: Secret | None = None
@@ -143,7 +143,8 @@ class Minting:
         if self._other is None or not answer.rejects_the_client:
             return False
         self._rejected = f"{answer.said} to {METHOD_NAMES[self.method]}"
-        self.method, self._other = self._other, None
+        self.method = self._other
+        self._other = None
         return True
 
     def failed(self, error: ThriveError) -> None:

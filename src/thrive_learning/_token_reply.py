@@ -237,12 +237,13 @@ def _scopes(fields: dict[str, Any], remarks: list[Remark]) -> tuple[str, ...] | 
     given: object = fields.get(name)
     if given is None:
         return None
-    texts = given if isinstance(given, list) else [given]
+    texts = cast("list[object]", given) if isinstance(given, list) else [given]
     names: list[str] = []
-    for text in cast("list[object]", texts):
+    for text in texts:
         if not isinstance(text, str):
             assumed = "the requested scopes are assumed"
-            remarks.append(Remark(f"{name} {type(text).__name__}", name, compact(given), assumed))
+            shown = compact(given)
+            remarks.append(Remark(f"{name} {type(text).__name__}", name, shown, assumed))
             return None
         names += filter(None, _SEPARATORS.split(text))
     return tuple(dict.fromkeys(names))

@@ -299,6 +299,7 @@ def checked_id(activity_id: str | None) -> str | None:
 def check(http: HttpClient, examination: Examination, timeout: Timeout | float | None) -> CheckReport:
     """Carry out a check with a sync client."""
     budget = http.seam.begin(timeout, None)
+    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
 
     def send(request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None) -> Reply:
         sent_at = time.time()
@@ -328,6 +329,7 @@ def check(http: HttpClient, examination: Examination, timeout: Timeout | float |
         reply, call = read(given)
         if http.authorizer.is_stale(reply, given):
             reply, call = read(token())
+            http.authorizer.is_stale(reply, call.token)  # which is remembered
     except ThriveError as error:
         examination.read(error)
     else:
@@ -342,6 +344,7 @@ async def check_async(
     import anyio  # noqa: PLC0415 - sync users need not pay for it
 
     budget = http.seam.begin(timeout, None)
+    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
 
     async def send(
         request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None
@@ -380,6 +383,7 @@ async def check_async(
         reply, call = await read_in_time(given)
         if http.authorizer.is_stale(reply, given):
             reply, call = await read_in_time(await token())
+            http.authorizer.is_stale(reply, call.token)  # which is remembered
     except ThriveError as error:
         examination.read(error)
     else:

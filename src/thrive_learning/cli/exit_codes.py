@@ -18,6 +18,12 @@ from thrive_learning.errors import (
     UnexpectedResponseError,
 )
 
+# Error codes with which a token endpoint denies access, whatever the status.
+# Source: RFC 6749 section 5.2; the vendor's pages on errors.
+_DENIALS = frozenset(
+    {"invalid_client", "unauthorized_client", "invalid_scope", "access_denied", "unauthorized", "forbidden"}
+)
+
 
 class ExitCode(enum.IntEnum):
     """How the command ended. The numbers are stable: scripts rely on them."""
@@ -55,7 +61,7 @@ MEANINGS = {
 }
 
 
-def exit_code(error: BaseException) -> ExitCode:  # noqa: C901, PLR0911 - a table: the first row that fits
+def exit_code(error: BaseException) -> ExitCode:  # noqa: C901, PLR0911, PLR0912 - a table: the first row that fits
     """Give the exit code for an error, whatever raised it."""
     match error:
         case InvalidIdError() | ConfigurationError() | click.UsageError() | ModuleNotFoundError():
@@ -66,6 +72,10 @@ def exit_code(error: BaseException) -> ExitCode:  # noqa: C901, PLR0911 - a tabl
             return ExitCode.ACCESS_DENIED
         case RateLimitedError() | TokenError(status_code=429):
             return ExitCode.RATE_LIMITED
+        case TokenError(error=str(code), is_transient=False) if code.lower() in _DENIALS:
+            return ExitCode.ACCESS_DENIED
+        case TokenError(status_code=200, error=str()):
+            return ExitCode.API_FAILED
         case UnexpectedResponseError() | TokenError(status_code=200):
             return ExitCode.UNEXPECTED_RESPONSE
         case ApiError() | TokenError():
