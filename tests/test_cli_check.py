@@ -134,7 +134,7 @@ def test_credentials_go_to_other_regions_only_for_the_asking(call: Call, termina
     with respx.mock(assert_all_called=False) as router:
         refused = refusing_but("learnstaging.link", router)
         code, document, _ = as_json(call)
-        assert (code, document["other_regions"], refused.call_count) == (4, [], 1)
+        assert (code, document["other_regions"], refused.call_count) == (4, [], 2)
         assert "--try-regions" not in json.dumps(document)
         [token] = [finding for finding in document["findings"] if finding["subject"] == "token"]
         assert "If they were issued for another region (staging," in token["detail"]
