@@ -39,8 +39,8 @@ class Secret:
         may_pickle: Whether a pickle, which anybody can read, may hold the text.
 
     Raises:
-        ConfigurationError: It is no text, or empty, or has white space around it or control characters in it,
-            as a secret has that was pasted or read from a file with its line end.
+        ConfigurationError: It is not text, is empty, has white space around it, or contains an invisible
+            character. The message names the one that it is.
     """
 
     __slots__ = ("_may_pickle", "_value")
@@ -125,26 +125,40 @@ def _ask(function: Callable[[], str]) -> Secret | str:
 
 def _problem_of_secret(value: object) -> str | None:
     if not isinstance(value, str):
-        return f"a secret is of type {type(value).__name__}: pass it as text"
-    if not value or value != value.strip() or not value.isprintable():
-        return (
-            "a secret is empty, has white space around it or control characters in it: "
-            "check where it is read from; a file may have left a line end"
-        )
-    return None
+        return f"a secret is of type {type(value).__name__}. Pass it as text"
+    problem = problem_of_text(value)
+    return None if problem is None else f"the secret {problem}"
+
+
+def problem_of_text(value: str) -> str | None:  # noqa: PLR0911 - a table: the first row that fits
+    """Return the one reason why a text cannot be a secret or an ID, and what to do; None if there is none."""
+    if not value or value.isspace():
+        return "is only white space. Set it" if value else "is empty. Set it"
+    if value.startswith("\ufeff"):
+        return "begins with a byte-order mark. Remove it"
+    if "\0" in value:
+        return "contains a NUL character, as UTF-16 text does. Save it as UTF-8"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return "is not UTF-8. Save it as UTF-8"
+    if "\n" in value or "\r" in value:
+        return f"{'ends with' if value.splitlines()[1:] == [] else 'contains'} a line end. Remove it"
+    if value != value.strip():
+        return f"{'ends' if value == value.lstrip() else 'begins'} with white space. Remove it"
+    invisible = next((character for character in value if not character.isprintable()), None)
+    return f"contains the invisible character U+{ord(invisible):04X}. Remove it" if invisible else None
 
 
 _LONGEST_IDENTIFIER = 1024
 
 
 def _check_identifier(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value or value != value.strip() or not value.isprintable():
+    problem = problem_of_text(value) if isinstance(value, str) else "is not text. Pass a string"
+    if problem is not None:
+        raise ConfigurationError(f"{name} is {value!r}, which {problem}")
+    if len(cast("str", value)) > _LONGEST_IDENTIFIER:
         raise ConfigurationError(
-            f"{name} is {value!r}: it must be text, not empty, without white space around it and without "
-            "control characters"
+            f"{name} has {len(cast('str', value))} characters. The longest {name} has {_LONGEST_IDENTIFIER}"
         )
-    if len(value) > _LONGEST_IDENTIFIER:
-        raise ConfigurationError(f"{name} has {len(value)} characters: that is no {name}")
 
 
 def _check_tenant_id(value: str) -> None:
@@ -152,7 +166,7 @@ def _check_tenant_id(value: str) -> None:
     # A colon ends the username of HTTP Basic; a dot segment would vanish from the path of the token URL.
     if ":" in value or value in {".", ".."}:
         raise ConfigurationError(
-            f"tenant_id is {value!r}: that is no tenant ID, which looks like eu-west-2_AbcdEfghI"
+            f"tenant_id is {value!r}, which is not a tenant ID. A tenant ID looks like eu-west-2_AbcdEfghI"
         )
 
 

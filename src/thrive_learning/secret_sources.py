@@ -1,28 +1,30 @@
-"""Where a secret is that no variable and no profile should hold: in a file, or with a password manager.
+"""Secrets in files and from password managers, for users who want none in a variable or a profile.
 
-Both are functions that give a secret, as `Secret` takes them: it is asked for again, and a new one takes
-effect without a restart. Neither its text nor what a command says shows in a frame that raises or a message.
+Both are functions that return a secret, as `Secret` takes them: they are called again, and a new secret takes
+effect without a restart. Neither the text nor the output of a command shows in a frame that raises, or in a
+message.
 """
 
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
 
-#: How long a command may take: somebody may have to unlock the password manager. Seconds.
+#: The time limit of a command: its user may have to unlock a password manager. Seconds.
 COMMAND_LIMIT_S = 60.0
-#: How long what a command gave is used before it is run again. Seconds.
+#: How long the secret from a command is used before the command is run again. Seconds.
 COMMAND_KEPT_S = 300.0
 
 _MOST_BYTES = 65_536
 
 
 class SecretFile:
-    """A file that holds a secret and nothing else, but for a line end behind it; it is read each time.
+    """A file that holds a secret in UTF-8 and at most a line end behind it. It is read each time.
 
     Args:
         path: The file.
@@ -32,7 +34,7 @@ class SecretFile:
         self.path: str = path
 
     def __call__(self) -> str:
-        """Give the secret.
+        """Return the secret.
 
         Raises:
             ConfigurationError: The file cannot be read, or holds no secret; the message names the file.
@@ -55,12 +57,13 @@ class SecretFile:
 class SecretCommand:
     """A command that prints a secret, such as a password manager's.
 
-    It is run without a shell, without input, and for a limited time; what it writes to stderr is thrown away.
-    Its secret is used for a while before it is run again.
+    It runs without a shell, input, and terminal, for at most `COMMAND_LIMIT_S`, and has finished when the
+    program exits, even if a child of it keeps the output open. Its stderr is discarded. Its secret is used
+    for `COMMAND_KEPT_S` before it is run again.
 
     Args:
         command: The program and its arguments.
-        clock: Gives seconds that only go up.
+        clock: Returns seconds that only go up.
     """
 
     def __init__(self, command: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,10 +73,10 @@ class SecretCommand:
         self._kept: tuple[Secret, float] | None = None
 
     def __call__(self) -> str:
-        """Give the secret.
+        """Return the secret.
 
         Raises:
-            ConfigurationError: The command fails or gives no secret; the message names the program.
+            ConfigurationError: The command fails or prints no secret; the message names the program.
         """
         # Many threads may need it at once, and a password manager may ask its owner each time. The time limit
         # is for a child that was forked while another thread held the lock.
@@ -107,46 +110,66 @@ class SecretCommand:
         return SecretCommand, (self.command,)  # without the secret
 
 
-def _in_file(path: str) -> Secret | str:
-    """Give what a file holds, or why that is no secret."""
+def secret_from(content: bytes) -> Secret | str:
+    """Return the secret in bytes that a user gave, or the one reason why there is none and what to do.
+
+    Args:
+        content: UTF-8, with or without a byte-order mark. One line end behind it is removed.
+    """
+    if len(content) > _MOST_BYTES:
+        return f"the secret is longer than {_MOST_BYTES // 1024} KiB. Give the secret alone"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "the secret is UTF-16. Save it as UTF-8"
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(_MOST_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its name is none"
-        return f"the file {path!r}, which should hold a secret, cannot be read: {reason}"
-    return _secret(content, f"the file {path!r}")
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "the secret is not UTF-8. Save it as UTF-8"
+    try:
+        return Secret(text.removesuffix("\n").removesuffix("\r"))
+    except ConfigurationError as error:
+        return str(error)
+
+
+def exposure_of(path: str) -> str | None:
+    """Say which other users can read or change a file with a secret; None if none can, or on Windows."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path can be one that pathlib rejects
+    except (OSError, ValueError):
+        return None  # reading it says why
+    if os.name == "nt" or not mode & 0o077:
+        return None
+    return f"other users can {'change' if mode & 0o022 else 'read'} {path} (mode {stat.S_IMODE(mode):04o})"
+
+
+def _in_file(path: str) -> Secret | str:
+    """Return the secret in a file, or say why there is none."""
+    name = f"the secret file {path!r}"
+    try:
+        # Without waiting for a writer, if it is a FIFO.
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    except ValueError:
+        return f"{name} cannot be read: its name contains a NUL character"
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            return f"{name} is not a regular file. Give one, since it is read whenever the secret is needed"
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            found = secret_from(file.read(_MOST_BYTES + 1))
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    finally:
+        os.close(opened)
+    return f"{name}: {found}" if isinstance(found, str) else found
 
 
 def _from_command(command: tuple[str, ...]) -> Secret | str:
-    """Give what a command prints, or why that is no secret."""
-    import subprocess  # noqa: PLC0415 - few secrets come from commands
+    """Return the secret that a command prints, or say why there is none."""
+    from thrive_learning._secret_process import output_of  # noqa: PLC0415 - few secrets come from commands
 
-    name = f"the command {command[0]!r}, which should print a secret,"
-    try:
-        done = subprocess.run(  # noqa: S603 - the user's own settings name it, and no shell reads it
-            command,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=COMMAND_LIMIT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{name} did not end within {COMMAND_LIMIT_S:g} s"
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its arguments are none"
-        return f"{name} cannot be run: {reason}"
-    if done.returncode:
-        return f"{name} ended with the code {done.returncode}: run it yourself to see why"
-    return _secret(done.stdout, f"the command {command[0]!r}")
-
-
-def _secret(content: bytes, origin: str) -> Secret | str:
-    """Give the text, but for the line end behind it, as a secret, or say why it is none."""
-    try:
-        return Secret(content.decode().removesuffix("\n").removesuffix("\r"))
-    except UnicodeDecodeError:
-        return f"{origin} gives what is not UTF-8"
-    except ConfigurationError as error:
-        return f"{origin}: {error}"
+    name = f"the secret command {command[0]!r}"
+    output = output_of(command, COMMAND_LIMIT_S, _MOST_BYTES)
+    if isinstance(output, str):
+        return f"{name} {output}"
+    found = secret_from(output.getvalue())
+    return f"{name}: {found}" if isinstance(found, str) else found
