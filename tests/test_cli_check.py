@@ -80,8 +80,8 @@ def test_it_says_where_each_setting_comes_from(
         },
     ]
     misspelt, exposed = document["warnings"]
-    assert misspelt == "THRIVE_SCOPE is no setting; did you mean THRIVE_SCOPES?"
-    assert exposed.startswith(f"{path} holds api_secret, and others than its owner may read it: chmod 600 it")
+    assert misspelt == "THRIVE_SCOPE is not a setting (did you mean THRIVE_SCOPES?)"
+    assert exposed.startswith(f"other users can read api_secret in {path}. Run chmod go=")
     monkeypatch.setenv("COLUMNS", "300")
     out = terminal("check").out
     assert "SETTING        VALUE                FROM\n" in out

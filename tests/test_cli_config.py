@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+import filelock
 import pytest
 import tomlkit
 from command import Call, assert_complaint
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError
+from thrive_learning.cli import profile_editing
 from thrive_learning.cli.profile_editing import with_changes, write_private
 from thrive_learning.profiles import load_profiles, parsed
 
@@ -26,7 +28,7 @@ def path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def say(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(content))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode()), encoding="latin-1"))
 
 
 def test_the_first_setting_makes_the_file_for_its_owner_alone(call: Call, path: Path) -> None:
@@ -37,7 +39,11 @@ def test_the_first_setting_makes_the_file_for_its_owner_alone(call: Call, path: 
     if os.name != "nt":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert [*path.parent.iterdir()] == [path]
+    assert {*path.parent.iterdir()} == {path, lock_of(path)}
+
+
+def lock_of(path: Path) -> Path:
+    return path.with_name(".config.toml.lock")
 
 
 def test_comments_and_order_stay_and_the_mode_becomes_private(call: Call, path: Path) -> None:
@@ -92,7 +98,7 @@ def test_a_secret_is_no_argument(call: Call, path: Path, monkeypatch: pytest.Mon
     say(monkeypatch, " canary\n")
     result = call("config", "set", "client_secret")
     assert_complaint(result, 2)
-    assert "client_secret: a secret is empty, has white space" in result.err
+    assert "client_secret: the secret begins with white space. Remove it" in result.err
     assert "canary" not in result.err
 
 
@@ -114,9 +120,9 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("regio", "staging", "'regio' is no key of a profile; did you mean 'region'?"),
-        ("xyzzy", "x", "'xyzzy' is no key of a profile; the keys are region, api_url"),
-        ("region", "mars", "In a profile, that is to set api_url, token_url, webhooks_token_url first"),
+        ("regio", "staging", "unknown profile key 'regio' (did you mean 'region'?)"),
+        ("xyzzy", "x", "unknown profile key 'xyzzy'. The keys are region, api_url"),
+        ("region", "mars", "In a profile, set api_url, token_url, webhooks_token_url first"),
         ("tenant_id", "a:b", "tenant_id is 'a:b'"),
         ("client_id", " ", "client_id is ' '"),
         ("client_auth", "digest", "client_auth is 'digest'"),
@@ -126,9 +132,14 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
         (
             "client_secret_file",
             "/no/such/file",
-            "the file '/no/such/file', which should hold a secret, cannot",
+            "the secret file '/no/such/file' cannot be read: No such file",
         ),
-        ("client_secret_command", "'", "this is no command: No closing quotation"),
+        (
+            "client_secret_file",
+            "~no-such-user/x",
+            "client_secret_file: '~no-such-user/x' begins with ~no-such",
+        ),
+        ("client_secret_command", "'", "the command has no closing quotation mark for '. Add it"),
     ],
 )
 def test_what_cannot_be_a_value_is_not_written(
@@ -137,7 +148,7 @@ def test_what_cannot_be_a_value_is_not_written(
     result = call("config", "set", key, value)
     assert_complaint(result, 2)
     assert said in result.err
-    assert not path.exists()
+    assert not path.parent.exists()
 
 
 def test_values_of_every_kind(
@@ -232,13 +243,14 @@ def test_what_is_no_file_is_not_replaced(call: Call, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("THRIVE_CONFIG_FILE", name)
         result = call("config", "set", "region", "staging")
         assert_complaint(result, 2)
-        assert "is no file: THRIVE_CONFIG_FILE should name one" in result.err
+        assert "Name one in THRIVE_CONFIG_FILE" in result.err
     assert Path(os.devnull).is_char_device() or os.name == "nt"
 
 
 def test_a_write_that_fails_leaves_the_old_file(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    path.parent.mkdir(parents=True)
     write_private(path, "old")
 
     def full(_descriptor: int) -> None:
@@ -259,7 +271,7 @@ def test_without_a_home_there_is_no_place(call: Call, monkeypatch: pytest.Monkey
     monkeypatch.setattr("thrive_learning.cli.config.config_file", lambda: None)
     result = call("config", "path")
     assert_complaint(result, 2)
-    assert "name one in THRIVE_CONFIG_FILE" in result.err
+    assert "Name a file in THRIVE_CONFIG_FILE" in result.err
 
 
 keys = st.sampled_from(["region", "tenant_id", "scopes"])
@@ -296,6 +308,89 @@ def test_without_tomlkit_it_says_what_to_install(
     result = call("config", "set", "region", "staging")
     assert_complaint(result, 2)
     assert "python3 -m pip install 'thrive-learning[cli]'" in result.err
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ["sé\n".encode(), b"\xef\xbb\xbf" + "sé".encode(), "sé\r\n".encode()])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "utf-16"},
+    ],
+    ids=str,
+)
+def test_a_secret_from_stdin_is_utf8_whatever_the_locale(
+    path: Path, environment: dict[str, str], content: bytes
+) -> None:
+    script = "from thrive_learning.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "config", "set", "api_secret"],
+        input=content,
+        capture_output=True,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert load_profiles(path).tables["default"] == {"api_secret": "sé"}
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("sé".encode("utf-16"), b"api_secret: the secret is UTF-16. Save it as UTF-8"),
+        ("sé".encode("latin-1"), b"api_secret: the secret is not UTF-8. Save it as UTF-8"),
+        (b"", b"api_secret: the secret is empty. Set it"),
+    ],
+)
+def test_a_secret_from_stdin_that_is_not_utf8_is_not_stored(path: Path, content: bytes, cause: bytes) -> None:
+    script = "from thrive_learning.cli import main; main()"
+    command = [sys.executable, "-c", script, "config", "set", "api_secret"]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"thrive: error: " + cause + b"\n")
+    assert not path.exists()
+
+
+def test_changes_of_many_processes_are_all_in_the_file(path: Path) -> None:
+    script = "from thrive_learning.cli import main; main()"
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-c", script, "config", "set", "tenant_id", f"t{number}"),
+                *("--profile", f"p{number}"),
+            ],
+            stderr=subprocess.PIPE,
+        )
+        for number in range(12)
+    ]
+    assert [process.communicate()[1][:10] for process in processes] == [b"thrive: se"] * 12
+    assert load_profiles(path).tables == {f"p{number}": {"tenant_id": f"t{number}"} for number in range(12)}
+    assert {*path.parent.iterdir()} == {path, lock_of(path)}
+
+
+def test_a_lock_that_another_process_keeps_is_an_error(
+    call: Call, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile_editing, "LOCK_LIMIT_S", 0.01)
+    path.parent.mkdir(parents=True)
+    with filelock.FileLock(lock_of(path)):
+        result = call("config", "set", "region", "staging")
+    assert_complaint(result, 2)
+    assert f"another process has been changing {path} for 0.01 s. Try again" in result.err
+    assert not path.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_lock_that_was_planted_as_a_link_is_not_followed(call: Call, path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    (tmp_path / "victim").write_text("precious")
+    lock_of(path).symlink_to(tmp_path / "victim")
+    result = call("config", "set", "region", "staging")
+    assert_complaint(result, 2)
+    assert f"{path} cannot be written: Too many levels of symbolic links" in result.err
+    assert (tmp_path / "victim").read_text() == "precious"
     assert not path.exists()
 
 

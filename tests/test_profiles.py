@@ -1,4 +1,6 @@
+import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -180,9 +182,11 @@ def test_a_file_of_an_editor_of_windows(tmp_path: Path) -> None:
         (b"[default]\nregion = '''", r"config\.toml:2: this is not TOML: "),
         (b"[default]\nx = " + b"9" * 5000, r"config\.toml:2: this is not TOML: Exceeds the limit"),
         (b"x = " + b"[" * 100_000, r"config\.toml:1: this is nested too deeply"),
-        (b'[default]\nname = "caf\xe9"\n', r"config\.toml:2: this is not UTF-8"),
+        (b'[default]\nname = "caf\xe9"\n', r"config\.toml:2: this line is not UTF-8. Save the file as UTF-8"),
+        ("[default]\n".encode("utf-16"), r"config\.toml is UTF-16. Save it as UTF-8"),
+        (b"#" * (1 << 20) + b"\n", r"config\.toml is larger than 1 MiB"),
         (b"[default]\n[other]\n", None),
-        (b'\nregion = "staging"\n', r"config\.toml:2: 'region' stands outside of a profile: .* \[default\]"),
+        (b'\nregion = "staging"\n', r"config\.toml:2: 'region' is outside of a profile. .* \[default\]"),
     ],
 )
 def test_a_broken_file_is_an_error_with_its_line(tmp_path: Path, content: bytes, said: str | None) -> None:
@@ -200,11 +204,93 @@ def test_a_file_that_is_not_there_or_not_to_be_read_holds_none(tmp_path: Path) -
     assert load_profiles(path).lack_of("x") == f"there is no profile 'x': there is no file {path}"
     path.write_text("")
     assert load_profiles(path / "below").absence == f"there is no file {path / 'below'}"
-    assert load_profiles(tmp_path).absence == f"{tmp_path} cannot be read (Is a directory)"
+    assert load_profiles(Path(os.devnull)).absence == f"{os.devnull} is empty"
     assert load_profiles(path).lack_of("x") == f"there is no profile 'x' in {path}, which has: none"
     path.write_text("[a]\n[b]\n")
     assert load_profiles(path).lack_of("x") == f"there is no profile 'x' in {path}, which has: a, b"
     assert load_profiles(path).lack_of("a") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_not_a_file_that_can_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, pipe = tmp_path / "loop", tmp_path / "pipe"
+    loop.symlink_to(loop)
+    os.mkfifo(pipe)
+    for path, problem in {
+        loop: "cannot be read (Too many levels of symbolic links). Correct it, or name another file in",
+        loop / "config.toml": "cannot be read (Too many levels of symbolic links)",
+        tmp_path: "is not a regular file. Name one in THRIVE_CONFIG_FILE",
+        pipe: "is not a regular file. Name one in THRIVE_CONFIG_FILE",
+        Path("a\0"): "'a\\x00' is not a path that this system can have. Name another file in",
+    }.items():
+        with pytest.raises(ConfigurationError, match=re.escape(problem)) as caught:
+            load_profiles(path)
+        assert caught.value.__context__ is None
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = written(tmp_path, FILE)
+    monkeypatch.setattr(os, "fdopen", fail)
+    with pytest.raises(ConfigurationError, match=r"cannot be read \(Input/output error\)"):
+        load_profiles(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602, 0o777])
+def test_a_file_that_others_can_change_is_not_read(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path, FILE)
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError) as caught:
+        load_profiles(path)
+    assert str(caught.value) == (
+        f"other users can change {path} (mode {mode:04o}), and its commands would run. "
+        f"Check it, then run chmod go-w {path}"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_a_file_that_others_can_replace_is_not_read(tmp_path: Path, is_linked: bool) -> None:  # noqa: FBT001
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = written(folder, FILE)
+    if is_linked:
+        path = tmp_path / "link.toml"
+        path.symlink_to(folder / "config.toml")
+    folder.chmod(0o777)
+    with pytest.raises(ConfigurationError, match=rf"can replace {path}, .* chmod o-w {folder}$"):
+        load_profiles(path)
+    folder.chmod(0o1777)  # as /tmp is: nobody can replace a file of another user there
+    assert load_profiles(path).absence is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no owners there")
+@pytest.mark.parametrize("of", ["the file", "the link"])
+def test_a_file_of_another_user_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    path = written(tmp_path, FILE)
+
+    def foreign(status: os.stat_result) -> os.stat_result:
+        fields = list(status)
+        fields[4] = os.geteuid() + 1
+        return os.stat_result(fields)
+
+    fstat, lstat = os.fstat, Path.lstat
+    if of == "the file":
+        monkeypatch.setattr(os, "fstat", lambda descriptor: foreign(fstat(descriptor)))
+    else:
+        monkeypatch.setattr(Path, "lstat", lambda path: foreign(lstat(path)))
+    with pytest.raises(ConfigurationError, match=r"belongs to another user, and its commands would run"):
+        load_profiles(path)
+
+
+def test_where_the_system_knows_no_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, FILE)
+    path.chmod(0o666)
+    monkeypatch.delattr(os, "geteuid")
+    assert load_profiles(path).absence is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")

@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import shlex
@@ -7,16 +8,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Flavour
+from harness import Flavour, Kept
 
-from thrive_learning import BasicCredentials, ClientCredentials, ConfigurationError, Region, Scope, Secret
+from thrive_learning import (
+    BasicCredentials,
+    ClientCredentials,
+    ConfigurationError,
+    Region,
+    Scope,
+    Secret,
+    ThriveClient,
+)
 from thrive_learning.secret_sources import SecretCommand, SecretFile
 from thrive_learning.settings import (
+    URL_KEYS,
     VARIABLES,
     Given,
     Layer,
     Setting,
-    credentials_only,
+    credentials_for,
     environment_layer,
     resolved,
     settings,
@@ -73,9 +83,9 @@ def test_oauth(monkeypatch: pytest.MonkeyPatch, scopes: str | None, expected: tu
     [
         (
             {},
-            "set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or THRIVE_CLIENT_ID and",
+            "Set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or THRIVE_CLIENT_SECRET for OAuth",
         ),
-        ({"THRIVE_TENANT_ID": "t"}, "set THRIVE_TENANT_ID, and THRIVE_API_SECRET"),
+        ({"THRIVE_TENANT_ID": "t"}, "Set THRIVE_TENANT_ID, and THRIVE_API_SECRET"),
         ({"THRIVE_API_SECRET": "fake"}, "THRIVE_API_SECRET needs THRIVE_TENANT_ID as well"),
         (BASIC | {"THRIVE_TENANT_ID": ""}, "THRIVE_API_SECRET needs THRIVE_TENANT_ID as well"),
         (
@@ -88,7 +98,7 @@ def test_oauth(monkeypatch: pytest.MonkeyPatch, scopes: str | None, expected: tu
         ),
         (
             {"THRIVE_SCOPES": "api/all"},
-            "THRIVE_SCOPES needs THRIVE_CLIENT_ID and THRIVE_CLIENT_SECRET and THRIVE_TENANT_ID",
+            "THRIVE_SCOPES needs THRIVE_CLIENT_SECRET and THRIVE_TENANT_ID as well, which is not set",
         ),
         (
             BASIC | OAUTH,
@@ -296,16 +306,22 @@ def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: st
     [
         (
             '[default]\nregio = "staging"',
-            r"config\.toml:2: 'regio' is no key of a profile; did you mean 'region'\?",
+            r"config\.toml:2: unknown profile key 'regio' \(did you mean 'region'\?\)",
         ),
-        ("[default]\nxyzzy = 1", r":2: 'xyzzy' is no key of a profile; the keys are region, api_url, "),
-        ("[default]\nregion = 1", r"'default' in .*config\.toml:2: region is of type int: give text"),
+        ("[default]\nxyzzy = 1", r":2: unknown profile key 'xyzzy'. The keys are region, api_url, "),
+        ("[default]\nregion = 1", r"'default' in .*config\.toml:2: region is of type int. Write it as text"),
         ('[default]\nregion = "mars"', r"'default' in .*config\.toml:2: 'mars' is not a region"),
-        ("[default]\nscopes = 1", r":2: this is of type int: give a list of texts, or one text"),
-        ("[default]\nscopes = [1]", r":2: this is empty, or holds what is no text"),
-        ("[default]\nclient_secret_command = []", r":2: this is empty, or holds what is no text"),
-        ('[default]\nclient_secret_command = "\'"', r":2: this is no command: No closing quotation"),
-        ('[default]\napi_secret = " canary"', r":2: a secret is empty, has white space"),
+        ("[default]\nscopes = 1", r":2: scopes is of type int. Write it as a list of texts"),
+        ("[default]\nscopes = [1]", r":2: scopes contains 1, which is not a word. Write each word as text"),
+        ("[default]\nscopes = ['']", r":2: scopes contains '', which is not a word"),
+        ("[default]\nclient_secret_command = []", r":2: client_secret_command is an empty list. Remove it"),
+        ('[default]\nclient_secret_command = "\'"', r":2: the command has no closing quotation mark for '"),
+        ('[default]\napi_secret_command = "echo x | rev"', r":2: the command contains '\|'.* sh -c"),
+        (
+            '[default]\napi_secret_file = "~no-such-user/x"',
+            r":2: '~no-such-user/x' begins with .* no such user",
+        ),
+        ('[default]\napi_secret = " canary"', r":2: the secret begins with white space. Remove it"),
         (
             '[default]\napi_secret = "canary"\nclient_id = "c"',
             r":2 is for HTTP Basic, profile .*:3 for OAuth",
@@ -313,14 +329,14 @@ def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: st
         ('[default]\napi_secret = "canary"\napi_secret_file = "/x"', r"/x.*cannot be read"),
         (
             '[default]\napi_secret = "canary"\napi_secret_command = "x"',
-            r":2 and profile .*:3 give the same secret: remove one",
+            r":2 and profile .*:3 are for the same secret. Remove one",
         ),
         ('[default]\napi_secret = "canary"', r":2 needs THRIVE_TENANT_ID as well"),
         ('[default]\ntenant_id = ""\napi_secret = "canary"', r":3 needs THRIVE_TENANT_ID as well"),
         ("[default", r"config\.toml:1: this is not TOML"),
         (
             "[other]",
-            r"no credentials are set: .*or write a profile \(there is no profile 'default' in .*: other\)",
+            r"no credentials are set \(there is no profile 'default' in .*: other\)\. .*or write a profile",
         ),
     ],
 )
@@ -341,7 +357,7 @@ def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: 
         settings()
     monkeypatch.setenv("THRIVE_TENANT_ID", "t")
     monkeypatch.setenv("THRIVE_CLIENT_ID", "c")
-    with pytest.raises(ConfigurationError, match=r"is missing or empty \(there is no profile 'default'"):
+    with pytest.raises(ConfigurationError, match=r"which is not set \(there is no profile 'default'"):
         settings()
     monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "none.toml"))
     with pytest.raises(ConfigurationError, match=r"THRIVE_CONFIG_FILE: there is no file .*none\.toml"):
@@ -406,7 +422,7 @@ def test_a_secret_from_a_command(name: str) -> None:
 def test_two_ways_to_give_one_secret() -> None:
     layer = environment_layer(BASIC | {"THRIVE_API_SECRET_COMMAND": "pass"})
     with pytest.raises(
-        ConfigurationError, match="THRIVE_API_SECRET and THRIVE_API_SECRET_COMMAND give the same secret"
+        ConfigurationError, match="THRIVE_API_SECRET and THRIVE_API_SECRET_COMMAND are for the same secret"
     ):
         resolved([layer])
 
@@ -432,7 +448,148 @@ def test_a_profile_has_commands_as_lists_or_texts(write: Write) -> None:
         )
 
 
+# A client ID that is not set
+
+
+def test_a_missing_client_id_means_the_tenant_id(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = OAUTH | {"THRIVE_CLIENT_ID": ""}
+    found = resolved([environment_layer(environment)])
+    assert found.credentials == ClientCredentials("tenant", None, "fake")
+    assert found.credentials.client_id == "tenant"  # type: ignore[union-attr]
+    assert found.credentials.client_auth == "auto"  # type: ignore[union-attr]
+    assert found.origins[-1] == Setting("client_id", "tenant", "default: the tenant ID")
+    write('[default]\ntenant_id = "t"\nclient_secret = "fake"\n')
+    assert settings().credentials == ClientCredentials("t", "t", "fake")
+    monkeypatch.setenv("THRIVE_CLIENT_ID", "c")
+    monkeypatch.setenv("THRIVE_CLIENT_AUTH", "basic")
+    assert settings().credentials == ClientCredentials("t", "c", "fake", client_auth="basic")
+
+
+# Where a secret goes
+
+URLS_OF_A_PROFILE = "".join(f'{key} = "{OWN_REGION[VARIABLES[key]]}"\n' for key in URL_KEYS)
+
+
+@pytest.mark.parametrize("key", ["api_secret", "client_secret"])
+def test_a_secret_of_a_profile_does_not_go_to_urls_of_the_environment(
+    write: Write, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """As when the first lines that `thrive sandbox` prints are pasted, and the others are not."""
+    path = write(f'[default]\ntenant_id = "t"\n{key} = "canary"\n')
+    put(monkeypatch, OWN_REGION | {"THRIVE_TENANT_ID": "tenant"})
+    for ask in (settings, lambda: credentials_for(settings_region())):
+        with pytest.raises(ConfigurationError) as caught:
+            ask()
+        assert str(caught.value) == (
+            f"THRIVE_API_URL and THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL would send {key} from "
+            f"profile 'default' in {path}:3 to a server that it may not be for. "
+            f"Set {key} and the URLs in the same place, or remove the URLs"
+        )
+    monkeypatch.setenv(VARIABLES[key], "fake")
+    assert settings().region.urls == settings_region().urls
+
+
+def settings_region() -> Region:
+    return Region.custom("custom", **{key: OWN_REGION[VARIABLES[key]] for key in URL_KEYS})
+
+
+@pytest.mark.parametrize("form", ["", "_FILE", "_COMMAND"])
+def test_a_secret_of_the_environment_does_not_go_to_urls_of_a_profile(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str
+) -> None:
+    path = write(f'[default]\n{URLS_OF_A_PROFILE}tenant_id = "t"\napi_secret = "fake"\n')
+    assert settings().region.urls == settings_region().urls
+    (tmp_path / "secret").write_text("fake")
+    value = {"": "fake", "_FILE": str(tmp_path / "secret"), "_COMMAND": "echo fake"}[form]
+    monkeypatch.setenv(f"THRIVE_API_SECRET{form}", value)
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"{path}:2 and .* would send api_secret from THRIVE_API_SECRET{form} to a server",
+    ):
+        settings()
+    put(monkeypatch, OWN_REGION)
+    assert settings().credentials.tenant_id == "t"  # an ID is not a secret
+
+
+def test_a_secret_of_any_place_goes_to_the_vendor(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(f'[default]\n{URLS_OF_A_PROFILE}tenant_id = "t"\napi_secret = "fake"\n')
+    assert settings(region="staging").region is Region.STAGING
+    monkeypatch.setenv("THRIVE_REGION", "production-mea")
+    assert settings().region is Region.PRODUCTION_MEA
+
+
+def test_a_revived_client_does_not_take_a_secret_for_another_server(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = flavour.client_class(settings_region(), BasicCredentials("tenant", "fake"))
+    pickled = pickle.dumps(client)
+    flavour.wrap(client).close()
+    put(monkeypatch, BASIC)
+    with pytest.raises(ConfigurationError, match=r"the URLs of its region 'custom', and .* for 'production'"):
+        pickle.loads(pickled)
+    put(monkeypatch, OWN_REGION)
+    revived = flavour.wrap(pickle.loads(pickled))
+    assert revived.region == settings_region()
+    revived.close()
+
+
 # Warnings
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
+def test_a_secret_file_that_others_can_read_is_a_warning(
+    write: Write, monkeypatch: pytest.MonkeyPatch, kept: Kept
+) -> None:
+    path = write('[default]\ntenant_id = "t"\napi_secret_file = "secret"\n')
+    secret = path.parent / "secret"
+    secret.write_text("fake")
+    secret.chmod(0o644)
+    warning = (
+        f"profile 'default' in {path}:3: other users can read {secret} (mode 0644). Run chmod go= {secret}"
+    )
+    assert settings().warnings == (warning,)
+    for _ in range(2):  # it is logged once
+        ThriveClient.from_env().close()
+    records = [record for record in kept.records if record.name == "thrive_learning"]
+    assert [(record.levelname, record.getMessage()) for record in records] == [("WARNING", warning)]
+    secret.chmod(0o600)
+    assert settings().warnings == ()
+    secret.chmod(0o666)
+    monkeypatch.setenv("THRIVE_API_SECRET_FILE", str(secret))
+    assert settings().warnings[0] == (
+        f"THRIVE_API_SECRET_FILE: other users can change {secret} (mode 0666). Run chmod go= {secret}"
+    )
+
+
+def test_a_profile_that_may_not_be_read_is_a_warning(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may have the home folder of another user, and all settings in its environment."""
+    path = write(PROFILES)
+    put(monkeypatch, BASIC)
+
+    def denied(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", denied)
+    assert settings().warnings == (f"no profile is used, since {path} cannot be read (Permission denied)",)
+    monkeypatch.delenv("THRIVE_API_SECRET")
+    with pytest.raises(ConfigurationError, match=r"cannot be read \(Permission denied\)"):
+        settings()
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_the_environment_is_utf8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode(encoding, "surrogateescape"))
+    as_python_has_it = "sé".encode().decode(encoding, "surrogateescape")
+    found = resolved([environment_layer(BASIC | {"THRIVE_API_SECRET": as_python_has_it})])
+    assert found.credentials == BasicCredentials("tenant", "sé")
+
+
+def test_text_that_is_not_utf8_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="THRIVE_API_SECRET: the secret is not UTF-8"):
+        resolved([environment_layer(BASIC | {"THRIVE_API_SECRET": "s\udce9"})])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
@@ -440,10 +597,7 @@ def test_a_secret_that_others_may_read_is_a_warning(write: Write) -> None:
     path = write(PROFILES)
     path.chmod(0o644)
     [warning] = settings().warnings
-    assert warning == (
-        f"{path} holds api_secret, and others than its owner may read it: "
-        "chmod 600 it, or keep api_secret elsewhere"
-    )
+    assert warning == (f"other users can read api_secret in {path}. Run chmod go= {path}")
     write('[default]\ntenant_id = "t"\napi_secret_command = "pass"\n').chmod(0o644)
     assert settings().warnings == ()
 
@@ -452,7 +606,7 @@ def test_a_misspelt_variable_is_a_warning() -> None:
     layer = environment_layer(
         BASIC | {"THRIVE_REGOIN": "staging", "THRIVE_SOMETHING_ELSE": "x", "THRIVE_DEBUG": "1"}
     )
-    assert resolved([layer]).warnings == ("THRIVE_REGOIN is no setting; did you mean THRIVE_REGION?",)
+    assert resolved([layer]).warnings == ("THRIVE_REGOIN is not a setting (did you mean THRIVE_REGION?)",)
 
 
 # Pure
@@ -471,7 +625,7 @@ def test_it_decides_without_an_environment() -> None:
 
 def test_a_revived_client_finds_its_profile(write: Write, flavour: Flavour) -> None:
     write(PROFILES)
-    assert credentials_only() == BasicCredentials("tenant", "fake")
+    assert credentials_for(Region.STAGING) == BasicCredentials("tenant", "fake")
     client = flavour.client_class.from_env()
     revived = flavour.wrap(pickle.loads(pickle.dumps(client)))
     assert revived._http.authorizer.credentials == BasicCredentials("tenant", "fake")

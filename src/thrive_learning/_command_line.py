@@ -36,10 +36,10 @@ def split_command(text: str, platform: str) -> tuple[str, ...] | str:
 
 
 def _needs_shell(character: str, platform: str = "") -> str:
-    shell = '["cmd", "/c", "…"]' if platform == "win32" else '["sh", "-c", "…"]'
+    shell = 'cmd /c "…"' if platform == "win32" else "sh -c '…'"
     return (
-        f"the command contains {character!r} for a shell, and no shell runs it. "
-        f"Quote it, or write the command as the list {shell}"
+        f"the command contains {character!r}, which only a shell understands, and none runs it. "
+        f"Quote it, or run a shell with {shell}"
     )
 
 

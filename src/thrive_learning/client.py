@@ -141,9 +141,10 @@ class ThriveClient:
         """Create a client from environment variables and, for what they leave open, a profile.
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
-        THRIVE_API_SECRET, or THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose
-        scopes are separated by spaces or commas. An empty variable counts as missing. A secret may also be in
-        a file or come from a command; docs/reference/settings.md lists everything.
+        THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
+        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. An empty variable counts as
+        missing. A secret may also be in a file or come from a command; docs/reference/settings.md lists
+        everything.
 
         Args:
             profile: The profile of the file that `thrive config path` names; None for that of
@@ -154,9 +155,10 @@ class ThriveClient:
             ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
                 and where it stands.
         """
-        from thrive_learning.settings import settings  # noqa: PLC0415 - for those who name none themselves
+        from thrive_learning.settings import log_warnings, settings  # noqa: PLC0415 - not every client's
 
         found = settings(profile=profile)
+        log_warnings(found)
         return cls(found.region, found.credentials, **options)
 
     @classmethod
@@ -301,9 +303,10 @@ class AsyncThriveClient:
         """Create a client from environment variables and, for what they leave open, a profile.
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
-        THRIVE_API_SECRET, or THRIVE_CLIENT_ID with THRIVE_CLIENT_SECRET and optionally THRIVE_SCOPES, whose
-        scopes are separated by spaces or commas. An empty variable counts as missing. A secret may also be in
-        a file or come from a command; docs/reference/settings.md lists everything.
+        THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
+        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. An empty variable counts as
+        missing. A secret may also be in a file or come from a command; docs/reference/settings.md lists
+        everything.
 
         Args:
             profile: The profile of the file that `thrive config path` names; None for that of
@@ -314,9 +317,10 @@ class AsyncThriveClient:
             ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
                 and where it stands.
         """
-        from thrive_learning.settings import settings  # noqa: PLC0415 - for those who name none themselves
+        from thrive_learning.settings import log_warnings, settings  # noqa: PLC0415 - not every client's
 
         found = settings(profile=profile)
+        log_warnings(found)
         return cls(found.region, found.credentials, **options)
 
     @classmethod
@@ -426,9 +430,9 @@ def _revived(
 ) -> Any:
     if not isinstance(kept, _Elsewhere):
         return cls(region, kept, **options)
-    from thrive_learning.settings import credentials_only  # noqa: PLC0415 - few clients travel
+    from thrive_learning.settings import credentials_for  # noqa: PLC0415 - few clients travel
 
-    credentials = credentials_only()
+    credentials = credentials_for(region)
     if not isinstance(credentials, kept.kind) or credentials.tenant_id != kept.tenant_id:
         raise ConfigurationError(
             f"the pickled client has {kept.kind.__name__} of the tenant {kept.tenant_id!r}, whose secret is "

@@ -1,11 +1,12 @@
-"""The file of profiles: where it is, and what stands in which line of it. What it means is in `settings`.
+"""The file of profiles: where it is, and which line of it has which key. `settings` gives them a meaning.
 
-It is TOML, a table for each profile. What holds the file's text never stands in a frame that raises: there
-may be secrets in it.
+It is TOML, a table for each profile. No frame that raises has the file's text, which may contain secrets.
 """
 
+import errno
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from thrive_learning.errors import ConfigurationError
 
 #: The profile that is read unless another one is asked for.
 DEFAULT_PROFILE = "default"
+
+_VARIABLE = "THRIVE_CONFIG_FILE"
 
 _FILE = "config.toml"
 _MOST_BYTES = 1 << 20
@@ -41,7 +44,7 @@ def config_file() -> Path | None:
 
 
 class ProfileFile(NamedTuple):
-    """What stands in the file of profiles. Its repr shows none of it.
+    """The contents of the file of profiles. Its repr shows none of them.
 
     Attributes:
         path: The file; None where there is no home folder to look in.
@@ -49,6 +52,7 @@ class ProfileFile(NamedTuple):
         tables: The values by profile and key.
         lines: The line, from 1, in which a profile (`(profile, "")`) or a key of it begins.
         is_private: Whether its owner alone may read it; true where files have no such mode.
+        is_unreadable: Whether there may be a file, and this user may not read it.
     """
 
     path: Path | None
@@ -56,12 +60,13 @@ class ProfileFile(NamedTuple):
     tables: Mapping[str, Mapping[str, Any]] = {}
     lines: Mapping[tuple[str, str], int] = {}
     is_private: bool = True
+    is_unreadable: bool = False
 
     def __repr__(self) -> str:
         return f"<ProfileFile {self.path}>"
 
     def place(self, profile: str, key: str = "") -> str:
-        """Say where a key stands: file and line."""
+        """Return the file and the line of a key."""
         line = self.lines.get((profile, key))
         return f"{self.path}" if line is None else f"{self.path}:{line}"
 
@@ -76,10 +81,11 @@ class ProfileFile(NamedTuple):
 
 
 def load_profiles(path: Path | None) -> ProfileFile:
-    """Read the file of profiles. One that is not there or may not be read holds none.
+    """Read the file of profiles. A file that does not exist, or that this user may not read, has none.
 
     Raises:
-        ConfigurationError: It is no TOML, or not a table for each profile; the message names file and line.
+        ConfigurationError: It is not a regular file, cannot be read, can be changed by other users, is not
+            TOML, or is not a table for each profile. The message names the file, and the line if known.
     """
     found = _loaded(path)
     if isinstance(found, str):
@@ -88,16 +94,18 @@ def load_profiles(path: Path | None) -> ProfileFile:
 
 
 def _loaded(path: Path | None) -> ProfileFile | str:
-    """Give the file, or what is wrong with it."""
+    """Return the file, or say what is wrong with it."""
     found = _read(path)
-    if isinstance(found, ProfileFile):
+    if isinstance(found, (ProfileFile, str)):
         return found
     content, is_private = found
     try:
-        text = content.decode("utf-8-sig")  # editors of Windows begin a file with a mark
+        text = content.decode("utf-8-sig")  # editors of Windows begin a file with a byte-order mark
     except UnicodeDecodeError as error:
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return f"{path} is UTF-16. Save it as UTF-8"
         line = content.count(b"\n", 0, error.start) + 1
-        return f"{path}:{line}: this is not UTF-8"
+        return f"{path}:{line}: this line is not UTF-8. Save the file as UTF-8"
     tables = parsed(text)
     if isinstance(tables, str):
         return f"{path}:{tables}"
@@ -105,29 +113,81 @@ def _loaded(path: Path | None) -> ProfileFile | str:
     for name, table in tables.items():
         if not isinstance(table, dict):
             return (
-                f"{path}:{lines[name, '']}: {name!r} stands outside of a profile: put it below a line such "
+                f"{path}:{lines[name, '']}: {name!r} is outside of a profile. Put it below a line such "
                 f"as [{DEFAULT_PROFILE}]"
             )
     return ProfileFile(path, None, tables, lines, is_private=is_private)
 
 
-def _read(path: Path | None) -> tuple[bytes, bool] | ProfileFile:
-    """Give the content, and whether only its owner may read it; or a file of profiles that holds none."""
+def _read(  # noqa: PLR0911 - each with its cause
+    path: Path | None,
+) -> tuple[bytes, bool] | ProfileFile | str:
+    """Return the content, and whether only its owner may read it; a file without profiles; or the problem."""
     if path is None:
         return ProfileFile(None, "there is no home folder to look for a file of profiles in")
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES)  # nobody writes a megabyte of settings
-            mode = os.fstat(file.fileno()).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return ProfileFile(path, f"there is no file {path}")
+        # Without waiting for a writer, if it is a FIFO.
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        return ProfileFile(path, f"{path} cannot be read ({error.strerror})")
-    return content, os.name == "nt" or not mode & 0o077
+        return _unopened(path, error)
+    except ValueError:
+        return f"{str(path)!r} is not a path that this system can have. Name another file in {_VARIABLE}"
+    try:
+        status = os.fstat(opened)
+        problem = _problem_of(path, status)
+        if problem is not None:
+            return problem
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        return _unopened(path, error)
+    finally:
+        os.close(opened)
+    if len(content) > _MOST_BYTES:
+        return f"{path} is larger than 1 MiB. Name a file of profiles in {_VARIABLE}"
+    return content, os.name == "nt" or not status.st_mode & 0o077
+
+
+def _unopened(path: Path, error: OSError) -> ProfileFile | str:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return ProfileFile(path, f"there is no file {path}")
+    if error.errno == errno.EACCES:
+        # A service may have the home folder of another user, and all settings in its environment.
+        return ProfileFile(path, f"{path} cannot be read ({error.strerror})", is_unreadable=True)
+    return f"{path} cannot be read ({error.strerror}). Correct it, or name another file in {_VARIABLE}"
+
+
+def _problem_of(  # noqa: PLR0911 - each with its cause
+    path: Path, status: os.stat_result
+) -> ProfileFile | str | None:
+    """Say why a file is not to be read or not to be trusted; None if it is.
+
+    Its commands run, and its URLs get the secrets: it must be changed by this user or root alone.
+
+    Source: ssh_config(5), which rejects a file that other users can write to.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        if os.path.realpath(path) == os.path.realpath(os.devnull):
+            return ProfileFile(path, f"{path} is empty")
+        return f"{path} is not a regular file. Name one in {_VARIABLE}"
+    if not hasattr(os, "geteuid"):
+        return None
+    owners = {status.st_uid, path.lstat().st_uid}  # of a link, too
+    if owners - {0, os.geteuid()}:
+        return f"{path} belongs to another user, and its commands would run. Use your own copy of it"
+    if status.st_mode & 0o022:
+        mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+        advice = f"Check it, then run chmod go-w {path}"
+        return f"other users can change {path} ({mode}), and its commands would run. {advice}"
+    for folder in {path.parent, Path(os.path.realpath(path)).parent}:
+        if folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            advice = f"Check it, then run chmod o-w {folder}"
+            return f"other users can replace {path}, and its commands would run. {advice}"
+    return None
 
 
 def parsed(text: str) -> dict[str, Any] | str:
-    """Parse TOML: give its tables, or the line and what is wrong there."""
+    """Parse TOML: return its tables, or the line and what is wrong there."""
     import tomllib  # noqa: PLC0415 - most clients have no file of profiles
 
     try:
@@ -143,7 +203,7 @@ def parsed(text: str) -> dict[str, Any] | str:
 
 
 def lines_of(text: str) -> dict[tuple[str, str], int]:
-    """Give the lines in which profiles and their keys begin; tomllib does not say it.
+    """Return the lines in which profiles and their keys begin; tomllib does not say it.
 
     Args:
         text: Valid TOML. It is cut into statements: the shortest runs of lines that are valid alone.

@@ -231,7 +231,6 @@ Region.STAGING = _public("staging", "learnstaging.link")
 Region.PRODUCTION_MEA = _public("production-mea", "mea.learn.tech")
 Region.STAGING_MEA = _public("staging-mea", "meastaging.learn.tech")
 
-_BY_NAME = {
-    region.name: region
-    for region in (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
-}
+#: The vendor's regions.
+VENDOR_REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+_BY_NAME = {region.name: region for region in VENDOR_REGIONS}

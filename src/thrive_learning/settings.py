@@ -1,20 +1,26 @@
 """Settings: arguments, then the environment, then a profile; for each value, where it came from.
 
-What decides is pure: it takes layers, one for each place that settings come from, the strongest first. A
+The decision is pure: it takes layers, one for each place that settings come from, the strongest first. A
 layer holds secrets as `Secret` and shows nothing of them, so that no frame has a bare one.
 """
 
+import logging
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from thrive_learning._command_line import split_command
+from thrive_learning._home import expand_home
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
-from thrive_learning.regions import Region
-from thrive_learning.secret_sources import SecretCommand, SecretFile
+from thrive_learning.regions import VENDOR_REGIONS, Region
+from thrive_learning.secret_sources import SecretCommand, SecretFile, exposure_of
+
+logger = logging.getLogger("thrive_learning")
 
 #: The keys of a profile, and the variable that says the same.
 VARIABLES = {
@@ -44,19 +50,19 @@ URL_KEYS = ("api_url", "token_url", "webhooks_token_url")
 
 _REGION = ("region", *URL_KEYS)
 _BASIC = ("api_secret",)
-_OAUTH = ("client_id", "client_secret")
-_OAUTH_ONLY = (*_OAUTH, "scopes", "client_auth")
+_OAUTH = ("client_secret",)  # a missing client ID means the tenant ID
+_OAUTH_ONLY = ("client_id", "client_secret", "scopes", "client_auth")
 _SECRET_FORMS = re.compile(r"(.+_secret)_(file|command)")
 
 _MASK = "**********"
 
 
 class Given(NamedTuple):
-    """What a layer gives for a key.
+    """The value that a layer has for a key.
 
     Attributes:
         value: Text; a tuple of texts for the scopes; a `Secret` for a secret.
-        source: Where it stands, such as `THRIVE_REGION` or `profile 'work' in config.toml:7`.
+        source: Where it is from, such as `THRIVE_REGION` or `profile 'work' in config.toml:7`.
     """
 
     value: Any
@@ -75,7 +81,7 @@ class Layer:
     """The settings that come from one place.
 
     Attributes:
-        given: What it gives, by key; `…_file` and `…_command` are merged into the secret that they give.
+        given: Its values by key; `…_file` and `…_command` are under the key of their secret.
         problem: What is wrong with it, or None.
         warnings: What its owner should know.
     """
@@ -93,7 +99,7 @@ class Layer:
         self.warnings: tuple[str, ...] = tuple(warnings)
 
     def those_of(self, keys: Sequence[str]) -> list[str]:
-        """Give the keys, of those named, that it gives."""
+        """Return those of the keys that it has a value for."""
         return [key for key in keys if key in self.given]
 
 
@@ -104,7 +110,7 @@ class Setting(NamedTuple):
         key: Its name, as in a profile.
         shown: Its value; a secret is masked.
         source: Where it came from.
-        shadowed: Where it stands too, without effect.
+        shadowed: Where else it has a value, without effect.
     """
 
     key: str
@@ -114,13 +120,13 @@ class Setting(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Where a client is to go and as whom.
+    """The region and the credentials of a client.
 
     Attributes:
         region: The region.
         credentials: The credentials.
         origins: Each setting, and where it came from.
-        warnings: What is no error, and worth a look.
+        warnings: What is not an error, but should be looked at.
     """
 
     region: Region
@@ -140,10 +146,10 @@ def settings(
     Args:
         profile: The profile's name; None for that of THRIVE_PROFILE, or `default` if there is one.
         region: The region's name; None to leave it to the others.
-        said_by: What stands before the names of the arguments in messages.
+        said_by: What precedes the names of the arguments in messages.
 
     Raises:
-        ConfigurationError: Something is missing, contradictory or wrong; the message names where.
+        ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
     """
     arguments = Layer({} if region is None else {"region": Given(region, f"{said_by}region")})
     of_environment = environment_layer(os.environ)
@@ -151,20 +157,41 @@ def settings(
     return resolved([arguments, of_environment, of_profile], absence)
 
 
-def credentials_only() -> Credentials:
-    """Resolve the credentials, and leave the region alone.
+#: The warnings that were logged: many clients may have the same settings.
+_logged: set[str] = set()
+
+
+def log_warnings(found: Settings) -> None:
+    """Log each warning once in a process."""
+    for warning in found.warnings:
+        if warning not in _logged:
+            _logged.add(warning)
+            logger.warning("%s", warning)
+
+
+def credentials_for(region: Region) -> Credentials:
+    """Resolve the credentials of a client that has its region already, such as one from a pickle.
 
     Raises:
-        ConfigurationError: As `settings`.
+        ConfigurationError: As `settings`; or the region is not the vendor's, and the settings describe
+            another one.
     """
-    of_environment = environment_layer(os.environ)
+    layers = [environment_layer(os.environ)]
     of_profile, absence = chosen_profile(None, "")
-    layers = [_checked(of_environment), _checked(of_profile)]
-    return _credentials(layers, absence)[0]
+    layers = [_checked(layer) for layer in (*layers, of_profile)]
+    if any(region.urls == one.urls for one in VENDOR_REGIONS):
+        return _credentials(layers, absence)[0]
+    found = resolved(layers, absence)
+    if found.region.urls != region.urls:
+        raise ConfigurationError(
+            f"the client has the URLs of its region {region.name!r}, and the settings have a secret for "
+            f"{found.region.name!r}. Set the URLs where the secret is set"
+        )
+    return found.credentials
 
 
 def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
-    """Give the layer of the profile to use, and why it is empty if it is.
+    """Return the layer of the profile to use, and why it is empty if it is.
 
     Raises:
         ConfigurationError: There is no such profile, or the file of profiles is broken.
@@ -172,51 +199,61 @@ def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
     file = load_profiles(config_file())
     if file.absence is not None and os.environ.get("THRIVE_CONFIG_FILE"):
         raise ConfigurationError(f"THRIVE_CONFIG_FILE: {file.absence}")
-    wanted = name or os.environ.get("THRIVE_PROFILE")
+    wanted = utf8(name or os.environ.get("THRIVE_PROFILE") or "")
     lack = file.lack_of(wanted or DEFAULT_PROFILE)
     if lack is None:
         return profile_layer(file, wanted or DEFAULT_PROFILE), None
     if wanted:
         raise ConfigurationError(f"{f'{said_by}profile' if name else 'THRIVE_PROFILE'}: {lack}")
-    return Layer(), lack
+    warnings = [f"no profile is used, since {file.absence}"] if file.is_unreadable else []
+    return Layer(warnings=warnings), lack
 
 
 def environment_layer(environment: Mapping[str, str]) -> Layer:
-    """Give the settings of the environment. An empty variable counts as missing."""
+    """Return the settings of the environment. An empty variable counts as missing."""
     values = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
+    # A path must stay as the system has it.
+    texts = {key: utf8(value) for key, value in values.items() if not _SECRET_FORMS.fullmatch(key)}
     known = {*VARIABLES.values(), *OTHER_VARIABLES}
     strange = sorted(name for name in environment if name.startswith("THRIVE_") and name not in known)
     warnings = [
-        f"{name} is no setting; did you mean {near}?" for name in strange if (near := _nearest(name, known))
+        f"{name} is not a setting (did you mean {near}?)"
+        for name in strange
+        if (near := _nearest(name, known))
     ]
-    return _layer(values, VARIABLES, Path(), warnings)
+    return _layer(values | texts, VARIABLES, Path(), warnings)
+
+
+def utf8(text: str) -> str:
+    """Return text of the environment or the command line as UTF-8, whatever the locale's encoding is."""
+    try:
+        return text if text.isascii() else os.fsencode(text).decode()
+    except UnicodeError:
+        return text
 
 
 def profile_layer(file: ProfileFile, name: str) -> Layer:
-    """Give the settings of a profile that the file has. An empty text counts as missing."""
+    """Return the settings of a profile that the file has. An empty text counts as missing."""
     table, path = file.tables[name], cast("Path", file.path)
     for key in table:
         if key not in VARIABLES:
-            return Layer(problem=f"{file.place(name, key)}: {no_key(key)}")
+            return Layer(problem=f"{file.place(name, key)}: {unknown_key(key)}")
     sources = {key: f"profile {name!r} in {file.place(name, key)}" for key in table}
     exposed = [key for key in SECRET_KEYS if table.get(key)] if not file.is_private else []
-    warnings = [
-        f"{path} holds {key}, and others than its owner may read it: chmod 600 it, or keep {key} elsewhere"
-        for key in exposed
-    ]
+    warnings = [f"other users can read {key} in {path}. Run chmod go= {path}" for key in exposed]
     values = {key: value for key, value in table.items() if value != ""}
     return _layer(values, sources, path.parent, warnings)
 
 
-def no_key(key: str) -> str:
+def unknown_key(key: str) -> str:
     """Say that a profile has no such key, and which one may have been meant."""
     near = _nearest(key, VARIABLES)
-    advice = f"did you mean {near!r}?" if near else f"the keys are {', '.join(VARIABLES)}"
-    return f"{key!r} is no key of a profile; {advice}"
+    advice = f" (did you mean {near!r}?)" if near else f". The keys are {', '.join(VARIABLES)}"
+    return f"unknown profile key {key!r}{advice}"
 
 
 def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
-    """Give the known name that a wrong one is most like; None if it is like none."""
+    """Return the known name that is most like a wrong one; None if none is like it."""
     import difflib  # noqa: PLC0415 - for mistakes only
 
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)), None)
@@ -230,15 +267,20 @@ def _layer(
     values: Mapping[str, object], sources: Mapping[str, str], folder: Path, warnings: Sequence[str]
 ) -> Layer:
     given: dict[str, Given] = {}
+    warnings = list(warnings)
     for key, value in values.items():
         form = _SECRET_FORMS.fullmatch(key)
         target = form[1] if form else key
         made = _made(key, value, folder)
         if isinstance(made, _Problem):
             return Layer(problem=f"{sources[key]}: {made.text}", warnings=warnings)
+        if isinstance(made, SecretFile):
+            if exposure := exposure_of(made.path):
+                warnings.append(f"{sources[key]}: {exposure}. Run chmod go= {made.path}")
+            made = Secret(made)
         if target in given:
             return Layer(
-                problem=f"{given[target].source} and {sources[key]} give the same secret: remove one",
+                problem=f"{given[target].source} and {sources[key]} are for the same secret. Remove one",
                 warnings=warnings,
             )
         given[target] = Given(made, sources[key])
@@ -246,49 +288,58 @@ def _layer(
 
 
 def _made(key: str, value: object, folder: Path) -> Any:
-    """Give the value of a key in its form, or what is wrong with it."""
+    """Return the value of a key in its form, or what is wrong with it."""
     form = _SECRET_FORMS.fullmatch(key)
     if key == "scopes" or (form and form[2] == "command"):
-        words = _words(value, is_command=key != "scopes")
+        words = _words(key, value)
         if isinstance(words, _Problem):
             return words
         return words if key == "scopes" else Secret(SecretCommand(words))
     if not isinstance(value, str):
-        return _Problem(f"{key} is of type {type(value).__name__}: give text, in quotation marks")
-    if form:
-        path = folder / Path(value).expanduser()
-        return _masked(SecretFile(str(path)))
-    return _masked(value) if key in SECRET_KEYS else value
+        return _Problem(f"{key} is of type {type(value).__name__}. Write it as text, in quotation marks")
+    return _secret_file(value, folder) if form else _text_or_secret(key, value)
 
 
-def _words(value: object, *, is_command: bool) -> tuple[str, ...] | _Problem:
-    """Give a list of words, which may also be one text."""
+def _words(key: str, value: object) -> tuple[str, ...] | _Problem:
+    """Return a list of words, which may also be one text."""
     if isinstance(value, str):
-        if not is_command:
+        if key == "scopes":
             return tuple(value.replace(",", " ").split())
-        import shlex  # noqa: PLC0415 - few secrets come from commands
-
-        try:
-            value = shlex.split(value)
-        except ValueError as error:
-            return _Problem(f"this is no command: {error}")
+        words = split_command(value, sys.platform)
+        return _Problem(words) if isinstance(words, str) else words
     if not isinstance(value, list):
-        return _Problem(f"this is of type {type(value).__name__}: give a list of texts, or one text")
-    words = cast("list[object]", value)
-    if not words or not all(isinstance(word, str) and word for word in words):
-        return _Problem("this is empty, or holds what is no text")
-    return tuple(cast("list[str]", words))
+        return _Problem(
+            f"{key} is of type {type(value).__name__}. Write it as a list of texts, or as one text"
+        )
+    found = cast("list[object]", value)
+    if not found:
+        return _Problem(f"{key} is an empty list. Remove it, or fill it")
+    wrong = next((word for word in found if not isinstance(word, str) or not word), None)
+    if wrong is not None:
+        return _Problem(f"{key} contains {wrong!r}, which is not a word. Write each word as text")
+    return tuple(cast("list[str]", found))
 
 
-def _masked(value: str | SecretFile) -> Secret | _Problem:
-    """Give a secret, or what is wrong with it. That a file holds one is seen now, not at the first call."""
+def _secret_file(value: str, folder: Path) -> SecretFile | _Problem:
+    """Return the file of a secret. That it holds one is seen now, not at the first call."""
+    path = expand_home(value)
+    if isinstance(path, str):
+        return _Problem(f"{path}. Give an absolute path")
+    file = SecretFile(str(folder / path))
     try:
-        secret = Secret(value)
-        if not secret.is_fixed:
-            secret.reveal()
+        Secret(file).reveal()
     except ConfigurationError as error:
         return _Problem(str(error))
-    return secret
+    return file
+
+
+def _text_or_secret(key: str, value: str) -> str | Secret | _Problem:
+    if key not in SECRET_KEYS:
+        return value
+    try:
+        return Secret(value)
+    except ConfigurationError as error:
+        return _Problem(str(error))
 
 
 # Deciding
@@ -297,26 +348,40 @@ def _masked(value: str | SecretFile) -> Secret | _Problem:
 def resolved(layers: Sequence[Layer], absence: str | None = None) -> Settings:
     """Resolve layers, the strongest first. Pure, but for a file that holds a secret.
 
-    The settings of the region go together: the first layer that says anything of it decides. The kind of the
+    The settings of the region go together: the first layer that has one of them decides. The kind of the
     credentials is that of the first layer that names one; each of their values comes from the first layer
-    that has it.
+    that has it. URLs and secret must be from one layer: a secret is sent to no other server than its own.
 
     Args:
-        layers: What each place gives.
-        absence: Why there is no profile, for the message of what is missing.
+        layers: The values of each place.
+        absence: Why there is no profile, for the message that says what is missing.
 
     Raises:
-        ConfigurationError: Something is missing, contradictory or wrong; the message names where.
+        ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
     """
     checked = [_checked(layer) for layer in layers]
     region, of_region = _region(checked)
     credentials, of_credentials = _credentials(checked, absence)
+    _check_destination(checked, credentials)
     return Settings(
         region=region,
         credentials=credentials,
         origins=(*of_region, *of_credentials),
         warnings=tuple(warning for layer in checked for warning in layer.warnings),
     )
+
+
+def _check_destination(layers: Sequence[Layer], credentials: Credentials) -> None:
+    """Check that a secret goes to URLs of its own layer, or to the vendor."""
+    to = next((layer for layer in layers if layer.those_of(_REGION)), Layer())
+    urls = to.those_of(URL_KEYS)
+    key = _BASIC[0] if isinstance(credentials, BasicCredentials) else _OAUTH[0]
+    of_secret = next(layer for layer in layers if key in layer.given)
+    if urls and of_secret is not to:
+        raise ConfigurationError(
+            f"{_listed(_sources(to, urls))} would send {key} from {of_secret.given[key].source} to a server "
+            f"that it may not be for. Set {key} and the URLs in the same place, or remove the URLs"
+        )
 
 
 def _checked(layer: Layer) -> Layer:
@@ -366,7 +431,7 @@ def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credenti
     if basic and oauth:
         raise ConfigurationError(
             f"{_listed(_sources(deciding, basic))} is for HTTP Basic, "
-            f"{_listed(_sources(deciding, oauth))} for OAuth: unset the one that you do not use"
+            f"{_listed(_sources(deciding, oauth))} for OAuth. Unset the one that you do not use"
         )
     wanted = ("tenant_id", *(_OAUTH_ONLY if oauth else _BASIC))
     found = {key: [layer.given[key] for layer in layers if key in layer.given] for key in wanted}
@@ -377,6 +442,8 @@ def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credenti
         for key, value in used.items()
     ]
     other_kind = _BASIC if oauth else _OAUTH_ONLY
+    if oauth and "client_id" not in used:
+        origins.append(Setting("client_id", used["tenant_id"].shown, "default: the tenant ID"))
     decided_by = _sources(deciding, oauth or basic)[0]
     origins += [
         Setting(key, "(not used)", decided_by, shadowed)
@@ -393,13 +460,11 @@ def _check_complete(used: Mapping[str, Given], needed: Sequence[str], absence: s
     no_profile = f" ({absence})" if absence else ""
     if set(used) <= {"tenant_id"}:
         raise ConfigurationError(
-            "no credentials are set: set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or "
-            f"THRIVE_CLIENT_ID and THRIVE_CLIENT_SECRET for OAuth, or write a profile{no_profile}"
+            f"no credentials are set{no_profile}. Set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic "
+            "or THRIVE_CLIENT_SECRET for OAuth, or write a profile"
         )
     given = _listed([value.source for value in used.values()])
-    raise ConfigurationError(
-        f"{given} needs {_listed(missing)} as well, which is missing or empty{no_profile}"
-    )
+    raise ConfigurationError(f"{given} needs {_listed(missing)} as well, which is not set{no_profile}")
 
 
 def _credentials_of(used: Mapping[str, Given]) -> Credentials:
@@ -408,7 +473,7 @@ def _credentials_of(used: Mapping[str, Given]) -> Credentials:
         if "api_secret" in values:
             return BasicCredentials(**values)
         values["scopes"] = values.get("scopes") or (Scope.READ,)
-        return ClientCredentials(**values)
+        return ClientCredentials(**{"client_id": None} | values)
     except ConfigurationError as error:
         sources = _listed([value.source for value in used.values()])
         problem = f"the credentials from {sources} are not valid: {error}"

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,19 +11,21 @@ import click
 from thrive_learning.cli.completion import complete_keys, complete_value
 from thrive_learning.cli.options import output_option, profile_option
 from thrive_learning.cli.profile_editing import (
+    Changes,
     absolute,
+    change_profile,
     check_value,
     is_secret,
     known_key,
-    with_changes,
-    write_private,
 )
 from thrive_learning.cli.rendering import MASK, as_columns, as_json
 from thrive_learning.cli.suggestions import Group
 from thrive_learning.cli.terminal import chosen_output, heading, say, width, write
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
-from thrive_learning.profiles import DEFAULT_PROFILE, config_file, load_profiles
+from thrive_learning.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
+from thrive_learning.secret_sources import secret_from
+from thrive_learning.settings import utf8
 
 _CONFIG = """\b
 Examples:
@@ -149,20 +150,25 @@ def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
 @profile_option
 def set_value(key: str, value: str | None, *, profile: str | None) -> None:
     """Set a key of a profile; the file is written for you alone (mode 0600)."""
-    key, name = known_key(key), _profile(profile)
+    key, name, path = known_key(key), _profile(profile), _path()
     if is_secret(key):
         if value is not None:
             raise click.UsageError(
-                f"{key} is a secret, and others can read arguments: leave out the value, and it is asked for."
+                f"{key} is a secret, and other users can read arguments. Leave out the value, and type it in."
             )
-        _change(name, {key: _asked_for(key)})
+        secret = _asked_for(key)
+        change_profile(path, name, lambda _file: {key: secret})
     elif value is None:
         raise click.UsageError("Missing argument 'VALUE'.")
     else:
-        value = absolute(key, value)
-        check_value(key, value, load_profiles(_path()).tables.get(name, {}))
-        _change(name, {key: value})
-    say(f"set {key} of the profile {name!r} in {_path()}")
+        new = absolute(key, value) if key.endswith("_file") else utf8(value)
+
+        def checked(file: ProfileFile) -> Changes:
+            check_value(key, new, file.tables.get(name, {}))
+            return {key: new}
+
+        change_profile(path, name, checked)
+    say(f"set {key} of the profile {name!r} in {path}")
 
 
 @config.command("unset", epilog=_UNSET)
@@ -170,28 +176,32 @@ def set_value(key: str, value: str | None, *, profile: str | None) -> None:
 @profile_option
 def unset_values(keys: tuple[str, ...], *, profile: str | None) -> None:
     """Remove keys from a profile; one that is left empty goes with them."""
-    file, name = load_profiles(_path()), _profile(profile)
-    lack = file.lack_of(name)
-    missing = [] if lack else [key for key in keys if key.replace("-", "_") not in file.tables[name]]
-    if missing:
-        lack = f"the profile {name!r} in {file.path} has no {', '.join(missing)}"
-    if lack is not None:
-        raise ConfigurationError(lack)
-    _change(name, {key.replace("-", "_"): None for key in keys})
-    say(f"removed {', '.join(keys)} from the profile {name!r} in {_path()}")
+    name, path = _profile(profile), _path()
+
+    def removals(file: ProfileFile) -> Changes:
+        lack = file.lack_of(name)
+        missing = [] if lack else [key for key in keys if key.replace("-", "_") not in file.tables[name]]
+        if missing:
+            lack = f"the profile {name!r} in {file.path} has no {', '.join(missing)}"
+        if lack is not None:
+            raise ConfigurationError(lack)
+        return dict.fromkeys(key.replace("-", "_") for key in keys)
+
+    change_profile(path, name, removals)
+    say(f"removed {', '.join(keys)} from the profile {name!r} in {path}")
 
 
 def _path() -> Path:
     found = config_file()
     if found is None:
         raise ConfigurationError(
-            "there is no home folder for a file of profiles: name one in THRIVE_CONFIG_FILE"
+            "there is no home folder for a file of profiles. Name a file in THRIVE_CONFIG_FILE"
         )
     return found
 
 
 def _profile(name: str | None) -> str:
-    return name or os.environ.get("THRIVE_PROFILE") or DEFAULT_PROFILE
+    return utf8(name or os.environ.get("THRIVE_PROFILE") or DEFAULT_PROFILE)
 
 
 def _text(value: object) -> str:
@@ -204,24 +214,14 @@ def _shown(key: str, value: Any) -> Any:
     return MASK if is_secret(key) else value
 
 
-def _change(profile: str, changes: Mapping[str, str | None]) -> None:
-    path = _path()
-    load_profiles(path)  # a broken file is not made worse
-    text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
-    write_private(path, with_changes(text, profile, changes))
-
-
-def _asked_for(key: str) -> str:
-    """Get a secret from the terminal, without showing it, or from stdin."""
+def _asked_for(key: str) -> Secret:
+    """Return a secret from the terminal, without showing it, or from stdin, as UTF-8."""
     if sys.stdin.isatty():
         text = str(click.prompt(key, hide_input=True, err=True))
+        found = secret_from(text.encode(errors="surrogateescape"))
+        del text
     else:
-        text = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    try:
-        Secret(text)
-    except ConfigurationError as error:
-        problem = f"{key}: {error}"
-    else:
-        return text
-    del text
-    raise ConfigurationError(problem)
+        found = secret_from(sys.stdin.buffer.read())
+    if isinstance(found, Secret):
+        return found
+    raise ConfigurationError(f"{key}: {found}")

@@ -10,14 +10,14 @@ from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import Attempt
 from thrive_learning.policies import Timeout
-from thrive_learning.regions import Region
+from thrive_learning.regions import VENDOR_REGIONS, Region
 
 if TYPE_CHECKING:
     from thrive_learning.client import ThriveClient
     from thrive_learning.settings import Settings
 
 #: The vendor's regions.
-REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+REGIONS = VENDOR_REGIONS
 
 
 class Target(NamedTuple):
@@ -52,6 +52,8 @@ class Target(NamedTuple):
         if self.sandbox:
             return ThriveClient.sandbox(timeout=timeout, on_attempt=on_attempt)
         found = settings or self.settings()
+        for warning in () if settings else found.warnings:  # a command that has the settings shows them
+            say(f"warning: {warning}")
         if self.verbose:
             for setting in found.origins:
                 say(f"{setting.key}: {setting.shown} ({setting.source})")

@@ -1,29 +1,36 @@
-"""Changing the file of profiles: what may be put there, and how it gets there whole. Comments stay."""
+"""Changing the file of profiles: which values it accepts, and how it is replaced whole. Comments stay."""
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from thrive_learning.credentials import BasicCredentials, ClientCredentials
+from thrive_learning._home import expand_home
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
 from thrive_learning.errors import ConfigurationError
-from thrive_learning.profiles import ProfileFile
+from thrive_learning.profiles import ProfileFile, load_profiles
 from thrive_learning.regions import Region
-from thrive_learning.settings import SECRET_KEYS, URL_KEYS, VARIABLES, no_key, profile_layer
+from thrive_learning.settings import SECRET_KEYS, URL_KEYS, VARIABLES, profile_layer, unknown_key
+
+#: How long one process waits for another one that changes the file. Seconds.
+LOCK_LIMIT_S = 10.0
+
+#: New values by key; None removes a key.
+Changes = Mapping[str, str | Secret | None]
 
 
 def known_key(key: str) -> str:
-    """Give a key of a profile, which may be written with `-`.
+    """Return a key of a profile, which may be written with `-`.
 
     Raises:
-        ConfigurationError: There is no such key; the message gives the nearest.
+        ConfigurationError: There is no such key; the message names the nearest.
     """
     found = key.replace("-", "_")
     if found in VARIABLES:
         return found
-    raise ConfigurationError(no_key(found))
+    raise ConfigurationError(unknown_key(found))
 
 
 def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
@@ -31,8 +38,8 @@ def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
 
     Args:
         key: A key of a profile.
-        value: Its value; no secret.
-        others: What the profile holds besides.
+        value: Its value, which is not a secret.
+        others: The other keys of the profile, and their values.
 
     Raises:
         ConfigurationError: It cannot be the value of this key.
@@ -61,30 +68,88 @@ def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
         case "scopes":
             ClientCredentials("checked", "checked", "checked", value.replace(",", " ").split())
         case _:
-            pass  # a secret, a file or a command: there is no more to know
+            pass  # a file or a command was checked with the layer
 
 
 def _check_known(region: str) -> None:
     try:
         Region.parse(region)
     except ConfigurationError as error:
-        problem = f"{error}. In a profile, that is to set {', '.join(URL_KEYS)} first"
+        problem = f"{error}. In a profile, set {', '.join(URL_KEYS)} first"
     else:
         return
     raise ConfigurationError(problem)
 
 
 def absolute(key: str, value: str) -> str:
-    """Give a value as it is to be written: the path of a file is made absolute."""
-    return str(Path(value).expanduser().absolute()) if key.endswith("_file") else value
+    """Return a value as it is to be written: the path of a file is made absolute.
 
-
-def with_changes(text: str, profile: str, changes: Mapping[str, str | None]) -> str:
-    """Give the text of a file of profiles with some keys of a profile set, or removed (None).
-
-    A profile that is left without keys goes with them.
+    Raises:
+        ConfigurationError: The path begins with the home folder of nobody.
     """
-    import tomlkit  # noqa: PLC0415 - reading needs it not
+    if not key.endswith("_file"):
+        return value
+    path = expand_home(value)
+    if isinstance(path, str):
+        raise ConfigurationError(f"{key}: {path}. Give an absolute path")
+    return str(path.absolute())
+
+
+def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Changes]) -> None:
+    """Change a profile, while no other process changes the file.
+
+    Args:
+        path: The file, which need not exist. A link stays a link, and its target is changed.
+        profile: The profile's name.
+        decide: Returns the changes for the file as it is. It may raise, and is called twice: before anything
+            is created, and under the lock.
+
+    Raises:
+        ConfigurationError: The file cannot be read or written, or another process keeps changing it.
+    """
+    decide(load_profiles(path))
+    target = Path(os.path.realpath(path))
+    with _locked(target):
+        file = load_profiles(path)  # a broken file is not made worse
+        is_new = not os.path.lexists(target)
+        if not is_new and file.absence is not None:
+            raise ConfigurationError(f"{path} is not a file of profiles. Name one in THRIVE_CONFIG_FILE")
+        changes = decide(file)
+        # Neither the old text nor the new one is a local variable here: they may contain secrets.
+        write_private(
+            target,
+            with_changes("" if is_new else target.read_text(encoding="utf-8-sig"), profile, changes),
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file. The lock is a file beside it, and is not taken if that is a link."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - reading needs none
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_LIMIT_S, mode=0o600)
+    problem = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        problem = f"another process has been changing {path} for {LOCK_LIMIT_S:g} s. Try again"
+    except OSError as error:
+        problem = f"{path} cannot be written: {error.strerror} ({error.filename})"
+    if problem is not None:
+        raise ConfigurationError(problem)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def with_changes(text: str, profile: str, changes: Changes) -> str:
+    """Return the text of a file of profiles with some keys of a profile set or removed.
+
+    A profile that is left without keys is removed too.
+    """
+    import tomlkit  # noqa: PLC0415 - reading does without it
 
     document = tomlkit.parse(text)
     if profile not in document:
@@ -92,7 +157,7 @@ def with_changes(text: str, profile: str, changes: Mapping[str, str | None]) -> 
     table: Any = document[profile]
     for key, value in changes.items():
         if value is not None:
-            table[key] = value
+            table[key] = value.reveal() if isinstance(value, Secret) else value
         elif key in table:
             del table[key]
     if not table:
@@ -101,24 +166,24 @@ def with_changes(text: str, profile: str, changes: Mapping[str, str | None]) -> 
 
 
 def write_private(path: Path, text: str) -> None:
-    """Put text in the place of a file at once, for its owner alone (mode 0600).
+    """Replace a file at once and for its owner alone (mode 0600), so that it survives a crash whole.
+
+    Args:
+        path: A regular file, or one that does not exist; its folder exists.
+        text: The new text.
 
     Raises:
-        ConfigurationError: It cannot be written, or the path is that of something else than a file.
+        ConfigurationError: It cannot be written.
     """
     problem = _written(path, text)
-    del text  # there may be secrets in it
+    del text  # it may contain secrets
     if problem is not None:
         raise ConfigurationError(problem)
 
 
 def _written(path: Path, text: str) -> str | None:
-    path = path.resolve()  # a link stays one
-    if path.exists() and not path.is_file():
-        return f"{path} is no file: THRIVE_CONFIG_FILE should name one"
     temporary = ""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -129,6 +194,12 @@ def _written(path: Path, text: str) -> str | None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         return f"{path} cannot be written: {error.strerror}"
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems sync none
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return None
 
 
