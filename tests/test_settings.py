@@ -455,8 +455,8 @@ def test_a_missing_client_id_means_the_tenant_id(write: Write, monkeypatch: pyte
     environment = OAUTH | {"THRIVE_CLIENT_ID": ""}
     found = resolved([environment_layer(environment)])
     assert found.credentials == ClientCredentials("tenant", None, "fake")
-    assert found.credentials.client_id == "tenant"  # type: ignore[union-attr]
-    assert found.credentials.client_auth == "auto"  # type: ignore[union-attr]
+    assert found.credentials.client_id == "tenant"
+    assert found.credentials.client_auth == "auto"
     assert found.origins[-1] == Setting("client_id", "tenant", "default: the tenant ID")
     write('[default]\ntenant_id = "t"\nclient_secret = "fake"\n')
     assert settings().credentials == ClientCredentials("t", "t", "fake")
