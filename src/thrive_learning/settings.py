@@ -468,12 +468,13 @@ def _check_complete(used: Mapping[str, Given], needed: Sequence[str], absence: s
 
 
 def _credentials_of(used: Mapping[str, Given]) -> Credentials:
-    values = {key: value.value for key, value in used.items()}
+    values: dict[str, Any] = {key: value.value for key, value in used.items()}
     try:
         if "api_secret" in values:
             return BasicCredentials(**values)
         values["scopes"] = values.get("scopes") or (Scope.READ,)
-        return ClientCredentials(**{"client_id": None} | values)
+        values.setdefault("client_id", None)
+        return ClientCredentials(**values)
     except ConfigurationError as error:
         sources = _listed([value.source for value in used.values()])
         problem = f"the credentials from {sources} are not valid: {error}"

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Cha
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Generator[None]:
     """Hold the lock of a file. The lock is a file beside it, and is not taken if that is a link."""
     from filelock import FileLock, Timeout  # noqa: PLC0415 - reading needs none
 
