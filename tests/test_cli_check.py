@@ -87,7 +87,7 @@ def test_it_says_where_each_setting_comes_from(
     assert "SETTING        VALUE                FROM\n" in out
     assert f"\nregion         staging              profile 'default' in {path}:2\n" in out
     assert f"(not used)           THRIVE_CLIENT_ID; shadows profile 'default' in {path}:3\n" in out
-    assert "\nwarning  settings      THRIVE_SCOPE is no setting" in out
+    assert "\nwarning  settings      THRIVE_SCOPE is not a setting" in out
     assert "canary" not in out + json.dumps(document)
 
 
