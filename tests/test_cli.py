@@ -403,7 +403,7 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         (("activity", "get"), "Missing argument 'ID...'"),
         ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile exclude each other"),
         (("activity", "git"), "No such command 'git'"),
-        (GET, "no credentials are set: set THRIVE_TENANT_ID"),
+        (GET, "no credentials are set (there is no profile"),
     ],
 )
 def test_wrong_usage_is_said_in_two_lines_at_most(call: Call, arguments: tuple[str, ...], said: str) -> None:
