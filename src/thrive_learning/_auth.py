@@ -131,7 +131,7 @@ class Authorization:
         if reply.status_code != _UNAUTHORIZED or token is None:
             return False
         key = Key(Service.API, frozenset(self.api_scopes))
-        error = api_error(reply, self.circumstances("a record, with a new token", token))
+        error = api_error(reply, self.circumstances("a record", token))
         rejection = Failure(error, secret=self._secret_now())
         may_repeat = self.cache.renounce(key, token, rejection)
         if self.shared is not None:
