@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning import _body
-from thrive_learning._body import MAX_BODY_BYTES, Body
+from thrive_learning import ConfigurationError
+from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
 
 ENCODE: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -18,8 +18,11 @@ ENCODE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def read(encoding: str, *chunks: bytes) -> tuple[bytes, Body]:
-    body = Body(encoding)
+RECORD_LIMIT = record_limit(DEFAULT_RECORD_BYTES)
+
+
+def read(encoding: str, *chunks: bytes, limit: BodyLimit = RECORD_LIMIT) -> tuple[bytes, Body]:
+    body = Body(encoding, limit)
     for chunk in chunks:
         if not body.feed(chunk):
             break
@@ -60,26 +63,36 @@ def test_an_encoding_that_was_not_asked_for(encoding: str) -> None:
     assert encoding in str(body.flaw)
 
 
-def test_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MAX_BODY_BYTES == 10 * 1024 * 1024
-    monkeypatch.setattr(_body, "MAX_BODY_BYTES", 100)
-    for encoding in ("", "gzip"):
-        assert read(encoding, ENCODE[encoding](b"x" * 100))[1].flaw is None
-        got, body = read(encoding, ENCODE[encoding](b"x" * 101))
-        assert "larger than 100 bytes" in str(body.flaw)
-        assert (got, body.cut) == (b"", False)
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_a_body_over_the_limit_is_rejected(encoding: str) -> None:
+    limit = record_limit(100)
+    assert read(encoding, ENCODE[encoding](b"x" * 100), limit=limit)[1].flaw is None
+    got, body = read(encoding, ENCODE[encoding](b"x" * 101), limit=limit)
+    assert body.flaw == "its body is larger than 100 bytes; max_record_bytes= raises this limit"
+    assert (got, body.cut) == (b"", False)
+
+
+def test_no_option_is_named_for_a_token() -> None:
+    _, body = read("", b"x" * (TOKEN_LIMIT.size + 1), limit=TOKEN_LIMIT)
+    assert body.flaw == "its body is larger than 65536 bytes"
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "1", None])
+def test_an_invalid_limit_is_rejected(size: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_record_bytes is .*\. Pass a positive number of bytes"):
+        record_limit(size)
 
 
 def test_a_small_bomb_does_not_grow_large() -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
-    body = Body("gzip")
+    body = Body("gzip", RECORD_LIMIT)
     assert not body.feed(bomb)
     assert not body.feed(b"more")
     assert body.end() == b""
 
 
 def test_a_cut_names_its_cause() -> None:
-    body = Body("")
+    body = Body("", RECORD_LIMIT)
     body.feed(b"abc")
     body.cut_off("ReadError")
     assert (body.end(), body.cut, body.flaw) == (b"abc", True, "it was cut off after 3 bytes (ReadError)")

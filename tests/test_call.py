@@ -16,6 +16,9 @@ def test_the_documented_successes_are_those_of_the_contract(contract: dict[str, 
     }
 
 
+NOT_FOUND = {"status": 404, "error": "Not Found", "message": "no such activity"}
+
+
 def failing(parser: Callable[..., Any], error: Exception, *, in_parser: bool) -> Any:
     """Give a generated function that fails: in its parser, which comes after the request, or before that."""
 
@@ -81,7 +84,9 @@ def test_a_call_within_a_call_leaves_the_outer_one_alone() -> None:
             ThriveClient(
                 Region.STAGING,
                 BASIC,
-                transport=httpx.MockTransport(lambda r: httpx.Response(404 * handler(r).is_success)),
+                transport=httpx.MockTransport(
+                    lambda r: httpx.Response(404 * handler(r).is_success, json=NOT_FOUND)
+                ),
             ) as outer,
         ):
             outer.activities.get(ACTIVITY_ID)
@@ -90,7 +95,7 @@ def test_a_call_within_a_call_leaves_the_outer_one_alone() -> None:
 def test_a_record_that_cannot_be_made_is_no_exception_of_its_own(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build(_text: str, _parsed: Any) -> Any:
+    def build(*_received: Any) -> Any:
         raise AttributeError("x")
 
     monkeypatch.setattr(activities, "_GET", activities._GET._replace(build=build))

@@ -1,11 +1,12 @@
 """What goes into the lines, and what is counted."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import ACTIVITY_ID, PAGE_EXAMPLE
+from harness import PAGE_EXAMPLE
 
 from thrive_learning import errors
 from thrive_learning.cli.export_files import ExportPaths
@@ -16,18 +17,32 @@ from thrive_learning.models import Activity
 
 def test_a_record_is_a_line_as_it_was_received() -> None:
     document = {"new": 1, **PAGE_EXAMPLE, "name": "Très\u2028\x85\n👍"}
-    line = record_line(Activity(id=ACTIVITY_ID, json=json.dumps(document)))
+    line = record_line(Activity.from_dict(document))
     assert json.loads(line) == document
     assert list(json.loads(line)) == list(document)
-    assert line.decode().splitlines() == [line.decode()[:-1]]
+    assert line.splitlines() == [line[:-1]]
     assert line.startswith(b'{"new":1,"id":"')
-    assert "Très" in line.decode()
+    assert "Très\u2028\x85\\n👍" in line.decode()
 
 
 def test_a_lone_surrogate_is_written_as_json_says_it() -> None:
-    line = record_line(Activity(id=ACTIVITY_ID, json='{"id":"x","name":"\\ud800\\u2028"}'))
-    assert json.loads(line) == {"id": "x", "name": "\ud800\u2028"}
-    assert line.isascii()
+    line = record_line(Activity.from_dict({"id": "x", "name": "\ud800\u2028"}))
+    assert line == b'{"id":"x","name":"\\ud800\\u2028"}\n'
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_gets_no_character_that_it_would_obey(
+    is_terminal: bool,  # noqa: FBT001 - a parameter of the test
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    line = record_line(Activity.from_dict({"id": "x", "name": "a\x9b31m"}))
+    StandardOutput().write_record(b"", line)
+    shown = capfdbinary.readouterr().out
+    assert json.loads(shown) == json.loads(line)
+    assert (shown == line) is not is_terminal
+    assert is_terminal is shown.isascii()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 import copy
 import datetime as dt
+import functools
 import json
 import pickle
-from typing import Any
+import re
+import types
+from typing import Any, cast
 
 import attrs
 import httpx
@@ -11,18 +14,21 @@ from harness import ACTIVITY_ID, PAGE_EXAMPLE, Flavour, page_response
 from hypothesis import given
 from hypothesis import strategies as st
 
+import thrive_learning
 from thrive_learning import (
     AccessToken,
     Activity,
+    ActivityFailed,
+    ActivityFound,
     ActivityResult,
     ActivityType,
     ApiResponse,
     ConfigurationError,
+    Drift,
     Scope,
     ThriveError,
     UnexpectedResponseError,
 )
-from thrive_learning.models import _FIELDS, activity_problem
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -90,6 +96,7 @@ def test_unknown_fields_are_kept(flavour: Flavour) -> None:
 def test_what_is_changed_by_the_caller_does_not_change_the_record(flavour: Flavour) -> None:
     activity = get(flavour, page_response())
     activity.to_dict()["data"]["source"]["source"] = "changed"
+    assert activity.data is not None
     activity.data["source"]["source"] = "changed"
     assert activity.to_dict() == PAGE_EXAMPLE
 
@@ -102,6 +109,11 @@ def test_what_is_changed_by_the_caller_does_not_change_the_record(flavour: Flavo
         ("2020-02-12T14:58:23.123456789Z", dt.datetime(2020, 2, 12, 14, 58, 23, 123_456, tzinfo=dt.UTC)),
         ("2020-02-12T16:58:23+02:00", dt.datetime(2020, 2, 12, 14, 58, 23, tzinfo=dt.UTC)),
         ("2020-02-12T09:28:23-05:30", dt.datetime(2020, 2, 12, 14, 58, 23, tzinfo=dt.UTC)),
+        ("2020-02-12T14:58:23-00:00", dt.datetime(2020, 2, 12, 14, 58, 23, tzinfo=dt.UTC)),
+        ("2020-02-12t14:58:23z", dt.datetime(2020, 2, 12, 14, 58, 23, tzinfo=dt.UTC)),
+        ("2016-12-31T23:59:60Z", dt.datetime(2017, 1, 1, tzinfo=dt.UTC)),
+        ("2016-12-31t15:59:60.250-08:00", dt.datetime(2017, 1, 1, 0, 0, 0, 250_000, tzinfo=dt.UTC)),
+        ("2020-02-12T14:58:60Z", dt.datetime(2020, 2, 12, 14, 59, tzinfo=dt.UTC)),
     ],
 )
 def test_a_date_is_the_moment_that_it_names(flavour: Flavour, date: str, expected: dt.datetime) -> None:
@@ -109,22 +121,38 @@ def test_a_date_is_the_moment_that_it_names(flavour: Flavour, date: str, expecte
     assert activity.date == expected
     assert activity.date is not None
     assert activity.date.tzinfo is not None
+    assert activity.problems == ()
+    assert activity.to_dict()["date"] == date
 
 
 @pytest.mark.parametrize(
     "date",
     [
         *("", "yesterday", "2020-02-12", "2020-02-12T14:58:23", "2020-02-12 14:58:23Z", "2020-02-12T14:58Z"),
-        *("2020-13-12T14:58:23Z", "2020-02-30T14:58:23Z", "2020-02-12T24:00:00Z", "2020-02-12T14:58:60Z"),
+        *("2020-13-12T14:58:23Z", "2020-02-30T14:58:23Z", "2020-02-12T24:00:00Z", "2020-02-12T14:58:61Z"),
         *("2020-W07-3T14:58:23Z", "20200212T145823Z", "2020-02-12T14:58:23+99:99", "2020-02-12T14:58:23Z\n"),
         *("1581519503", "２０２０-02-12T14:58:23Z", "2020-02-12T14:58:23+0200"),  # noqa: RUF001
+        *(
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:60Z",
+            "2020-02-12T14:58:23,5Z",
+            "2020-02-12T14:58:23+01:60",
+        ),
+        *(
+            "2020-02-12T14:60:23Z",
+            "2020-02-12T14:58:23.Z",
+            "2020-02-12T14:58:23UTC",
+            "2020-02-12T14:58:23+02",
+        ),
     ],
 )
-def test_a_date_that_is_none_is_never_a_wrong_time(flavour: Flavour, date: str) -> None:
-    with pytest.raises(UnexpectedResponseError, match="the field 'date' is") as caught:
-        get(flavour, page_response(date=date))
-    assert caught.value.status_code == 200
-    assert json.loads(caught.value.body)["date"] == date
+def test_an_unreadable_date_is_none_and_never_a_wrong_time(flavour: Flavour, date: str) -> None:
+    activity = get(flavour, page_response(date=date))
+    assert activity.date is None
+    [problem] = activity.problems
+    assert (problem.kind, problem.field, problem.breaks_contract) == ("unreadable_date", "date", True)
+    assert str(problem).endswith(", not a date and time with a time zone as in RFC 3339")
+    assert activity.to_dict() == PAGE_EXAMPLE | {"date": date}
 
 
 @given(st.datetimes(timezones=st.timezones()))
@@ -132,22 +160,22 @@ def test_every_aware_date_is_read_back(date: dt.datetime) -> None:
     offset = date.utcoffset()
     if offset is None or offset.total_seconds() % 60:
         date = date.astimezone(dt.UTC)
-    assert activity_problem({"id": "x", "date": date.isoformat()}) is None
+    read = Activity.from_dict({"id": "x", "date": date.isoformat()})
+    assert read.problems == ()
     # In UTC: a local time that a change of clocks skips or doubles equals no time of another zone (PEP 495).
-    assert dt.datetime.fromisoformat(date.isoformat()).astimezone(dt.UTC) == date.astimezone(dt.UTC)
+    assert read.date is not None
+    assert read.date.astimezone(dt.UTC) == date.astimezone(dt.UTC)
 
 
-@given(st.text())
+@given(st.text() | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.[0-9:]{8}[0-9:.+Zz-]*", fullmatch=True))
 def test_no_text_without_a_time_zone_is_a_date(text: str) -> None:
-    problem = activity_problem({"id": "x", "date": text})
-    assert problem is not None or dt.datetime.fromisoformat(text).tzinfo is not None
+    read = Activity.from_dict({"id": "x", "date": text})
+    assert (read.date is None) is bool(read.problems)
+    assert read.date is None or read.date.tzinfo is not None
 
 
 WRONG: dict[str, list[Any]] = {
-    **{
-        name: [None, 1, 1.5, True, [], {}]
-        for name in ("id", "user", "type", "name", "contextId", "contextType")
-    },
+    **{name: [None, 1, 1.5, True, [], {}] for name in ("user", "type", "name", "contextId", "contextType")},
     "date": [None, 1, 1.5, True, [], {}],
     "data": [None, 1, True, "x", []],
     "with": [1, True, "x", []],
@@ -157,35 +185,155 @@ WRONG: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
 )
-def test_a_wrong_json_type_names_the_field(flavour: Flavour, field: str, value: Any) -> None:
-    with pytest.raises(UnexpectedResponseError, match=f"the field '{field}' is (a|an|null)") as caught:
-        get(flavour, page_response(**{field: value}))
-    assert "production answered 200" in str(caught.value)
+def test_a_wrong_json_type_is_none_and_reported(flavour: Flavour, field: str, value: Any) -> None:
+    seen: list[Drift] = []
+    with flavour.answering(lambda _request: page_response(**{field: value}), on_drift=seen.append) as client:
+        activity = client.activities.get(ACTIVITY_ID)
+        client.activities.get(ACTIVITY_ID)
+    assert getattr(activity, NAMES.get(field, field)) is None
+    assert activity.to_dict() == PAGE_EXAMPLE | {field: value}
+    [problem] = activity.problems
+    assert seen == [problem]
+    assert (problem.field, problem.operation, problem.breaks_contract) == (field, "activities.get", True)
+    assert problem.kind == ("null" if value is None else "wrong_type")
+    assert re.fullmatch(
+        f"the field '{field}' is (null|an? [a-z]+), not an? (string|object|object or null)", str(problem)
+    )
 
 
-def test_a_record_without_its_id(flavour: Flavour) -> None:
+NAMES = {"contextId": "context_id", "contextType": "context_type", "with": "with_"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [*((field, value) for field, values in WRONG.items() for value in values), ("date", "yesterday")],
+)
+def test_a_strict_client_rejects_what_breaks_the_contract(flavour: Flavour, field: str, value: Any) -> None:
+    seen: list[Drift] = []
+    response = page_response(**{field: value})
+    with flavour.answering(lambda _request: response, strict=True, on_drift=seen.append) as client:
+        with pytest.raises(
+            UnexpectedResponseError, match=f"but the field '{field}' is .*, not an? "
+        ) as caught:
+            client.activities.get(ACTIVITY_ID)
+    assert (caught.value.status_code, seen) == (200, [])
+    assert json.loads(caught.value.body)[field] == value
+
+
+def test_a_strict_client_accepts_what_the_contract_allows(flavour: Flavour) -> None:
+    response = page_response(type="file", contentType="video", **{"with": None})
+    with flavour.answering(lambda _request: response, strict=True) as client:
+        activity = client.activities.get(ACTIVITY_ID)
+    assert activity.type == "file"
+    assert [problem.kind for problem in activity.problems] == ["unknown_value", "unknown_field"]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}])
+def test_an_id_of_a_wrong_type_is_rejected(flavour: Flavour, value: Any, strict: bool) -> None:  # noqa: FBT001
+    with flavour.answering(lambda _request: page_response(id=value), strict=strict) as client:
+        with pytest.raises(UnexpectedResponseError, match=r"the field 'id' is (a|an|null).*, not a string"):
+            client.activities.get(ACTIVITY_ID)
+
+
+def test_a_record_without_its_id_is_rejected(flavour: Flavour) -> None:
     with pytest.raises(UnexpectedResponseError, match="the field 'id' is missing"):
         get(flavour, httpx.Response(200, json={"user": "x"}))
 
 
 @given(st.dictionaries(st.sampled_from([*PAGE_EXAMPLE, "name", "other"]), JSON, max_size=5))
-def test_what_is_no_problem_can_be_read(document: dict[str, Any]) -> None:
-    problem = activity_problem(document)
-    names = {
-        "id": str,
-        "user": str,
-        "type": str,
-        "name": str,
-        "contextId": str,
-        "contextType": str,
-        "data": dict,
+def test_every_object_with_an_id_is_read(document: dict[str, Any]) -> None:
+    document["id"] = ACTIVITY_ID
+    read = Activity.from_dict(document)
+    assert read.to_dict() == document == json.loads(read.to_json())
+    departed = {problem.field for problem in read.problems if problem.breaks_contract}
+    for field in document.keys() - {"other"} - departed:
+        value = getattr(read, NAMES.get(field, field))
+        assert value == document[field] or isinstance(value, dt.datetime)
+    assert all(getattr(read, NAMES.get(field, field)) is None for field in departed)
+
+
+# The text as received
+
+
+AS_RECEIVED = (
+    '{"id":"x","data":{"n":[0.1234567890123456789012,1e-400,1E2,-0,-0.0,1.10,12345678901234567890],'
+    r'"s":"\u00e9é\/\ud83d\udc4d \ud800 , : \" \\","a":1,"a":2},"id":"60d5ec49b60b4b3a2c8f9a10"}'
+)
+
+
+def test_the_json_text_is_as_received(flavour: Flavour) -> None:
+    spaced = re.sub(r'("(?:[^"\\]|\\.)*"|[{}\[\]:,])', "\t \\1\r\n", AS_RECEIVED)
+    assert len(spaced) > len(AS_RECEIVED)
+    for text in (AS_RECEIVED, spaced, f"\ufeff{spaced}"):
+        activity = get(flavour, httpx.Response(200, content=text))
+        assert activity.to_json() == AS_RECEIVED
+        assert activity.id == ACTIVITY_ID
+        assert activity.data is not None
+        assert activity.data["a"] == 2
+
+
+def test_a_record_made_in_python_has_json_text() -> None:
+    assert Activity(id="a", name="é\ud800").to_json() == r'{"id":"a","name":"\u00e9\ud800","data":{}}'
+
+
+# Stored records
+
+
+NESTED: Any = functools.reduce(lambda inner, _: [inner], range(9**5), cast("Any", 1))
+
+
+def test_a_stored_record_is_read_as_a_response_is(flavour: Flavour) -> None:
+    document = PAGE_EXAMPLE | {"name": {"en-GB": "x"}, "contentType": "video", "date": "2020-02-12T14:58:60z"}
+    received = get(flavour, httpx.Response(200, json=document))
+    stored = Activity.from_dict(types.MappingProxyType(document))
+    assert stored == received
+    assert stored.to_dict() == received.to_dict()
+    assert stored.problems == tuple(problem._replace(operation=None) for problem in received.problems)
+    assert Activity.from_dict(stored.to_dict()) == stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "problem"),
+    [
+        ({}, "the field 'id' is missing"),
+        ({"id": 1}, "the field 'id' is a number, not a string"),
+        ({"id": "x", "date": dt.datetime.now(dt.UTC)}, "JSON cannot hold it .*datetime"),
+        ({"id": "x", "data": {"n": float("nan")}}, "JSON cannot hold it .*float"),
+        ({"id": "x", "data": {("a", 1): 1}}, "JSON cannot hold it .*keys must be"),
+        ({"id": "x", "data": {"n": NESTED}}, "JSON cannot hold it .*recursion"),
+        ('{"id": "x"}', "is of type str. Pass a mapping"),
+        (None, "is of type NoneType. Pass a mapping"),
+    ],
+    ids=range(8),
+)
+def test_what_is_not_a_record_is_rejected(stored: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        Activity.from_dict(stored)
+    assert caught.value.__context__ is None
+
+
+def test_an_evolved_record_reports_its_own_values(flavour: Flavour) -> None:
+    received = get(flavour, page_response(name=["x"], extra=0.5, user=None))
+    evolved = attrs.evolve(received, name="y", with_={"z": (1,)}, date=dt.datetime(2021, 1, 1, tzinfo=dt.UTC))
+    assert evolved.to_dict() == PAGE_EXAMPLE | {
+        "name": "y",
+        "extra": 0.5,
+        "user": None,
+        "with": {"z": [1]},
+        "date": "2021-01-01T00:00:00+00:00",
     }
-    right = all(isinstance(document[name], kind) for name, kind in names.items() if name in document)
-    if problem is None:
-        assert right
-        assert "id" in document
-    elif "id" in document and "date" not in document and "with" not in document:
-        assert not right
+    assert json.loads(evolved.to_json()) == evolved.to_dict()
+    assert [problem.field for problem in evolved.problems] == ["user", "extra"]
+    assert [problem.field for problem in received.problems] == ["user", "name", "extra"]
+    assert "contextId" not in attrs.evolve(received, context_id=None).to_dict()
+    again = pickle.loads(pickle.dumps(attrs.evolve(evolved, name="z")))
+    assert again.to_dict() == evolved.to_dict() | {"name": "z"}
+    assert attrs.evolve(received).to_json() == received.to_json()
+
+
+def test_a_record_made_in_python_has_no_problems() -> None:
+    assert Activity(id="x", type="made up").problems == ()
 
 
 def test_a_record_is_a_value() -> None:
@@ -244,29 +392,32 @@ def test_a_token_prints_masked_and_does_not_pickle() -> None:
         pickle.dumps(token)
 
 
-def test_the_fields_are_those_of_the_contract(contract: dict[str, Any]) -> None:
-    schemas = contract["components"]["schemas"]
-    names: dict[type, str] = {str: "string", dict: "object", type(None): "null"}
-
-    def kinds(schema: dict[str, Any]) -> set[str]:
-        if "$ref" in schema:
-            return kinds(schemas[schema["$ref"].rpartition("/")[2]])
-        return {schema["type"]} if "type" in schema else set[str]().union(*map(kinds, schema["anyOf"]))
-
-    properties = schemas["Activity"]["properties"]
-    assert {name: {names[kind] for kind in allowed} for name, allowed in _FIELDS.items()} == {
-        name: kinds(schema) for name, schema in properties.items()
-    }
-    values: dict[str, Any] = {str(field.alias): "x" for field in attrs.fields(Activity)}
-    values.update(json=None, date=None)
-    full = Activity(**values)
-    assert full.to_dict().keys() == properties.keys() - {"date"}
-
-
-def test_a_result_has_a_record_or_an_error() -> None:
-    record, error = Activity(id="x"), ThriveError("no")
-    assert ActivityResult(id="x", activity=record).error is None
-    assert ActivityResult(id="x", error=error).activity is None
-    for both_or_neither in ({"activity": record, "error": error}, {}):
+@pytest.mark.parametrize("name", ["ActivityFound", "ActivityFailed", "ActivityResult"])
+def test_a_result_has_a_record_or_an_error(name: str) -> None:
+    result: Any = getattr(thrive_learning, name)
+    for both_or_neither in (
+        {"activity": Activity(id="x"), "error": ThriveError("no")},
+        {"activity": None, "error": None},
+    ):
         with pytest.raises(ConfigurationError, match="an activity or an error"):
-            ActivityResult(id="x", **both_or_neither)  # type: ignore[arg-type]
+            result(id="x", **both_or_neither)
+
+
+def test_a_result_is_of_one_of_two_classes() -> None:
+    make: Any = ActivityResult  # for type checkers it is a union, which is not called
+    record, error = Activity(id="x"), ThriveError("no")
+    found, failed = make(id="x", activity=record), make(id="x", error=error)
+    assert found == ActivityFound(id="x", activity=record)
+    assert failed == ActivityFailed(id="x", error=error)
+    assert (found.error, failed.activity) == (None, None)
+    for one in (found, failed):
+        assert isinstance(one, ActivityResult)
+        assert repr(pickle.loads(pickle.dumps(one))) == repr(one)
+        assert repr(copy.deepcopy(one)) == repr(one) == repr(attrs.evolve(one))
+    assert repr(failed) == "ActivityFailed(id='x', error=ThriveError('no'), activity=None)"
+    assert not isinstance(record, ActivityResult)
+    match found:
+        case ActivityFound(activity=matched):
+            assert matched is record
+    with pytest.raises(ConfigurationError, match="an activity or an error"):
+        make(id="x")

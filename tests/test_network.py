@@ -18,7 +18,7 @@ import trustme
 from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, page_response, token_response
 
 from thrive_learning import ClientClosedError, ConnectionFailedError, Region, RetryPolicy, Timeout, _network
-from thrive_learning._body import Body
+from thrive_learning._body import TOKEN_LIMIT, Body
 from thrive_learning._http import Options
 from thrive_learning._network import BoundedBackend, BoundedStream, TlsOverTls, reason
 from thrive_learning.policies import Budget, current_budget
@@ -285,7 +285,7 @@ def test_the_options_do_not_print_the_proxys_password() -> None:
 
 
 def test_the_first_flaw_of_a_body_remains() -> None:
-    body = Body("br")
+    body = Body("br", TOKEN_LIMIT)
     body.cut_off("ReadError")
     assert not body.cut
     assert "br" in str(body.flaw)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
     from thrive_learning.client import AsyncThriveClient, ThriveClient
     from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
+    from thrive_learning.drift import Drift
     from thrive_learning.errors import (
         ApiError,
         Attempt,
@@ -34,7 +35,14 @@ if TYPE_CHECKING:
         UnexpectedResponseError,
         UnprocessableError,
     )
-    from thrive_learning.models import AccessToken, Activity, ActivityResult, ApiResponse
+    from thrive_learning.models import (
+        AccessToken,
+        Activity,
+        ActivityFailed,
+        ActivityFound,
+        ActivityResult,
+        ApiResponse,
+    )
     from thrive_learning.policies import RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
     from thrive_learning.token_caches import (
@@ -50,6 +58,8 @@ __all__ = [
     "AccessToken",
     "Activities",
     "Activity",
+    "ActivityFailed",
+    "ActivityFound",
     "ActivityResult",
     "ActivityType",
     "ApiError",
@@ -71,6 +81,7 @@ __all__ = [
     "ConnectionFailedError",
     "Credentials",
     "DeadlineExceededError",
+    "Drift",
     "FileTokenCache",
     "ForbiddenError",
     "InvalidIdError",
@@ -124,6 +135,7 @@ _NAMES = {
         "Scope",
         "Secret",
     ),
+    "thrive_learning.drift": ("Drift",),
     "thrive_learning.errors": (
         "ApiError",
         "Attempt",
@@ -147,6 +159,8 @@ _NAMES = {
     "thrive_learning.models": (
         "AccessToken",
         "Activity",
+        "ActivityFailed",
+        "ActivityFound",
         "ActivityResult",
         "ApiResponse",
     ),

@@ -1,9 +1,49 @@
 """The bytes of a response's body as they were sent → as they were meant, within a cap. Pure."""
 
 import zlib
+from typing import Final, NamedTuple
 
-#: What a response's body may hold after decompression, in bytes. A record is some hundred.
-MAX_BODY_BYTES = 10 * 1024 * 1024
+from thrive_learning.errors import ConfigurationError
+
+#: What the body of a record may hold after decompression, unless the client allows more. A record has some
+#: hundred bytes, and JSON takes up to thirty times its size in memory.
+DEFAULT_RECORD_BYTES: Final = 1024 * 1024
+
+
+class BodyLimit(NamedTuple):
+    """How large a body may be.
+
+    Attributes:
+        size: Its bytes after decompression.
+        setting: The option that raises it; empty if there is none.
+    """
+
+    size: int
+    setting: str
+
+    @property
+    def flaw(self) -> str:
+        """What is wrong with a body that is larger."""
+        how = f"; {self.setting} raises this limit" if self.setting else ""
+        return f"its body is larger than {self.size} bytes{how}"
+
+
+#: A token response has at most some kilobytes.
+TOKEN_LIMIT: Final = BodyLimit(64 * 1024, "")
+
+
+def record_limit(size: object) -> BodyLimit:
+    """Return the limit for a record's body.
+
+    Raises:
+        ConfigurationError: The size is not a positive integer.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ConfigurationError(
+            f"max_record_bytes is {size!r}. Pass a positive number of bytes, such as {DEFAULT_RECORD_BYTES}."
+        )
+    return BodyLimit(size, "max_record_bytes=")
+
 
 # 32: let zlib tell gzip from deflate by the first bytes.
 _GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
@@ -14,11 +54,13 @@ class Body:
 
     Args:
         content_encoding: The response's `Content-Encoding`, empty if it has none.
+        limit: How large the body may be.
     """
 
-    __slots__ = ("_chunks", "_decompressor", "_received", "_size", "cut", "flaw")
+    __slots__ = ("_chunks", "_decompressor", "_limit", "_received", "_size", "cut", "flaw")
 
-    def __init__(self, content_encoding: str) -> None:
+    def __init__(self, content_encoding: str, limit: BodyLimit) -> None:
+        self._limit = limit
         self._chunks: list[bytes] = []
         self._size = 0
         self._received = 0
@@ -38,8 +80,8 @@ class Body:
         if self.flaw is not None:
             return False
         self._received += len(chunk)
-        if self._received > MAX_BODY_BYTES:
-            self.flaw = f"its body is larger than {MAX_BODY_BYTES} bytes"
+        if self._received > self._limit.size:
+            self.flaw = self._limit.flaw
             return False
         if self._decompressor is not None:
             if self._decompressor.eof and chunk:
@@ -48,13 +90,13 @@ class Body:
             try:
                 # One byte more than there is room for tells a body that fits from one that does not;
                 # without a limit here one small chunk could become a thousand times its size in memory.
-                chunk = self._decompressor.decompress(chunk, MAX_BODY_BYTES - self._size + 1)
+                chunk = self._decompressor.decompress(chunk, self._limit.size - self._size + 1)
             except zlib.error as error:
                 self.flaw = f"it cannot be decompressed ({error})"
                 return False
         self._size += len(chunk)
-        if self._size > MAX_BODY_BYTES:
-            self.flaw = f"its body is larger than {MAX_BODY_BYTES} bytes"
+        if self._size > self._limit.size:
+            self.flaw = self._limit.flaw
             return False
         self._chunks.append(chunk)
         return True

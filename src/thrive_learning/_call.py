@@ -7,9 +7,11 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from _thrive_learning_api import Client
 from _thrive_learning_api.types import Response
 
-from thrive_learning._auth import Authorization
 from thrive_learning._http import AsyncHttpClient, Call, HttpClient, current_call
 from thrive_learning._outcome import Reply, unexpected_response
+from thrive_learning._reading import Reading
+from thrive_learning.drift import Drift
+from thrive_learning.errors import UnexpectedResponseError
 from thrive_learning.models import ApiResponse
 from thrive_learning.policies import Budget
 
@@ -28,8 +30,8 @@ class Operation(NamedTuple, Generic[T]):
         sync: The generated function for sync clients.
         asyncio: The generated function for async clients; it runs on trio as well.
         successes: The statuses that the contract documents as successes.
-        problem: Says how a JSON object breaks the contract, or gives None.
-        build: Makes our model from the JSON text and the generated model.
+        read: Compares a JSON object with the contract.
+        build: Makes our model from the JSON text, the generated model, the reading and its problems.
     """
 
     name: str
@@ -37,8 +39,8 @@ class Operation(NamedTuple, Generic[T]):
     sync: Callable[..., Response[Any]]
     asyncio: Callable[..., Awaitable[Response[Any]]]
     successes: frozenset[int]
-    problem: Callable[[dict[str, Any]], str | None]
-    build: Callable[[str, Any], T]
+    read: Callable[[dict[str, Any]], Reading]
+    build: Callable[[str, Any, Reading, tuple[Drift, ...]], T]
 
 
 def run(  # noqa: PLR0913, PLR0917 - what makes up a call
@@ -53,7 +55,7 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
 
     `sleep` is how a bulk run waits, if it is one that asks.
     """
-    call = Call(operation.name, operation.noun, identifier, budget, operation.successes)
+    call = Call(operation.name, operation.noun, identifier, budget, operation.successes, operation.read)
     if sleep is not None:
         call.is_bulk, call.sleep = True, sleep
     parsed, flaw = None, None
@@ -64,7 +66,11 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
         flaw = _flaw(error, call)
     finally:
         current_call.reset(outer)
-    return _conclude(operation, call, parsed, flaw, http.authorizer)
+    outcome = _conclude(operation, call, parsed, flaw, http)
+    if isinstance(outcome, UnexpectedResponseError):
+        del call, parsed  # what a server sent may repeat credentials, and a raised error keeps its frames
+        raise outcome
+    return outcome, call
 
 
 async def run_async(  # noqa: PLR0913 - what makes up a call
@@ -77,7 +83,7 @@ async def run_async(  # noqa: PLR0913 - what makes up a call
     is_bulk: bool = False,
 ) -> tuple[T, Call]:
     """Run an operation on the record of an id. See `run`; `is_bulk` says that a bulk run asks."""
-    call = Call(operation.name, operation.noun, identifier, budget, operation.successes)
+    call = Call(operation.name, operation.noun, identifier, budget, operation.successes, operation.read)
     call.is_bulk = is_bulk
     parsed, flaw = None, None
     outer = current_call.set(call)
@@ -87,7 +93,11 @@ async def run_async(  # noqa: PLR0913 - what makes up a call
         flaw = _flaw(error, call)
     finally:
         current_call.reset(outer)
-    return _conclude(operation, call, parsed, flaw, http.authorizer)
+    outcome = _conclude(operation, call, parsed, flaw, http)
+    if isinstance(outcome, UnexpectedResponseError):
+        del call, parsed  # what a server sent may repeat credentials, and a raised error keeps its frames
+        raise outcome
+    return outcome, call
 
 
 def _flaw(error: Exception, call: Call) -> str:
@@ -97,18 +107,19 @@ def _flaw(error: Exception, call: Call) -> str:
 
 
 def _conclude(
-    operation: Operation[T], call: Call, parsed: Any, flaw: str | None, authorization: Authorization
-) -> tuple[T, Call]:
-    problem = operation.problem(call.document) or flaw
-    if problem is None:
+    operation: Operation[T], call: Call, parsed: Any, flaw: str | None, http: HttpClient | AsyncHttpClient
+) -> T | UnexpectedResponseError:
+    reading = call.reading
+    flaw = http.seam.rejection(reading) or flaw
+    if flaw is None:
         try:
-            return operation.build(call.text, parsed), call
+            return operation.build(call.text, parsed, reading, http.seam.report(call, http.authorizer))
         except _PARSER_ERRORS as cause:
-            problem = f"no record can be made of it ({type(cause).__name__})"
-    circumstances = authorization.circumstances(call.subject, call.token)
-    error = unexpected_response(_reply(call), circumstances, problem)
+            flaw = f"no record can be made of it ({type(cause).__name__})"
+    circumstances = http.authorizer.circumstances(call.subject, call.token)
+    error = unexpected_response(_reply(call), circumstances, flaw)
     error.history = tuple(call.history)
-    raise error
+    return error
 
 
 def _reply(call: Call) -> Reply:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import httpx
 
 from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
-from thrive_learning._body import Body
+from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
+from thrive_learning._drift_reports import DriftReports
 from thrive_learning._engine import Asked, Engine, EngineInUse, choose
 from thrive_learning._outcome import (
     Purpose,
@@ -35,11 +36,13 @@ from thrive_learning._outcome import (
     retry_after,
     unexpected_response,
 )
+from thrive_learning._reading import Reading
 from thrive_learning._request import Headers, RequestTemplate, raw_headers
 from thrive_learning._retry import Retries, RetryQuota, may_pass
 from thrive_learning._transport import Transports, drop_surplus, event_loop, process
 from thrive_learning._version import __version__
 from thrive_learning.credentials import Credentials, Scope
+from thrive_learning.drift import Drift
 from thrive_learning.errors import (
     ApiError,
     Attempt,
@@ -75,7 +78,8 @@ class Call:
         history: What each request came to.
         reply: The documented success, once there is one.
         text: Its JSON as received.
-        document: Its JSON as an object.
+        read: Compares its JSON object with the contract.
+        reading: What that came to.
         token: The token that was sent; None with HTTP Basic.
         is_bulk: Whether it is one of a bulk run, which slows down as a whole when there is a 429.
         sleep: Waits between two tries, in sync code. Seconds.
@@ -83,13 +87,14 @@ class Call:
 
     __slots__ = (
         "budget",
-        "document",
         "history",
         "identifier",
         "is_bulk",
         "noun",
         "operation",
         "purpose",
+        "read",
+        "reading",
         "reply",
         "sleep",
         "successes",
@@ -97,8 +102,14 @@ class Call:
         "token",
     )
 
-    def __init__(
-        self, operation: str, noun: str, identifier: str, budget: Budget, successes: frozenset[int]
+    def __init__(  # noqa: PLR0913, PLR0917 - what makes up a call
+        self,
+        operation: str,
+        noun: str,
+        identifier: str,
+        budget: Budget,
+        successes: frozenset[int],
+        read: Callable[[dict[str, Any]], Reading],
     ) -> None:
         self.operation: str = operation
         self.noun: str = noun
@@ -109,7 +120,8 @@ class Call:
         self.history: list[Attempt] = []
         self.reply: Reply | None = None
         self.text: str = ""
-        self.document: dict[str, Any] = {}
+        self.read: Callable[[dict[str, Any]], Reading] = read
+        self.reading: Reading = Reading({}, {}, (), None)
         self.token: AccessToken | None = None
         self.is_bulk: bool = False
         self.sleep: Callable[[float], object] = time.sleep
@@ -188,6 +200,9 @@ class Options(NamedTuple):
     on_attempt: Callable[[Attempt], object] | None
     token_cache: "TokenStore | None" = None
     engine: Engine = "auto"
+    on_drift: Callable[[Drift], object] | None = None
+    strict: bool = False
+    max_record_bytes: int = DEFAULT_RECORD_BYTES
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may hold a password
@@ -209,7 +224,30 @@ class Seam:
         self.closed: bool = False
         self._quota = RetryQuota()
         self._on_attempt = options.on_attempt
+        self._strict = options.strict
+        self._drift = DriftReports(options.on_drift)
+        self._record_limit = record_limit(options.max_record_bytes)
         self._template = RequestTemplate(region.api_url, self.headers)
+
+    def body_limit(self, call: Call | None) -> BodyLimit:
+        """Return how large a body may be: that of a record, or that of a token."""
+        return TOKEN_LIMIT if call is None else self._record_limit
+
+    def rejection(self, reading: Reading) -> str | None:
+        """Say why a JSON object is not accepted as what was asked for; None if it is."""
+        if reading.flaw is None and self._strict:
+            return next((str(drift) for drift in reading.problems if drift.breaks_contract), None)
+        return reading.flaw
+
+    def report(self, call: Call, authorization: Authorization) -> tuple[Drift, ...]:
+        """Report how the response of a call departs from the contract, and return it fit for that."""
+        if not call.reading.problems:
+            return ()
+
+        def secrets() -> tuple[str, ...]:
+            return authorization.circumstances(call.subject, call.token).secrets
+
+        return self._drift.report(call.reading.problems, self.region.name, call.operation, secrets)
 
     def begin(self, timeout: Timeout | float | None, retry: RetryPolicy | None) -> Budget:
         """Start the clock of a call.
@@ -324,8 +362,9 @@ class Seam:
             read = json_object(reply.body)
             if not isinstance(read, str):
                 call.reply = reply
-                call.text, call.document = read
-                return DocumentedResponse(reply, call.document)
+                call.text, document = read
+                call.reading = call.read(document)
+                return DocumentedResponse(reply, call.reading.document)
             problem = read
         circumstances = authorization.circumstances(call.subject, call.token)
         error: ApiError | ConnectionFailedError | UnexpectedResponseError
@@ -482,13 +521,13 @@ class HttpClient(httpx.Client):
         """
         retries = self.seam.retries(budget, purpose, call)
         while True:
-            outcome = self._attempt(request, budget)
+            outcome = self._attempt(request, budget, self.seam.body_limit(call))
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries, purpose)
             (time.sleep if call is None else call.sleep)(delay)
 
-    def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
+    def _attempt(self, request: httpx.Request, budget: Budget, limit: BodyLimit) -> Reply | ThriveError:
         """Send a request once and read its response, up to the cap and within the deadline.
 
         An error is given, not raised: raised in an `except` block it would chain the cause, whose frames hold
@@ -503,7 +542,7 @@ class HttpClient(httpx.Client):
             budget.check()
             response = self._transports.for_request(request).handle_request(request)
             reply = Reply(status_code=response.status_code, headers=raw_headers(response))
-            body = Body(reply.header(b"content-encoding") or "")
+            body = Body(reply.header(b"content-encoding") or "", limit)
             stream = cast("httpx.SyncByteStream", response.stream)
             try:
                 for chunk in stream:
@@ -603,13 +642,13 @@ class AsyncHttpClient(httpx.AsyncClient):
         """
         retries = self.seam.retries(budget, purpose, call)
         while True:
-            outcome = await self._attempt(request, budget)
+            outcome = await self._attempt(request, budget, self.seam.body_limit(call))
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries, purpose)
             await self._anyio.sleep(delay)
 
-    async def _attempt(self, request: httpx.Request, budget: Budget) -> Reply | ThriveError:
+    async def _attempt(self, request: httpx.Request, budget: Budget, limit: BodyLimit) -> Reply | ThriveError:
         """Send a request once and read its response, up to the cap. A cancel scope around the call ends it.
 
         An error is given, not raised: raised in an `except` block it would chain the cause, whose frames hold
@@ -623,7 +662,7 @@ class AsyncHttpClient(httpx.AsyncClient):
             budget.check()
             response = await self._transports.for_request(request).handle_async_request(request)
             reply = Reply(status_code=response.status_code, headers=raw_headers(response))
-            body = Body(reply.header(b"content-encoding") or "")
+            body = Body(reply.header(b"content-encoding") or "", limit)
             stream = cast("httpx.AsyncByteStream", response.stream)
             chunks = aiter(stream)
             try:

@@ -8,7 +8,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import attrs
 
@@ -26,7 +26,7 @@ from thrive_learning.errors import (
     UnexpectedResponseError,
 )
 from thrive_learning.ids import activity_id as validated
-from thrive_learning.models import Activity, ActivityResult
+from thrive_learning.models import Activity, ActivityFailed, ActivityFound, ActivityResult
 from thrive_learning.policies import MAX_CONNECTIONS, Budget, RetryPolicy, Timeout
 
 #: From half the concurrency back to the whole takes at most so many rounds of requests.
@@ -347,7 +347,11 @@ class Schedule:
     def _put(self, place: int, given: str, activity: Activity | None, error: ThriveError | None) -> None:
         if error is not None:
             error.__traceback__ = None
-        result = ActivityResult(id=given, activity=activity, error=error)
+        result: ActivityResult
+        if error is None:
+            result = ActivityFound(id=given, activity=cast("Activity", activity))
+        else:
+            result = ActivityFailed(id=given, error=error)
         if self.plan.ordered:
             self._by_place[place] = result
         else:

@@ -9,7 +9,7 @@ from _thrive_learning_api.api.activity import get_activity
 from thrive_learning._call import Operation, run, run_async, with_response
 from thrive_learning._http import AsyncHttpClient, Call, HttpClient
 from thrive_learning.ids import activity_id as validated
-from thrive_learning.models import Activity, ApiResponse, activity_from, activity_problem
+from thrive_learning.models import Activity, ApiResponse, activity_from, read_activity
 from thrive_learning.policies import Budget, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _GET: Operation[Activity] = Operation(
     sync=get_activity.sync_detailed,
     asyncio=get_activity.asyncio_detailed,
     successes=frozenset({200}),
-    problem=activity_problem,
+    read=read_activity,
     build=activity_from,
 )
 

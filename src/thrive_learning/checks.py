@@ -20,7 +20,7 @@ from thrive_learning._transport import proxy_from_environment
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope
 from thrive_learning.errors import NotFoundError, ThriveError, TokenError, UnauthorizedError
 from thrive_learning.ids import activity_id as validated
-from thrive_learning.models import AccessToken, activity_problem
+from thrive_learning.models import AccessToken, read_activity
 from thrive_learning.policies import Budget, Timeout
 from thrive_learning.regions import Region, Service
 
@@ -150,7 +150,9 @@ class Examination:
 
     def call(self, budget: Budget, token: AccessToken | None) -> Call:
         """Return the call that reads it."""
-        call = Call("activities.get", "activity", self.activity_id or PROBE_ID, budget, _SUCCESSES)
+        call = Call(
+            "activities.get", "activity", self.activity_id or PROBE_ID, budget, _SUCCESSES, read_activity
+        )
         call.token = token
         return call
 
@@ -281,7 +283,7 @@ def _problem(reply: Reply, call: Call, http: HttpClient | AsyncHttpClient) -> Th
         http.seam.accept(reply, call, http.authorizer)
     except ThriveError as error:
         return error
-    problem = activity_problem(call.document)
+    problem = http.seam.rejection(call.reading)
     if problem is None:
         return None
     return unexpected_response(reply, http.authorizer.circumstances(call.subject, call.token), problem)

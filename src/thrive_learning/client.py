@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
+from thrive_learning._body import DEFAULT_RECORD_BYTES
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
+from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region
@@ -34,6 +36,9 @@ class SandboxOptions(TypedDict, total=False):
     retry: RetryPolicy
     application: str | None
     on_attempt: Callable[[Attempt], object] | None
+    on_drift: Callable[[Drift], object] | None
+    strict: bool
+    max_record_bytes: int
 
 
 class ClientOptions(SandboxOptions, total=False):
@@ -80,6 +85,12 @@ class ThriveClient:
             None for the memory of this client alone.
         engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
             installed and can do what is asked for, and "httpx" elsewhere.
+        on_drift: Called with each kind of difference between responses and the contract, once per kind. Each
+            is logged as well. Whatever it raises is logged and goes no further.
+        strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
+            included, in place of reading that field as None.
+        max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger one is
+            an UnexpectedResponseError.
 
     Attributes:
         region: Which deployment it talks to.
@@ -110,6 +121,9 @@ class ThriveClient:
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
         engine: "Engine" = "auto",
+        on_drift: Callable[[Drift], object] | None = None,
+        strict: bool = False,
+        max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
         from thrive_learning._http import HttpClient, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import Activities  # noqa: PLC0415
@@ -125,6 +139,9 @@ class ThriveClient:
             on_attempt=on_attempt,
             token_cache=token_cache,
             engine=engine,
+            on_drift=on_drift,
+            strict=strict,
+            max_record_bytes=max_record_bytes,
         )
         self._options, self._transport = options, transport
         self._http = HttpClient(self.region, _credentials(credentials), options, transport)
@@ -169,7 +186,8 @@ class ThriveClient:
         every type of activity.
 
         Args:
-            **options: `timeout`, `retry`, `application` and `on_attempt`, as for the client.
+            **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
+                `max_record_bytes`, as for the client.
         """
         region, credentials, transport = _sandbox()
         return cls(region, credentials, transport=transport, **options)
@@ -242,6 +260,12 @@ class AsyncThriveClient:
             None for the memory of this client alone.
         engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
             installed and can do what is asked for, and "httpx" elsewhere.
+        on_drift: Called with each kind of difference between responses and the contract, once per kind. Each
+            is logged as well. Whatever it raises is logged and goes no further.
+        strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
+            included, in place of reading that field as None.
+        max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger one is
+            an UnexpectedResponseError.
 
     Attributes:
         region: Which deployment it talks to.
@@ -272,6 +296,9 @@ class AsyncThriveClient:
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
         engine: "Engine" = "auto",
+        on_drift: Callable[[Drift], object] | None = None,
+        strict: bool = False,
+        max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
         from thrive_learning._http import AsyncHttpClient, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import AsyncActivities  # noqa: PLC0415
@@ -287,6 +314,9 @@ class AsyncThriveClient:
             on_attempt=on_attempt,
             token_cache=token_cache,
             engine=engine,
+            on_drift=on_drift,
+            strict=strict,
+            max_record_bytes=max_record_bytes,
         )
         self._options, self._transport = options, transport
         self._http = AsyncHttpClient(self.region, _credentials(credentials), options, transport)
@@ -331,7 +361,8 @@ class AsyncThriveClient:
         every type of activity.
 
         Args:
-            **options: `timeout`, `retry`, `application` and `on_attempt`, as for the client.
+            **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
+                `max_record_bytes`, as for the client.
         """
         region, credentials, transport = _sandbox()
         return cls(region, credentials, transport=transport, **options)

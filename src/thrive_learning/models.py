@@ -1,29 +1,45 @@
 """What the SDK gives back: records, tokens, and what is known of the response that they came in."""
 
 import datetime as dt
+import functools
 import json
-import re
-from typing import Any, Generic, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self, TypeAlias, TypeVar, cast
 
 import attrs
 from _thrive_learning_api import models as wire
 from _thrive_learning_api.models import ActivityType
-from _thrive_learning_api.types import Unset
 
+from thrive_learning._json_text import compact, dump
+from thrive_learning._reading import Reader, Reading
 from thrive_learning.credentials import Scope
+from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
 T = TypeVar("T")
 
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
+class _Received(NamedTuple):
+    """What a record was read from.
+
+    Attributes:
+        text: The JSON as received.
+        values: The value that each field had then, in the order of the fields.
+        problems: Each difference from the contract.
+    """
+
+    text: str
+    values: tuple[object, ...]
+    problems: tuple[Drift, ...]
 
 
 @attrs.frozen(kw_only=True)
 class Activity:
     """One activity record: who did what, to what, and when.
 
-    Compares by all fields and hashes by `id`. Only `id` is always there; a field that the response lacks is
-    None, or `{}` for `data`.
+    Compares by all fields and hashes by `id`. Only `id` is always there. A field that the response lacks is
+    None, or `{}` for `data`; a field that departs from the contract, null included, is None and listed in
+    `problems`. The JSON as received stays in `to_dict()` and `to_json()`.
 
     Attributes:
         id: The record's ID, 24 hexadecimal digits.
@@ -46,36 +62,140 @@ class Activity:
     context_id: str | None = None
     context_type: str | None = None
     name: str | None = None
-    data: dict[str, Any] = attrs.field(factory=dict[str, Any])
+    data: dict[str, Any] | None = attrs.field(factory=dict[str, Any])
     with_: dict[str, Any] | None = None
-    _json: str | None = attrs.field(default=None, alias="json", eq=False, repr=False)
+    _received: _Received | None = attrs.field(default=None, alias="received", eq=False, repr=False)
 
     def __hash__(self) -> int:
         return hash(self.id)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the record as the JSON that was received, unknown fields included.
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
+        """Create a record from its JSON, such as a stored `to_dict()`, as tolerantly as from a response.
 
-        Every call gives a new copy. A record that was made in Python, and not received, gives its fields.
+        Args:
+            mapping: The record under the names of the contract, such as `contextId`.
+
+        Raises:
+            ConfigurationError: It has no `id` that is a string, or JSON cannot hold it.
+
+        Source: the reference page, "Responses".
         """
-        if self._json is not None:
-            document: dict[str, Any] = json.loads(self._json)
-            return document
-        fields = {
-            "id": self.id,
-            "user": self.user,
-            "type": None if self.type is None else str(self.type),
-            "date": None if self.date is None else self.date.isoformat(),
-            "contextId": self.context_id,
-            "contextType": self.context_type,
-            "name": self.name,
-            "data": self.data,
-            "with": self.with_,
-        }
-        copied: dict[str, Any] = json.loads(
-            json.dumps({k: v for k, v in fields.items() if v is not None}, allow_nan=False)
+        if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"a record is of type {type(mapping).__name__}. Pass a mapping such as Activity.to_dict()."
+            )
+        try:
+            text = dump(dict(mapping))
+            reading = read_activity(json.loads(text))
+        except (TypeError, ValueError, RecursionError) as error:
+            flaw = f"JSON cannot hold it ({error})"
+        else:
+            if reading.flaw is None:
+                return _build(cls, text, wire.Activity.from_dict(reading.document), reading)
+            flaw = reading.flaw
+        raise ConfigurationError(f"this is not a record: {flaw}. Pass a mapping such as Activity.to_dict().")
+
+    @property
+    def problems(self) -> tuple[Drift, ...]:
+        """How its JSON departs from the contract or goes beyond it; empty for a record made in Python."""
+        if self._received is None:
+            return ()
+        replaced = {_reader().fields[index].wire_name for index in self._replaced(self._received)}
+        return tuple(drift for drift in self._received.problems if drift.field not in replaced)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as the JSON that was received, unknown fields included.
+
+        Every call returns a new copy. A field that `attrs.evolve` replaced has its new value. A record that
+        was made in Python has its fields.
+        """
+        if self._received is None:
+            document: dict[str, Any] = {}
+            replaced = list(range(len(_reader().fields)))
+        else:
+            document = json.loads(self._received.text)
+            replaced = self._replaced(self._received)
+        for index in replaced:
+            field = _reader().fields[index]
+            value = getattr(self, field.name)
+            if value is None:
+                document.pop(field.wire_name, None)
+            else:
+                document[field.wire_name] = json.loads(
+                    dump(value.isoformat() if isinstance(value, dt.datetime) else value)
+                )
+        return document
+
+    def to_json(self) -> str:
+        """Return the record's JSON text as received, without the whitespace between its tokens.
+
+        Unlike `to_dict()`, this keeps each number and each escape as the server wrote it.
+        """
+        if self._received is None or self._replaced(self._received):
+            return dump(self.to_dict())
+        return compact(self._received.text)
+
+    def _replaced(self, received: _Received) -> list[int]:
+        # By identity: `data` stays the same object when its content is changed, which is not the record's.
+        return [
+            index
+            for index, (field, value) in enumerate(zip(_reader().fields, received.values, strict=True))
+            if getattr(self, field.name) is not value
+        ]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic asks for it, and brings it
+
+        from_json = core_schema.chain_schema(
+            [
+                core_schema.dict_schema(core_schema.str_schema()),
+                core_schema.no_info_plain_validator_function(cls.from_dict),
+            ]
         )
-        return copied
+        return core_schema.json_or_python_schema(
+            json_schema=from_json,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_json]),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core_schema: object, _handler: object) -> dict[str, Any]:
+        return {"title": cls.__name__, **_reader().json_schema()}
+
+
+_A = TypeVar("_A", bound=Activity)
+
+
+@functools.cache
+def _reader() -> Reader:
+    return Reader(wire.Activity, Activity, vars(wire))
+
+
+def _build(cls: type[_A], text: str, parsed: wire.Activity, reading: Reading) -> _A:
+    arguments = _reader().arguments(parsed, reading)
+    received = _Received(text, tuple(arguments.values()), reading.problems)
+    return cls(**arguments, received=received)
+
+
+def read_activity(document: dict[str, Any]) -> Reading:
+    """Compare a JSON object with the contract of a record. See `Reader.read`."""
+    return _reader().read(document)
+
+
+def activity_from(
+    text: str, parsed: wire.Activity, reading: Reading, problems: tuple[Drift, ...]
+) -> Activity:
+    """Turn the generated model of a record into ours.
+
+    Args:
+        text: The JSON text that was received.
+        parsed: What the generated layer made of it.
+        reading: What it was read as.
+        problems: Each difference from the contract, fit for a report.
+    """
+    return _build(Activity, text, parsed, reading._replace(problems=problems))
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -102,26 +222,71 @@ class ApiResponse(Generic[T]):
         return len(self.history)
 
 
+class _Result:
+    """What `ActivityResult` is when the program runs: the class of both results, which it can also create."""
+
+    __slots__ = ()
+
+    def __new__(cls, **fields: object) -> Self:
+        if cls is _Result:
+            _check_result(fields.get("activity"), fields.get("error"))
+            chosen: Any = ActivityFound if fields.get("error") is None else ActivityFailed
+            return cast("Self", object.__new__(chosen))
+        return object.__new__(cls)
+
+
 @attrs.frozen(kw_only=True)
-class ActivityResult:
-    """What one ID of `activities.get_many` came to: a record or an error, and never both.
+class ActivityFound(_Result):
+    """The record of one ID of `activities.get_many`.
 
     Attributes:
         id: The ID as it was given.
-        activity: The record; None if there is an error.
-        error: Why there is no record; None if there is one. It has no traceback unless it is raised.
+        activity: The record.
+        error: None.
 
     Raises:
-        ConfigurationError: There are both, or neither.
+        ConfigurationError: The record is None, or there is an error as well.
     """
 
     id: str
-    activity: Activity | None = None
-    error: ThriveError | None = None
+    activity: Activity
+    error: None = None
 
     def __attrs_post_init__(self) -> None:
-        if (self.activity is None) is (self.error is None):
-            raise ConfigurationError("an ActivityResult has an activity or an error: pass one of the two")
+        _check_result(self.activity, self.error)
+
+
+@attrs.frozen(kw_only=True)
+class ActivityFailed(_Result):
+    """Why one ID of `activities.get_many` has no record.
+
+    Attributes:
+        id: The ID as it was given.
+        activity: None.
+        error: Why there is no record. It has no traceback unless it is raised.
+
+    Raises:
+        ConfigurationError: The error is None, or there is a record as well.
+    """
+
+    id: str
+    error: ThriveError
+    activity: None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_result(self.activity, self.error)
+
+
+def _check_result(activity: object, error: object) -> None:
+    if (activity is None) is (error is None):
+        raise ConfigurationError("a result has an activity or an error. Pass one of the two.")
+
+
+if TYPE_CHECKING:
+    ActivityResult: TypeAlias = ActivityFound | ActivityFailed
+else:
+    ActivityResult = _Result
+    ActivityResult.__name__ = ActivityResult.__qualname__ = "ActivityResult"
 
 
 def _mask(_value: str) -> str:
@@ -154,89 +319,3 @@ class AccessToken:
 
     def __deepcopy__(self, _memo: object) -> "AccessToken":
         return self
-
-
-_STRING = frozenset({str})
-_OBJECT = frozenset({dict})
-_OBJECT_OR_NULL: frozenset[type] = frozenset({dict, type(None)})
-
-#: The JSON types of a record's fields, by their names on the wire.
-_FIELDS: dict[str, frozenset[type]] = {
-    "id": _STRING,
-    "user": _STRING,
-    "type": _STRING,
-    "date": _STRING,
-    "contextId": _STRING,
-    "contextType": _STRING,
-    "name": _STRING,
-    "data": _OBJECT,
-    "with": _OBJECT_OR_NULL,
-}
-
-_JSON_NAMES: dict[type, str] = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-
-
-def activity_problem(document: dict[str, Any]) -> str | None:
-    """Say how a JSON object breaks the contract of a record, or None if it does not.
-
-    Args:
-        document: The response's JSON.
-
-    Returns:
-        The field's name, and what is wrong with it.
-    """
-    if "id" not in document:
-        return "the field 'id' is missing"
-    for field, value in document.items():
-        kinds = _FIELDS.get(field)
-        if kinds is not None and type(value) not in kinds:
-            wanted = " or ".join(name for kind, name in _JSON_NAMES.items() if kind in kinds)
-            return f"the field {field!r} is {_JSON_NAMES[type(value)]}, not {wanted}"
-    date = document.get("date")
-    if date is not None and not _is_rfc_3339(date):
-        return f"the field 'date' is {date[:64]!r}, not a date and time with a time zone as in RFC 3339"
-    return None
-
-
-def _is_rfc_3339(text: str) -> bool:
-    # Python reads more forms than these, some without a time zone, and each version reads others.
-    if not _RFC_3339.fullmatch(text):
-        return False
-    try:
-        dt.datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-def activity_from(text: str, parsed: wire.Activity) -> Activity:
-    """Turn the generated model of a record that keeps the contract into ours.
-
-    Args:
-        text: The JSON text that was received.
-        parsed: What the generated layer made of it.
-    """
-    return Activity(
-        id=parsed.id,
-        type=_given(parsed.type_),
-        user=_given(parsed.user),
-        date=_given(parsed.date),
-        context_id=_given(parsed.context_id),
-        context_type=_given(parsed.context_type),
-        name=_given(parsed.name),
-        data={} if isinstance(parsed.data, Unset) else parsed.data.additional_properties,
-        with_=parsed.with_.additional_properties if isinstance(parsed.with_, wire.ActivityContext) else None,
-        json=text,
-    )
-
-
-def _given(value: T | Unset) -> T | None:
-    return None if isinstance(value, Unset) else value

@@ -88,7 +88,7 @@ def _print_many(
         for result in activities.get_many(portion, concurrency=concurrency, ordered=True):
             count += 1
             if result.error is None:
-                printer.record(cast("Activity", result.activity))
+                printer.record(result.activity)
             elif isinstance(result.error, TokenError):  # it would be the same for all IDs
                 raise result.error
             else:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import attrs
 
@@ -126,6 +126,8 @@ class StandardOutput:
 
     def write_record(self, key: bytes, line: bytes) -> None:  # noqa: ARG002 - what a Sink takes
         """Write a record now, where a closed pipe can still be told from success."""
+        if sys.stdout.isatty():  # a file gets the text as received; a terminal would obey some of it
+            line = visible(line.decode()).encode()
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
@@ -167,14 +169,14 @@ def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Call
         if result.error is not None:
             sink.write_failure(failure_line(result.id, result.error))
         else:
-            sink.write_record(key_of(result.id), record_line(cast("Activity", result.activity)))
+            sink.write_record(key_of(result.id), record_line(result.activity))
         tally.note(result.error)
         show()
 
 
 def record_line(activity: Activity) -> bytes:
-    """Render a record as it was received, in one line of JSON."""
-    return _line(activity.to_dict())
+    """Render a record's JSON as it was received, in one line."""
+    return activity.to_json().encode() + b"\n"
 
 
 def failure_line(given: str, error: ThriveError) -> bytes:
