@@ -23,6 +23,7 @@ from thrive_learning import (
     Service,
     ThriveClient,
     Timeout,
+    TokenError,
     client,
 )
 from thrive_learning.sandbox import Sandbox, SandboxTransport
@@ -136,6 +137,22 @@ def test_the_sandbox_accepts_what_the_client_sends(flavour: Flavour, client_auth
         with flavour.open(region, credentials, transport=SandboxTransport(sandbox)) as thrive:
             for activity_id in sandbox.records:
                 assert thrive.activities.get(activity_id).to_dict() == sandbox.records[activity_id]
+
+
+@pytest.mark.parametrize("client_auth", ["auto", "basic", "post"])
+def test_the_sandbox_can_accept_one_way_of_authenticating(flavour: Flavour, client_auth: Any) -> None:
+    thrive = flavour.wrap(flavour.client_class.sandbox(client_auth=client_auth))
+    assert thrive.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+    other: Any = {"basic": "post", "post": "basic", "auto": "auto"}[client_auth]
+    region, given, transport = client._sandbox(other)
+    mine = ClientCredentials(given.tenant_id, given.client_id, given.client_secret, client_auth=client_auth)
+    with flavour.open(region, mine, transport=transport) as strict:
+        if client_auth == "auto":
+            strict.tokens.get()
+        else:
+            with pytest.raises(TokenError, match=f"client_auth='{client_auth}'"):
+                strict.tokens.get()
+    thrive.close()
 
 
 def test_a_client_prints_its_region_alone(flavour: Flavour) -> None:

@@ -64,7 +64,9 @@ def failing(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 def test_what_it_prints_can_be_pasted_and_works(tmp_path: Path) -> None:
     file = tmp_path / "mine.ndjson"
     file.write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
-    running = Running("--records", str(file), "--fault", "503:1", "--token-lifetime", "90")
+    running = Running(
+        "--records", str(file), "--fault", "503:1", "--token-lifetime", "90", "--client-auth", "basic"
+    )
     exported = running.exported()
     region = Region.custom(
         "sandbox",
@@ -90,7 +92,8 @@ def test_what_it_prints_can_be_pasted_and_works(tmp_path: Path) -> None:
     assert by_basic.status_code == 200
     assert "Fault: 503:1" in running.lines
     assert (code, rest) == (0, "")
-    assert log.splitlines()[:3] == [
+    assert log.splitlines()[:4] == [
+        "POST /oauth2/token/sandbox-1_ExampleOrg 400",
         "POST /oauth2/token/sandbox-1_ExampleOrg 200",
         f"GET /rest/v1/activity/{'f' * 24} 503  fault: 503:1",
         f"GET /rest/v1/activity/{'f' * 24} 200",
@@ -143,6 +146,7 @@ def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
         (["--fault", "slow", "--fault", "429:3"], "429:3 would never come"),
         (["--port", "65536"], "65536 is not in the range"),
         (["--token-lifetime", "0"], "0 is not in the range"),
+        (["--client-auth", "jwt"], "'jwt' is not one of"),
         (["--records", "absent.ndjson"], "absent.ndjson"),
         (["--host", "256.256.256.256"], "cannot listen on 256.256.256.256, port 0"),
     ],

@@ -38,6 +38,9 @@ GRANT = {"grant_type": "client_credentials"}
 CLIENT = {"client_id": SANDBOX.client_id, "client_secret": SANDBOX.client_secret}
 
 
+BASIC_CHALLENGE = 'Basic realm="sandbox", charset="UTF-8"'
+
+
 def basic(user: str, password: str) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
@@ -509,7 +512,7 @@ def test_authenticating_in_two_ways_at_once_is_invalid(more: dict[str, str]) -> 
         CLIENT | {"client_id": "wrong"},
         CLIENT | {"client_secret": "wrong"},
         CLIENT | {"client_secret": quote_plus(SANDBOX.client_secret)},
-        {"client_id": SANDBOX.tenant_id, "client_secret": SANDBOX.api_secret},
+        {"client_id": SANDBOX.tenant_id, "client_secret": SANDBOX.client_secret},
     ],
 )
 def test_an_invalid_client_in_the_body_is_a_bad_request(client: dict[str, str]) -> None:
@@ -523,7 +526,6 @@ def test_an_invalid_client_in_the_body_is_a_bad_request(client: dict[str, str]) 
         basic("wrong", quote_plus(SANDBOX.client_secret))["authorization"],
         # Not form-encoded first, as RFC 6749, section 2.3.1 wants it.
         basic(SANDBOX.client_id, SANDBOX.client_secret)["authorization"],
-        API_BASIC["authorization"],
         CLIENT_BASIC["authorization"].replace("Basic", "Bearer"),
         "",
         "Basic",
@@ -547,6 +549,39 @@ def test_a_space_of_the_secret_may_be_encoded_either_way() -> None:
 @pytest.mark.parametrize("character", "%&+ :")
 def test_the_default_client_secret_has_characters_that_must_be_encoded(character: str) -> None:
     assert character in Sandbox().client_secret
+
+
+@pytest.mark.parametrize(
+    ("client_auth", "by_form", "by_basic"),
+    [
+        ("auto", 200, 200),
+        ("post", 200, (401, "invalid_client", BASIC_CHALLENGE)),
+        ("basic", (400, "invalid_client", None), 200),
+    ],
+)
+def test_clients_authenticate_as_the_sandbox_lets_them(client_auth: Any, by_form: Any, by_basic: Any) -> None:
+    sandbox = Sandbox(client_auth=client_auth)
+    for response, expected in (
+        (post(GRANT | CLIENT, sandbox=sandbox), by_form),
+        (post(GRANT, CLIENT_BASIC, sandbox=sandbox), by_basic),
+    ):
+        assert (response.status if response.status == 200 else refusal(response)) == expected
+
+
+def test_an_unknown_client_auth_is_refused() -> None:
+    with pytest.raises(ValueError, match="client_auth is 'jwt'"):
+        Sandbox(client_auth="jwt")  # type: ignore[arg-type]
+
+
+def test_the_tenant_id_and_the_api_secret_are_a_client_as_well() -> None:
+    pair = {"client_id": SANDBOX.tenant_id, "client_secret": SANDBOX.api_secret}
+    for response in (
+        post(GRANT | pair),
+        post(GRANT, basic(quote_plus(SANDBOX.tenant_id), quote_plus(SANDBOX.api_secret))),
+    ):
+        assert get(headers=bearer(content(response)["access_token"])).status == 200
+    assert refusal(post(GRANT | pair | {"client_secret": SANDBOX.client_secret}))[1] == "invalid_client"
+    assert refusal(post(GRANT | CLIENT | {"client_secret": SANDBOX.api_secret}))[1] == "invalid_client"
 
 
 @pytest.mark.parametrize(

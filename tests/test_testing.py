@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conformance import valid
@@ -16,6 +17,7 @@ from thrive_learning import (
     Activity,
     ActivityType,
     AsyncThriveClient,
+    ClientCredentials,
     ConnectionFailedError,
     DeadlineExceededError,
     ForbiddenError,
@@ -167,6 +169,22 @@ def test_tokens_can_be_revoked_again_and_again(
         thrive_client.activities.get(ACTIVITY_ID)
         assert len(thrive_sandbox.token_requests) == number
         thrive_sandbox.revoke_tokens()
+
+
+@pytest.mark.parametrize(
+    ("client_auth", "statuses"), [("auto", [200]), ("post", [200]), ("basic", [400, 200])]
+)
+def test_it_accepts_one_way_of_authenticating_if_it_is_told_so(
+    thrive_sandbox: ThriveSandbox, client_auth: Any, statuses: list[int]
+) -> None:
+    thrive_sandbox.accept_client_auth(client_auth)
+    with thrive_sandbox.client() as client:
+        client.activities.get(ACTIVITY_ID)
+    core = thrive_sandbox.sandbox
+    auto = ClientCredentials(core.tenant_id, core.client_id, core.client_secret)
+    with ThriveClient(thrive_sandbox.region, auto, transport=thrive_sandbox.transport()) as client:
+        client.activities.get(ACTIVITY_ID)
+    assert [request.status_code for request in thrive_sandbox.token_requests] == [200, *statuses]
 
 
 def test_the_clock_stands_still() -> None:

@@ -384,6 +384,20 @@ def test_a_token_that_is_rejected_while_fresh_is_replaced_once(flavour: Flavour,
     assert (later.value.retry_after, later.value.attempts) == (25, 0)
 
 
+def test_a_token_that_was_accepted_once_is_replaced_again(flavour: Flavour) -> None:
+    answers = [page_response(), REJECTED, page_response(), REJECTED, page_response(), REJECTED, REJECTED]
+    api = Api(numbered(), lambda _request: answers.pop(0))
+    with flavour.answering(api, OAUTH) as client:
+        for tokens in (1, 2, 3):
+            assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+            assert api.tokens == tokens
+        with pytest.raises(UnauthorizedError):
+            client.activities.get(ACTIVITY_ID)
+        with pytest.raises(UnauthorizedError, match="This was"):
+            client.activities.get(ACTIVITY_ID)
+    assert api.tokens == 4
+
+
 def test_after_a_while_one_token_shows_whether_the_api_accepts_them(flavour: Flavour, clock: Clock) -> None:
     api = Api(numbered(), REJECTED)
     with flavour.answering(api, OAUTH) as client:

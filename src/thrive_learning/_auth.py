@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("thrive_learning")
 
 T = TypeVar("T")
-_UNAUTHORIZED = 401
+_OK, _UNAUTHORIZED = 200, 401
 Send = Callable[[httpx.Request, Budget, Purpose], Reply]
 AsyncSend = Callable[[httpx.Request, Budget, Purpose], Awaitable[Reply]]
 
@@ -79,6 +79,7 @@ class Authorization:
         self._timeout = timeout or Timeout()
         self._methods: dict[Service, Method] = {}  # those that have worked
         self._remarked: set[str] = set()
+        self._accepted: AccessToken | None = None  # the last one with which the API gave a record
         self._endpoint: TokenEndpoint | None = None
         self._basic: bytes | None = None
         if isinstance(credentials, BasicCredentials):
@@ -125,15 +126,19 @@ class Authorization:
     def is_stale(self, reply: Reply, token: AccessToken | None) -> bool:
         """Say whether the API rejected a token so that the call may be repeated with another one.
 
-        HTTP Basic has no tokens. Call it for the reply to a repeated call as well, so that the rejection is
+        HTTP Basic has no tokens. Call it for the reply to a repeated call as well, so that a rejection is
         remembered.
         """
-        if reply.status_code != _UNAUTHORIZED or token is None:
+        if token is None:
+            return False
+        if reply.status_code != _UNAUTHORIZED:
+            if token is not self._accepted and reply.status_code == _OK:
+                self._accepted = token
             return False
         key = Key(Service.API, frozenset(self.api_scopes))
         error = api_error(reply, self.circumstances("a record", token))
         rejection = Failure(error, secret=self._secret_now())
-        may_repeat = self.cache.renounce(key, token, rejection)
+        may_repeat = self.cache.renounce(key, token, rejection, was_accepted=token is self._accepted)
         if self.shared is not None:
             self.shared.refuse(key, token)
         return may_repeat

@@ -299,11 +299,19 @@ class TokenCache:
         slot.renew_at = end - min(RENEW_BEFORE_EXPIRY_S - RENEW_JITTER_S * self.draw(), half)
         slot.expires_at = end - min(WAIT_BEFORE_EXPIRY_S, half)
 
-    def renounce(self, key: Key, token: AccessToken, rejection: Failure) -> bool:
+    def renounce(
+        self, key: Key, token: AccessToken, rejection: Failure, *, was_accepted: bool = False
+    ) -> bool:
         """Drop a token that the API rejected, unless another one has already taken its place.
 
-        A token that replaces a rejected one and is rejected as soon as it is used is not replaced: the
-        rejection is remembered instead.
+        A token that replaces a rejected one, and is soon rejected without ever having been accepted, is not
+        replaced: the rejection is remembered instead.
+
+        Args:
+            key: What the token is for.
+            token: The token.
+            rejection: What callers get while it is remembered.
+            was_accepted: Whether the API has accepted the token before.
 
         Returns:
             Whether the call may be repeated with another token.
@@ -314,7 +322,7 @@ class TokenCache:
             if slot.token is token:
                 slot.token, slot.rejected = None, True
                 slot.expires_at = 0.0
-                if slot.replaces and now - slot.kept_at < PAUSE_S:
+                if slot.replaces and not was_accepted and now - slot.kept_at < PAUSE_S:
                     slot.failure = Remembered(rejection, self.clock, PAUSE_S)
             return slot.token is not None or slot.failure is None or now >= slot.failure.until
 

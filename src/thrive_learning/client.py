@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 from thrive_learning._body import DEFAULT_RECORD_BYTES
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
+from thrive_learning.credentials import BasicCredentials, ClientAuth, ClientCredentials, Credentials, Secret
 from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.policies import RetryPolicy, Timeout
@@ -179,17 +179,22 @@ class ThriveClient:
         return cls(found.region, found.credentials, **options)
 
     @classmethod
-    def sandbox(cls, **options: Unpack[SandboxOptions]) -> Self:
+    def sandbox(cls, *, client_auth: ClientAuth = "auto", **options: Unpack[SandboxOptions]) -> Self:
         """Create a client of an embedded sandbox: no network, no socket, no credentials needed.
 
         It holds the reference page's example under its own id, `60d5ec49b60b4b3a2c8f9a10`, and records of
         every type of activity.
 
         Args:
+            client_auth: How the sandbox's token endpoint lets clients authenticate: `"post"` for form fields,
+                `"basic"` for HTTP Basic, `"auto"` for either.
             **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
                 `max_record_bytes`, as for the client.
+
+        Raises:
+            ValueError: `client_auth` is unknown.
         """
-        region, credentials, transport = _sandbox()
+        region, credentials, transport = _sandbox(client_auth)
         return cls(region, credentials, transport=transport, **options)
 
     def check(
@@ -354,17 +359,22 @@ class AsyncThriveClient:
         return cls(found.region, found.credentials, **options)
 
     @classmethod
-    def sandbox(cls, **options: Unpack[SandboxOptions]) -> Self:
+    def sandbox(cls, *, client_auth: ClientAuth = "auto", **options: Unpack[SandboxOptions]) -> Self:
         """Create a client of an embedded sandbox: no network, no socket, no credentials needed.
 
         It holds the reference page's example under its own id, `60d5ec49b60b4b3a2c8f9a10`, and records of
         every type of activity.
 
         Args:
+            client_auth: How the sandbox's token endpoint lets clients authenticate: `"post"` for form fields,
+                `"basic"` for HTTP Basic, `"auto"` for either.
             **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
                 `max_record_bytes`, as for the client.
+
+        Raises:
+            ValueError: `client_auth` is unknown.
         """
-        region, credentials, transport = _sandbox()
+        region, credentials, transport = _sandbox(client_auth)
         return cls(region, credentials, transport=transport, **options)
 
     async def check(
@@ -473,10 +483,10 @@ def _revived(
     return cls(region, credentials, **options)
 
 
-def _sandbox() -> "tuple[Region, ClientCredentials, SandboxTransport]":
+def _sandbox(client_auth: ClientAuth = "auto") -> "tuple[Region, ClientCredentials, SandboxTransport]":
     from thrive_learning import sandbox  # noqa: PLC0415 - few clients need it
 
-    core = sandbox.Sandbox()
+    core = sandbox.Sandbox(client_auth=client_auth)
     region = Region.custom(
         "sandbox",
         api_url=sandbox.API_URL,

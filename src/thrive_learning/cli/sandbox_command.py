@@ -11,6 +11,7 @@ from thrive_learning.cli.completion import complete_faults
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from thrive_learning.credentials import ClientAuth
     from thrive_learning.sandbox import FaultScript, Reply, Sandbox, SandboxRequest
 
 _IDS_TO_TRY = 5
@@ -81,6 +82,13 @@ Ctrl-C ends the server, with exit code 0.
     metavar="SECONDS",
     help="Let access tokens expire after this long.",
 )
+@click.option(
+    "--client-auth",
+    type=click.Choice(["auto", "post", "basic"]),
+    default="auto",
+    show_default=True,
+    help="Accept clients at the token endpoints by form fields (post), HTTP Basic (basic), or both (auto).",
+)
 def sandbox_command(  # noqa: PLR0913 - its options
     *,
     host: str,
@@ -89,6 +97,7 @@ def sandbox_command(  # noqa: PLR0913 - its options
     files: Sequence[IO[bytes]],
     faults: Sequence[str],
     token_lifetime: int,
+    client_auth: "ClientAuth",
 ) -> None:
     """Serve an API to try things on: fake records, public credentials.
 
@@ -105,7 +114,7 @@ def sandbox_command(  # noqa: PLR0913 - its options
     else:
         from thrive_learning.sandbox import FaultySandbox  # noqa: PLC0415 - --help needs no sandbox
 
-        script, core = _script(faults), _core(files, token_lifetime)
+        script, core = _script(faults), _core(files, token_lifetime, client_auth)
         app = server.SandboxApp(FaultySandbox(core, script), on_reply=_report)
         try:
             listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
@@ -173,7 +182,7 @@ def _script(faults: Sequence[str]) -> "FaultScript":
     raise click.BadParameter(problem, param_hint="--fault")
 
 
-def _core(files: Sequence[IO[bytes]], token_lifetime_s: int) -> "Sandbox":
+def _core(files: Sequence[IO[bytes]], token_lifetime_s: int, client_auth: "ClientAuth") -> "Sandbox":
     from thrive_learning.sandbox import Sandbox  # noqa: PLC0415 - --help needs no sandbox
     from thrive_learning.sandbox.records import records_from_ndjson, seeded_records  # noqa: PLC0415
 
@@ -185,7 +194,11 @@ def _core(files: Sequence[IO[bytes]], token_lifetime_s: int) -> "Sandbox":
         problem = str(error)
     else:
         # Those of the user come first, since the first are shown.
-        return Sandbox(records={**loaded, **seeded_records(), **loaded}, token_lifetime_s=token_lifetime_s)
+        return Sandbox(
+            records={**loaded, **seeded_records(), **loaded},
+            token_lifetime_s=token_lifetime_s,
+            client_auth=client_auth,
+        )
     raise click.BadParameter(problem, param_hint="--records")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from thrive_learning.sandbox.messages import (
@@ -70,14 +70,18 @@ class Sandbox:
         tenant_id: The user name for HTTP Basic, and the last segment of the token URLs.
         api_secret: The password for HTTP Basic.
         client_id: The client that may ask for access tokens.
-        client_secret: Its secret. The default has characters that a client must form-encode.
+        client_secret: Its secret. The default has characters that a client must form-encode. The tenant ID
+            with the API secret is a client as well, as the vendor's token page has it.
+        client_auth: How clients may authenticate at the token endpoints: `"post"` for form fields, `"basic"`
+            for HTTP Basic, `"auto"` for either.
         records: Activity records by id, which is compared without case. They are copied.
         token_lifetime_s: For how many seconds an access token is valid.
         signing_key: Signs access tokens; sandboxes that differ in it refuse each other's tokens.
 
     Raises:
         TypeError: A record holds something that is not JSON.
-        ValueError: A record holds NaN or an infinity, which are not JSON, or holds itself.
+        ValueError: A record holds NaN or an infinity, which are not JSON, or holds itself; `client_auth` is
+            unknown.
 
     Source:
         https://docs.thrivelearning.com/apidocs/get-a-single-activity-record
@@ -87,11 +91,14 @@ class Sandbox:
     api_secret: str = field(default="not-a-secret: sandbox", repr=False)
     client_id: str = "sandbox-client"
     client_secret: str = field(default="not-a-secret: 100% fake & public + shared", repr=False)
+    client_auth: Literal["auto", "post", "basic"] = field(default="auto", repr=False)
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=seeded_records, repr=False)
     token_lifetime_s: int = 3600
     signing_key: bytes = field(default=b"not-a-secret: sandbox tokens", repr=False)
 
     def __post_init__(self) -> None:
+        if self.client_auth not in {"auto", "post", "basic"}:
+            raise ValueError(f"client_auth is {self.client_auth!r}. Choose 'auto', 'post', or 'basic'.")
         # By way of JSON: a deep copy, and a record that cannot be sent fails here rather than in respond().
         object.__setattr__(self, "records", _copied(self.records))
 
@@ -177,14 +184,14 @@ class Sandbox:
             return method_not_allowed("POST")
         try:
             parameters = _parameters(request)
-            self._authenticate_client(request, parameters, tenant_id)
+            client_id = self._authenticate_client(request, parameters, tenant_id)
             _check_grant_type(parameters)
             scopes = _granted_scopes(parameters, service)
         except _OAuthError as error:
             return error.response
         # RFC 6749, section 5.1.
         body = {
-            "access_token": self._access_token(service, scopes, now),
+            "access_token": self._access_token(client_id, service, scopes, now),
             "token_type": "Bearer",
             "expires_in": self.token_lifetime_s,
             "scope": " ".join(scopes),
@@ -193,7 +200,7 @@ class Sandbox:
 
     def _authenticate_client(
         self, request: SandboxRequest, parameters: Mapping[str, str], tenant_id: str
-    ) -> None:
+    ) -> str:
         """RFC 6749, section 2.3.1: HTTP Basic with form-encoded id and secret, or parameters in the body."""
         basic = "authorization" in request.headers
         client_id = parameters.get("client_id", "")
@@ -205,18 +212,24 @@ class Sandbox:
             if client_secret or client_id not in {"", unquote_plus(user)}:
                 raise _OAuthError("invalid_request", "The client must authenticate in one way only")
             client_id, client_secret = unquote_plus(user), unquote_plus(password)
-        right_client = _same(client_id, self.client_id) and _same(client_secret, self.client_secret)
+        if self.client_auth == ("post" if basic else "basic"):
+            other = "form fields" if basic else "HTTP Basic"
+            raise _OAuthError("invalid_client", f"Clients must authenticate with {other} here", basic=basic)
+        clients = {self.client_id: self.client_secret}
+        clients.setdefault(self.tenant_id, self.api_secret)
+        right_client = client_id in clients and _same(client_secret, clients[client_id])
         if not (right_client and tenant_id == self.tenant_id):
             raise _OAuthError(
                 "invalid_client", "The client or the tenant is not known, or the secret is wrong", basic=basic
             )
+        return client_id
 
     # Access tokens: claims in JSON, a dot, and the signature of what stands before it.
 
-    def _access_token(self, service: str, scopes: list[str], now: float) -> str:
+    def _access_token(self, client_id: str, service: str, scopes: list[str], now: float) -> str:
         claims = {
             "tenant": self.tenant_id,
-            "client": self.client_id,
+            "client": client_id,
             "service": service,
             "scopes": scopes,
             "exp": now + self.token_lifetime_s,
@@ -227,13 +240,13 @@ class Sandbox:
         return f"{payload}.{self._signature(payload)}"
 
     def _claims(self, access_token: str) -> dict[str, Any] | None:
-        """What a token of this sandbox's client says, expired or not; None for any other text."""
+        """What a token of this sandbox's clients says, expired or not; None for any other text."""
         payload, _, signature = access_token.partition(".")
         if not _same(signature, self._signature(payload)):
             return None
         # Signed with our key, hence written here: it can be read. Decoding ignores padding that is too long.
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(f"{payload}=="))
-        ours = (claims["tenant"], claims["client"]) == (self.tenant_id, self.client_id)
+        ours = claims["tenant"] == self.tenant_id and claims["client"] in {self.client_id, self.tenant_id}
         return claims if ours else None
 
     def _signature(self, payload: str) -> str:

@@ -13,7 +13,7 @@ import attrs
 from _thrive_learning_api.models import ActivityType
 
 from thrive_learning.client import AsyncThriveClient, SandboxOptions, ThriveClient
-from thrive_learning.credentials import ClientCredentials
+from thrive_learning.credentials import ClientAuth, ClientCredentials
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import Activity
 from thrive_learning.policies import RetryPolicy
@@ -160,9 +160,13 @@ class ThriveSandbox(FaultySandbox):
 
     @property
     def credentials(self) -> ClientCredentials:
-        """Credentials that it accepts."""
+        """Credentials that it accepts, with one way of authenticating.
+
+        So one fault of a token request is one failure. `client_auth="auto"` would try the other way.
+        """
         core = self.sandbox
-        return ClientCredentials(core.tenant_id, core.client_id, core.client_secret)
+        client_auth = "post" if core.client_auth == "auto" else core.client_auth
+        return ClientCredentials(core.tenant_id, core.client_id, core.client_secret, client_auth=client_auth)
 
     @property
     def region(self) -> Region:
@@ -256,6 +260,20 @@ class ThriveSandbox(FaultySandbox):
         # The script holds a fault itself until a request meets it, and then at most a changed copy.
         waiting = list(self.script)
         return [fault for fault in self._asked if any(fault is other for other in waiting)]
+
+    def accept_client_auth(self, client_auth: ClientAuth) -> None:
+        """Let its token endpoints accept clients by form fields (`"post"`) or HTTP Basic (`"basic"`) only.
+
+        Call it before `client()`, whose credentials follow it.
+
+        Args:
+            client_auth: The way to accept; `"auto"` for both, as at the start.
+
+        Raises:
+            ValueError: There is no such way.
+        """
+        with self._lock:
+            self.sandbox = replace(self.sandbox, client_auth=client_auth)
 
     def revoke_tokens(self) -> None:
         """Let it accept none of the tokens that it gave so far."""
