@@ -11,6 +11,9 @@ def main(name: str = "thrive") -> None:
     Args:
         name: How the command was called, for its help and its messages.
     """
+    from thrive_learning.cli.streams import open_closed_streams  # noqa: PLC0415 - before anything is opened
+
+    open_closed_streams()
     try:
         from thrive_learning.cli.program import run  # noqa: PLC0415 - without the extra, it cannot be imported
     except ImportError as error:

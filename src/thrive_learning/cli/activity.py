@@ -9,6 +9,7 @@ import click
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export_command import export
+from thrive_learning.cli.id_sources import UnreadableInputError
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.cli.suggestions import Group
@@ -99,7 +100,6 @@ def _print_many(
 
 def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
     """Give the IDs in portions, for a `-` what stdin has so far: no record waits for IDs that come later."""
-    stdin = cast("io.BufferedReader", sys.stdin.buffer)
     named: list[str] = []
     for activity_id in ids:
         if activity_id != "-":
@@ -108,11 +108,20 @@ def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
         yield named
         named = []
         rest = b""
-        while received := stdin.read1(_PORTION_BYTES):
+        while received := _from_stdin():
             *lines, rest = (rest + received).split(b"\n")
             yield _texts(lines)
         yield _texts([rest])
     yield named
+
+
+def _from_stdin() -> bytes:
+    stdin = cast("io.BufferedReader", sys.stdin.buffer)
+    try:
+        return stdin.read1(_PORTION_BYTES)
+    except OSError as error:
+        problem = f"stdin cannot be read: {error.strerror or 'it is not open for reading'}"
+    raise UnreadableInputError(problem)
 
 
 def _texts(lines: Sequence[bytes]) -> list[str]:

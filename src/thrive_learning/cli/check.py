@@ -59,6 +59,7 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
     With the ID of a record, that is read; without one, access is tried all the
     same.
     """
+    chosen = chosen_output(output)
     settings = None if target.sandbox else target.settings()
     with target.client(settings) as client:
         report = client.check(activity_id)
@@ -69,7 +70,7 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
             for region in REGIONS
             if settings.region in REGIONS and region != settings.region
         ]
-    if chosen_output(output) == "json":
+    if chosen == "json":
         write(as_json(_document(settings, report, elsewhere), sys.stdout.encoding))
     else:
         write(_table(settings, report, elsewhere))

@@ -221,7 +221,10 @@ def _asked_for(key: str) -> Secret:
         found = secret_from(text.encode(errors="surrogateescape"))
         del text
     else:
-        found = secret_from(sys.stdin.buffer.read())
+        try:
+            found = secret_from(sys.stdin.buffer.read())
+        except OSError as error:
+            found = f"stdin cannot be read ({error.strerror or 'it is not open for reading'})"
     if isinstance(found, Secret):
         return found
     raise ConfigurationError(f"{key}: {found}")

@@ -107,19 +107,25 @@ def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Cha
     Raises:
         ConfigurationError: The file cannot be read or written, or another process keeps changing it.
     """
-    decide(load_profiles(path))
     target = Path(os.path.realpath(path))
+    decide(_editable(path, target))
     with _locked(target):
-        file = load_profiles(path)  # a broken file is not made worse
-        is_new = not os.path.lexists(target)
-        if not is_new and file.absence is not None:
-            raise ConfigurationError(f"{path} is not a file of profiles. Name one in THRIVE_CONFIG_FILE")
-        changes = decide(file)
+        changes = decide(_editable(path, target))
         # Neither the old text nor the new one is a local variable here: they may contain secrets.
         write_private(
             target,
-            with_changes("" if is_new else target.read_text(encoding="utf-8-sig"), profile, changes),
+            with_changes(
+                target.read_text(encoding="utf-8-sig") if os.path.lexists(target) else "", profile, changes
+            ),
         )
+
+
+def _editable(path: Path, target: Path) -> ProfileFile:
+    """Return a file of profiles that does not exist yet, or that can be read: a broken one stays as it is."""
+    file = load_profiles(path)
+    if file.absence is not None and os.path.lexists(target):
+        raise ConfigurationError(f"{path} is not a file of profiles. Name one in THRIVE_CONFIG_FILE")
+    return file
 
 
 @contextlib.contextmanager

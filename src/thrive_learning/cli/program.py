@@ -1,6 +1,5 @@
 """Running a command: whatever goes wrong becomes a line or two on stderr and an exit code."""
 
-import contextlib
 import os
 import sys
 import traceback
@@ -12,8 +11,9 @@ from thrive_learning.cli.commands import thrive
 from thrive_learning.cli.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.rendering import visible
+from thrive_learning.cli.streams import discard
 from thrive_learning.cli.suggestions import placement
-from thrive_learning.cli.terminal import complaint
+from thrive_learning.cli.terminal import complaint, to_stderr
 from thrive_learning.errors import ThriveError
 
 
@@ -43,14 +43,12 @@ def run(arguments: Sequence[str], name: str = "thrive") -> int:
 
 def _reported(error: BaseException, arguments: Sequence[str]) -> ExitCode:
     if isinstance(error, OSError) and not isinstance(error, ThriveError):
-        # The output cannot be written. Python would try again at exit, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    with contextlib.suppress(OSError):  # stderr may be closed too, and then there is the exit code
-        if os.environ.get("THRIVE_DEBUG") == "1":
-            click.echo(visible("".join(traceback.format_exception(error))), err=True)
-        said = _said(error, arguments)
-        if said is not None:
-            click.echo(said, err=True)
+        discard(sys.stdout)  # the output cannot be written
+    if os.environ.get("THRIVE_DEBUG") == "1":
+        to_stderr(visible("".join(traceback.format_exception(error))))
+    said = _said(error, arguments)
+    if said is not None:
+        to_stderr(said)
     return exit_code(error)
 
 

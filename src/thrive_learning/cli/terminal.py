@@ -8,11 +8,13 @@ from typing import TextIO
 import click
 
 from thrive_learning.cli.cells import one_line
+from thrive_learning.cli.streams import discard
 
 
 def chosen_output(output: str | None, otherwise: str = "json") -> str:
-    """Give the format that was asked for; else a table for a terminal, and another one for a program."""
-    return output or ("table" if sys.stdout.isatty() else otherwise)
+    """Return the format that was asked for; else a table for a terminal, and another one for a program."""
+    is_terminal = sys.stdout.isatty()  # in any case: a closed stdout fails here, before a request is sent
+    return output or ("table" if is_terminal else otherwise)
 
 
 def write(text: str, end: str = "\n") -> None:
@@ -23,12 +25,20 @@ def write(text: str, end: str = "\n") -> None:
 
 def say(message: str) -> None:
     """Write a line to stderr."""
-    click.echo(f"thrive: {one_line(message)}", err=True)
+    to_stderr(f"thrive: {one_line(message)}")
 
 
 def complain(problem: str) -> None:
     """Write a line about something that went wrong to stderr."""
-    click.echo(complaint(problem), err=True)
+    to_stderr(complaint(problem))
+
+
+def to_stderr(text: str) -> None:
+    """Write lines to stderr, and go on if nobody can read them."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def complaint(problem: str) -> str:

@@ -44,6 +44,7 @@ no tokens.
 @output_option("table", "json")
 def token(target: Target, *, service: str, scopes: tuple[str, ...], reveal: bool, output: str | None) -> None:
     """Fetch an access token."""
+    chosen = chosen_output(output)
     with target.client() as client:
         given = client.tokens.get(Service(service), scopes=scopes or None)
     fields = {
@@ -53,7 +54,7 @@ def token(target: Target, *, service: str, scopes: tuple[str, ...], reveal: bool
         "scopes": [str(scope) for scope in given.scopes],
         "expires_at": given.expires_at.isoformat(timespec="seconds"),
     }
-    if chosen_output(output) == "table":
+    if chosen == "table":
         shown = fields | {"scopes": " ".join(fields["scopes"])}
         write(as_fields(shown, sys.stdout.encoding, heading))
     else:

@@ -1,0 +1,76 @@
+"""Standard streams that are closed, or that fail.
+
+Python has None for a closed stream, and the next file that is opened gets its number: a record or a message
+could end up in that file.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from typing import NoReturn, TextIO
+
+
+class ClosedOutput(io.TextIOBase):
+    """A closed stdout: a command that writes to it, or asks what it is, ends with a message."""
+
+    def _fail(self) -> NoReturn:
+        from click import UsageError  # noqa: PLC0415 - without the extra, there is a message to write first
+
+        raise UsageError("stdout is closed, and this command writes to it. Redirect it to a file.")
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Fail."""
+        self._fail()
+
+    @property
+    def buffer(self) -> io.BufferedIOBase:
+        """Fail."""
+        self._fail()
+
+    def isatty(self) -> bool:
+        """Fail."""
+        self._fail()
+
+    def write(self, _text: str) -> int:
+        """Fail."""
+        self._fail()
+
+
+class ClosedInput(io.TextIOBase):
+    """A closed stdin: a command that reads it ends with a message."""
+
+    @property
+    def buffer(self) -> io.BufferedIOBase:
+        """Fail."""
+        from click import UsageError  # noqa: PLC0415 - see above
+
+        raise UsageError("stdin is closed, and this command reads it. Redirect it from a file.")
+
+
+def open_closed_streams() -> None:
+    """Make sure that the streams exist and that no file gets their numbers."""
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free, hence this one
+    # A type checker does not know that they can be None.
+    streams: dict[str, TextIO | None] = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
+    if streams["stdin"] is None:
+        setattr(sys, "stdin", ClosedInput())  # noqa: B010 - it has what is used of a TextIO
+    if streams["stdout"] is None:
+        setattr(sys, "stdout", ClosedOutput())  # noqa: B010 - see above
+    if streams["stderr"] is None:  # nobody wants the messages
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the whole process
+
+
+def discard(stream: TextIO) -> None:
+    """Send what a stream that failed still has to nowhere: Python would try again at exit, and complain."""
+    with contextlib.suppress(OSError, ValueError):  # it may have no number
+        number = stream.fileno()
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+        stream.flush()
