@@ -10,7 +10,7 @@ from thrive_learning.regions import Service
 
 
 class Tokens:
-    """Gives access tokens. Found as `client.tokens`."""
+    """Access tokens for calls that the SDK does not make itself. Found as `client.tokens`."""
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
@@ -22,18 +22,20 @@ class Tokens:
         scopes: Iterable[Scope | str] | None = None,
         timeout: Timeout | float | None = None,
     ) -> AccessToken:
-        """Give a fresh access token, shared with everybody else who asks this client for the same one.
+        """Return a fresh access token, which all callers of this client that ask for the same one share.
 
         Args:
-            service: What the token is for.
-            scopes: What to ask for; None for the scopes of the credentials that the service knows, and for
-                webhooks `api/webhooks` if there are none.
+            service: The service that the token is for.
+            scopes: The scopes to request; None for those of the credentials that the service knows, or
+                `api/webhooks` for webhooks if the credentials have none.
             timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
 
         Raises:
-            ConfigurationError: The client has HTTP Basic credentials, or the service knows no such scope.
-            TokenError: The token endpoint refused, or made no sense.
-            ConnectionFailedError: There was no answer, or (`DeadlineExceededError`) none in time.
+            ConfigurationError: The client has HTTP Basic credentials, or the service does not know a scope.
+            TokenError: The token endpoint rejected the request or sent an invalid response, now or in an
+                earlier request that is remembered.
+            UnauthorizedError: The API has just rejected new tokens like this one, so none is requested.
+            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page, "OAuth" and "Scopes"; RFC 6749 section 4.4.
@@ -42,7 +44,7 @@ class Tokens:
 
 
 class AsyncTokens:
-    """Gives access tokens. Found as `client.tokens`."""
+    """Access tokens for calls that the SDK does not make itself. Found as `client.tokens`."""
 
     def __init__(self, http: AsyncHttpClient) -> None:
         self._http = http
@@ -54,18 +56,20 @@ class AsyncTokens:
         scopes: Iterable[Scope | str] | None = None,
         timeout: Timeout | float | None = None,
     ) -> AccessToken:
-        """Give a fresh access token, shared with everybody else who asks this client for the same one.
+        """Return a fresh access token, which all callers of this client that ask for the same one share.
 
         Args:
-            service: What the token is for.
-            scopes: What to ask for; None for the scopes of the credentials that the service knows, and for
-                webhooks `api/webhooks` if there are none.
+            service: The service that the token is for.
+            scopes: The scopes to request; None for those of the credentials that the service knows, or
+                `api/webhooks` for webhooks if the credentials have none.
             timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
 
         Raises:
-            ConfigurationError: The client has HTTP Basic credentials, or the service knows no such scope.
-            TokenError: The token endpoint refused, or made no sense.
-            ConnectionFailedError: There was no answer, or (`DeadlineExceededError`) none in time.
+            ConfigurationError: The client has HTTP Basic credentials, or the service does not know a scope.
+            TokenError: The token endpoint rejected the request or sent an invalid response, now or in an
+                earlier request that is remembered.
+            UnauthorizedError: The API has just rejected new tokens like this one, so none is requested.
+            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page, "OAuth" and "Scopes"; RFC 6749 section 4.4.
