@@ -406,6 +406,18 @@ def test_wrong_usage_is_said_in_two_lines_at_most(call: Call, arguments: tuple[s
     assert said in result.err
 
 
+@pytest.mark.parametrize(
+    "arguments", [GET, ("check",), ("token",), ("activity", "export", os.devnull, "-o", "-"), (*GET, "-v")]
+)
+def test_the_first_run_without_settings_names_the_ways_to_go_on(
+    call: Call, arguments: tuple[str, ...]
+) -> None:
+    result = call(*arguments)
+    assert_complaint(result, 2)
+    assert "no credentials are set" in result.err
+    assert ". Run 'thrive config init' to set them, or add --sandbox to try the command" in result.err
+
+
 def test_an_unknown_command_is_wrong_usage(call: Call) -> None:
     code, out, err = call("activities")
     assert (code, out) == (ExitCode.USAGE, "")

@@ -48,6 +48,12 @@ SECRET_KEYS = ("api_secret", "client_secret")
 #: The keys that describe a region of one's own.
 URL_KEYS = ("api_url", "token_url", "webhooks_token_url")
 
+#: The advice to a program that has no credentials yet.
+FIRST_STEPS = (
+    "Set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or THRIVE_CLIENT_SECRET for OAuth, "
+    "or write a profile with 'thrive config init'"
+)
+
 _REGION = ("region", *URL_KEYS)
 _BASIC = ("api_secret",)
 _OAUTH = ("client_secret",)  # a missing client ID means the tenant ID
@@ -139,7 +145,11 @@ class Settings(NamedTuple):
 
 
 def settings(
-    *, profile: str | None = None, region: str | None = None, said_by: str = "argument "
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    said_by: str = "argument ",
+    first_steps: str = FIRST_STEPS,
 ) -> Settings:
     """Resolve the settings: arguments, then environment variables, then a profile.
 
@@ -147,6 +157,7 @@ def settings(
         profile: The profile's name; None for that of THRIVE_PROFILE, or `default` if there is one.
         region: The region's name; None to leave it to the others.
         said_by: What precedes the names of the arguments in messages.
+        first_steps: The advice to a user who has no credentials yet.
 
     Raises:
         ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
@@ -154,7 +165,7 @@ def settings(
     arguments = Layer({} if region is None else {"region": Given(region, f"{said_by}region")})
     of_environment = environment_layer(os.environ)
     of_profile, absence = chosen_profile(profile, said_by)
-    return resolved([arguments, of_environment, of_profile], absence)
+    return resolved([arguments, of_environment, of_profile], absence, first_steps)
 
 
 #: The warnings that were logged: many clients may have the same settings.
@@ -180,7 +191,7 @@ def credentials_for(region: Region) -> Credentials:
     of_profile, absence = chosen_profile(None, "")
     layers = [_checked(layer) for layer in (*layers, of_profile)]
     if any(region.urls == one.urls for one in VENDOR_REGIONS):
-        return _credentials(layers, absence)[0]
+        return _credentials(layers, absence, FIRST_STEPS)[0]
     found = resolved(layers, absence)
     if found.region.urls != region.urls:
         raise ConfigurationError(
@@ -345,7 +356,7 @@ def _text_or_secret(key: str, value: str) -> str | Secret | _Problem:
 # Deciding
 
 
-def resolved(layers: Sequence[Layer], absence: str | None = None) -> Settings:
+def resolved(layers: Sequence[Layer], absence: str | None = None, first_steps: str = FIRST_STEPS) -> Settings:
     """Resolve layers, the strongest first. Pure, but for a file that holds a secret.
 
     The settings of the region go together: the first layer that has one of them decides. The kind of the
@@ -355,13 +366,14 @@ def resolved(layers: Sequence[Layer], absence: str | None = None) -> Settings:
     Args:
         layers: The values of each place.
         absence: Why there is no profile, for the message that says what is missing.
+        first_steps: The advice to a user who has no credentials yet.
 
     Raises:
         ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
     """
     checked = [_checked(layer) for layer in layers]
     region, of_region = _region(checked)
-    credentials, of_credentials = _credentials(checked, absence)
+    credentials, of_credentials = _credentials(checked, absence, first_steps)
     _check_destination(checked, credentials)
     return Settings(
         region=region,
@@ -425,7 +437,9 @@ def _region_of(given: Mapping[str, Given]) -> Region:
     raise ConfigurationError(problem)
 
 
-def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credentials, list[Setting]]:
+def _credentials(
+    layers: Sequence[Layer], absence: str | None, first_steps: str
+) -> tuple[Credentials, list[Setting]]:
     deciding = next((layer for layer in layers if layer.those_of((*_BASIC, *_OAUTH_ONLY))), Layer())
     basic, oauth = deciding.those_of(_BASIC), deciding.those_of(_OAUTH_ONLY)
     if basic and oauth:
@@ -436,7 +450,7 @@ def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credenti
     wanted = ("tenant_id", *(_OAUTH_ONLY if oauth else _BASIC))
     found = {key: [layer.given[key] for layer in layers if key in layer.given] for key in wanted}
     used = {key: all_of_them[0] for key, all_of_them in found.items() if all_of_them}
-    _check_complete(used, _OAUTH if oauth else _BASIC, absence)
+    _check_complete(used, _OAUTH if oauth else _BASIC, absence, first_steps)
     origins = [
         Setting(key, value.shown, value.source, tuple(other.source for other in found[key][1:]))
         for key, value in used.items()
@@ -453,16 +467,15 @@ def _credentials(layers: Sequence[Layer], absence: str | None) -> tuple[Credenti
     return _credentials_of(used), origins
 
 
-def _check_complete(used: Mapping[str, Given], needed: Sequence[str], absence: str | None) -> None:
+def _check_complete(
+    used: Mapping[str, Given], needed: Sequence[str], absence: str | None, first_steps: str
+) -> None:
     missing = [VARIABLES[key] for key in ("tenant_id", *needed) if key not in used]
     if not missing:
         return
     no_profile = f" ({absence})" if absence else ""
     if set(used) <= {"tenant_id"}:
-        raise ConfigurationError(
-            f"no credentials are set{no_profile}. Set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic "
-            "or THRIVE_CLIENT_SECRET for OAuth, or write a profile"
-        )
+        raise ConfigurationError(f"no credentials are set{no_profile}. {first_steps}")
     given = _listed([value.source for value in used.values()])
     raise ConfigurationError(f"{given} needs {_listed(missing)} as well, which is not set{no_profile}")
 

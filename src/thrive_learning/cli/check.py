@@ -1,6 +1,7 @@
 """`thrive check`: whether the settings work, and where they come from."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -70,16 +71,36 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
             for region in REGIONS
             if settings.region in REGIONS and region != settings.region
         ]
-    if chosen == "json":
+    code = show_report(settings, report, elsewhere, chosen)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def show_report(
+    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere], output: str
+) -> ExitCode:
+    """Print what a check found.
+
+    Args:
+        settings: The settings that were checked; None for those of the sandbox.
+        report: What was found.
+        elsewhere: What other regions said to the same credentials.
+        output: `"json"` or `"table"`.
+
+    Returns:
+        The exit code.
+    """
+    if output == "json":
         write(as_json(_document(settings, report, elsewhere), sys.stdout.encoding))
     else:
         write(_table(settings, report, elsewhere))
     failed = [finding for finding in report.findings if finding.status == "failed"]
-    if failed:
-        complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
-        error = failed[0].error
-        # Without an error of its own, what failed is that the token allows too little.
-        raise click.exceptions.Exit(ExitCode.ACCESS_DENIED if error is None else exit_code(error))
+    if not failed:
+        return ExitCode.OK
+    complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
+    error = failed[0].error
+    # Without an error of its own, what failed is that the token allows too little.
+    return ExitCode.ACCESS_DENIED if error is None else exit_code(error)
 
 
 def _was_refused(report: "CheckReport") -> bool:
@@ -99,7 +120,7 @@ def _asked(target: Target, settings: "Settings", region: Region) -> _Elsewhere:
 
 
 def _document(
-    settings: "Settings | None", report: "CheckReport", elsewhere: list[_Elsewhere]
+    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]
 ) -> dict[str, Any]:
     origins = () if settings is None else settings.origins
     return report.to_dict() | {
@@ -117,7 +138,7 @@ def _document(
     }
 
 
-def _table(settings: "Settings | None", report: "CheckReport", elsewhere: list[_Elsewhere]) -> str:
+def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]) -> str:
     encoding, columns = sys.stdout.encoding, width()
     parts: list[str] = []
     if settings is not None:

@@ -27,9 +27,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 _THRIVE = f"""\b
 Examples:
   thrive activity get {EXAMPLE_ID} --sandbox
-  thrive activity get {EXAMPLE_ID} --region staging
-  thrive config set tenant_id eu-west-2_AbcdEfghI
+  thrive config init
   thrive check
+  thrive activity get {EXAMPLE_ID} --region staging
 
 \b
 Exit codes:

@@ -29,6 +29,7 @@ from thrive_learning.settings import utf8
 
 _CONFIG = """\b
 Examples:
+  thrive config init
   thrive config set region staging
   thrive config set tenant_id eu-west-2_AbcdEfghI
   thrive config set client_id reports
@@ -58,6 +59,17 @@ token_url            THRIVE_TOKEN_URL              all three, and its name
 webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     in region
 
 THRIVE_CONFIG_FILE names another file. A file .env is not read.
+"""
+
+_INIT = """\b
+Examples:
+  thrive config init
+  thrive config init --profile work
+
+It asks for the region, the kind of credentials, the tenant ID, the client ID,
+and the secret, and runs `thrive check` with them. Nothing is written before
+that, nor if you end it with Ctrl-C. A profile that exists is replaced only if
+you say so.
 """
 
 _SET = """\b
@@ -104,6 +116,19 @@ def config() -> None:
 def path() -> None:
     """Print where the file of profiles is, whether it exists or not."""
     write(str(_path()))
+
+
+@config.command(epilog=_INIT)
+@profile_option
+def init(*, profile: str | None) -> None:
+    """Ask for the settings, try them, and write them as a profile.
+
+    The secret is typed in, is not shown, and is written to the file, for you
+    alone (mode 0600).
+    """
+    from thrive_learning.cli.config_init import initialize  # noqa: PLC0415 - --help needs no HTTP
+
+    initialize(_path(), _profile(profile))
 
 
 @config.command("list", epilog=_LIST)

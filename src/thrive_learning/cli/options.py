@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 REGIONS = VENDOR_REGIONS
 
 
+#: The advice to a user who has no credentials yet.
+_FIRST_STEPS = (
+    "Run 'thrive config init' to set them, or add --sandbox to try the command on fake records without any"
+)
+
+
 class Target(NamedTuple):
     """Whom a command talks to.
 
@@ -41,7 +47,7 @@ class Target(NamedTuple):
         """Resolve the settings."""
         from thrive_learning.settings import settings  # noqa: PLC0415 - neither --help nor --version needs it
 
-        return settings(profile=self.profile, region=self.region, said_by="--")
+        return settings(profile=self.profile, region=self.region, said_by="--", first_steps=_FIRST_STEPS)
 
     def client(self, settings: "Settings | None" = None) -> "ThriveClient":
         """Create the client."""
