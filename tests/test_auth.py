@@ -268,13 +268,13 @@ NO_TOKEN_TYPE = "its token_type is not Bearer"
         (token_response(token_type="mac"), NO_TOKEN_TYPE),
         (
             httpx.Response(200, text="<html>"),
-            "its body is HTML or XML, not JSON; a proxy or a gateway may have answered in the API's place",
+            "its body is HTML or XML, not JSON, so a proxy or a gateway seems to have answered",
         ),
         (httpx.Response(200, json=[]), "its body is JSON, but an array and not an object"),
         (httpx.Response(200), "its body is empty"),
         (
             httpx.Response(200, headers={"content-encoding": "br"}, stream=httpx.ByteStream(b"x")),
-            "its Content-Encoding is 'br', which was not asked for",
+            "its Content-Encoding was not asked for (br)",
         ),
     ],
 )
@@ -332,32 +332,35 @@ def test_a_token_response_that_is_cut_off(flavour: Flavour) -> None:
         client.tokens.get()
 
 
+def refusal(status: int) -> httpx.Response:
+    return httpx.Response(status, json={"status": status, "message": "no"})
+
+
 @pytest.mark.parametrize(
     ("granted", "scopes"),
-    [("api/write", "api/write"), ("api/write more", "api/write, more"), ("", "(none)")],
+    [("api/write", "api/write"), ("api/write more", "api/write, more"), ("", "none")],
 )
 def test_a_403_names_the_scopes_that_the_token_has(flavour: Flavour, granted: str, scopes: str) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        return token_response(scope=granted) if request.method == "POST" else httpx.Response(403)
+        return token_response(scope=granted) if request.method == "POST" else refusal(403)
 
     with flavour.answering(handler, OAUTH) as client, pytest.raises(ForbiddenError) as caught:
         client.activities.get(ACTIVITY_ID)
     assert str(caught.value) == (
-        f"production answered 403 to the request for activity {ACTIVITY_ID}. The OAuth client credentials "
-        f"are valid but do not allow this: the token has the scopes {scopes}; reading needs api/read or "
-        "api/all."
+        f'production answered 403 to the request for activity {ACTIVITY_ID}: "no". The scopes of the token '
+        f"({scopes}) do not allow this; request api/read or api/all with scopes=."
     )
 
 
 def test_a_403_with_basic_credentials_sends_to_the_vendor(flavour: Flavour) -> None:
     with (
-        flavour.answering(lambda _request: httpx.Response(403)) as client,
+        flavour.answering(lambda _request: refusal(403)) as client,
         pytest.raises(ForbiddenError) as caught,
     ):
         client.activities.get(ACTIVITY_ID)
     assert str(caught.value) == (
-        f"production answered 403 to the request for activity {ACTIVITY_ID}. The HTTP Basic credentials are "
-        "valid but do not allow this: ask the vendor what this API secret may do."
+        f'production answered 403 to the request for activity {ACTIVITY_ID}: "no". The API secret does not '
+        "allow this; ask the vendor what it may do."
     )
 
 
@@ -367,15 +370,15 @@ def test_a_403_with_basic_credentials_sends_to_the_vendor(flavour: Flavour) -> N
         (
             BASIC,
             (
-                "The HTTP Basic credentials are not accepted: check that they are complete, current, and "
-                "issued for the region 'production'; the credentials of one region are unknown to the others."
+                "The HTTP Basic credentials are not accepted; check that they are complete, current, and "
+                "issued for the region 'production', because each region has its own."
             ),
         ),
         (
             OAUTH,
             (
                 "The access token is not accepted, although the region 'production' issued it for these "
-                "OAuth client credentials: check that the region's api_url and token URL belong together, "
+                "OAuth client credentials; check that the region's api_url and token URL belong together, "
                 "and that the client has not been blocked since."
             ),
         ),
@@ -384,11 +387,14 @@ def test_a_403_with_basic_credentials_sends_to_the_vendor(flavour: Flavour) -> N
 )
 def test_a_401_says_what_is_not_accepted(flavour: Flavour, credentials: Any, said: str) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        return token_response() if request.method == "POST" else httpx.Response(401)
+        return token_response() if request.method == "POST" else refusal(401)
 
     with flavour.answering(handler, credentials) as client, pytest.raises(UnauthorizedError) as caught:
         client.activities.get(ACTIVITY_ID)
-    assert str(caught.value) == (f"production answered 401 to the request for activity {ACTIVITY_ID}. {said}")
+    assert (
+        str(caught.value)
+        == f'production answered 401 to the request for activity {ACTIVITY_ID}: "no". {said}'
+    )
 
 
 #: As a server may repeat it: in a form, in a URL, and in JSON.
@@ -445,7 +451,7 @@ def test_a_request_id_that_repeats_what_was_sent_is_masked(
         client.activities.get(ACTIVITY_ID)
     assert caught.value.request_id == "<**********>"
     assert [attempt.request_id for attempt in caught.value.history] == ["<**********>"]
-    assert "(request id <**********>)" in str(caught.value)
+    assert "(request ID <**********>)" in str(caught.value)
 
 
 @pytest.mark.parametrize("client_auth", ["basic", "post"])

@@ -130,7 +130,8 @@ def test_every_status_but_200_gives_its_error(flavour: Flavour, body: str) -> No
                 assert isinstance(error, ApiError)
                 assert (error.status_code, error.region, error.attempts) == (status, "production", 1)
                 assert error.message == ("m" if body == "JSON" else None)
-            assert f"production answered {status} to the request for activity {ACTIVITY_ID}" in str(error)
+            assert f"answered {status} " in str(error)
+            assert ACTIVITY_ID in str(error)
             assert (error.__cause__, error.__context__) == (None, None)
 
 
@@ -324,10 +325,9 @@ def test_a_cut_body(flavour: Flavour) -> None:
 @pytest.mark.parametrize(
     "cause",
     [
-        httpx.ConnectError("[Errno 111] Connection refused"),
+        httpx.ConnectError(""),
         httpx.ReadError(""),
         httpx.RemoteProtocolError("Server disconnected"),
-        httpx.ProxyError("407 Proxy Authentication Required"),
         OSError("unplugged"),
         RuntimeError("a broken transport"),
     ],
@@ -340,7 +340,8 @@ def test_no_response(flavour: Flavour, cause: Exception) -> None:
     with flavour.answering(handler) as client:
         error = raised_by(client)
     assert type(error) is ConnectionFailedError
-    assert f"no response from public.api.learn.link: {type(cause).__name__}" in str(error)
+    assert str(error).startswith("The connection to public.api.learn.link failed before a response arrived ")
+    assert f"({type(cause).__name__}" in str(error)
     assert str(cause) in str(error)
     assert (error.__cause__, error.__context__) == (None, None)
 
@@ -356,7 +357,7 @@ def test_a_transport_that_gives_no_response(flavour: Flavour) -> None:
     with flavour.open(Region.PRODUCTION, BASIC, transport=Broken(), retry=ONCE) as client:
         error = raised_by(client)
     assert type(error) is ConnectionFailedError
-    assert "no response from public.api.learn.link: AttributeError" in str(error)
+    assert "failed before a response arrived (AttributeError" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -778,26 +779,47 @@ def test_an_error_keeps_4096_characters_of_the_body(flavour: Flavour, status: in
 
 
 @pytest.mark.parametrize(
-    ("response", "status", "problem"),
+    ("response", "answered", "problem"),
     [
-        (lambda: respond(203, b"{}"), "203", "the contract does not document this status"),
-        (lambda: respond(200, b"[]"), "200", "its body is JSON, but an array and not an object"),
+        (
+            lambda: respond(203, b"{}"),
+            "production answered 203",
+            "the contract does not document this status",
+        ),
+        (
+            lambda: respond(200, b"[]"),
+            f"{WANTED_URL} answered 200",
+            "its body is JSON, but an array and not an object",
+        ),
         (
             lambda: respond(200, b"x", {"content-encoding": "br"}),
-            "200",
-            "its Content-Encoding is 'br', which was not asked for",
+            f"{WANTED_URL} answered 200",
+            "its Content-Encoding was not asked for (br)",
         ),
     ],
 )
 def test_a_success_that_breaks_the_contract(
-    flavour: Flavour, response: Callable[[], httpx.Response], status: str, problem: str
+    flavour: Flavour, response: Callable[[], httpx.Response], answered: str, problem: str
 ) -> None:
     with flavour.answering(lambda _request: response()) as client:
         error = raised_by(client)
     assert type(error) is UnexpectedResponseError
     assert str(error) == (
-        f"production answered {status} to the request for activity {ACTIVITY_ID}, but {problem}. Nothing was "
-        "made of it: if it happens again, look at `.body` and ask the API's support."
+        f"{answered} to the request for activity {ACTIVITY_ID}, but {problem}. The response was discarded; "
+        "if this persists, inspect `error.body` and ask the API's support."
+    )
+
+
+def test_a_page_in_place_of_a_record_names_its_url_and_server(flavour: Flavour) -> None:
+    page = b"<!doctype html><title>Sign in</title>"
+    with flavour.answering(lambda _request: respond(200, page, {"server": "portal"})) as client:
+        error = raised_by(client)
+    assert type(error) is UnexpectedResponseError
+    assert not error.in_api_format
+    assert str(error) == (
+        f"{WANTED_URL} answered 200 to the request for activity {ACTIVITY_ID}, but with an HTML page titled "
+        '"Sign in" from "portal". A proxy or a gateway seems to have answered, not the API; check the '
+        "region's api_url and the proxy."
     )
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import httpx
 
-from thrive_learning._masking import basic_header, forms_of, forms_sent
-from thrive_learning._outcome import Circumstances, Purpose, Reply, api_error, deadline_exceeded, quoted
+from thrive_learning._failures import deadline_exceeded
+from thrive_learning._masking import basic_header, forms_sent
+from thrive_learning._outcome import Circumstances, Purpose, Reply, api_error
 from thrive_learning._request import Headers
+from thrive_learning._server_text import show
 from thrive_learning._token_cache import Failure, Flight, Key, Lead, Minted, Remembered, TokenCache
 from thrive_learning._token_endpoint import Method, Minting, TokenEndpoint
 from thrive_learning.credentials import (
@@ -41,9 +43,6 @@ _WAITING = "the token endpoint"
 
 # An async call gives a store so long to take a new token, beyond its own time if need be. Seconds.
 _SAVING_S = 1.0
-
-# Stands for a header that is not there; no text of a header holds it.
-_NOTHING = "\n"
 
 # A phase whose limit is what was left of the call can end this much before the call itself. Seconds.
 _TOLERANCE_S = 0.05
@@ -82,6 +81,7 @@ class Authorization:
         self._accepted: AccessToken | None = None  # the last one with which the API gave a record
         self._endpoint: TokenEndpoint | None = None
         self._basic: bytes | None = None
+        self._proxy_secrets: tuple[str, ...] = ()
         if isinstance(credentials, BasicCredentials):
             if credentials.api_secret.is_fixed:
                 self._basic = _basic_authorization(credentials)
@@ -94,6 +94,12 @@ class Authorization:
             store = _shared_tokens.checked(token_cache)
             if isinstance(credentials, ClientCredentials):
                 self.shared = _shared_tokens.SharedTokens(store, region, credentials, self.cache)
+
+    def mask_proxies(self, secrets: tuple[str, ...]) -> None:
+        """Mask the credentials of proxies as well, should one of them repeat its own."""
+        self._proxy_secrets = secrets
+        if self._endpoint is not None:
+            self._endpoint.proxy_secrets = secrets
 
     def header(self, token: AccessToken | None) -> bytes:
         """Give the value of the Authorization header: for a token, or without one for HTTP Basic."""
@@ -247,7 +253,8 @@ class Authorization:
 
     def sent_with(self, request: httpx.Request) -> tuple[str, ...]:
         """Give what a response could repeat of the credentials that its request had."""
-        return (request.headers.get("authorization", "").partition(" ")[2] or _NOTHING, *self._fixed)
+        sent = request.headers.get("authorization", "").partition(" ")[2]
+        return (sent, *self._fixed, *self._proxy_secrets)
 
     @functools.cached_property
     def _fixed(self) -> tuple[str, ...]:
@@ -260,22 +267,23 @@ class Authorization:
         """Describe a call for the message of its error."""
         if isinstance(self.credentials, BasicCredentials):
             kind = "HTTP Basic credentials"
-            allowed = "ask the vendor what this API secret may do"
+            allowed = "The API secret does not allow this; ask the vendor what it may do."
             secrets = forms_sent(self.credentials)
         else:
             kind = "OAuth client credentials"
-            granted = quoted(", ".join(token.scopes)) if token is not None else ""
+            granted = show(", ".join(token.scopes), ()) if token is not None else ""
             allowed = (
-                f"the token has the scopes {granted or '(none)'}; reading needs {Scope.READ} or {Scope.ALL}"
+                f"The scopes of the token ({granted or 'none'}) do not allow this; request {Scope.READ} or "
+                f"{Scope.ALL} with scopes=."
             )
-            secrets = forms_sent(self.credentials) + (forms_of(token.value) if token is not None else [])
+            secrets = forms_sent(self.credentials) + ([token.value] if token is not None else [])
         return Circumstances(
             region=self.region.name,
             subject=subject,
             credentials=kind,
             allowed=allowed,
             with_token=token is not None,
-            secrets=tuple(secrets),
+            secrets=(*secrets, *self._proxy_secrets),
         )
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from thrive_learning._outcome import masked, quoted
+from thrive_learning._server_text import show
 from thrive_learning.drift import Drift
 
 logger = logging.getLogger("thrive_learning")
@@ -25,7 +25,7 @@ class DriftReports:
     def __init__(self, on_drift: Callable[[Drift], object] | None) -> None:
         self._on_drift = on_drift
         self._disclosed: dict[tuple[str, Drift], Drift] = {}
-        self._reported: dict[tuple[str, ...], object] = {}
+        self._reported: dict[tuple[str, ...], Drift] = {}
 
     def report(
         self, problems: Iterable[Drift], region: str, operation: str, secrets: Callable[[], tuple[str, ...]]
@@ -44,9 +44,10 @@ class DriftReports:
         disclosed = tuple(self._disclose(drift, operation, secrets) for drift in problems)
         for drift in disclosed:
             kind = (drift.kind, drift.field, "" if drift.kind == "unknown_field" else drift.found)
-            token = object()
-            # Atomic: of two threads that meet a new kind, one reports it.
-            if len(self._reported) <= MAX_KINDS and self._reported.setdefault(kind, token) is token:
+            if kind in self._reported or len(self._reported) > MAX_KINDS:
+                continue
+            own = drift._replace()
+            if self._reported.setdefault(kind, own) is own:  # atomic: of two threads, one reports it
                 self._report(drift, region, is_last=len(self._reported) > MAX_KINDS)
         return disclosed
 
@@ -58,9 +59,9 @@ class DriftReports:
         known = drift._replace(operation=operation)
         # The server's words alone: masked in ours, a short secret would make them unreadable.
         if drift.kind == "unknown_field":
-            known = known._replace(field=quoted(masked(drift.field, secrets()), _LONGEST_NAME))
+            known = known._replace(field=show(drift.field, secrets(), _LONGEST_NAME))
         elif drift.kind == "unknown_value":
-            known = known._replace(found=quoted(masked(drift.found, secrets()), _LONGEST_NAME))
+            known = known._replace(found=show(drift.found, secrets(), _LONGEST_NAME))
         if len(self._disclosed) < MAX_KINDS and len(drift.field) + len(drift.found) <= 2 * _LONGEST_NAME:
             self._disclosed[operation, drift] = known
         return known

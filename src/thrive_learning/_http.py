@@ -7,7 +7,6 @@ hooks. Here, and nowhere else, a call meets its deadline, its credentials, the n
 
 import contextlib
 import contextvars
-import datetime as dt
 import functools
 import logging
 import re
@@ -24,16 +23,13 @@ from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
 from thrive_learning._drift_reports import DriftReports
 from thrive_learning._engine import Asked, Engine, EngineInUse, choose
+from thrive_learning._failures import connection_failure, deadline_exceeded
 from thrive_learning._outcome import (
     Purpose,
     Reply,
     api_error,
-    connection_failure,
     cut_response,
-    deadline_exceeded,
     json_object,
-    masked,
-    retry_after,
     unexpected_response,
 )
 from thrive_learning._reading import Reading
@@ -308,10 +304,10 @@ class Seam:
     ) -> float | None:
         """Say how long to wait before a request is tried again; None if it is not."""
         if isinstance(outcome, ThriveError):
-            again = isinstance(outcome, ConnectionFailedError)
-            return retries.after(status_code=None, error=type(outcome).__name__, may_pass=again)
-        if outcome.request_id is not None:  # it goes into logs as well
-            outcome.request_id = masked(outcome.request_id, authorization.sent_with(request))
+            name = type(outcome).__name__
+            return retries.after(status_code=None, error=name, may_pass=outcome.is_transient)
+        if outcome.has_request_id():
+            outcome.request_id = outcome.shown_request_id(authorization.sent_with(request))
         status, request_id = outcome.status_code, outcome.request_id
         if httpx.codes.is_success(status):
             error = "cut off" if outcome.cut else None
@@ -320,7 +316,7 @@ class Seam:
             status_code=status,
             error=f"status {status}",
             may_pass=may_pass(status),
-            retry_after=retry_after(outcome.header(b"retry-after"), dt.datetime.now(dt.UTC)),
+            retry_after=outcome.retry_after(),
             request_id=request_id,
         )
 
@@ -389,20 +385,14 @@ def _whole(reply: Reply, body: Body) -> Reply:
     return reply
 
 
-def _broken(  # noqa: PLR0913
-    error: Exception,
-    reply: Reply | None,
-    body: Body | None,
-    host: str,
-    budget: Budget,
-    *,
-    closed: bool,
-) -> Reply | ThriveError:
-    """Say what is left of an exchange that failed: a response cut off in its body, or an error."""
+def _left(
+    error: Exception, reply: Reply | None, body: Body | None, *, closed: bool
+) -> Reply | ThriveError | None:
+    """Say what is left of an exchange that failed: a response cut off in its body; None if there is none."""
     if closed:
         return closed_error()
     if reply is None or body is None or isinstance(error, (TimeoutError, httpx.TimeoutException)):
-        return connection_failure(error, host=host, budget=budget)
+        return None
     body.cut_off(type(error).__name__)
     return _whole(reply, body)
 
@@ -482,6 +472,7 @@ class HttpClient(httpx.Client):
             proxy=options.proxy,
             verify=options.verify,
         )
+        self.authorizer.mask_proxies(self._transports.proxy_secrets())
 
     def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send the request of the current call, and give its documented success.
@@ -555,7 +546,13 @@ class HttpClient(httpx.Client):
                 stream.close()
             return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
+            return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
+                error,
+                host=request.url.host,
+                budget=budget,
+                route=self._transports.route(request),
+                secrets=self.authorizer.sent_with(request),
+            )
         finally:
             budget.connection = None
             current_budget.reset(outer)
@@ -598,6 +595,7 @@ class AsyncHttpClient(httpx.AsyncClient):
             proxy=options.proxy,
             verify=options.verify,
         )
+        self.authorizer.mask_proxies(self._transports.proxy_secrets())
 
     async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send the request of the current call, and give its documented success.
@@ -677,7 +675,13 @@ class AsyncHttpClient(httpx.AsyncClient):
                 await stream.aclose()
             return _whole(reply, body)
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            return _broken(error, reply, body, request.url.host, budget, closed=self.seam.closed)
+            return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
+                error,
+                host=request.url.host,
+                budget=budget,
+                route=self._transports.route(request),
+                secrets=self.authorizer.sent_with(request),
+            )
 
     async def _leave(self, chunks: AsyncIterator[bytes]) -> None:
         """Read no further.

@@ -8,27 +8,21 @@ import re
 import urllib.parse
 from typing import Any, NamedTuple, NoReturn, cast
 
-import httpx
-
 from thrive_learning._request import Headers
+from thrive_learning._server_text import excerpt, mask_secrets, show
 from thrive_learning.errors import (
     TRANSIENT_STATUS_CODES,
     ApiError,
     Attempt,
     ConnectionFailedError,
-    DeadlineExceededError,
     UnexpectedResponseError,
     api_error_class,
 )
-from thrive_learning.policies import Budget
 
-_WIRE_BYTES = re.compile(r"(?:bytearray\()?b['\"].*", re.DOTALL)
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 #: How much of a body an error keeps, in characters.
 MAX_ERROR_BODY_CHARACTERS = 4096
-
-_MAX_QUOTE_CHARACTERS = 300
 
 # None of them is documented; these are what API gateways and load balancers of AWS send.
 _REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"apigw-requestid")
@@ -61,7 +55,7 @@ class Reply:
         history: What the requests came to that led here.
         url: The URL that was requested, as an error may show it.
         operation: What it was requested for.
-        request_id: What to quote to the vendor's support, if the response names it.
+        request_id: What to quote to the vendor's support, masked, once the seam has seen the response.
     """
 
     __slots__ = ("_fields", "body", "cut", "flaw", "history", "operation", "request_id", "status_code", "url")
@@ -83,19 +77,31 @@ class Reply:
         self.history: tuple[Attempt, ...] = ()
         self.url: str | None = None
         self.operation: str | None = None
-        self.request_id: str | None = self._request_id()
+        self.request_id: str | None = None
 
     def header(self, name: bytes) -> str | None:
         """Give the value of a header by its name in small letters, None where it is missing."""
         value = self._fields.get(name)
         return None if value is None else value.decode(errors="replace")
 
-    def _request_id(self) -> str | None:
+    def has_request_id(self) -> bool:
+        """Say whether the response names what to quote to the vendor's support."""
+        return any(self._fields.get(name) for name in _REQUEST_ID_HEADERS)
+
+    def shown_request_id(self, secrets: tuple[str, ...]) -> str | None:
+        """Return what to quote to the vendor's support, masked; None if the response does not name it."""
         for name in _REQUEST_ID_HEADERS:
             value = self.header(name)
             if value:
-                return quoted(value)
+                return show(value, secrets)
         return None
+
+    def retry_after(self) -> float | None:
+        """Return the seconds that the server asks to wait before the next attempt, None if it does not."""
+        value = self.header(b"retry-after")
+        if value is None:
+            return None
+        return retry_after(value, dt.datetime.now(dt.UTC), self.header(b"date"), self.header(b"age"))
 
 
 def _by_name(headers: Headers) -> dict[bytes, bytes]:
@@ -119,7 +125,7 @@ class Circumstances:
         region: The region's name.
         subject: What was asked for, such as `activity 60d5…`.
         credentials: What kind of credentials the client has.
-        allowed: What those allow, in words, for the message of a 403.
+        allowed: What to do about a 403.
         with_token: Whether an access token was sent in their place.
         secrets: What must not show, should the server repeat it.
     """
@@ -151,7 +157,7 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(f"the number {digits[:32]} is too large")
+        raise ValueError("a number is too large")
     return value
 
 
@@ -171,14 +177,12 @@ def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:
     except RecursionError:
         return "its body is JSON that is nested too deeply"
     except ValueError as error:
-        problem = str(error)
+        problem = str(error)  # Python's own words, which name positions and quote nothing
         if not body.strip():
             return "its body is empty"
         if body.lstrip()[:1] == b"<":
-            return (
-                "its body is HTML or XML, not JSON; a proxy or a gateway may have answered in the API's place"
-            )
-        return f"its body is not JSON ({quoted(problem)})"
+            return "its body is HTML or XML, not JSON, so a proxy or a gateway seems to have answered"
+        return f"its body is not JSON ({problem})"
     if not isinstance(document, dict):
         return f"its body is JSON, but {_JSON_NAMES[type(document)]} and not an object"
     return text, cast("dict[str, Any]", document)
@@ -216,70 +220,67 @@ _JSON_NAMES: dict[type, str] = {
 }
 
 
-def quoted(text: str, limit: int = _MAX_QUOTE_CHARACTERS) -> str:
-    """Make a server's text fit for one line of a message: printable, no line ends, not endless."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * limit]).split())
-    return line if len(line) <= limit else f"{line[:limit]}…"
+def retry_after(
+    value: str | None, now: dt.datetime, date: str | None = None, age: str | None = None
+) -> float | None:
+    """Return the seconds that a `Retry-After` header asks to wait; None if it says nothing usable.
 
-
-def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Give a server's text with the secrets masked that it repeats, in any form that they were sent in."""
-    for secret in secrets:
-        if secret in text:
-            text = text.replace(secret, "**********")
-    return text
-
-
-def error_text(body: bytes, secrets: tuple[str, ...]) -> str:
-    """Give a body as text for an error: masked and capped."""
-    return masked(body.decode(errors="replace"), secrets)[:MAX_ERROR_BODY_CHARACTERS]
-
-
-def retry_after(value: str | None, now: dt.datetime) -> float | None:
-    """Give the seconds that a `Retry-After` header asks to wait, None where it says nothing usable.
+    A date counts from the time of the response by the server's own clock, `Date` plus `Age`: this machine's
+    may be hours off.
 
     Args:
         value: The header: seconds, or a date.
-        now: The time to count from; aware.
+        now: This machine's time, for a response without a usable `Date`; aware.
+        date: The response's `Date`.
+        age: The response's `Age`: for how many seconds a cache had it.
 
-    Source: RFC 9110 section 10.2.3.
+    Source: RFC 9110 sections 5.6.7, 6.6.1 and 10.2.3; RFC 9111 section 5.1.
     """
     if value is None:
         return None
     seconds = _SECONDS.fullmatch(value.strip(" \t"))
-    if seconds is None:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=dt.UTC)
-        return max(0.0, (date - now).total_seconds())
-    return float(seconds[0])
+    if seconds is not None:
+        return float(seconds[0])
+    until, sent = _http_date(value), _http_date(date)
+    if until is None:
+        return None
+    if sent is not None:
+        seconds = _SECONDS.fullmatch((age or "").strip(" \t"))
+        now = sent + dt.timedelta(seconds=0.0 if seconds is None else float(seconds[0]))
+    return max(0.0, (until - now).total_seconds())
+
+
+def _http_date(value: str | None) -> dt.datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(value or "")
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)
 
 
 def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
-    """Give the error for a status that is not a documented success, whatever its body holds."""
-    status = reply.status_code
-    error, message = fields_of(reply.body, ("error", "message"), circumstances.secrets)
-    wait = retry_after(reply.header(b"retry-after"), dt.datetime.now(dt.UTC))
-    said = quoted(message or error or "")
-    request_id, in_api_format = reply.request_id, in_error_format(reply)
-    parts = [
-        f"{circumstances.region} answered {status} to the request for {circumstances.subject}"
-        + (f': "{said}".' if said else "."),
-        _advice(status, reply, circumstances, wait) if in_api_format or status != 404 else _elsewhere(reply),  # noqa: PLR2004
-    ]
-    if request_id is not None:
-        parts.append(f"(request id {request_id})")
+    """Return the error for a status that is not a documented success, whatever its body holds."""
+    status, secrets = reply.status_code, circumstances.secrets
+    error, message = fields_of(reply.body, ("error", "message"), secrets)
+    in_api_format, wait = in_error_format(reply), reply.retry_after()
+    request_id = reply.shown_request_id(secrets)
+    if in_api_format:
+        head = f"{circumstances.region} answered {status} to the request for {circumstances.subject}: "
+        head += f'"{show(message or "", ())}".'
+        advice = _advice(status, reply, circumstances, wait)
+    else:
+        where = reply.url or circumstances.region
+        head = f"{where} answered {status} with {_described(reply, error, message, secrets)}."
+        advice = _advice_on_a_stranger(status, reply, circumstances, wait)
+    parts = [head, advice, *([] if request_id is None else [f"(request ID {request_id})"])]
     found = api_error_class(status, in_api_format=in_api_format)(
-        masked(" ".join(parts), circumstances.secrets),
+        " ".join(parts),
         status_code=status,
         error=error,
         message=message,
         request_id=request_id,
         retry_after=wait,
-        body=error_text(reply.body, circumstances.secrets),
+        body=excerpt_of(reply.body, secrets),
         region=circumstances.region,
         in_api_format=in_api_format,
     )
@@ -287,77 +288,176 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
     return found
 
 
-def _elsewhere(reply: Reply) -> str:
-    """Say what a 404 means that is not in the API's own format."""
-    return (
-        f"The response is not in the API's own format, so it does not say that the record is missing: "
-        f"{reply.url or 'the URL'} is probably wrong, or a gateway answered. Check the region's api_url."
-    )
+def excerpt_of(body: bytes, secrets: tuple[str, ...]) -> str:
+    """Return the beginning of a body as text for an error."""
+    return excerpt(body.decode(errors="replace"), secrets, MAX_ERROR_BODY_CHARACTERS)
 
 
 def fields_of(body: bytes, names: tuple[str, ...], secrets: tuple[str, ...]) -> list[str | None]:
-    """Give the text of some fields of a JSON body, masked; None for those that are missing or no text."""
+    """Return some fields of a JSON body as text, masked and printable; None for those that are missing.
+
+    The vendor's `message` may be text or an object. An object or a list becomes compact JSON.
+    """
     read = json_object(body)
     document = {} if isinstance(read, str) else read[1]
-    values = (document.get(name) for name in names)
-    limit = MAX_ERROR_BODY_CHARACTERS
-    return [masked(value, secrets)[:limit] if isinstance(value, str) else None for value in values]
+    return [_as_text(name, document.get(name), secrets) for name in names]
+
+
+def _as_text(name: str, value: object, secrets: tuple[str, ...]) -> str | None:
+    if value is None or isinstance(value, bool):
+        return None
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return show_error_name(value, secrets) if name == "error" else _show_field(value, secrets)
+
+
+def show_error_name(name: str, secrets: tuple[str, ...]) -> str:
+    """Return the name of an error. A word of the protocol is not masked, even if a short secret is in it."""
+    return name if name in KNOWN_ERRORS else _show_field(name, secrets)
+
+
+def _show_field(text: str, secrets: tuple[str, ...]) -> str:
+    return show(text, secrets, MAX_ERROR_BODY_CHARACTERS)
+
+
+def _described(reply: Reply, error: str | None, message: str | None, secrets: tuple[str, ...]) -> str:
+    """Say what a body that is not in the API's own format is, and who seems to have sent it."""
+    start = reply.body[:_SNIFFED_BYTES].decode(errors="replace").lstrip("\ufeff \t\r\n")
+    said = message or error or next(filter(None, fields_of(reply.body, _EXPLANATIONS, secrets)), "")
+    if reply.flaw is not None:
+        what = f"a body that cannot be used, because {reply.flaw}"
+    elif not start:
+        what = "an empty body"
+    elif start.startswith("<"):
+        title = _TITLE.search(start)
+        what = "an HTML page" if _HTML.search(start) else "XML"
+        what += f' titled "{show(title[1], secrets, 100)}"' if title and title[1].strip() else ""
+    elif said:
+        what = f'JSON that is not in the API\'s error format ("{show(said, ())}")'
+    else:
+        read = json_object(reply.body)
+        is_text = isinstance(read, str) and not read.startswith("its body is JSON")
+        what = f"{'text' if is_text else 'JSON'} that is not in the API's error format"
+    server = reply.header(b"server") or ("Amazon API Gateway" if reply.header(b"apigw-requestid") else "")
+    return what + (f' from "{show(server, secrets, 100)}"' if server.strip() else "")
+
+
+_SNIFFED_BYTES = 2048
+_HTML = re.compile(r"<(?:!doctype html|html|head|body|title|h1|p)\b", re.IGNORECASE)
+_TITLE = re.compile(r"<title\b[^>]{0,100}>([^<]{0,300})", re.IGNORECASE)
+
+#: Where gateways and frameworks put their explanation.
+_EXPLANATIONS = ("Message", "error_description", "errorMessage", "detail", "title", "fault")
+
+#: The names of errors that the protocol and the vendor's pages know.
+#: Source: RFC 6749 section 5.2; the vendor's pages on errors.
+KNOWN_ERRORS = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope"),
+        *("unsupported_grant_type", "unauthorized", "forbidden", "not_found", "conflict", "server_error"),
+        *("unprocessable_entity", "rate_limit_exceeded", "Bad Request", "Unauthorized", "Forbidden"),
+        *("Not Found", "Conflict", "Unprocessable Entity", "Too Many Requests", "Internal Server Error"),
+    }
+)
+
+_BUSY = "the same call may succeed a little later"
+_STRANGER = "A proxy or a gateway seems to have answered, not the API"
+
+
+def _advice_on_a_stranger(  # noqa: PLR0911
+    status: int, reply: Reply, circumstances: Circumstances, wait: float | None
+) -> str:
+    """Say what to do about an answer that is not in the API's own format."""
+    match status:
+        case 401:
+            kind = circumstances.credentials
+            return f"{_STRANGER}; check the region's api_url and the proxy, then the {kind}."
+        case 403:
+            return (
+                f"{_STRANGER}, so this may say nothing about what the {circumstances.credentials} allow; "
+                "check the region's api_url and the proxy."
+            )
+        case 404:
+            return (
+                f"{_STRANGER}, or the URL is wrong, so this does not say that the record is missing; check "
+                "the region's api_url."
+            )
+        case 407:
+            return (
+                "A proxy asks for a user name and a password; put them into its URL in proxy= or HTTPS_PROXY."
+            )
+        case 429:
+            return _slow_down(wait)
+        case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+            return redirect_advice(reply, "api_url", circumstances.secrets)
+        case _ if status in TRANSIENT_STATUS_CODES:
+            return f"The API, or a server in front of it, is failing or busy; {_BUSY}."
+        case _:
+            return f"{_STRANGER}; check the region's api_url and the proxy."
+
+
+def _slow_down(wait: float | None) -> str:
+    pause = "a while" if wait is None else f"{wait:g} s"
+    return f"Too many requests were sent; wait {pause}, then send fewer at a time."
 
 
 def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float | None) -> str:  # noqa: PLR0911
+    """Say what to do about an answer in the API's own format."""
     region, kind = circumstances.region, circumstances.credentials
     match status:
         case 401 if circumstances.with_token:
             return (
                 f"The access token is not accepted, although the region {region!r} issued it for these "
-                f"{kind}: check that the region's api_url and token URL belong together, and that the client "
+                f"{kind}; check that the region's api_url and token URL belong together, and that the client "
                 "has not been blocked since."
             )
         case 401:
             return (
-                f"The {kind} are not accepted: check that they are complete, current, and issued for the "
-                f"region {region!r}; the credentials of one region are unknown to the others."
+                f"The {kind} are not accepted; check that they are complete, current, and issued for the "
+                f"region {region!r}, because each region has its own."
             )
         case 403:
-            return f"The {kind} are valid but do not allow this: {circumstances.allowed}."
+            return circumstances.allowed
         case 404:
             return (
-                f"The region {region!r} holds no such record. Check the id and the region: "
-                "staging and production do not share records."
+                f"The region {region!r} holds no such record; check the ID and the region, because staging "
+                "and production do not share records."
             )
         case 429:
-            pause = "a while" if wait is None else f"{wait:g} s"
-            return f"Too many requests were sent: wait {pause}, then send fewer at a time."
+            return _slow_down(wait)
         case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
-            return redirect_advice(reply, "api_url")
+            return redirect_advice(reply, "api_url", circumstances.secrets)
         case _ if status in TRANSIENT_STATUS_CODES:
-            return "The API is failing or busy; the same call may succeed a little later."
+            return f"The API is failing or busy; {_BUSY}."
         case _:
             return (
-                "The API does not accept this request; quote the message and the request id to its support."
+                "The API does not accept this request; quote the message and the request ID to its support."
             )
 
 
-def _place(location: str) -> str:
-    """Give where a redirect leads, without its query, which may hold anything."""
+def _origin(location: str) -> str:
+    """Return where a redirect leads, without its query and user name, which may hold anything."""
     try:
         parts = urllib.parse.urlsplit(location)
         host = parts.hostname
     except ValueError:
         return ""
-    return quoted(f"{parts.scheme or 'https'}://{host}" if host else parts.path)
+    return f"{parts.scheme or 'https'}://{host}" if host else parts.path
 
 
 def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
     """Give the error for a 2xx that breaks the contract."""
-    problem = masked(problem, circumstances.secrets)
     is_object = reply.flaw is None and not isinstance(json_object(reply.body), str)
+    where = circumstances.region if is_object else reply.url or circumstances.region
+    advice = "The response was discarded; if this persists, inspect `error.body` and ask the API's support."
+    if reply.flaw is None and reply.body.lstrip()[:1] == b"<":
+        problem = f"with {_described(reply, None, None, circumstances.secrets)}"
+        advice = f"{_STRANGER}; check the region's api_url and the proxy."
     found = UnexpectedResponseError(
-        f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
-        f"but {problem}. Nothing was made of it: if it happens again, look at `.body` and ask the API's "
-        "support.",
+        f"{where} answered {reply.status_code} to the request for {circumstances.subject}, but {problem}. "
+        f"{advice}",
         status_code=reply.status_code,
-        body=error_text(reply.body, circumstances.secrets),
+        body=excerpt_of(reply.body, circumstances.secrets),
         in_api_format=is_object,
     )
     found.url, found.operation = reply.url, reply.operation
@@ -374,53 +474,15 @@ def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailed
     return found
 
 
-def connection_failure(error: Exception, *, host: str, budget: Budget) -> ConnectionFailedError:
-    """Give the error for an exchange that ended without a response.
-
-    Args:
-        error: What the transport raised. It is described, not kept: its frames hold the Authorization header.
-        host: Whom the request was for.
-        budget: The call's time-outs.
-    """
-    if isinstance(error, httpx.TimeoutException) or budget.remaining() <= 0:
-        return deadline_exceeded(budget, host=host, phase=_PHASES.get(type(error)))
-    # h11 repeats an illegal header or status line, and with it a credential of ours or its echo.
-    said = "" if isinstance(error, httpx.LocalProtocolError) else quoted(_WIRE_BYTES.sub("…", str(error)))
-    return ConnectionFailedError(
-        f"no response from {host}: {type(error).__name__}{f' ({said})' if said else ''}. "
-        "Check the network, the proxy and TLS settings, and that the region's URLs are right; then try again."
-    )
-
-
-_PHASES: dict[type[Exception], str] = {
-    httpx.ConnectTimeout: "connect",
-    httpx.ReadTimeout: "read",
-    httpx.WriteTimeout: "write",
-    httpx.PoolTimeout: "pool",
-}
-
-
-def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) -> DeadlineExceededError:
-    """Give the error for a call, or one phase of it, that took too long."""
-    if phase is None or budget.remaining() <= 0:
-        limit = f"Timeout.total={budget.timeout.total:g} s"
-    else:
-        limit = f"Timeout.{phase}={getattr(budget.timeout, phase):g} s"
-    return DeadlineExceededError(
-        f"{host} did not answer within {limit}; the call was given up after {budget.elapsed():.2f} s. "
-        "Try again later, or allow more time with timeout=."
-    )
-
-
-def redirect_advice(reply: Reply, setting: str) -> str:
+def redirect_advice(reply: Reply, setting: str, secrets: tuple[str, ...]) -> str:
     """Say where a redirect leads, that nothing was sent there, and which setting of the region to check."""
     if reply.status_code == 304:  # noqa: PLR2004 - the one 3xx that leads nowhere
         return (
-            "That answers a conditional request, and this was none: a proxy or a cache may have answered in "
-            f"the API's place. Check what stands in between, and the region's {setting}."
+            "That answers a conditional request, which this was not, so a proxy or a cache seems to have "
+            f"answered, not the API; check the proxy and the region's {setting}."
         )
-    target = _place(reply.header(b"location") or "")
+    target = show(_origin(mask_secrets(reply.header(b"location") or "", secrets)), secrets)
     return (
-        f"It redirects to {target or 'an unnamed place'}; nothing was sent there, as credentials "
-        f"go to the region's own hosts only. Check the region's {setting}."
+        f"It redirects to {target or 'an unnamed location'}, where nothing was sent, because credentials go "
+        f"to the region's own hosts only; check the region's {setting}."
     )

@@ -14,6 +14,7 @@ import httpx
 from thrive_learning._masking import basic_header, client_forms, client_pair
 from thrive_learning._outcome import Circumstances, Purpose, Reply, cut_response, redirect_advice
 from thrive_learning._request import Headers, whole_request
+from thrive_learning._server_text import show
 from thrive_learning._token_cache import PAUSE_S, Failure, Key, Minted
 from thrive_learning._token_reply import Answer, Granted, Remark
 from thrive_learning.credentials import ClientCredentials, Scope, Secret, scope_or_text
@@ -47,6 +48,8 @@ class TokenEndpoint:
         self.region: Region = region
         self.credentials: ClientCredentials = credentials
         self.headers: Headers = headers
+        #: What the client's proxies could repeat of their own credentials.
+        self.proxy_secrets: tuple[str, ...] = ()
 
     def request(
         self, service: Service, scopes: tuple[Scope, ...], method: Method, secret: Secret
@@ -133,8 +136,7 @@ class Minting:
         self._history += tuple(
             attempt._replace(number=number) for number, attempt in enumerate(reply.history, done + 1)
         )
-        mine = self._endpoint.credentials
-        answer = Answer(reply, tuple(client_forms(mine.client_id, cast("Secret", self._secret))))
+        answer = Answer(reply, self._secrets)
         self.outcome = self._error(answer) if answer.granted is None else self._token(answer.granted)
         if isinstance(self.outcome, Minted):
             return False
@@ -172,6 +174,12 @@ class Minting:
         )
 
     @property
+    def _secrets(self) -> tuple[str, ...]:
+        """What a server or a proxy could repeat."""
+        client_id = self._endpoint.credentials.client_id
+        return (*client_forms(client_id, cast("Secret", self._secret)), *self._endpoint.proxy_secrets)
+
+    @property
     def _setting(self) -> str:
         return f" (client_auth={self._endpoint.credentials.client_auth!r})"
 
@@ -179,10 +187,15 @@ class Minting:
         self.remarks = given.remarks
         # RFC 6749 section 5.1: a server that grants what was asked for need not repeat it.
         names = self._scopes if given.scopes is None else given.scopes
-        scopes = tuple(scope_or_text(name) for name in names)
+        scopes = tuple(self._scope(name, given.value) for name in names)
         expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=given.lifetime_s)
         token = AccessToken(value=given.value, expires_at=expires_at, scopes=scopes)
         return Minted(token, given.lifetime_s, self._requested_at)
+
+    def _scope(self, name: str, token: str) -> Scope | str:
+        """Read a scope. An unknown name is the server's, and may repeat anything that was sent."""
+        known = scope_or_text(name)
+        return known if isinstance(known, Scope) else show(name, (token, *self._secrets))
 
     def _error(self, answer: Answer) -> ThriveError:
         reply, region = answer.reply, self._endpoint.region
@@ -213,7 +226,7 @@ class Minting:
     def _advice(self, answer: Answer, url: str) -> str:  # noqa: PLR0911 - a table: the first row that fits
         region, status = self._endpoint.region.name, answer.status
         if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
-            return redirect_advice(answer.reply, "token URL")
+            return redirect_advice(answer.reply, "token URL", self._secrets)
         if answer.error == "invalid_scope":
             return (
                 f"The client may not have the scopes that it asked for ({', '.join(self._scopes)}). "

@@ -5,21 +5,13 @@ RFC 6749 requires is read in every form in which servers are known to send it.
 """
 
 import contextlib
-import datetime as dt
 import json
 import math
 import re
 from typing import Any, NamedTuple, cast
 
-from thrive_learning._masking import forms_of
-from thrive_learning._outcome import (
-    MAX_ERROR_BODY_CHARACTERS,
-    Reply,
-    json_object,
-    masked,
-    quoted,
-    retry_after,
-)
+from thrive_learning._outcome import MAX_ERROR_BODY_CHARACTERS, Reply, json_object, show_error_name
+from thrive_learning._server_text import show
 from thrive_learning._token_cache import LONGEST_LIFETIME_S
 
 #: The lifetime of a token whose response does not say it in a usable way. Seconds.
@@ -106,7 +98,7 @@ class Answer:
         self.error: str | None = None
         self.description: str | None = None
         self.status: int = reply.status_code
-        self.wait_s: float | None = retry_after(reply.header(b"retry-after"), dt.datetime.now(dt.UTC))
+        self.wait_s: float | None = reply.retry_after()
         self.rejects_the_client: bool = False
         fields = read_object(reply.body) if reply.flaw is None else reply.flaw
         if isinstance(fields, str):
@@ -120,11 +112,10 @@ class Answer:
         if self.status == _OK:
             given = granted(fields)
             if not isinstance(given, str):
-                secrets += tuple(forms_of(given.value))
+                secrets += (given.value,)
                 self.granted = given._replace(
                     remarks=tuple(
-                        remark._replace(value=quoted(masked(remark.value, secrets)))
-                        for remark in given.remarks
+                        remark._replace(value=show(remark.value, secrets)) for remark in given.remarks
                     )
                 )
                 return
@@ -133,11 +124,10 @@ class Answer:
             if isinstance(status, int) and 400 <= status <= 599:  # noqa: PLR2004 - these are errors
                 self.status = status
             value: object = fields.get("access_token")
-            secrets += tuple(forms_of(value)) if isinstance(value, str) and value else ()
-        limit = MAX_ERROR_BODY_CHARACTERS
-        self.error, self.description = (
-            masked(text, secrets)[:limit] if text else None for text in explanation(fields)
-        )
+            secrets += (value,) if isinstance(value, str) else ()
+        error, description = explanation(fields)
+        self.error = show_error_name(error, secrets) if error else None
+        self.description = show(description, secrets, MAX_ERROR_BODY_CHARACTERS) if description else None
 
     @property
     def is_explained(self) -> bool:
@@ -147,7 +137,7 @@ class Answer:
     @property
     def said(self) -> str:
         """The status and the words of the server, for a message."""
-        words = ": ".join(quoted(text) for text in (self.error, self.description) if text)
+        words = ": ".join(show(text, ()) for text in (self.error, self.description) if text)
         return f"{self.reply.status_code} ({words})" if words else f"{self.reply.status_code}"
 
     def _rejects_the_client(self) -> bool:

@@ -12,7 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from thrive_learning._failures import Route
 from thrive_learning._request import netloc
+from thrive_learning._server_text import proxy_secrets, show_proxy
 from thrive_learning.errors import ConfigurationError
 
 TransportT = TypeVar("TransportT", httpx.BaseTransport, httpx.AsyncBaseTransport)
@@ -38,6 +40,21 @@ def _proxy_among(proxies: Mapping[str, str], url: str) -> str | None:
     if not proxy or parts.scheme == "http" or urllib.request.proxy_bypass(parts.netloc):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def route_of(proxy: str | None, *, is_explicit: bool) -> Route:
+    """Describe the way through a proxy, or without one.
+
+    Args:
+        proxy: The URL of the proxy, None to go directly.
+        is_explicit: Whether it comes from `proxy=`; else it comes from the environment.
+    """
+    if proxy is None:
+        return Route()
+    names = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the order in which Python looks
+    found = (name for name in names if os.environ.get(name))
+    setting = "proxy=" if is_explicit else next(found, "the proxy settings of this machine")
+    return Route(show_proxy(proxy), setting, has_credentials=bool(proxy_secrets(proxy)))
 
 
 def tls_context(verify: object) -> SSLContext:
@@ -113,7 +130,9 @@ class Transports(Generic[TransportT]):
     ) -> None:
         self._place: Callable[[], Place] = place
         self._injected: TransportT | None = None
+        self._is_injected: bool = injected is not None
         self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
+        self._is_explicit: bool = proxy is not None
         self._by_place: dict[Place, dict[str | None, TransportT]] = {}
         if injected is None:
             context = tls_context(verify)
@@ -132,6 +151,16 @@ class Transports(Generic[TransportT]):
         self._make: Callable[[str | None], TransportT] = make
         # Made now, for the first place that asks, so that a mistake shows where the client is created.
         self._spare: list[dict[str | None, TransportT]] = [self._open()]
+
+    def route(self, request: httpx.Request) -> Route | None:
+        """Return how a request leaves this machine; None if the caller's own transport decides."""
+        if self._is_injected:
+            return None
+        return route_of(self._ways_out[netloc(request)], is_explicit=self._is_explicit)
+
+    def proxy_secrets(self) -> tuple[str, ...]:
+        """Return what the proxies of these transports could repeat of their credentials."""
+        return tuple(secret for url in self._ways_out.values() if url for secret in proxy_secrets(url))
 
     def _open(self) -> dict[str | None, TransportT]:
         return {way_out: self._make(way_out) for way_out in set(self._ways_out.values())}
@@ -214,13 +243,15 @@ def _explicit(proxy: object, urls: Iterable[str]) -> dict[str, str | None]:
 def _built(
     build: Callable[[SSLContext, str | None], TransportT], context: SSLContext, proxy: str | None
 ) -> TransportT:
+    problem = (
+        "The URL of the proxy (proxy=, or HTTPS_PROXY and ALL_PROXY) is not valid. Write it as "
+        "http://user:password@host:port, with special characters percent-encoded."
+    )
     try:
-        return build(context, proxy)
+        if proxy is None or show_proxy(proxy) is not None:
+            return build(context, proxy)
     except (ValueError, httpx.InvalidURL):
-        # What httpx says may hold the proxy's password.
-        problem = (
-            "the URL of the proxy (proxy=, or HTTPS_PROXY and ALL_PROXY) is none that httpx knows: check it"
-        )
+        pass  # what httpx says may hold the proxy's password
     except ImportError as error:
         problem = str(error)
     raise ConfigurationError(problem)

@@ -116,16 +116,33 @@ class InvalidIdError(ThriveError, ValueError):
 
 
 class ConnectionFailedError(ThriveError):
-    """There is no usable response: name resolution, TLS, a refused, reset or cut connection."""
+    """There is no usable response: name resolution, TLS, a refused, reset or cut connection.
+
+    Attributes:
+        reason: The cause, if it is known: `certificate`, `tls`, `proxy` (it cannot be reached or is failing),
+            `proxy_authentication`, `proxy_rejection`, `unknown_host`, `refused`, `unreachable` or `timeout`;
+            None for any other.
+    """
+
+    reason: str | None = None
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same call may succeed a little later. Transient failures have already been retried."""
-        return True
+        """Whether the same call may succeed a little later. Transient failures have already been retried.
+
+        Not so if a certificate cannot be verified, or a proxy rejects the client.
+        """
+        return self.reason not in _SETTINGS_TO_CHANGE
+
+
+#: Reasons that last until somebody changes a setting.
+_SETTINGS_TO_CHANGE = frozenset({"certificate", "proxy_authentication", "proxy_rejection"})
 
 
 class DeadlineExceededError(ConnectionFailedError, TimeoutError):
     """The call, or one phase of it, took longer than its `Timeout` allows."""
+
+    reason = "timeout"
 
 
 class TokenError(ThriveError):

@@ -89,7 +89,7 @@ TLS_ROWS: dict[str, TlsRow] = {
         lost("CERTIFICATE_VERIFY_FAILED"),
         LONG,
     ),
-    "plain text": (handshake(chaos.plain_text), lost("ConnectError"), LONG),
+    "plain text": (handshake(chaos.plain_text), lost("The TLS handshake with localhost failed"), LONG),
     "handshake cut": (handshake(chaos.handshake_cut), lost("ConnectError"), LONG),
     "handshake reset": (handshake(chaos.handshake_reset), lost("ConnectError"), LONG),
     "handshake silent": (handshake(chaos.handshake_silent), LATE, SHORT),
@@ -183,7 +183,7 @@ PROXY_ROWS: dict[str, tuple[chaos.ConnectionFault, Expected, float]] = {
     "garbage": (answers(b"SSH-2.0-OpenSSH\r\n\r\n"), lost("RemoteProtocolError"), LONG),
     "wants credentials": (
         answers(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"),
-        lost("407 Proxy Authentication Required"),
+        lost("asks for a user name and a password (status 407)"),
         LONG,
     ),
     "bad gateway": (answers(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), lost("502 Bad Gateway"), LONG),

@@ -1,0 +1,130 @@
+"""Text from a server → text for a message, an attribute or a log record, without secrets. Pure.
+
+The order matters. Secrets are masked first, because quoting and truncating would change or cut them and they
+would not be recognized any more. Only a server's words come here, never our own: a short secret must not tear
+holes into our sentences.
+"""
+
+import base64
+import functools
+import re
+import urllib.parse
+
+#: What stands in place of a secret.
+MASK = "**********"
+
+#: How much of a server's text a message quotes, in characters.
+MAX_QUOTE_CHARACTERS = 300
+
+_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+# "+" and "/" are "-" and "_" in the other alphabet of base64.
+_OTHERWISE = {" ": r"\+", "+": "-", "/": "_"}
+_PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
+_HOST = re.compile(r"[\w.:%-]+", re.ASCII)
+
+
+def mask_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    """Mask the secrets that a server's text repeats, in every form that a server is likely to write them in.
+
+    These are: as it is, in upper or lower case, percent-encoded (once or more often), form-encoded, escaped
+    as in JSON, Python, HTML or XML, and in either alphabet of base64.
+    """
+    return _pattern(secrets).sub(MASK, text) if secrets else text
+
+
+def show(text: str, secrets: tuple[str, ...], limit: int = MAX_QUOTE_CHARACTERS) -> str:
+    """Return a server's text for one line of a message: masked, printable, and at most so many characters.
+
+    Args:
+        text: The server's text.
+        secrets: The secrets that it may repeat.
+        limit: The largest number of characters, with the ellipsis that replaces the rest.
+    """
+    line = " ".join(
+        "".join(c if c.isprintable() else " " for c in _masked_start(text, secrets, limit)).split()
+    )
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def excerpt(text: str, secrets: tuple[str, ...], limit: int) -> str:
+    """Return the beginning of a server's text, masked and with its line ends, for the `body` of an error."""
+    return _masked_start(text, secrets, limit)[:limit]
+
+
+def _masked_start(text: str, secrets: tuple[str, ...], limit: int) -> str:
+    """Mask as much of a text as is shown, and not all of a body of ten megabytes."""
+    reach = 40 * max((len(secret) for secret in secrets), default=0)  # the longest form of a secret
+    # A mask is shorter than most secrets: the text behind them moves up.
+    end = 8 * limit
+    if len(text) <= end + reach:
+        return mask_secrets(text, secrets)
+    pieces, start = list[str](), 0
+    for match in _pattern(secrets).finditer(text, 0, end + reach):
+        if match.start() >= end:
+            break
+        pieces += text[start : match.start()], MASK
+        start = match.end()
+    return "".join([*pieces, text[start:end]])
+
+
+@functools.lru_cache(maxsize=32)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
+    # The longest first: one may be a part of another.
+    found = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+    return re.compile("|".join(map(_any_form, found)) or r"(?!)", re.IGNORECASE)
+
+
+def _any_form(secret: str) -> str:
+    core = secret.rstrip("=") or secret
+    padding = "" if core == secret else "(?:=|%(?:25){0,3}3d)*"
+    return "".join(map(_any_form_of, core)) + padding
+
+
+def _any_form_of(character: str) -> str:
+    """Return a pattern for a character as it is, or escaped in any of the usual ways."""
+    if character.isascii() and character.isalnum():
+        return character
+    code, units = ord(character), character.encode("utf-16-be", "surrogatepass").hex()
+    forms = [  # the longest first
+        rf"\\{{1,4}}{re.escape(character)}",
+        "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")),
+        "".join(rf"\\{{1,4}}u{units[start : start + 4]}" for start in range(0, len(units), 4)),
+        rf"\\{{1,4}}x{code:02x}",
+        rf"&\#0{{0,6}}{code};",
+        rf"&\#x0{{0,6}}{code:x};",
+        *(f"&{name};" for name in [_ENTITIES.get(character)] if name),
+        *(form for form in [_OTHERWISE.get(character)] if form),
+        re.escape(character),
+    ]
+    return f"(?:{'|'.join(forms)})"
+
+
+def show_proxy(url: str) -> str | None:
+    """Return a proxy's URL without user name and password; None if it is not a URL of a proxy.
+
+    A password with a `/`, `?` or `#` that is not percent-encoded makes a URL in which parts of the password
+    would be taken for something else, and shown.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    behind = f"{parts.path}{parts.query}{parts.fragment}"
+    if parts.scheme not in _PROXY_SCHEMES or not _HOST.fullmatch(host) or "@" in behind:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")
+
+
+def proxy_secrets(url: str) -> tuple[str, ...]:
+    """Return the secrets in a proxy's URL, as the proxy gets them and could repeat them."""
+    try:
+        userinfo = urllib.parse.urlsplit(url).netloc.rpartition("@")[0]
+    except ValueError:
+        return ()
+    if not userinfo:
+        return ()
+    user, _, password = map(urllib.parse.unquote, userinfo.partition(":"))
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return tuple(secret for secret in (pair, userinfo, password, user) if secret)
