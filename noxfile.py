@@ -70,11 +70,12 @@ def workflows(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy strict, pyright, and whether everything public has a type."""
+    """Mypy strict, pyright, whether everything public has a type, and the Python blocks of the documents."""
     sync(session, "--all-extras", "--group", "types")
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "thrive_learning", "--ignoreexternal")
+    session.run("pytest", "-q", "tests/typing")
 
 
 @nox.session

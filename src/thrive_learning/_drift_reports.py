@@ -25,7 +25,7 @@ class DriftReports:
     def __init__(self, on_drift: Callable[[Drift], object] | None) -> None:
         self._on_drift = on_drift
         self._disclosed: dict[tuple[str, Drift], Drift] = {}
-        self._reported: dict[tuple[str, ...], Drift] = {}
+        self._reported: dict[tuple[str, ...], object] = {}
 
     def report(
         self, problems: Iterable[Drift], region: str, operation: str, secrets: Callable[[], tuple[str, ...]]
@@ -44,10 +44,9 @@ class DriftReports:
         disclosed = tuple(self._disclose(drift, operation, secrets) for drift in problems)
         for drift in disclosed:
             kind = (drift.kind, drift.field, "" if drift.kind == "unknown_field" else drift.found)
-            if kind in self._reported or len(self._reported) > MAX_KINDS:
-                continue
-            own = drift._replace()
-            if self._reported.setdefault(kind, own) is own:  # atomic: of two threads, one reports it
+            token = object()
+            # Atomic: of two threads that meet a new kind, one reports it.
+            if len(self._reported) <= MAX_KINDS and self._reported.setdefault(kind, token) is token:
                 self._report(drift, region, is_last=len(self._reported) > MAX_KINDS)
         return disclosed
 

@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import attrs
 from _thrive_learning_api.types import Unset
@@ -195,14 +195,14 @@ class Reader:
         }
 
 
-def _examine(field: Field, value: Any) -> tuple[Drift | None, Any]:
+def _examine(field: Field, value: object) -> tuple[Drift | None, Any]:
     """Return what is wrong with a field's value, and the value as the generated parser can read it."""
-    kind: Any = type(value)
+    kind = type(value)
     if kind not in field.json_types:
         found = _JSON_NAMES[kind]
         drift = Drift("wrong_type", field.wire_name, found, field.expected)
         return drift._replace(kind="null") if value is None else drift, _UNREADABLE
-    if field.is_date and kind is str:
+    if field.is_date and isinstance(value, str):
         moment = read_date(value)
         if moment is None:
             expected = "a date and time with a time zone as in RFC 3339"
@@ -210,7 +210,7 @@ def _examine(field: Field, value: Any) -> tuple[Drift | None, Any]:
         # Python reads the usual form itself, and neither small letters nor leap seconds.
         return None, value if value.isupper() and ":60" not in value else moment.isoformat()
     if field.values is not None and value not in field.values:
-        return Drift("unknown_value", field.wire_name, value, "a documented value"), value
+        return Drift("unknown_value", field.wire_name, str(value), "a documented value"), value
     return None, value
 
 
@@ -244,10 +244,9 @@ def read_date(text: str) -> dt.datetime | None:
 
 
 def _plain(value: Any) -> Any:
-    kind: Any = type(value)
     if isinstance(value, Unset):  # it was taken out
         return None
-    return value.additional_properties if attrs.has(kind) else value
+    return value.additional_properties if attrs.has(type(cast("object", value))) else value
 
 
 def _fields(generated: type, model: type, namespace: dict[str, Any]) -> tuple[Field, ...]:
