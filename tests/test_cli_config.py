@@ -239,7 +239,13 @@ def test_a_broken_file_is_named_with_its_line_and_left_alone(call: Call, path: P
 
 
 def test_what_is_no_file_is_not_replaced(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (os.devnull, str(tmp_path)):
+    device = tmp_path / "device"
+    if os.name != "nt":
+        device.symlink_to(os.devnull)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.delattr(profile_editing, "_locked")  # no lock beside it either
+    for name in (os.devnull, str(folder), *([str(device)] if os.name != "nt" else [])):
         monkeypatch.setenv("THRIVE_CONFIG_FILE", name)
         result = call("config", "set", "region", "staging")
         assert_complaint(result, 2)

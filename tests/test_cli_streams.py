@@ -158,7 +158,7 @@ def test_stdin_that_fails_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) 
     assert result == (10, "", "thrive: error: stdin cannot be read: it is not open for reading\n")
 
 
-def test_stderr_that_fails_changes_nothing(
+def test_stderr_that_fails_is_no_reason_to_fail(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Full(io.TextIOWrapper):

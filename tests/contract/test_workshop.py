@@ -32,6 +32,48 @@ def test_the_generator_and_ruff_are_pinned_exactly_and_everywhere_alike() -> Non
     assert pins == {"ruff-check": [RUFF], "ruff-format": [RUFF]}
 
 
+def locked(names: set[str]) -> dict[str, tuple[str, set[str]]]:
+    """Version and hashes of packages and of all that they need, as uv.lock has them."""
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    packages = {package["name"]: package for package in lock["package"]}
+    found: dict[str, tuple[str, set[str]]] = {}
+    left = {*names}
+    while left:
+        package = packages[left.pop()]
+        files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+        found[package["name"]] = (package["version"], {file["hash"] for file in files})
+        left |= {needed["name"] for needed in package.get("dependencies", [])} - found.keys()
+    return found
+
+
+def test_ci_installs_nox_by_the_hashes_of_the_lock() -> None:
+    """Otherwise: uv export --locked --only-group nox --no-header --output-file .ci/nox.txt."""
+    text = (ROOT / ".ci/nox.txt").read_text(encoding="utf-8")
+    entries = re.findall(
+        r"^([\w.-]+)==(\S+)(?: ;[^\\]+)? \\\n((?:    --hash=\S+(?: \\)?\n)+)", text, re.MULTILINE
+    )
+    shown = {name: (version, {*re.findall(r"--hash=(\S+)", hashes)}) for name, version, hashes in entries}
+    assert GROUPS["nox"] == ["nox[uv]>=2026.10"]
+    assert shown == locked({"nox", "uv"})
+    assert len(entries) == len(re.findall(r"^\w", text, re.MULTILINE))
+
+
+def test_ci_runs_the_command_of_the_readme_and_installs_by_hash_alone() -> None:
+    command = "python3 -m pip install 'nox[uv]' && nox"
+    lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    assert lines[-4:] == [
+        "python3 -m pip install --quiet --require-hashes --requirement .ci/nox.txt",
+        "export PIP_NO_INDEX=1",  # the next line finds what the first one installed, or fails
+        "",
+        command,
+    ]
+    assert f"```sh\n{command}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for workflow in (ROOT / ".github/workflows").glob("*.yml"):
+        text = workflow.read_text(encoding="utf-8").replace("\\\n", " ")
+        installs = re.findall(r"^.*pip install.*$", text, re.MULTILINE)
+        assert all("--require-hashes" in install for install in installs), installs
+
+
 def imported(source: str) -> set[str]:
     """The top-level names that a module imports; a relative import stays inside its own package."""
     names: set[str] = set()
