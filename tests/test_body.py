@@ -96,3 +96,7 @@ def test_a_cut_names_its_cause() -> None:
     body.feed(b"abc")
     body.cut_off("ReadError")
     assert (body.end(), body.cut, body.flaw) == (b"abc", True, "it was cut off after 3 bytes (ReadError)")
+    body = Body("", RECORD_LIMIT)
+    body.feed(b"a")
+    body.cut_off("ReadError")
+    assert body.flaw == "it was cut off after 1 byte (ReadError)"

@@ -66,6 +66,19 @@ def test_ids_from_stdin(call: Call, stdin: Any) -> None:
     assert call("activity", "get", "-", "--sandbox", "-o", "json") == (0, "[]\n", "")
 
 
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([MISSING_ID, "-"], "1 of 1 record is missing from the output"),
+        ([MISSING_ID, ACTIVITY_ID], "1 of 2 records is missing from the output"),
+        ([MISSING_ID, MISSING_ID], "2 of 2 records are missing from the output"),
+    ],
+)
+def test_singular_and_plural_agree(call: Call, stdin: Any, ids: list[str], said: str) -> None:
+    stdin(b"")
+    assert call("activity", "get", *ids, "--sandbox").err.endswith(f"thrive: error: {said}\n")
+
+
 def test_an_id_that_fails_does_not_stop_the_others(call: Call, stdin: Any) -> None:
     stdin(b"caf\xe9\x1b[31m\n" + OTHER_ID.encode())
     code, out, err = call("activity", "get", MISSING_ID, ACTIVITY_ID, "-", "--sandbox")

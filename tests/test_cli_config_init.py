@@ -287,10 +287,11 @@ def test_variables_that_override_the_profile_are_named(
     monkeypatch.setenv("THRIVE_API_SECRET", "canary-of-the-environment")
     code, out, err = answering(*OAUTH_ANSWERS)
     assert code == 0
-    assert (
-        "warning: these variables are set and override the profile: THRIVE_REGION, THRIVE_API_SECRET" in err
-    )
+    assert "warning: THRIVE_REGION, THRIVE_API_SECRET in the environment override the profile\n" in err
     assert "canary" not in out + err
+    monkeypatch.delenv("THRIVE_REGION")
+    _, _, err = answering("y", *OAUTH_ANSWERS)
+    assert "warning: THRIVE_API_SECRET in the environment overrides the profile\n" in err
 
 
 def test_no_frame_of_an_error_holds_a_secret(

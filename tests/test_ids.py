@@ -73,7 +73,8 @@ def test_the_message_says_what_to_do() -> None:
     assert message("60d5ec49b60b4b3a2c8f9a10\n").endswith(
         "hexadecimal digits: it has white space around it; strip the text first"
     )
-    assert "3 characters" in message("abc")
+    assert "it has 3 characters" in message("abc")
+    assert "it has 1 character;" in message("a")
     assert message("g" * 24).endswith(
         "hexadecimal digits: it holds other characters; pass the `id` of an activity record"
     )

@@ -94,11 +94,11 @@ def test_oauth(monkeypatch: pytest.MonkeyPatch, scopes: str | None, expected: tu
         ),
         (
             OAUTH | {"THRIVE_CLIENT_SECRET": ""},
-            "THRIVE_CLIENT_ID and THRIVE_TENANT_ID needs THRIVE_CLIENT_SECRET as well",
+            "THRIVE_CLIENT_ID and THRIVE_TENANT_ID need THRIVE_CLIENT_SECRET as well, which is not set",
         ),
         (
             {"THRIVE_SCOPES": "api/all"},
-            "THRIVE_SCOPES needs THRIVE_CLIENT_SECRET and THRIVE_TENANT_ID as well, which is not set",
+            "THRIVE_SCOPES needs THRIVE_CLIENT_SECRET and THRIVE_TENANT_ID as well, which are not set",
         ),
         (
             BASIC | OAUTH,
@@ -288,7 +288,11 @@ def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
     [
         (
             {"THRIVE_API_URL": "https://a.example"},
-            "THRIVE_API_URL describes.* needs THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL as well",
+            "THRIVE_API_URL describes a.* needs THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL as well",
+        ),
+        (
+            {"THRIVE_API_URL": "https://a.example", "THRIVE_TOKEN_URL": "https://a.example/{tenant_id}"},
+            "THRIVE_API_URL and THRIVE_TOKEN_URL describe a region of your own, which needs",
         ),
         (OWN_REGION | {"THRIVE_REGION": "staging"}, "there is a region 'staging' already"),
         (OWN_REGION | {"THRIVE_API_URL": "http://a.example"}, "THRIVE_API_URL and .*: .*plain HTTP"),

@@ -425,7 +425,7 @@ def test_a_fault_that_no_request_met_fails_its_test(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("8 failed in ")
     said = dict(failed)
     assert said["test_unused"] == (
-        "fail_next('503') had no effect: no request that it is for reached thrive_sandbox after it. "
+        "fail_next('503') had no effect: no such request reached thrive_sandbox after it. "
         "See whether the code under test uses a client of this sandbox, or drop the fault with "
         "thrive_sandbox.script.clear()."
     )

@@ -113,7 +113,7 @@ class Body:
         """Note that the connection failed before the body's end; an earlier flaw remains."""
         if self.flaw is not None:
             return
-        self.flaw = f"it was cut off after {self._size} bytes ({reason})"
+        self.flaw = f"it was cut off after {self._size} byte{'' if self._size == 1 else 's'} ({reason})"
         self.cut = True
 
     def end(self) -> bytes:

@@ -44,7 +44,8 @@ def _invalid(value: object) -> InvalidIdError:
     elif _HEX_24.fullmatch(str.strip(value)):
         problem = "it has white space around it; strip the text first"
     elif len(value) != 24:  # noqa: PLR2004 - the length that the pattern asks for
-        problem = f"it has {len(value)} characters; pass the `id` of an activity record"
+        plural = "" if len(value) == 1 else "s"
+        problem = f"it has {len(value)} character{plural}; pass the `id` of an activity record"
     else:
         problem = "it holds other characters; pass the `id` of an activity record"
     # Errors hold plain data, so that they pickle: anything else is kept as the text that is shown.

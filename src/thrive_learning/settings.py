@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -425,7 +425,8 @@ def _region_of(given: Mapping[str, Given]) -> Region:
     sources = _listed([value.source for value in given.values()])
     if urls and missing:
         raise ConfigurationError(
-            f"{sources} describes a region of your own, which needs {_listed(missing)} as well"
+            f"{sources} {_verb(given, 'describes', 'describe')} a region of your own, which needs "
+            f"{_listed(missing)} as well"
         )
     try:
         if not urls:
@@ -477,7 +478,10 @@ def _check_complete(
     if set(used) <= {"tenant_id"}:
         raise ConfigurationError(f"no credentials are set{no_profile}. {first_steps}")
     given = _listed([value.source for value in used.values()])
-    raise ConfigurationError(f"{given} needs {_listed(missing)} as well, which is not set{no_profile}")
+    raise ConfigurationError(
+        f"{given} {_verb(used, 'needs', 'need')} {_listed(missing)} as well, "
+        f"which {_verb(missing, 'is', 'are')} not set{no_profile}"
+    )
 
 
 def _credentials_of(used: Mapping[str, Given]) -> Credentials:
@@ -500,6 +504,10 @@ def _sources(layer: Layer, keys: Sequence[str]) -> list[str]:
 
 def _shadowed(layers: Sequence[Layer], key: str) -> tuple[str, ...]:
     return tuple(layer.given[key].source for layer in layers if key in layer.given)
+
+
+def _verb(subjects: Sized, one: str, several: str) -> str:
+    return one if len(subjects) == 1 else several
 
 
 def _listed(names: Sequence[str]) -> str:

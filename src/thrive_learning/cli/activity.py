@@ -75,7 +75,9 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
         finally:
             printer.end()
     if failures:
-        complain(f"{len(failures)} of {count} records are missing from the output")
+        records = "record" if count == 1 else "records"
+        verb = "is" if len(failures) == 1 else "are"
+        complain(f"{len(failures)} of {count} {records} {verb} missing from the output")
         raise click.exceptions.Exit(exit_code(failures[0]))
 
 

@@ -181,4 +181,5 @@ def _name_what_overrides() -> None:
     """Warn of variables that are stronger than the profile that was written."""
     names = [name for name in VARIABLES.values() if os.environ.get(name)]
     if names:
-        say(f"warning: these variables are set and override the profile: {', '.join(names)}")
+        verb = "overrides" if len(names) == 1 else "override"
+        say(f"warning: {', '.join(names)} in the environment {verb} the profile")

@@ -212,6 +212,7 @@ def _written(outputs: _Outputs) -> list[Path]:
 @contextlib.contextmanager
 def _sink(outputs: _Outputs, origin: str, *, resume: bool, force: bool) -> "Generator[Sink, None, None]":
     from thrive_learning.cli.export_files import ExportFiles, ExportPaths  # noqa: PLC0415 - see above
+    from thrive_learning.cli.export_progress import count_of  # noqa: PLC0415 - see above
     from thrive_learning.cli.export_run import StandardOutput  # noqa: PLC0415 - see above
 
     if outputs.records is None:
@@ -219,7 +220,7 @@ def _sink(outputs: _Outputs, origin: str, *, resume: bool, force: bool) -> "Gene
         return
     with ExportFiles(ExportPaths.of(outputs.records), origin, resume=resume, force=force) as files:
         if files.cut_bytes:
-            say(f"cut {files.cut_bytes:,} bytes off {outputs.records}: a record that was not whole")
+            say(f"cut {count_of(files.cut_bytes, 'byte')} off {outputs.records}: a record that was not whole")
         yield files
 
 

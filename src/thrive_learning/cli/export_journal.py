@@ -113,7 +113,9 @@ def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> 
         raise ConfigurationError(f"its records come from {before}, and not from {origin}")
     safe, tail = _safe(journal, done)
     if size < safe.extent.output_bytes:
-        raise ConfigurationError(f"it has {size} bytes, and had {safe.extent.output_bytes}")
+        raise ConfigurationError(
+            f"it has {size} byte{'' if size == 1 else 's'}, and had {safe.extent.output_bytes}"
+        )
     output.seek(max(safe.extent.output_bytes - 1, 0))
     if safe.extent.output_bytes and output.read(1) != b"\n":
         raise ConfigurationError("its records no longer end where they did")

@@ -53,7 +53,7 @@ def unused_message(unused: "Sequence[Fault]") -> str:
         missing = "token request"
         advice = "Call revoke_tokens() first if the client still holds a valid token"
     else:
-        missing = "request that it is for"
+        missing = "such request"
         advice = "See whether the code under test uses a client of this sandbox"
     return (
         f"{asked} had no effect: no {missing} reached thrive_sandbox after it. "
