@@ -18,6 +18,7 @@ from thrive_learning import (
     Service,
     TokenError,
 )
+from thrive_learning._token_reply import compact
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 
 Answer = Callable[[str], httpx.Response]
@@ -154,6 +155,7 @@ def test_a_rejection_of_the_client_leads_to_http_basic(flavour: Flavour, respons
         rejection(400, error="invalid_grant"),
         rejection(400, error="invalid_request", error_description="grant_type is missing"),
         rejection(400, error="invalid_request"),
+        rejection(400, error="invalid_request", error_description="use client_credentials as grant_type"),
         rejection(400, message="Bad Request"),
         rejection(403, message="Forbidden"),
         rejection(404, status=404, error="Not Found", message="no such client_id"),
@@ -367,11 +369,18 @@ def test_the_explanation_is_kept_in_whatever_form_it_is_sent(
 
 
 def test_a_long_explanation_is_truncated(flavour: Flavour) -> None:
-    response = httpx.Response(400, json={"message": {"x" * 100: ["y" * 100] * 100}})
+    response = httpx.Response(400, json={"message": {"x" * 100: ["y" * 100] * 500}})
     with flavour.answering(lambda _request: response, OAUTH) as client, pytest.raises(TokenError) as caught:
         client.tokens.get()
     assert len(str(caught.value)) < 1000
     assert len(caught.value.error_description or "") == 4096
+
+
+def test_json_that_cannot_be_written_is_named_by_its_type() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert compact(nested) == "(list)"
 
 
 def test_an_explanation_that_is_nested_beyond_reason(flavour: Flavour) -> None:

@@ -305,6 +305,14 @@ def test_a_renewal_that_fails_is_remembered_and_the_token_serves_on(flavour: Fla
     assert (api.tokens, api.calls) == (3, 23)
 
 
+def test_what_is_remembered_keeps_no_frame(flavour: Flavour) -> None:
+    with flavour.answering(Api(httpx.ConnectError("refused")), OAUTH) as client:
+        with pytest.raises(ConnectionFailedError):
+            client.activities.get(ACTIVITY_ID)
+        [remembered] = client._http.authorizer.cache._failures.values()
+        assert remembered.failure.error.__traceback__ is None
+
+
 # Many callers at once
 
 
@@ -382,6 +390,8 @@ def test_a_token_that_is_rejected_while_fresh_is_replaced_once(flavour: Flavour,
     )
     assert (later.value.status_code, later.value.message) == (401, "unknown issuer")
     assert (later.value.retry_after, later.value.attempts) == (25, 0)
+    # No other record is named.
+    assert later.value.url == "https://public.api.learn.link/rest/v1"
 
 
 def test_a_token_that_was_accepted_once_is_replaced_again(flavour: Flavour) -> None:

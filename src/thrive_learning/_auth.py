@@ -1,5 +1,6 @@
 """The Authorization header, for both kinds of credentials; mints access tokens and shares them."""
 
+import copy
 import functools
 import logging
 import time
@@ -143,6 +144,9 @@ class Authorization:
             return False
         key = Key(Service.API, frozenset(self.api_scopes))
         error = api_error(reply, self.circumstances("a record", token))
+        error.url = (
+            self.region.api_url
+        )  # the URL of the reply names a record that the next caller may not want
         rejection = Failure(error, secret=self._secret_now())
         may_repeat = self.cache.renounce(key, token, rejection, was_accepted=token is self._accepted)
         if self.shared is not None:
@@ -239,8 +243,7 @@ class Authorization:
             turn.is_fresh or (lead.fallback is None and not isinstance(outcome, Minted))
         ):
             outcome = turn.token or outcome  # one that is valid still serves on, as with any renewal
-        is_own = isinstance(outcome, Failure) and outcome.is_own
-        self.cache.settle(key, lead.flight, None if is_own else outcome)
+        self.cache.settle(key, lead.flight, _to_share(outcome))
         if isinstance(outcome, Minted):
             return outcome.token
         return lead.fallback or cast("Failure", outcome).error
@@ -285,6 +288,14 @@ class Authorization:
             with_token=token is not None,
             secrets=(*secrets, *self._proxy_secrets),
         )
+
+
+def _to_share(outcome: Minted | Failure | None) -> Minted | Failure | None:
+    """Return what the others get of an outcome: not a time limit of the leader, nor the error it raises."""
+    if not isinstance(outcome, Failure):
+        return outcome
+    # What is remembered must not keep the frames of the leader, which its traceback has.
+    return None if outcome.is_own else outcome._replace(error=copy.copy(outcome.error))
 
 
 def _spending(budget: Budget, turn: "Turn | None") -> Budget:

@@ -30,7 +30,8 @@ _ABOUT_THE_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
 # The other codes of RFC 6749 section 5.2, besides invalid_request, whose description decides.
 _ABOUT_SOMETHING_ELSE = frozenset({"invalid_scope", "invalid_grant", "unsupported_grant_type"})
 _MENTIONS_THE_CLIENT = re.compile(
-    r"client[ _-]?(?:id|secret|auth|cred)|credentials|authori[sz]ation header|basic auth|missing auth",
+    # Not `client_credentials`, which is the grant.
+    r"client[ _-]?(?:id|secret|auth)|(?<!_)credentials|authori[sz]ation header|basic auth|missing auth",
     re.IGNORECASE,
 )
 _BASIC_CHALLENGE = re.compile(r"(?:^|,) *basic(?: |$|,)", re.IGNORECASE)
@@ -280,5 +281,5 @@ def compact(value: object) -> str:
     """Return JSON on one line, without spaces."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    except (RecursionError, ValueError):
+    except RecursionError:
         return f"({type(value).__name__})"
