@@ -146,6 +146,14 @@ def test_a_rejection_of_the_client_leads_to_http_basic(flavour: Flavour, respons
     assert endpoint.methods == ["post", "basic"]
 
 
+def test_a_secret_that_is_an_ordinary_word_hides_no_rejection(flavour: Flavour) -> None:
+    response = rejection(400, error="invalid_request", error_description="unknown client_id")
+    endpoint = Endpoint(post=response, basic=token_response())
+    with flavour.answering(endpoint, ClientCredentials(TENANT_ID, "c", "client")) as client:
+        client.tokens.get()
+    assert endpoint.methods == ["post", "basic"]
+
+
 @pytest.mark.parametrize(
     "response",
     [

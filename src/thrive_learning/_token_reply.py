@@ -101,15 +101,17 @@ class Answer:
         self.status: int = reply.status_code
         self.wait_s: float | None = reply.retry_after()
         self.rejects_the_client: bool = False
+        error, description = None, None
         fields = read_object(reply.body) if reply.flaw is None else reply.flaw
         if isinstance(fields, str):
             self.problem = fields
         else:
-            self._read(fields, secrets)
+            error, description = self._read(fields, secrets)
         if self.granted is None:
-            self.rejects_the_client = self._rejects_the_client()
+            self.rejects_the_client = self._rejects_the_client(error, description or "")
 
-    def _read(self, fields: dict[str, Any], secrets: tuple[str, ...]) -> None:
+    def _read(self, fields: dict[str, Any], secrets: tuple[str, ...]) -> tuple[str | None, str | None]:
+        """Read a body, and return its error code and description as they are."""
         if self.status == _OK:
             given = granted(fields)
             if not isinstance(given, str):
@@ -119,7 +121,7 @@ class Answer:
                         remark._replace(value=show(remark.value, secrets)) for remark in given.remarks
                     )
                 )
-                return
+                return None, None
             self.problem = given
             status: object = fields.get("status")
             if isinstance(status, int) and 400 <= status <= 599:  # noqa: PLR2004 - these are errors
@@ -129,6 +131,7 @@ class Answer:
         error, description = explanation(fields)
         self.error = show_error_name(error, secrets) if error else None
         self.description = show(description, secrets, MAX_ERROR_BODY_CHARACTERS) if description else None
+        return error, description
 
     @property
     def is_explained(self) -> bool:
@@ -141,10 +144,10 @@ class Answer:
         words = ": ".join(show(text, ()) for text in (self.error, self.description) if text)
         return f"{self.reply.status_code} ({words})" if words else f"{self.reply.status_code}"
 
-    def _rejects_the_client(self) -> bool:
-        if self.error in _ABOUT_THE_CLIENT:
+    def _rejects_the_client(self, error: str | None, description: str) -> bool:
+        if error in _ABOUT_THE_CLIENT:
             return self.status == _OK or 400 <= self.status <= 499  # noqa: PLR2004
-        if self.error in _ABOUT_SOMETHING_ELSE:
+        if error in _ABOUT_SOMETHING_ELSE:
             return False
         if self.status == 401:  # noqa: PLR2004
             # A page is a proxy's or a gateway's, unless it asks for HTTP Basic.
@@ -152,7 +155,7 @@ class Answer:
             is_page = self.reply.body.lstrip()[:1] == b"<"
             return not is_page or _BASIC_CHALLENGE.search(challenge) is not None
         is_about_the_request = self.status in {400, 422}
-        return is_about_the_request and _MENTIONS_THE_CLIENT.search(self.description or "") is not None
+        return is_about_the_request and _MENTIONS_THE_CLIENT.search(description) is not None
 
 
 def read_object(body: bytes) -> dict[str, Any] | str:
