@@ -8,6 +8,7 @@ from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
 
 from thrive_learning.sandbox import SandboxRequest, SandboxResponse
+from thrive_learning.sandbox.records import DEPARTING_IDS
 
 CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
 # Relative, so that it holds for whatever host a test names.
@@ -43,7 +44,11 @@ def is_described(request: SandboxRequest) -> bool:
 
 
 def valid(request: SandboxRequest, response: SandboxResponse) -> SandboxResponse:
-    """Give the response back if the contract allows it, and raise what openapi-core raises if not."""
-    if is_described(request):
+    """Return the response if the contract allows it, and raise what openapi-core raises if not.
+
+    A record that breaks the contract on purpose is not checked.
+    """
+    departs = any(departing.encode() in response.body for departing in DEPARTING_IDS)
+    if is_described(request) and not (departs and response.status == 200):
         OPENAPI.validate_response(_Request(request), _Response(response))
     return response

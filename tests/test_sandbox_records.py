@@ -6,7 +6,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from thrive_learning.sandbox.records import records_from_ndjson, seeded_records
+from thrive_learning import Activity
+from thrive_learning.sandbox.records import DEPARTING_IDS, records_from_ndjson, seeded_records
 
 CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
 SCHEMAS = CONTRACT["components"]["schemas"]
@@ -22,8 +23,11 @@ VALIDATOR = Draft202012Validator(
 
 
 @pytest.mark.parametrize("record", [pytest.param(r, id=k) for k, r in seeded_records().items()])
-def test_every_record_is_valid_against_the_contract(record: dict[str, Any]) -> None:
-    VALIDATOR.validate(record)
+def test_a_record_is_valid_against_the_contract_or_a_departure(record: dict[str, Any]) -> None:
+    assert VALIDATOR.is_valid(record) is (record["id"] not in DEPARTING_IDS)
+    assert any(problem.breaks_contract for problem in Activity.from_dict(record).problems) is (
+        record["id"] in DEPARTING_IDS
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,15 +55,45 @@ def test_the_twenty_types_are_there_in_order_under_ids_that_count_up() -> None:
         assert records[f"665d7d88b60b4b3a2c0000{number:02}"]["type"] == activity_type
 
 
-def test_one_record_has_an_unknown_type_and_an_unknown_field_and_no_other_has() -> None:
+def test_one_record_has_an_unknown_type_and_an_unknown_field() -> None:
     unknown = seeded_records()["665d7d88b60b4b3a2c000021"]
     known_fields = SCHEMAS["Activity"]["properties"].keys()
 
     assert unknown["type"] == "file"
     assert "file" not in KNOWN_TYPES
-    for record in seeded_records().values():
-        assert record.keys() - known_fields == ({"visibility"} if record == unknown else set())
-        assert record == unknown or record.get("type", "viewed") in KNOWN_TYPES
+    assert unknown.keys() - known_fields == {"visibility"}
+
+
+def test_some_records_look_like_real_ones() -> None:
+    real = [seeded_records()[f"665d7d88b60b4b3a2c0000{number}"] for number in range(23, 29)]
+
+    assert not any("name" in record or "with" in record for record in real)
+    assert {record.get("contentType") for record in real} == {"video", "quiz", None}
+    percentages = [record["data"].get("progresspercentage") for record in real]
+    assert {type(percentage) for percentage in percentages} == {str, float, type(None)}
+    assert any(isinstance(record["data"].get("source"), str) for record in real)
+    assert any(isinstance(record["data"].get("searchresults"), str) for record in real)
+    [answered] = [record for record in real if record["type"] not in KNOWN_TYPES]
+    assert answered["data"]["name"].keys() == {"en-GB", "fr-FR"}
+    assert answered["data"]["choices"][0]["description"] == {"en-GB": "Mercury"}
+
+
+def test_each_kind_of_departure_can_be_seen_in_a_record() -> None:
+    problems = [
+        [(problem.kind, problem.field) for problem in Activity.from_dict(seeded_records()[id_]).problems]
+        for id_ in sorted(DEPARTING_IDS)
+    ]
+
+    novelty = ("unknown_field", "contentType")
+    assert [[problem for problem in found if problem != novelty] for found in problems] == [
+        [("null", "contextId"), ("null", "data"), ("null", "name")],
+        [("wrong_type", "name")],
+        [("wrong_type", "data")],
+        [("wrong_type", "contextId"), ("wrong_type", "contextType")],
+        [("unreadable_date", "date")],
+        [("unreadable_date", "date")],
+    ]
+    assert all(novelty in found for found in problems)
 
 
 def test_one_record_has_nothing_but_its_id() -> None:
@@ -79,7 +113,7 @@ def test_one_record_has_nothing_but_its_id() -> None:
     ],
 )
 def test_data_fits_the_type(activity_type: str, keys: set[str]) -> None:
-    records = [record for record in seeded_records().values() if record.get("type") == activity_type]
+    records = [record for record in seeded_records().values() if record.get("type") == activity_type][:1]
 
     assert records
     assert all(keys <= record["data"].keys() for record in records)
@@ -96,22 +130,22 @@ def test_with_is_an_object_or_null_or_absent() -> None:
 def test_some_records_have_a_context_and_a_name_and_some_have_none() -> None:
     records = seeded_records().values()
 
-    assert {record.get("contextType") for record in records} > {"content", "course", None}
+    assert {str(record.get("contextType")) for record in records} > {"content", "course", "None"}
     assert any("name" in record for record in records)
     assert any("name" not in record for record in records)
 
 
 def test_dates_go_up_in_the_order_of_the_ids() -> None:
-    dates = [record["date"] for record in seeded_records().values() if "date" in record]
+    dates = [record["date"].replace(" ", "T") for record in seeded_records().values() if "date" in record]
 
-    assert len(set(dates)) == len(dates) == 22
+    assert len(set(dates)) == len(dates) == 34
     assert dates == sorted(dates)
 
 
 def test_every_caller_gets_a_copy() -> None:
     before = copy.deepcopy(seeded_records())
     for record in seeded_records().values():
-        record.get("data", {}).clear()
+        (record.get("data") or []).clear()
         record.clear()
 
     assert seeded_records() == before

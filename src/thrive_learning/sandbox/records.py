@@ -60,6 +60,66 @@ _ROWS: tuple[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]], ..
     # The vendor's page gives `file` as its example of a type, and does not list it.
     ("file", _GRACE, _FILE, {"bytes": 52114}, {"with": None, "visibility": "team"}),
 )
+
+_QUIZ = {"contextId": "64b6f4a8c2e4a1b9d3f2c406", "contextType": "content", "contentType": "quiz"}
+_VIDEO = {"contextId": "64b6f4a8c2e4a1b9d3f2c407", "contextType": "content", "contentType": "video"}
+
+# What real records look like: a field that no page lists, no `name`, types that differ from record to record,
+# texts in several languages. The contract allows all of it.
+_REAL_ROWS: tuple[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]], ...] = (
+    ("viewed", _ADA, _VIDEO, {"duration": "742", "source": "feed", "tagName": "Astronomy"}, {}),
+    ("progressed", _KATHERINE, _VIDEO, {"progresspercentage": "45", "completion": False}, {}),
+    ("progressed", _KATHERINE, _VIDEO, {"progresspercentage": 62.5, "completion": False}, {}),
+    (
+        "completed",
+        _KATHERINE,
+        _VIDEO,
+        {
+            "completiontype": "automatic",
+            "completedDate": "2024-06-03T15:51:00.000Z",
+            "version": 3,
+            "skillBoosts": [{"skill": "Astronomy", "level": 1}],
+        },
+        {},
+    ),
+    ("searched", _ADA, _NOTHING, {"search": "comets", "discover": "all", "searchresults": "14"}, {}),
+    (
+        "answered",
+        _GRACE,
+        _QUIZ,
+        {
+            "name": {
+                "en-GB": "What is close to the Sun?",
+                "fr-FR": "Qui est près du Soleil ?",
+            },
+            "description": {"en-GB": "One answer is right."},
+            "interactionType": "choice",
+            "choices": [
+                {"id": "a", "description": {"en-GB": "Mercury"}},
+                {"id": "b", "description": {"en-GB": "Neptune"}},
+            ],
+            "correctResponsesPattern": ["a"],
+            "response": "a",
+            "success": True,
+            "score": 1,
+            "scaled": 1.0,
+            "minScore": 0,
+            "maxScore": 1,
+            "registration": "d5f0b7c2-6a8e-4a0c-9d4b-1f2e3d4c5b6a",
+        },
+        {},
+    ),
+)
+
+# One for each way in which a record can break the contract and still be read.
+_DEPARTURES: tuple[dict[str, Any], ...] = (
+    {"name": None, "contextId": None, "data": None},
+    {"name": {"en-GB": "Night of the Comets", "fr-FR": "Nuit des comètes"}},
+    {"data": []},
+    {"contextId": 4711, "contextType": ["content"]},
+    {"date": "2024-06-03 18:25:00"},
+    {"date": "2024-06-03T18:42:00+0000"},
+)
 _FIRST_DATE = datetime(2024, 6, 3, 8, 30, tzinfo=UTC)
 
 
@@ -68,7 +128,15 @@ def _numbered_id(number: int) -> str:
     return f"665d7d88b60b4b3a2c{number:06}"
 
 
-def _numbered_records() -> list[dict[str, Any]]:
+#: The record that has nothing but its ID, and the first of those that look like real ones.
+_BARE = len(_ROWS) + 1
+_FIRST_REAL = _BARE + 1
+_FIRST_DEPARTURE = _FIRST_REAL + len(_REAL_ROWS)
+
+
+def _numbered_records(
+    rows: Iterable[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]]], start: int
+) -> list[dict[str, Any]]:
     return [
         {
             "id": _numbered_id(number),
@@ -79,7 +147,7 @@ def _numbered_records() -> list[dict[str, Any]]:
             "data": data,
             **more,
         }
-        for number, (activity_type, user, about, data, more) in enumerate(_ROWS, start=1)
+        for number, (activity_type, user, about, data, more) in enumerate(rows, start=start)
     ]
 
 
@@ -90,14 +158,27 @@ def seeded_records() -> dict[str, dict[str, Any]]:
     - `665d7d88b60b4b3a2c000001` to `665d7d88b60b4b3a2c000020`: the twenty types, in the page's order
     - `665d7d88b60b4b3a2c000021`: a type and a field that the page does not list
     - `665d7d88b60b4b3a2c000022`: nothing but its id
+    - `665d7d88b60b4b3a2c000023` to `665d7d88b60b4b3a2c000028`: what real records look like
+    - `665d7d88b60b4b3a2c000029` to `665d7d88b60b4b3a2c000034`: records that break the contract, with null, a
+      language map as `name`, an array as `data`, other types of `contextId` and `contextType`, and two wrong
+      forms of `date`
 
     Source:
         https://docs.thrivelearning.com/apidocs/get-a-single-activity-record
     """
-    only_an_id = {"id": _numbered_id(len(_ROWS) + 1)}
-    records = [_REFERENCE_PAGE, *_numbered_records(), only_an_id]
+    departures = (("viewed", _ADA, _VIDEO, {"duration": "742"}, departure) for departure in _DEPARTURES)
+    records = [
+        _REFERENCE_PAGE,
+        *_numbered_records(_ROWS, 1),
+        {"id": _numbered_id(_BARE)},
+        *_numbered_records(_REAL_ROWS, _FIRST_REAL),
+        *_numbered_records(departures, _FIRST_DEPARTURE),
+    ]
     return {record["id"]: copy.deepcopy(record) for record in records}
 
+
+#: The IDs of the records that break the contract.
+DEPARTING_IDS = frozenset(_numbered_id(_FIRST_DEPARTURE + index) for index in range(len(_DEPARTURES)))
 
 #: What the ID of a record is.
 ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
