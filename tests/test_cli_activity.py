@@ -1,5 +1,6 @@
 """`thrive activity get` with several IDs; one ID alone is in test_cli.py."""
 
+import gzip
 import io
 import json
 import sys
@@ -61,9 +62,23 @@ def test_ids_from_stdin(call: Call, stdin: Any) -> None:
     assert (code, ids_of(out), err) == (0, [OTHER_ID, ACTIVITY_ID, OTHER_ID], "")
     stdin(ACTIVITY_ID.encode())
     assert ids_of(call("activity", "get", "-", "--sandbox").out) == [ACTIVITY_ID]
-    stdin(b"")
-    assert call("activity", "get", "-", "--sandbox") == (0, "", "")
-    assert call("activity", "get", "-", "--sandbox", "-o", "json") == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", gzip.compress(b"\n")])
+def test_no_ids_on_stdin_are_an_error(call: Call, stdin: Any, content: bytes) -> None:
+    for options, out in (((), ""), (("-o", "json"), "[]\n")):
+        stdin(content)
+        code, printed, err = call("activity", "get", "-", "--sandbox", *options)
+        assert (code, printed) == (10, out)
+        assert err == (
+            "thrive: error: stdin contains no IDs. Check the file, or the command that should print them.\n"
+        )
+
+
+def test_stdin_may_be_gzip_or_utf_16(call: Call, stdin: Any) -> None:
+    for content in (gzip.compress(ACTIVITY_ID.encode()), f"\ufeff{ACTIVITY_ID}\r\n".encode("utf-16-le")):
+        stdin(content)
+        assert ids_of(call("activity", "get", "-", "--sandbox").out) == [ACTIVITY_ID]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +157,7 @@ def test_a_record_does_not_wait_for_ids_that_come_later(call: Call, monkeypatch:
 
 
 def test_ids_on_stdin_may_come_in_pieces(call: Call, stdin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thrive_learning.cli.activity._PORTION_BYTES", 10)
+    monkeypatch.setattr("thrive_learning.cli.input_lines._CHUNK_BYTES", 10)
     stdin(f"{OTHER_ID}\n{ACTIVITY_ID}\n\n{OTHER_ID}".encode())
     assert ids_of(call("activity", "get", "-", "--sandbox").out) == [OTHER_ID, ACTIVITY_ID, OTHER_ID]
 

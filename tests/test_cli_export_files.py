@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import zlib
@@ -12,21 +13,22 @@ from typing import Any
 
 import pytest
 
-from thrive_learning.cli import export_files
-from thrive_learning.cli.export_files import ExportFiles, ExportPaths, OutputError
-from thrive_learning.cli.id_set import key_of
+from thrive_learning.cli import export_files, regular_files
+from thrive_learning.cli.export_failures import Failure
+from thrive_learning.cli.export_files import ExportFiles, ExportPaths, Origin, OutputError
+from thrive_learning.cli.id_set import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.errors import ConfigurationError
 
 IDS = [f"{number:024x}" for number in range(1, 6)]
-ORIGIN = "the sandbox"
+ORIGIN = Origin("the sandbox")
 
 
 def line_of(activity_id: str) -> bytes:
     return json.dumps({"id": activity_id, "filling": "x" * 100}).encode() + b"\n"
 
 
-def failure_of(activity_id: str, *, retryable: bool) -> bytes:
-    return json.dumps({"id": activity_id, "retryable": retryable}).encode() + b"\n"
+def failure_of(activity_id: str, *, retryable: bool, url: str | None = None) -> Failure:
+    return Failure(activity_id, "NotFoundError", "m", 404, url, retryable)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_the_files_stand_next_to_the_output() -> None:
         paths = ExportPaths.of(Path("a", name))
         assert paths.failures == Path("a", failures)
         assert paths.journal == Path("a", f"{name}.journal")
-        assert len(set(paths)) == 4
+        assert len(set(paths)) == 3
 
 
 def test_an_export_goes_on_where_it_was(paths: ExportPaths) -> None:
@@ -58,7 +60,7 @@ def test_an_export_goes_on_where_it_was(paths: ExportPaths) -> None:
         assert (files.records, len(files.done)) == (2, 0)
     for _ in range(2):
         with ExportFiles(paths, ORIGIN, resume=True) as files:
-            assert (files.records, files.failures, files.cut_bytes) == (2, 0, 0)
+            assert (files.records, files.kept_failures.total, files.cut_bytes) == (2, 0, 0)
             assert [key_of(one) in files.done for one in IDS[:3]] == [True, True, False]
     with ExportFiles(paths, ORIGIN, resume=True) as files:
         write(files, IDS[2])
@@ -76,11 +78,11 @@ def test_an_output_is_not_overwritten_by_accident(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         write(files, IDS[0])
         files.write_failure(failure_of(IDS[1], retryable=False))
-    with pytest.raises(ConfigurationError, match="is there already: --resume goes on with it"):
+    with pytest.raises(ConfigurationError, match=r"already exists\. Use --resume to continue"):
         ExportFiles(paths, ORIGIN)
     assert paths.output.read_bytes() == line_of(IDS[0])
     with ExportFiles(paths, ORIGIN, force=True) as files:
-        assert (files.records, files.failures, len(files.done)) == (0, 0, 0)
+        assert (files.records, files.kept_failures.total, len(files.done)) == (0, 0, 0)
     assert paths.output.read_bytes() == b""
     assert not paths.failures.exists()
 
@@ -89,9 +91,9 @@ def test_an_output_that_was_removed_is_begun_anew(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         write(files, IDS[0])
     paths.output.unlink()
-    with pytest.raises(ConfigurationError, match="cannot be gone on with: it has 0 bytes, and had"):
+    with pytest.raises(ConfigurationError, match=r"cannot resume .*: it has 0 bytes, and had"):
         ExportFiles(paths, ORIGIN, resume=True)
-    paths.output.unlink()
+    assert not paths.output.exists()
     with ExportFiles(paths, ORIGIN) as files:
         assert len(files.done) == 0
 
@@ -157,35 +159,178 @@ def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing(
         assert sorted(paths.output.read_bytes().splitlines(keepends=True)) == [
             line_of(one) for one in IDS[:2]
         ]
-        assert paths.failures.read_bytes() == failure
+        assert paths.failures.read_bytes() == failure.line()
 
 
-def test_failures_that_may_pass_are_tried_again_and_others_stay(paths: ExportPaths) -> None:
-    final = [failure_of(IDS[0], retryable=False), failure_of("no id", retryable=False)]
+def test_failures_that_are_final_stay_and_others_are_fetched_again(paths: ExportPaths) -> None:
+    final = [failure_of(IDS[0], retryable=False).line(), failure_of("no id", retryable=False).line()]
     with ExportFiles(paths, ORIGIN) as files:
         write(files, IDS[3])
-        for line in (final[0], failure_of(IDS[1], retryable=True), final[1]):
-            files.write_failure(line)
-        assert files.failures == 3
-    torn = [b"[]\n", b'{"id": 5, "retryable": false}\n', b"\0\0\n", failure_of(IDS[2], retryable=False)[:-1]]
+        files.write_failure(failure_of(IDS[0], retryable=False))
+        files.write_failure(failure_of(IDS[1], retryable=True))
+        files.write_failure(failure_of("no id", retryable=False))
+    torn = [b"[]\n", b"\0\0\n", failure_of(IDS[2], retryable=False).line()[:-1]]
     paths.failures.write_bytes(paths.failures.read_bytes() + final[0] + b"".join(torn))
     with ExportFiles(paths, ORIGIN, resume=True) as files:
-        assert files.failures == 2
-        assert [key_of(one) in files.done for one in (*IDS[:4], "no id")] == [True, False, False, True, True]
+        assert files.kept_failures.total == 2
+        reasons = [files.done.reason(key_of(one)) for one in (*IDS[:4], "no id")]
+        assert reasons == [HAS_FAILED, None, None, HAS_RECORD, HAS_FAILED]
         files.write_failure(failure_of(IDS[1], retryable=True))
-    assert paths.failures.read_bytes() == b"".join(final) + failure_of(IDS[1], retryable=True)
+    assert paths.failures.read_bytes() == b"".join(final) + failure_of(IDS[1], retryable=True).line()
 
 
-def test_failures_that_all_may_pass_leave_no_file(paths: ExportPaths) -> None:
+def test_failures_none_of_which_is_final_leave_no_file(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         files.write_failure(failure_of(IDS[1], retryable=True))
     with ExportFiles(paths, ORIGIN, resume=True) as files:
-        assert files.failures == 0
-    assert sorted(path.name for path in paths.output.parent.iterdir()) == [
-        "out.ndjson",
-        "out.ndjson.journal",
-        "out.ndjson.lock",
-    ]
+        assert files.kept_failures.total == 0
+    assert names_in(paths) == ["out.ndjson", "out.ndjson.journal"]
+
+
+def test_what_another_url_said_of_an_id_is_not_final(paths: ExportPaths) -> None:
+    before, now = (
+        Origin("region here, tenant t", "http://h/wrong"),
+        Origin("region here, tenant t", "http://h/v1"),
+    )
+    with ExportFiles(paths, before) as files:
+        write(files, IDS[0])
+        files.write_failure(failure_of(IDS[1], retryable=False, url=f"http://h/wrong/activity/{IDS[1]}"))
+        files.write_failure(failure_of("no id", retryable=False))
+    with ExportFiles(paths, now, resume=True) as files:
+        reasons = [files.done.reason(key_of(one)) for one in (*IDS[:2], "no id")]
+        assert reasons == [HAS_RECORD, None, HAS_FAILED]
+
+
+def test_an_export_without_records_may_go_on_elsewhere(paths: ExportPaths) -> None:
+    with ExportFiles(paths, Origin("region staging, tenant t")) as files:
+        files.write_failure(failure_of(IDS[1], retryable=False))
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert len(files.done) == 0
+        write(files, IDS[1])
+    assert not paths.failures.exists()
+    with pytest.raises(ConfigurationError, match="come from the sandbox, not from region staging"):
+        ExportFiles(paths, Origin("region staging, tenant t"), resume=True)
+
+
+def names_in(paths: ExportPaths) -> list[str]:
+    return sorted(path.name for path in paths.output.parent.iterdir())
+
+
+# Nothing but regular files of an export is touched
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "victim"
+    path.write_bytes(b"precious\n")
+    return path
+
+
+def plant(kind: str, path: Path, victim: Path) -> None:
+    match kind:
+        case "link":
+            path.symlink_to(victim)
+        case "dangling link":
+            path.symlink_to(victim.with_name("not-there"))
+        case "FIFO":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(str(path))
+        case _:
+            os.link(victim, path)
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}], ids=str)
+@pytest.mark.parametrize("kind", ["link", "dangling link", "FIFO", "folder", "socket"])
+@pytest.mark.parametrize("which", ["output", "failures", "journal"])
+def test_what_is_planted_is_neither_followed_nor_removed(
+    paths: ExportPaths, victim: Path, which: str, kind: str, options: Any
+) -> None:
+    place: Path = getattr(paths, which)
+    plant(kind, place, victim)
+    with pytest.raises(ConfigurationError, match=f"{place.name} is a .*, not a regular file"):
+        ExportFiles(paths, ORIGIN, **options)
+    assert names_in(paths) == sorted(["elsewhere", place.name])
+    assert victim.read_bytes() == b"precious\n"
+    assert [path.name for path in victim.parent.iterdir()] == ["victim"]
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}], ids=str)
+def test_a_file_that_is_not_a_journal_is_left_alone(paths: ExportPaths, victim: Path, options: Any) -> None:
+    os.link(victim, paths.journal)
+    with pytest.raises(ConfigurationError, match=r"out\.ndjson\.journal"):
+        ExportFiles(paths, ORIGIN, **options)
+    assert victim.read_bytes() == b"precious\n"
+    assert names_in(paths) == ["elsewhere", "out.ndjson.journal"]
+
+
+def test_the_target_of_a_hard_link_is_not_emptied(paths: ExportPaths, victim: Path) -> None:
+    os.link(victim, paths.output)
+    with ExportFiles(paths, ORIGIN, force=True) as files:
+        write(files, IDS[0])
+    assert victim.read_bytes() == b"precious\n"
+
+
+def test_a_link_that_is_planted_between_check_and_use_is_not_followed(
+    paths: ExportPaths, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExportFiles(paths, ORIGIN):
+        pass
+    paths.output.unlink()
+    plant("link", paths.output, victim)
+    monkeypatch.setattr(export_files, "is_there", lambda _path: True)
+    monkeypatch.setattr(regular_files, "is_there", lambda _path: True)
+    for path in (paths.output, paths.output):
+        with pytest.raises(OSError, match="symbolic links"):
+            regular_files.open_regular(path)
+        with pytest.raises(FileExistsError):
+            regular_files.create(path)
+    fifo = paths.output.with_name("fifo")
+    os.mkfifo(fifo)
+    with pytest.raises(ConfigurationError, match="fifo is not a regular file"):
+        regular_files.open_regular(fifo)
+    assert victim.read_bytes() == b"precious\n"
+
+
+def test_temporary_names_cannot_be_foreseen(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for _ in range(5):
+        with regular_files.replacing(tmp_path / "out") as file:
+            seen |= {path.name for path in tmp_path.iterdir()} - {"out"}
+            file.write(b"x")
+    assert len(seen) == 5
+    with pytest.raises(ZeroDivisionError), regular_files.replacing(tmp_path / "out") as file:
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(ConfigurationError, match="is a folder"), regular_files.replacing(tmp_path):
+        pass
+
+
+def test_an_export_that_comes_to_nothing_leaves_nothing(paths: ExportPaths) -> None:
+    options: Any
+    for options in ({}, {"force": True}, {"resume": True}):
+        with pytest.raises(ZeroDivisionError), ExportFiles(paths, ORIGIN, **options):
+            raise ZeroDivisionError
+        assert names_in(paths) == []
+    with ExportFiles(paths, ORIGIN):
+        pass
+    with pytest.raises(ZeroDivisionError), ExportFiles(paths, ORIGIN, resume=True):
+        raise ZeroDivisionError
+    assert names_in(paths) == ["out.ndjson", "out.ndjson.journal"]
+
+
+def test_failures_are_not_overwritten_by_accident(paths: ExportPaths) -> None:
+    paths.failures.write_bytes(failure_of(IDS[0], retryable=False).line())
+    with pytest.raises(ConfigurationError, match=r"out\.failures\.ndjson already exists\. Use --resume"):
+        ExportFiles(paths, ORIGIN)
+    assert names_in(paths) == ["out.failures.ndjson"]
+    with ExportFiles(paths, ORIGIN, force=True):
+        pass
+    assert names_in(paths) == ["out.ndjson", "out.ndjson.journal"]
 
 
 def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
@@ -193,12 +338,12 @@ def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
         write(files, IDS[0])
         script = (
             "import sys, pathlib; from thrive_learning.cli.export_files import *\n"
-            "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), 'x', force=True)\n"
+            "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), Origin('x'), force=True)\n"
             "except Exception as error: print(error)"
         )
         command = [sys.executable, "-c", script, str(paths.output)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout.startswith(f"another export is writing {paths.output}: ")
+        assert done.stdout.startswith(f"another export is writing {paths.output}. ")
         with pytest.raises(
             ConfigurationError, match="another export is writing"
         ):  # nor does the same process
@@ -208,11 +353,11 @@ def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"the folder .*no-such is not there"):
+    with pytest.raises(ConfigurationError, match=r"the folder .*no-such does not exist"):
         ExportFiles(ExportPaths.of(tmp_path / "no-such" / "out.ndjson"), ORIGIN)
     assert not (tmp_path / "no-such").exists()
     (tmp_path / "out.ndjson").mkdir()
-    with pytest.raises(OutputError, match=r"out\.ndjson cannot be written: Is a directory"):
+    with pytest.raises(ConfigurationError, match=r"out\.ndjson is a folder, not a regular file"):
         ExportFiles(ExportPaths.of(tmp_path / "out.ndjson"), ORIGIN, force=True)
 
 

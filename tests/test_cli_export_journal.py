@@ -84,12 +84,15 @@ def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
     [
         (b"", b"{}\n", "its journal is missing"),
         (FIRST[:-1], b"{}\n", "its journal is missing"),
-        (b"{}\n", b"", "its journal is none that this version can read"),
-        (b"[]\n", b"", "its journal is none that this version can read"),
-        (b"x\n", b"", "its journal is none that this version can read"),
+        (b"{}\n", b"", "its journal is not one that this version can read"),
+        (b"[]\n", b"", "its journal is not one that this version can read"),
+        (b"x\n", b"", "its journal is not one that this version can read"),
         (json.dumps({"thrive_export": 2, "origin": ORIGIN}).encode() + b"\n", b"", "this version can read"),
         (json.dumps({"thrive_export": 1, "origin": 5}).encode() + b"\n", b"", "this version can read"),
-        (header("the sandbox"), b"", f"its records come from the sandbox, and not from {ORIGIN}"),
+        (header("the sandbox"), b"{}\n", f"its records come from the sandbox, not from {ORIGIN}"),
+        (b"x" * 5000, b"", "its journal is not one that this version can read"),
+        (b"\0" * 5000, b"", "its journal is not one that this version can read"),
+        (b"\0" * 50, b"{}\n", "its journal is missing"),
         (cut_at(10_000)[0], b"".join(LINES)[:50], "it has 50 bytes, and had 92"),
         (cut_at(10_000)[0], b"x" * 200, "its records no longer end where they did"),
         (FIRST + Entry.checkpoint(1).text(), b"\n", "its journal contradicts itself"),
@@ -99,3 +102,8 @@ def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
 def test_what_no_crash_could_have_done_is_refused(journal: bytes, output: bytes, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         recover(journal, output)
+
+
+@pytest.mark.parametrize("journal", [b"", FIRST[:5], FIRST[:-1], b"\0" * 50, header("elsewhere")])
+def test_an_export_without_records_is_begun_anew(journal: bytes) -> None:
+    assert recover(journal, b"")[0] == (0, (0, 0))

@@ -24,6 +24,7 @@ def test_a_span_of_time_for_people(seconds: float, text: str) -> None:
         (Advance(500, 0, 10.0, 0.25), "500 records, 50/s, 25%, 30.0 s left"),
         (Advance(500, 0, 10.0, 0.75, 0.5), "500 records, 50/s, 75%, 10.0 s left"),
         (Advance(1, 0, 10.0, 0.505, 0.5), "1 record, 0/s, 50%"),
+        (Advance(500, 0, 10.0, 0.75, 0.5, is_paused=True), "500 records, 50/s, 75%, paused"),
     ],
 )
 def test_how_far_it_is_in_a_few_words(advance: Advance, text: str) -> None:
@@ -35,15 +36,15 @@ def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> N
     records = iter(range(1, 100))
     with shown(
         lambda: Advance(next(records), 0, 1.0), quiet=False, to_terminal=False, clock=lambda: now
-    ) as show:
+    ) as display:
         for _ in range(5):
-            show()
+            display.show()
         assert capsys.readouterr().err == ""
         now = LINE_INTERVAL_S
-        show()
-        show()
+        display.show()
+        display.show()
         now *= 2
-        show()
+        display.show()
     assert capsys.readouterr().err == "thrive: 1 record, 1/s\nthrive: 2 records, 2/s\n"
 
 
@@ -71,9 +72,9 @@ def test_a_terminal_gets_a_bar(
     screen = on_terminal(monkeypatch)
     now = 0.0
     look: Any = lambda: Advance(1234, 1, 10.0, fraction)  # noqa: E731
-    with shown(look, quiet=False, to_terminal=False, clock=lambda: now) as show:
+    with shown(look, quiet=False, to_terminal=False, clock=lambda: now) as display:
         now = 1.0
-        show()
+        display.show()
         terminal.say("said meanwhile")
         terminal.write("a record")
     printed = screen.getvalue()
@@ -87,14 +88,28 @@ def test_a_terminal_gets_a_bar(
 def test_records_on_the_terminal_leave_no_room_for_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
     now = 0.0
-    with shown(lambda: Advance(1, 0, 1.0), quiet=False, to_terminal=True, clock=lambda: now) as show:
+    with shown(lambda: Advance(1, 0, 1.0), quiet=False, to_terminal=True, clock=lambda: now) as display:
         now = LINE_INTERVAL_S
-        show()
+        display.show()
     assert screen.getvalue() == "thrive: 1 record, 1/s\n"
 
 
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
-    with shown(lambda: Advance(1, 0, 1.0), quiet=True, to_terminal=False, clock=lambda: 1e9) as show:
-        show()
+    with shown(lambda: Advance(1, 0, 1.0), quiet=True, to_terminal=False, clock=lambda: 1e9) as display:
+        display.show()
     assert screen.getvalue() == ""
+
+
+def test_a_pause_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    advance = Advance(1, 0, 1.0, 0.5)
+    with shown(lambda: advance, quiet=False, to_terminal=False, clock=lambda: 0.0) as display:
+        advance = advance._replace(is_paused=True)
+        display.show()  # too early
+        assert "paused" not in screen.getvalue()
+        display.pause()
+        terminal.say("said meanwhile")  # rich draws above the bar what comes
+    assert "1 record, 1/s, 50%, paused" in screen.getvalue()
+    with shown(lambda: advance, quiet=False, to_terminal=True) as display:
+        display.pause()

@@ -1,17 +1,17 @@
 """What goes into the lines, and what is counted."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness import PAGE_EXAMPLE
 
 from thrive_learning import errors
+from thrive_learning.cli.export_failures import Failure, FailureCounts
 from thrive_learning.cli.export_files import ExportPaths
-from thrive_learning.cli.export_run import StandardOutput, Tally, counted, failure_line, record_line
-from thrive_learning.cli.id_sources import UnreadableInputError
+from thrive_learning.cli.export_run import record_line, unseen
+from thrive_learning.cli.export_tally import Tally
+from thrive_learning.cli.id_set import HAS_FAILED, HAS_RECORD, IdSet, key_of
 from thrive_learning.models import Activity
 
 
@@ -30,19 +30,7 @@ def test_a_lone_surrogate_is_written_as_json_says_it() -> None:
     assert line == b'{"id":"x","name":"\\ud800\\u2028"}\n'
 
 
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_terminal_gets_no_character_that_it_would_obey(
-    is_terminal: bool,  # noqa: FBT001 - a parameter of the test
-    capfdbinary: pytest.CaptureFixture[bytes],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
-    line = record_line(Activity.from_dict({"id": "x", "name": "a\x9b31m"}))
-    StandardOutput().write_record(b"", line)
-    shown = capfdbinary.readouterr().out
-    assert json.loads(shown) == json.loads(line)
-    assert (shown == line) is not is_terminal
-    assert is_terminal is shown.isascii()
+URL = "https://public.api.learn.link/rest/v1/activity/x"
 
 
 @pytest.mark.parametrize(
@@ -50,53 +38,87 @@ def test_a_terminal_gets_no_character_that_it_would_obey(
     [
         (errors.InvalidIdError("m", value="x"), None, False),
         (errors.NotFoundError("m", status_code=404), 404, False),
-        (errors.ForbiddenError("m", status_code=403), 403, False),
+        (errors.ApiError("m", status_code=404), 404, True),
+        (errors.ApiError("m", status_code=302), 302, True),
+        (errors.BadRequestError("m", status_code=400), 400, True),
+        (errors.ForbiddenError("m", status_code=403), 403, True),
         (errors.RateLimitedError("m", status_code=429), 429, True),
         (errors.ServerError("m", status_code=500), 500, True),
-        (errors.ServerError("m", status_code=501), 501, False),
-        (errors.ApiError("m", status_code=408), 408, True),
+        (errors.ServerError("m", status_code=501), 501, True),
         (errors.ConnectionFailedError("m"), None, True),
         (errors.DeadlineExceededError("m"), None, True),
-        (errors.TokenError("m", status_code=503), 503, True),
-        (errors.TokenError("m", status_code=200), 200, False),
-        (errors.UnexpectedResponseError("m", status_code=200), 200, False),
+        (errors.TokenError("m", status_code=405), 405, True),
+        (errors.TokenError("m", status_code=200), 200, True),
+        (errors.UnexpectedResponseError("m", status_code=200), 200, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_a_failure_says_whether_trying_again_can_help(
+def test_a_failure_is_final_only_if_it_is_about_the_id(
     error: errors.ThriveError,
     status: int | None,
     retryable: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    assert json.loads(failure_line("x\n", error)) == {
+    error.url = URL
+    line = Failure.of("x\n", error).line()
+    assert json.loads(line) == {
         "id": "x\n",
         "error": type(error).__name__,
         "message": "m",
         "status": status,
+        "url": URL,
         "retryable": retryable,
     }
+    failure = Failure.parsed(line)
+    assert failure == Failure.of("x\n", error)
+    assert failure.is_final_at("https://public.api.learn.link/rest/v1/") is not retryable
+    assert failure.is_final_at(None) is not retryable
+    # What another URL has said of an ID says nothing about this one.
+    assert not failure.is_final_at("https://public.api.learn.link/rest/v10")
 
 
-def test_an_input_that_the_system_cannot_read_is_named() -> None:
-    def broken() -> Iterator[bytes]:
-        yield b"a\n"
-        raise OSError(5, "Input/output error")
+def test_an_id_that_is_not_valid_is_final_wherever_it_is_sent() -> None:
+    assert Failure.of("x", errors.InvalidIdError("m", value="x")).is_final_at("https://elsewhere.example")
 
-    tally = Tally()
-    lines = counted(broken(), "ids.txt", tally)
-    assert next(lines) == b"a\n"
-    with pytest.raises(UnreadableInputError, match=r"ids\.txt cannot be read: Input/output error"):
-        next(lines)
-    assert tally.read_bytes == 2
-    assert list(counted([b"b"], "ids.txt", tally)) == [b"b"]
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]\n",
+        b"5\n",
+        b"{}\n",
+        b"\0\0\n",
+        b"[" * 100_000 + b"\n",
+        Failure("x", "E", "m", None, None, retryable=False).line()[:-1],
+        Failure("x", "E", "m", None, None, retryable=False).line().replace(b"false", b"0"),
+        Failure("x", "E", "m", None, None, retryable=False).line().replace(b'"x"', b"5"),
+    ],
+)
+def test_a_line_that_is_not_a_failure_is_not_parsed(line: bytes) -> None:
+    assert Failure.parsed(line) is None
+
+
+def failure(name: str, *, status: int | None = None, retryable: bool = True, id: str = "x") -> Failure:  # noqa: A002 - its name
+    return Failure(id, name, f"{id} failed", status, None, retryable)
+
+
+def counts_of(*failures: Failure) -> FailureCounts:
+    counts = FailureCounts()
+    for one in failures:
+        counts.add(one)
+    return counts
 
 
 def test_what_is_counted_makes_the_summary() -> None:
     tally = Tally()
-    tally.begin(StandardOutput(), 100)
+    tally.begin(0, FailureCounts())
+    tally.size_bytes = 100
     assert tally.is_partial  # nothing was read
+    assert not tally.has_results
     tally.read_bytes = 50
+    tally.is_paused = True
+    assert tally.advance().text.endswith("50%, paused")
     tally.note(None)
+    assert not tally.is_paused
     assert (tally.advance().fraction, tally.advance().begun_at) == (0.5, 0.5)
     tally.read_bytes = 200
     assert tally.advance().fraction == 1.0
@@ -104,26 +126,60 @@ def test_what_is_counted_makes_the_summary() -> None:
     assert not tally.is_partial
     assert tally.summary(None)[0].startswith("exported 1 record in 0.")
     assert len(tally.summary(None)) == 1
-    tally.note(errors.ServerError("m", status_code=500))
-    tally.note(errors.NotFoundError("m", status_code=404))
-    tally.repeated = 1
+    tally.note(failure("ServerError", status=500, id="a"))
+    tally.note(failure("NotFoundError", status=404, retryable=False, id="b"))
+    tally.note(failure("ServerError", status=500, id="c"))
+    tally.note(failure("ServerError", status=502, id="d"))
+    tally.note_done(None)
+    tally.note_empty()
     assert tally.is_partial
+    kinds = [
+        "  2 ServerError, for example: a failed",
+        "  1 NotFoundError: b failed",
+        "  1 ServerError: d failed",
+    ]
     assert tally.summary(None)[1:] == [
-        "1 ID skipped: there already, or named before",
-        "2 IDs failed",
-        "1 of them may succeed a little later",
+        "1 repeated ID skipped",
+        "1 empty cell skipped",
+        "4 IDs failed",
+        *kinds,
     ]
     paths = ExportPaths.of(Path("out.ndjson"))
-    tally.records_before, tally.failures_before = 9, 1
-    assert tally.summary(paths)[0].endswith("; out.ndjson has 10")
-    assert tally.summary(paths)[2:] == [
-        "3 IDs failed: see out.failures.ndjson",
-        "1 of them may succeed a little later; --resume tries them again",
+    tally.records_before, tally.kept_failures = 9, counts_of(failure("InvalidIdError", retryable=False))
+    tally.rows = 10
+    assert tally.summary(paths, Path("out.csv"))[0].endswith("; out.ndjson has 10")
+    assert tally.summary(paths, Path("out.csv"))[3:] == [
+        "5 IDs failed: see out.failures.ndjson",
+        *kinds,
+        "  1 InvalidIdError: x failed",
+        "--resume fetches 3 of them again",
+        "10 rows are in out.csv",
     ]
 
 
 def test_failures_of_earlier_runs_count() -> None:
     tally = Tally()
     tally.is_whole = True
-    tally.failures_before = 1
+    tally.begin(0, counts_of(failure("NotFoundError", status=404, retryable=False)))
     assert tally.is_partial
+    assert tally.has_results
+    tally.rows = 1
+    assert tally.summary(ExportPaths.of(Path("out.ndjson")), Path("t.csv"))[1:] == [
+        "1 ID failed: see out.failures.ndjson",
+        "  1 NotFoundError: x failed",
+        "these failures are final: --resume does not fetch them again",
+        "1 row is in t.csv",
+    ]
+
+
+def test_the_summary_says_why_ids_were_skipped() -> None:
+    done, tally = IdSet(), Tally()
+    ids = [f"{number:024x}" for number in range(4)]
+    done.add(key_of(ids[0]), HAS_RECORD)
+    done.add(key_of(ids[1]), HAS_FAILED)
+    assert list(unseen([*ids, ids[3], ids[0]], done, tally)) == ids[2:]
+    assert tally.summary(None)[1:] == [
+        "2 IDs skipped: there already",
+        "1 ID skipped: failed for good before",
+        "1 repeated ID skipped",
+    ]

@@ -3,7 +3,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning.cli.id_set import IdSet, key_of
+from thrive_learning.cli.id_set import HAS_FAILED, HAS_RECORD, IS_REPEATED, IdSet, key_of
 
 keys = st.integers(0, 40).map(lambda number: number.to_bytes(12, "big")) | st.binary(min_size=12, max_size=12)
 
@@ -28,11 +28,25 @@ def test_it_grows_and_forgets_none() -> None:
     assert bytes(11) + b"\xff" not in ours
 
 
-def test_it_takes_at_most_32_bytes_for_each() -> None:
+@given(st.lists(st.tuples(keys, st.sampled_from([HAS_RECORD, HAS_FAILED, IS_REPEATED]))))
+def test_it_knows_the_first_reason_for_each(drawn: list[tuple[bytes, int]]) -> None:
+    ours, real = IdSet(), dict[bytes, int]()
+    for key, reason in drawn:
+        assert ours.reason(key) == real.get(key)
+        ours.add(key, reason)
+        assert ours.reason(key) == real.setdefault(key, reason)
+
+
+def test_it_takes_at_most_35_bytes_for_each() -> None:
     ours = IdSet()
     for number in range(100_000):
         ours.add(number.to_bytes(12, "big"))
-    assert sys.getsizeof(ours._table) <= 32 * len(ours)
+    assert sys.getsizeof(ours._table) + sys.getsizeof(ours._reasons) <= 35 * len(ours)
+    ours = IdSet()
+    many = [(number * 2654435761).to_bytes(12, "big") for number in range(5000)]
+    for number, key in enumerate(many):
+        ours.add(key, 1 + number % 3)
+    assert [ours.reason(key) for key in many] == [1 + number % 3 for number in range(5000)]
 
 
 def test_case_makes_no_difference_to_an_id() -> None:

@@ -9,21 +9,20 @@ import click
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export_command import export
-from thrive_learning.cli.id_sources import UnreadableInputError
+from thrive_learning.cli.id_sources import no_ids
+from thrive_learning.cli.input_lines import InputLines
+from thrive_learning.cli.notices import noticed
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.cli.suggestions import Group
-from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, write
+from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, write
 from thrive_learning.errors import ThriveError, TokenError
+from thrive_learning.policies import Timeout
 
 if TYPE_CHECKING:
-    import io
-
     from thrive_learning.activities import Activities
-    from thrive_learning.models import Activity
-
-#: How much of stdin is read at once: some thousands of IDs.
-_PORTION_BYTES = 65536
+    from thrive_learning.cli.input_lines import Readable
+    from thrive_learning.models import Activity, ActivityResult
 
 _ACTIVITY = f"""\b
 Example:
@@ -42,7 +41,8 @@ Several IDs, and those on stdin, are fetched with up to 32 requests at once; wit
 -v, one by one. Records are printed in the order of the IDs; programs get a line
 of JSON each, and -o json makes one array of them. An ID that fails is reported
 on stderr, the others go on, and the exit code is that of the first failure. What
-no other ID would escape, such as credentials that are not accepted, ends it.
+no other ID would escape ends the command, such as credentials that are not
+accepted, or a server that asks to wait longer than --timeout.
 
 Where credentials come from: `thrive config --help`. Exit codes: `thrive --help`.
 """
@@ -71,9 +71,14 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
         # What -v tells of an attempt names no ID: it can be told whose it is as long as they take turns.
         concurrency = 1 if target.verbose else 32
         try:
-            failures, count = _print_many(client.activities, ids, concurrency, printer)
+            with noticed(say):
+                limit_s = Timeout.of(target.timeout_s, Timeout()).total
+                results = _results(client.activities, ids, concurrency)
+                failures, count = _print_all(results, limit_s, printer)
         finally:
             printer.end()
+    if not count:
+        raise no_ids("stdin contains no IDs")
     if failures:
         records = "record" if count == 1 else "records"
         verb = "is" if len(failures) == 1 else "are"
@@ -81,27 +86,37 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
         raise click.exceptions.Exit(exit_code(failures[0]))
 
 
-def _print_many(
-    activities: "Activities", ids: Sequence[str], concurrency: int, printer: "_Printer"
+def _results(activities: "Activities", ids: Sequence[str], concurrency: int) -> "Iterator[ActivityResult]":
+    for portion in _portions(ids):
+        yield from activities.get_many(portion, concurrency=concurrency, ordered=True)
+
+
+def _print_all(
+    results: "Iterator[ActivityResult]", limit_s: float, printer: "_Printer"
 ) -> tuple[list[ThriveError], int]:
-    """Print the records; give the failures, and how many IDs there were."""
+    """Print the records, and return the failures and the number of IDs."""
     failures: list[ThriveError] = []
     count = 0
-    for portion in _portions(ids):
-        for result in activities.get_many(portion, concurrency=concurrency, ordered=True):
-            count += 1
-            if result.error is None:
-                printer.record(result.activity)
-            elif isinstance(result.error, TokenError):  # it would be the same for all IDs
-                raise result.error
-            else:
-                complain(str(result.error))
-                failures.append(result.error)
+    for result in results:
+        count += 1
+        if result.error is None:
+            printer.record(result.activity)
+        elif _ends_all(result.error, limit_s):
+            raise result.error
+        else:
+            complain(str(result.error))
+            failures.append(result.error)
     return failures, count
 
 
+def _ends_all(error: ThriveError, limit_s: float) -> bool:
+    """Return whether no other ID would fare better within the time limit of a call."""
+    retry_after = cast("float | None", getattr(error, "retry_after", None))
+    return isinstance(error, TokenError) or (retry_after is not None and retry_after > limit_s)
+
+
 def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
-    """Give the IDs in portions, for a `-` what stdin has so far: no record waits for IDs that come later."""
+    """Return the IDs in portions, for `-` what stdin has so far: no record waits for IDs that come later."""
     named: list[str] = []
     for activity_id in ids:
         if activity_id != "-":
@@ -109,21 +124,9 @@ def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
             continue
         yield named
         named = []
-        rest = b""
-        while received := _from_stdin():
-            *lines, rest = (rest + received).split(b"\n")
+        for lines in InputLines(cast("Readable", sys.stdin.buffer), "stdin").portions():
             yield _texts(lines)
-        yield _texts([rest])
     yield named
-
-
-def _from_stdin() -> bytes:
-    stdin = cast("io.BufferedReader", sys.stdin.buffer)
-    try:
-        return stdin.read1(_PORTION_BYTES)
-    except OSError as error:
-        problem = f"stdin cannot be read: {error.strerror or 'it is not open for reading'}"
-    raise UnreadableInputError(problem)
 
 
 def _texts(lines: Sequence[bytes]) -> list[str]:

@@ -4,7 +4,7 @@ import enum
 
 import click
 
-from thrive_learning.cli.id_sources import UnreadableInputError
+from thrive_learning.cli.input_lines import UnreadableInputError
 from thrive_learning.errors import (
     ApiError,
     ConfigurationError,
@@ -54,8 +54,8 @@ MEANINGS = {
     ExitCode.API_FAILED: "the API failed, or refused for another reason",
     ExitCode.NO_ANSWER: "the connection failed, or there was no answer in time",
     ExitCode.UNEXPECTED_RESPONSE: "the answer breaks the API's contract",
-    ExitCode.INCOMPLETE: "an export came to its end, and some records are missing",
-    ExitCode.UNREADABLE_INPUT: "the IDs cannot be read; what came before is safe",
+    ExitCode.INCOMPLETE: "an export ended, and some records are missing: its summary says why",
+    ExitCode.UNREADABLE_INPUT: "the IDs cannot be read, or there are none; what came before is safe",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.PIPE_CLOSED: "the reader of the output went away, as `head` does",
 }

@@ -1,21 +1,28 @@
 """`thrive activity export`: many records into a file."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Generator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import click
 
 from thrive_learning.cli.exit_codes import ExitCode
-from thrive_learning.cli.options import Target, talks_to_the_api
+from thrive_learning.cli.options import Seconds, Target, talks_to_the_api
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
+from thrive_learning.policies import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
-    from thrive_learning.cli.export_run import Sink, Tally
+    from thrive_learning.cli.export_files import ExportPaths, Origin
+    from thrive_learning.cli.export_output import Output, Stream
+    from thrive_learning.cli.export_run import Sink
+    from thrive_learning.cli.export_tally import Tally
     from thrive_learning.cli.id_sources import IdSource
+    from thrive_learning.cli.input_lines import Readable
     from thrive_learning.settings import Settings
 
 _EXPORT = """\b
@@ -26,47 +33,40 @@ Examples:
   thrive activity export ids.txt -o records.parquet --concurrency 16
   thrive activity export - -o - --sandbox --quiet < ids.txt
 
-IDS is a file with an ID a line, where blank lines and those that begin with #
-are skipped; a CSV file (.csv) with a header; NDJSON (.ndjson, .jsonl); or - for
-stdin. An ID that stands in it several times is fetched once.
+IDS is a file with one ID a line, where blank lines and lines that begin with #
+are skipped; CSV with a header (.csv, .tsv); NDJSON (.ndjson, .jsonl); a JSON
+array (.json); or - for stdin. It may be gzip. An ID that is repeated is fetched
+once, and empty cells are skipped and counted.
 
 Each record becomes a line of JSON as it was received, in the order in which
-they come. An ID that fails becomes a line of records.failures.ndjson: id,
-error, message, status, and retryable, which says if trying again may help.
+they come. An ID that fails becomes a line of records.failures.ndjson.
 
-If anything ends the export, the same command with --resume goes on: what is in
-the output is neither fetched nor written again, and retryable failures are
-tried again. It needs records.ndjson.journal, which can go once all is done.
+If anything ends the export, the same command with --resume continues it: what
+is in the output is neither fetched nor written again, and IDs that failed are
+fetched again, unless the ID is not valid or the API itself says that there is
+no such record. It needs records.ndjson.journal, which can be deleted once all
+is done.
 
 For Parquet and CSV, the records are written to .ndjson first, and turned into a
 table at the end. That needs the extra 'arrow'.
 
-Exit code 9: the export came to its end, and some records are missing.
+A device or a FIFO is written as a stream, like stdout, and cannot be resumed.
+
+Exit code 9: the export ended, and some records are missing. The summary says
+how many of them --resume would fetch. Exit code 10: there are no IDs, or they
+cannot be read. If the settings are wrong, or nothing else would work either,
+the export ends after a few failures, with the exit code of the reason.
 """
 
-_FORMATS = ("ndjson", "parquet", "csv")  # tabular.FORMATS, which --help does not load
-_ID_FORMATS = ("text", "csv", "ndjson")  # id_sources.FORMATS
-_SECONDS = click.FloatRange(min=0, min_open=True)
-
-
-class _Outputs(NamedTuple):
-    """Where the records go.
-
-    Attributes:
-        records: The NDJSON file; None for stdout.
-        table: The table; None if there is none.
-        form: The table's format.
-    """
-
-    records: Path | None
-    table: Path | None
-    form: str
+_FORMATS = ("ndjson", "parquet", "csv")  # the formats of export_output, which --help does not load
+_ID_FORMATS = ("text", "csv", "ndjson", "json")  # id_sources.FORMATS
+_TAB = ("\\t", "tab")  # how a tab can be written on a command line
 
 
 class _Input(NamedTuple):
     """The open file of IDs, and how long it is; None where nobody knows."""
 
-    file: BinaryIO
+    file: "Readable"
     size_bytes: int | None
 
 
@@ -80,23 +80,31 @@ class _Input(NamedTuple):
     type=click.Path(allow_dash=True),  # for shells that complete
     help="Where the records go; - for stdout.",
 )
-@click.option("--from", "from_", type=Choice(_ID_FORMATS), help="What IDS is.  [default: as its ending says]")
+@click.option("--from", "from_", type=Choice(_ID_FORMATS), help="What IDS is.  [default: by its extension]")
 @click.option("--column", metavar="NAME", help="The column of CSV that has the IDs.  [default: id]")
-@click.option("--field", metavar="NAME", help="The field of NDJSON that has the IDs.  [default: id]")
-@click.option("--to", type=Choice(_FORMATS), help="What to write.  [default: as FILE's ending says]")
 @click.option(
-    "--resume", is_flag=True, help="Go on with an export that was begun; begin it if there is none."
+    "--delimiter",
+    metavar="CHARACTER",
+    help="What separates the cells of CSV, such as ';' or '\\t'.  [default: as its header shows]",
 )
+@click.option("--field", metavar="NAME", help="The field of JSON that has the IDs.  [default: id]")
+@click.option("--to", type=Choice(_FORMATS), help="What to write.  [default: by the extension of FILE]")
+@click.option(
+    "--spreadsheet-safe",
+    is_flag=True,
+    help="Put ' in front of cells of CSV that a spreadsheet would run as a formula.",
+)
+@click.option("--resume", is_flag=True, help="Continue an export; begin it if there is none.")
 @click.option("--force", is_flag=True, help="Overwrite an output that is there.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_CONNECTIONS),
     default=32,
     show_default=True,
     metavar="N",
     help="How many requests may be in flight.",
 )
-@click.option("--deadline", type=_SECONDS, metavar="SECONDS", help="End the export after this long.")
+@click.option("--deadline", type=Seconds(), metavar="SECONDS", help="End the export after this long.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary on stderr; errors all the same.")
 @talks_to_the_api
 def export(  # noqa: PLR0913 - its options
@@ -106,8 +114,10 @@ def export(  # noqa: PLR0913 - its options
     output: str,
     from_: str | None,
     column: str | None,
+    delimiter: str | None,
     field: str | None,
     to: str | None,
+    spreadsheet_safe: bool,
     resume: bool,
     force: bool,
     concurrency: int,
@@ -116,118 +126,159 @@ def export(  # noqa: PLR0913 - its options
 ) -> None:
     """Write many activity records to a file."""
     # Neither --help nor the other commands need any of these.
-    from thrive_learning.cli import export_progress, export_run, id_sources, tabular  # noqa: PLC0415
+    from thrive_learning.cli import export_run, tabular  # noqa: PLC0415
+    from thrive_learning.cli.export_output import output_of  # noqa: PLC0415
+    from thrive_learning.cli.export_progress import shown  # noqa: PLC0415
+    from thrive_learning.cli.export_tally import Tally  # noqa: PLC0415
+    from thrive_learning.cli.id_sources import ids_in  # noqa: PLC0415
+    from thrive_learning.cli.input_lines import InputLines  # noqa: PLC0415
 
-    outputs = _outputs(output, to)
-    if resume and (force or outputs.records is None):
-        other = "--force" if force else "-o -"
-        raise click.UsageError(f"--resume and {other} exclude each other.")
-    if outputs.table is not None:
-        tabular.check_arrow()
-        if outputs.table.exists() and not (resume or force):
-            raise click.UsageError(f"{outputs.table} is there already: --resume or --force overwrites it.")
-    source = _source(ids, from_, column, field)
+    # Everything that can be checked is, before anything is created.
+    outputs = output_of(output, to)
+    if spreadsheet_safe and outputs.form != "csv":
+        raise click.UsageError(f"--spreadsheet-safe is for CSV, and the output is {outputs.form}.")
+    source = _source(ids, from_, column, delimiter, field)
+    paths = _checked(outputs, resume=resume, force=force)
     settings = None if target.sandbox else target.settings()
-    tally = export_run.Tally()
-    with (
-        _opened(ids, source, outputs) as given,
-        _told(tally, outputs, quiet=quiet),
-        _sink(outputs, _origin(settings), resume=resume, force=force) as sink,
-        target.client(settings) as client,
-    ):
-        tally.begin(sink, given.size_bytes)
-        found = id_sources.ids_in(export_run.counted(given.file, source.name, tally), source)
-        to_terminal = outputs.records is None and sys.stdout.isatty()
+    tally = Tally()
+    with _opened(ids, source, outputs) as given, target.client(settings) as client:
+        tally.size_bytes = given.size_bytes
+        lines = InputLines(given.file, source.name)
+        found = ids_in(export_run.counted(lines, tally), source, tally.note_empty)
+        found = chain([next(found)], found)  # an input without IDs ends it here
         with (
-            client.activities.get_many(
-                export_run.unseen(found, sink.done, tally), concurrency=concurrency, deadline=deadline
-            ) as results,
-            export_progress.shown(tally.advance, quiet=quiet, to_terminal=to_terminal) as show,
+            _told(tally, outputs, paths, quiet=quiet),
+            _sink(outputs, paths, _origin(settings), resume=resume, force=force) as sink,
         ):
-            export_run.take(results, sink, tally, show)
-    if outputs.records is not None and outputs.table is not None:
-        rows = tabular.convert(outputs.records, outputs.table, outputs.form)
-        if not quiet:
-            say(f"{rows:,} {'row is' if rows == 1 else 'rows are'} in {outputs.table}")
+            tally.begin(sink.records, sink.kept_failures)
+            wanted = export_run.unseen(found, sink.done, tally)
+            with (
+                client.activities.get_many(wanted, concurrency=concurrency, deadline=deadline) as results,
+                shown(tally.advance, quiet=quiet, to_terminal=_is_terminal(outputs)) as display,
+                export_run.pauses_shown(tally, display, quiet=quiet),
+            ):
+                export_run.take(results, sink, tally, display.show)
+            if paths is not None and outputs.table is not None:
+                tally.rows = tabular.convert(
+                    paths.output, outputs.table, outputs.form, is_spreadsheet_safe=spreadsheet_safe
+                )
     if tally.is_partial:
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)
 
 
-def _outputs(output: str, to: str | None) -> _Outputs:
-    """Work out the names of the files: that of the records and that of the table differ in their endings."""
-    path = Path(output)
-    ending = path.suffix.lower().removeprefix(".")
-    form = to or (ending if ending in _FORMATS else "ndjson")
-    if ending in _FORMATS and ending not in {"ndjson", form}:
-        raise click.UsageError(f"--to {form} and -o {output} contradict each other.")
-    if output == "-":
-        if form != "ndjson":
-            raise click.UsageError(f"--to {form} needs a file: name it with -o.")
-        return _Outputs(None, None, form)
-    if form == "ndjson":
-        return _Outputs(path, None, form)
-    stem = path.stem if ending in _FORMATS else path.name
-    return _Outputs(path.with_name(f"{stem}.ndjson"), path.with_name(f"{stem}.{form}"), form)
-
-
-def _source(ids: str, form: str | None, column: str | None, field: str | None) -> "IdSource":
-    from thrive_learning.cli.id_sources import IdSource, format_of  # noqa: PLC0415 - see above
-
-    asked = "csv" if column else "ndjson" if field else format_of(ids)
-    found = form or asked
-    for option, value, fits in (("--column", column, "csv"), ("--field", field, "ndjson")):
-        if value and found != fits:
-            raise click.UsageError(f"{option} is for {fits}, and IDS is read as {found}: see --from.")
-    return IdSource("stdin" if ids == "-" else ids, found, column or field or "id")
-
-
-def _origin(settings: "Settings | None") -> str:
-    if settings is None:
-        return "the sandbox"
-    return f"region {settings.region.name}, tenant {settings.credentials.tenant_id}"
-
-
-@contextlib.contextmanager
-def _opened(ids: str, source: "IdSource", outputs: _Outputs) -> Generator[_Input, None, None]:
-    """Open the input, which must be none of the files that are written."""
-    if ids == "-":
-        yield _Input(sys.stdin.buffer, None)
-        return
-    path = Path(ids)
-    for written in _written(outputs):
-        if written.exists() and written.samefile(path):
-            raise click.UsageError(f"{source.name} is a file of the export itself: name another output.")
-    with path.open("rb") as file:
-        yield _Input(file, path.stat().st_size if path.is_file() else None)
-
-
-def _written(outputs: _Outputs) -> list[Path]:
+def _checked(outputs: "Output", *, resume: bool, force: bool) -> "ExportPaths | None":
+    """Check whether an export can begin or go on there, and return its files; None for a stream."""
+    from thrive_learning.cli import tabular  # noqa: PLC0415 - see above
     from thrive_learning.cli.export_files import ExportPaths  # noqa: PLC0415 - see above
 
-    if outputs.records is None:
-        return []
-    return [*ExportPaths.of(outputs.records), *([outputs.table] if outputs.table else [])]
+    if resume and force:
+        raise click.UsageError("--resume and --force exclude each other.")
+    if not isinstance(outputs.records, Path):
+        if resume:
+            raise click.UsageError(
+                f"cannot resume {outputs.records.name}: records are written to it as a stream. "
+                "Leave out --resume, or name a file."
+            )
+        return None
+    paths = ExportPaths.of(outputs.records)
+    if outputs.table is not None:
+        tabular.check_arrow()
+        if outputs.table.exists() and not (resume or force):
+            raise click.UsageError(
+                f"{outputs.table} already exists. Use --resume to continue or --force to overwrite."
+            )
+    paths.check(resume=resume, force=force)
+    return paths
+
+
+def _is_terminal(outputs: "Output") -> bool:
+    """Return whether the records go to the terminal that would show the progress."""
+    return not isinstance(outputs.records, Path) and outputs.records.is_stdout and sys.stdout.isatty()
+
+
+def _source(
+    ids: str, form: str | None, column: str | None, delimiter: str | None, field: str | None
+) -> "IdSource":
+    from thrive_learning.cli.id_sources import IdSource, format_of  # noqa: PLC0415 - see above
+
+    guessed = format_of(ids)
+    if column or delimiter:
+        guessed = "csv"
+    elif field and guessed not in {"ndjson", "json"}:
+        guessed = "ndjson"
+    found = form or guessed
+    for option, value, fits in (
+        ("--column", column, {"csv"}),
+        ("--delimiter", delimiter, {"csv"}),
+        ("--field", field, {"ndjson", "json"}),
+    ):
+        if value is not None and found not in fits:
+            raise click.UsageError(
+                f"{option} is for {' and '.join(sorted(fits))}, and IDS is read as {found}: see --from."
+            )
+    separator = "\t" if delimiter in _TAB else delimiter
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n' or separator.isalnum()):
+        raise click.UsageError(f"--delimiter is {delimiter!r}. Write one character, such as ';' or '\\t'.")
+    return IdSource("stdin" if ids == "-" else ids, found, column or field or "id", separator)
+
+
+def _origin(settings: "Settings | None") -> "Origin":
+    from thrive_learning.cli.export_files import Origin  # noqa: PLC0415 - see above
+
+    if settings is None:
+        return Origin("the sandbox")
+    region = settings.region
+    return Origin(f"region {region.name}, tenant {settings.credentials.tenant_id}", region.api_url)
 
 
 @contextlib.contextmanager
-def _sink(outputs: _Outputs, origin: str, *, resume: bool, force: bool) -> "Generator[Sink, None, None]":
-    from thrive_learning.cli.export_files import ExportFiles, ExportPaths  # noqa: PLC0415 - see above
-    from thrive_learning.cli.export_progress import count_of  # noqa: PLC0415 - see above
-    from thrive_learning.cli.export_run import StandardOutput  # noqa: PLC0415 - see above
+def _opened(ids: str, source: "IdSource", outputs: "Output") -> Generator[_Input, None, None]:
+    """Open the input, which must not be one of the files that are written."""
+    with contextlib.ExitStack() as opened:
+        file: BinaryIO = sys.stdin.buffer if ids == "-" else opened.enter_context(Path(ids).open("rb"))
+        size_bytes = None
+        with contextlib.suppress(OSError):  # a stdin without a descriptor
+            status = os.fstat(file.fileno())
+            if _is_written(status, outputs):
+                raise click.UsageError(f"{source.name} is a file of the export itself. Name another output.")
+            size_bytes = status.st_size or None
+        yield _Input(cast("Readable", file), None if ids == "-" else size_bytes)
 
-    if outputs.records is None:
-        yield StandardOutput()
+
+def _is_written(status: os.stat_result, outputs: "Output") -> bool:
+    from thrive_learning.cli.export_files import ExportPaths  # noqa: PLC0415 - see above
+
+    if not isinstance(outputs.records, Path):
+        return False
+    written = [*ExportPaths.of(outputs.records), *([outputs.table] if outputs.table else [])]
+    return any(path.exists() and os.path.samestat(path.stat(), status) for path in written)
+
+
+@contextlib.contextmanager
+def _sink(
+    outputs: "Output", paths: "ExportPaths | None", origin: "Origin", *, resume: bool, force: bool
+) -> "Generator[Sink, None, None]":
+    from thrive_learning.cli.export_files import ExportFiles  # noqa: PLC0415 - see above
+    from thrive_learning.cli.export_progress import count_of  # noqa: PLC0415 - see above
+    from thrive_learning.cli.export_streams import StreamOutput  # noqa: PLC0415 - see above
+
+    if paths is None:
+        with StreamOutput(cast("Stream", outputs.records)) as stream:
+            yield stream
         return
-    with ExportFiles(ExportPaths.of(outputs.records), origin, resume=resume, force=force) as files:
+    with ExportFiles(paths, origin, resume=resume, force=force) as files:
         if files.cut_bytes:
-            say(f"cut {count_of(files.cut_bytes, 'byte')} off {outputs.records}: a record that was not whole")
+            cut = count_of(files.cut_bytes, "byte")
+            say(f"cut {cut} off {paths.output}: a record that was not whole")
         yield files
 
 
 @contextlib.contextmanager
-def _told(tally: "Tally", outputs: _Outputs, *, quiet: bool) -> Generator[None, None, None]:
+def _told(
+    tally: "Tally", outputs: "Output", paths: "ExportPaths | None", *, quiet: bool
+) -> Generator[None, None, None]:
     """Say at the end what was done, and how to go on if that was not all."""
-    again = "the same command with --resume goes on from there"
+    again = "the same command with --resume continues from there"
     try:
         yield
     except BrokenPipeError:
@@ -235,18 +286,16 @@ def _told(tally: "Tally", outputs: _Outputs, *, quiet: bool) -> Generator[None, 
     except (Exception, KeyboardInterrupt):
         if tally.has_begun:
             if not quiet:
-                _summarise(tally, outputs)
-            if outputs.records is not None:
-                say(f"what came so far is safe in {outputs.records}: {again}")
+                _say_all(tally.summary(paths, outputs.table))
+            if paths is not None and tally.has_results:
+                say(f"what came so far is safe in {paths.output}: {again}")
         raise
     if not quiet:
-        _summarise(tally, outputs)
+        _say_all(tally.summary(paths, outputs.table))
         if not tally.is_whole:
-            say(f"the deadline came before the end of the IDs{f': {again}' if outputs.records else ''}")
+            say(f"the deadline came before the end of the IDs{'' if paths is None else f': {again}'}")
 
 
-def _summarise(tally: "Tally", outputs: _Outputs) -> None:
-    from thrive_learning.cli.export_files import ExportPaths  # noqa: PLC0415 - see above
-
-    for line in tally.summary(None if outputs.records is None else ExportPaths.of(outputs.records)):
+def _say_all(lines: list[str]) -> None:
+    for line in lines:
         say(line)

@@ -2,22 +2,23 @@
 
 import contextlib
 import io
-import json
 import os
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
-from thrive_learning.cli.export_journal import Entry, Extent, header, recovered
-from thrive_learning.cli.id_set import IdSet, key_of
+from thrive_learning.cli.export_failures import Failure, FailureCounts
+from thrive_learning.cli.export_journal import Entry, Extent, header, origin_of, recovered
+from thrive_learning.cli.id_set import HAS_FAILED, IdSet, key_of
+from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
 from thrive_learning.errors import ConfigurationError, ThriveError
 
 #: How often what was written is brought to the disk itself. A crash of the process loses nothing in between,
 #: one of the machine what came since; both are noticed when the export is resumed.
 SYNC_INTERVAL_S, SYNC_INTERVAL_RECORDS = 5.0, 10_000
 
-_ENDINGS = {".ndjson", ".jsonl", ".json"}
+_EXTENSIONS = {".ndjson", ".jsonl", ".json"}
 
 
 class OutputError(ThriveError):
@@ -25,44 +26,74 @@ class OutputError(ThriveError):
 
 
 class ExportPaths(NamedTuple):
-    """Where the files of an export are: next to its output."""
+    """Where the files of an export are: beside its output."""
 
     output: Path
     failures: Path
     journal: Path
-    lock: Path
 
     @classmethod
     def of(cls, output: Path) -> "ExportPaths":
-        """Name them by the output."""
-        stem = output.stem if output.suffix.lower() in _ENDINGS else output.name
+        """Name them after the output."""
+        stem = output.stem if output.suffix.lower() in _EXTENSIONS else output.name
         return cls(
-            output,
-            output.with_name(f"{stem}.failures.ndjson"),
-            output.with_name(f"{output.name}.journal"),
-            output.with_name(f"{output.name}.lock"),
+            output, output.with_name(f"{stem}.failures.ndjson"), output.with_name(f"{output.name}.journal")
         )
+
+    def check(self, *, resume: bool, force: bool) -> None:
+        """Check whether an export can begin or go on there, before anything is created.
+
+        Raises:
+            ConfigurationError: It cannot.
+            OutputError: The system does not tell.
+        """
+        with _explained(self.output):
+            if not self.output.parent.is_dir():
+                raise ConfigurationError(
+                    f"the folder {self.output.parent} does not exist. Create it, or name another output."
+                )
+            there = [path for path in self if is_there(path)]
+        for path in (self.output, self.failures):
+            if path in there and not (resume or force):
+                raise ConfigurationError(
+                    f"{path} already exists. Use --resume to continue or --force to overwrite."
+                )
+
+
+class Origin(NamedTuple):
+    """Where records come from.
+
+    Attributes:
+        name: The region and the tenant. The records of two of them do not mix.
+        url: The base URL of the API, which can be corrected; None for the embedded sandbox.
+    """
+
+    name: str
+    url: str | None = None
 
 
 class ExportFiles:
     """The output, the failures and the journal of one export, which one process at a time can have open.
 
+    The journal is locked for as long as they are.
+
     Args:
         paths: Where they are.
-        origin: Whom the records come from; a resumed export has to ask the same.
-        resume: Go on with an export that is there. If there is none, this begins one.
+        origin: Where the records come from. A resumed export must have the same.
+        resume: Continue the export that is there. If there is none, this begins one.
         force: Begin anew, whatever is there.
-        clock: Gives seconds; those from one to the next `sync` count.
+        clock: Returns seconds; those from one to the next `sync` count.
 
     Raises:
-        ConfigurationError: There is an output already, or what is there cannot be gone on with.
+        ConfigurationError: There is an output already, or what is there cannot be resumed. Nothing is created
+            then.
         OutputError: They cannot be written.
     """
 
     def __init__(
         self,
         paths: ExportPaths,
-        origin: str,
+        origin: Origin,
         *,
         resume: bool = False,
         force: bool = False,
@@ -70,83 +101,118 @@ class ExportFiles:
     ) -> None:
         self.paths = paths
         self.done: IdSet = IdSet()
-        #: How many records are in the output, how many IDs in the failures; how many bytes were cut off.
+        #: The number of records in the output, the failures of earlier runs that stay, and the bytes that
+        #: were cut off.
         self.records: int = 0
-        self.failures: int = 0
+        self.kept_failures: FailureCounts = FailureCounts()
         self.cut_bytes: int = 0
+        self._origin = origin
         self._clock = clock
         self._unsynced = 0
         self._extent = Extent(0, 0)
+        self._created: list[Path] = []
+        self._failures: io.FileIO | None = None
         self._open = contextlib.ExitStack()
+        paths.check(resume=resume, force=force)
         try:
             with _explained(paths.output):
-                self._open.enter_context(_locked(paths))
-                self._begin(origin, resume=resume, force=force)
+                self._journal = self._locked_journal()
+                self._begin(resume=resume)
         except BaseException:
+            self._discard()
             self._open.close()
             raise
 
-    def _begin(self, origin: str, *, resume: bool, force: bool) -> None:
+    def _locked_journal(self) -> io.FileIO:
+        """Open the journal, or create it, and lock it."""
+        from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, and for exports alone
+
+        path = self.paths.journal
+        journal = self._open.enter_context(self._opened(path))
+        # Another export may have removed it between the two.
+        if not lock_descriptor(journal.fileno(), blocking=False) or not _is_at(journal, path):
+            self._created.clear()
+            raise ConfigurationError(
+                f"another export is writing {self.paths.output}. Wait for it, or name another output."
+            )
+        return journal
+
+    def _opened(self, path: Path) -> io.FileIO:
+        """Open a file of the export, and create it if it is not there."""
+        if is_there(path):
+            return open_regular(path)
+        file = create(path)
+        self._created.append(path)
+        return file
+
+    def _begin(self, *, resume: bool) -> None:
         paths = self.paths
-        if not resume:
-            if paths.output.exists() and not force:
-                raise ConfigurationError(
-                    f"{paths.output} is there already: --resume goes on with it, --force overwrites it"
-                )
-            for path in (paths.journal, paths.output, paths.failures):
-                path.unlink(missing_ok=True)
-        else:
-            self._recover(origin)
-        self._journal = self._open.enter_context(paths.journal.open("ab", buffering=0))
-        self._output = self._open.enter_context(paths.output.open("ab", buffering=0))
-        self._failures: io.FileIO | None = None
+        if resume:
+            self._recover()
+        elif (problem := self._problem_of_journal()) is not None:
+            raise ConfigurationError(f"{paths.journal} is in the way: {problem}. Move it away.")
         if not self._extent.journal_bytes:
-            first = header(origin)
-            self._journal.truncate(0)
+            self._journal.truncate(0)  # a crash leaves an output without a journal, never with a wrong one
+            remove(paths.failures)
+            if not resume:
+                remove(paths.output)
+        self._output = self._open.enter_context(self._opened(paths.output))
+        if not self._extent.journal_bytes:
+            first = header(self._origin.name)
             _write(self._journal, first)
             self._extent = Extent(len(first), 0)
+        else:
+            self._keep_failures()
         self._settle()
         self.sync()
 
-    def _recover(self, origin: str) -> None:
+    def _problem_of_journal(self) -> str | None:
+        """Find out whether the file in its place is a journal, and nothing that somebody else needs."""
+        try:
+            origin_of(_reader(self._journal))
+        except ConfigurationError:
+            return "it is not a journal of an export"
+        return None
+
+    def _recover(self) -> None:
         """Find out what is there."""
         paths = self.paths
-        size = paths.output.stat().st_size if paths.output.exists() else 0
-        paths.output.touch()
-        paths.journal.touch()
-        try:
-            with paths.journal.open("rb") as journal, paths.output.open("rb") as output:
-                self.records, self._extent = recovered(journal, output, origin, self.done)
-            problem = None
-        except ConfigurationError as error:
-            problem = str(error)
+        with contextlib.ExitStack() as opened:
+            output: BinaryIO = io.BytesIO()
+            if is_there(paths.output):
+                output = opened.enter_context(io.BufferedReader(open_regular(paths.output)))
+            size = output.seek(0, os.SEEK_END)
+            try:
+                self.records, self._extent = recovered(
+                    _reader(self._journal), output, self._origin.name, self.done
+                )
+                problem = None
+            except ConfigurationError as error:
+                problem = str(error)
         if problem is not None:
             raise ConfigurationError(
-                f"{paths.output} cannot be gone on with: {problem} (see {paths.journal}). Go on as it was "
-                "begun, name another output, or overwrite this one with --force"
+                f"cannot resume {paths.output}: {problem} (see {paths.journal}). Run the command as it was "
+                "begun, name another output, or overwrite this one with --force."
             )
         self.cut_bytes = size - self._extent.output_bytes
-        self._keep_failures()
 
     def _keep_failures(self) -> None:
-        """Keep the failures that trying again cannot help; the IDs of the others are tried again."""
+        """Keep the failures that are final; the IDs of the others are fetched again."""
         path = self.paths.failures
-        if not path.exists():
+        if not is_there(path):
             return
-        kept = path.with_name(f"{path.name}.tmp")
-        with path.open("rb") as before, kept.open("wb") as after:
+        with io.BufferedReader(open_regular(path)) as before, replacing(path) as after:
             for line in before:
-                failed = _final_failure(line)
-                if failed is not None and self.done.add(key_of(failed)):
+                failure = Failure.parsed(line)
+                if (
+                    failure is not None
+                    and failure.is_final_at(self._origin.url)
+                    and self.done.add(key_of(failure.id), HAS_FAILED)
+                ):
                     after.write(line)
-                    self.failures += 1
-            after.flush()
-            os.fsync(after.fileno())
-        if self.failures:
-            kept.replace(path)
-        else:
-            path.unlink()
-            kept.unlink()
+                    self.kept_failures.add(failure)
+        if not self.kept_failures.total:
+            remove(path)
 
     def write_record(self, key: bytes, line: bytes) -> None:
         """Write a record.
@@ -171,21 +237,17 @@ class ExportFiles:
         self.records += 1
         self._sync_now_and_then()
 
-    def write_failure(self, line: bytes) -> None:
+    def write_failure(self, failure: Failure) -> None:
         """Write what is known of an ID that failed.
-
-        Args:
-            line: A JSON object with its line end; `retryable` says if the ID is tried again when the export
-                is resumed.
 
         Raises:
             OutputError: It cannot be written.
         """
-        with _explained(self.paths.failures):
+        path = self.paths.failures
+        with _explained(path):
             if self._failures is None:
-                self._failures = self._open.enter_context(self.paths.failures.open("ab", buffering=0))
-            _write(self._failures, line)
-        self.failures += 1
+                self._failures = self._open.enter_context(self._opened(path))
+            _write(self._failures, failure.line())
         self._sync_now_and_then()
 
     def _sync_now_and_then(self) -> None:
@@ -225,10 +287,23 @@ class ExportFiles:
             self._settle()
             self.sync()
 
+    def _discard(self) -> None:
+        """Remove what this run has created."""
+        for path in self._created:
+            with contextlib.suppress(OSError, ConfigurationError):
+                remove(path)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither a record nor a failure is there."""
+        return not self.records and not self.kept_failures.total and self._failures is None
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is not None and self.is_empty:  # an export that never came to anything
+            self._discard()
         try:
             self.close()
         except OutputError:
@@ -236,14 +311,17 @@ class ExportFiles:
                 raise
 
 
-def _final_failure(line: bytes) -> str | None:
-    """Give the ID of a failure that stays one; None if it is to be tried again, or the line is torn."""
+def _reader(file: io.FileIO) -> BinaryIO:
+    """Return the file from its beginning, to be read through a buffer that does not close it."""
+    file.seek(0)
+    return io.BufferedReader(io.FileIO(file.fileno(), "rb", closefd=False))
+
+
+def _is_at(file: io.FileIO, path: Path) -> bool:
     try:
-        document: Any = json.loads(line)
-        failed, retryable = document["id"], document["retryable"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return failed if isinstance(failed, str) and retryable is False and line.endswith(b"\n") else None
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _write(file: io.FileIO, data: bytes) -> None:
@@ -254,7 +332,7 @@ def _write(file: io.FileIO, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Generator[None, None, None]:
-    """Turn what the system says into an error of ours."""
+    """Turn an error of the system into one of ours."""
     try:
         yield
     except OSError as error:
@@ -263,17 +341,3 @@ def _explained(path: Path) -> Generator[None, None, None]:
     else:
         return
     raise OutputError(problem)
-
-
-def _locked(paths: ExportPaths) -> contextlib.AbstractContextManager[object]:
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - of the extra `cli`, and for exports alone
-
-    if not paths.output.parent.is_dir():  # filelock would make one
-        raise ConfigurationError(
-            f"the folder {paths.output.parent} is not there: make it, or name another output"
-        )
-    try:
-        return FileLock(paths.lock).acquire(timeout=0)
-    except Timeout:
-        problem = f"another export is writing {paths.output}: wait for it, or name another output"
-    raise ConfigurationError(problem)

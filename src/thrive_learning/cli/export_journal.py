@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from thrive_learning.cli.id_set import IdSet
+from thrive_learning.cli.id_set import HAS_RECORD, IdSet
 from thrive_learning.errors import ConfigurationError
 
 _VERSION = 1
@@ -20,6 +20,7 @@ _ENTRY_BYTES = 43  # a key and two numbers of 4 bytes in hexadecimal digits, spa
 _CHECKPOINT = b"-" * 24
 _ENTRIES_AT_ONCE = 4096
 _LONGEST_HEADER = 4096
+_HEADER_BEGINS = b'{"thrive_export": '
 
 
 class Entry(NamedTuple):
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
 
     @classmethod
     def parsed(cls, raw: bytes) -> "Entry | None":
-        """Read one; None if it is none, such as a torn one."""
+        """Parse one; None if it is not valid, such as a torn one."""
         try:
             key, length, checksum = raw[:24], int(raw[25:33], 16), int(raw[34:42], 16)
             entry = cls(key if key == _CHECKPOINT else bytes.fromhex(key.decode()), length, checksum)
@@ -40,18 +41,18 @@ class Entry(NamedTuple):
         return entry if entry.text() == raw else None
 
     def text(self) -> bytes:
-        """Give the line itself."""
+        """Return the line itself."""
         key = self.key if self.key == _CHECKPOINT else self.key.hex().encode()
         return b"%s %08x %08x\n" % (key, self.length, self.checksum)
 
     @classmethod
     def of(cls, key: bytes, line: bytes) -> "Entry":
-        """Give the entry for a line of the output."""
+        """Return the entry for a line of the output."""
         return cls(key, len(line), zlib.crc32(line))
 
     @classmethod
     def checkpoint(cls, offset: int) -> "Entry":
-        """Give the entry that says how many bytes of the output are on the disk."""
+        """Return the entry that says how many bytes of the output are on the disk."""
         return cls(_CHECKPOINT, offset >> 32, offset & 0xFFFFFFFF)
 
     @property
@@ -80,7 +81,7 @@ class Recovered(NamedTuple):
 
 
 def header(origin: str) -> bytes:
-    """Give the first line of a journal.
+    """Return the first line of a journal.
 
     Args:
         origin: Whom the records come from.
@@ -104,13 +105,15 @@ def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> 
             done it: somebody has changed one of them.
     """
     size = output.seek(0, os.SEEK_END)
-    before = _origin_of(journal)
+    before = origin_of(journal)
     if before is None:
         if size:
             raise ConfigurationError("its journal is missing")
         return Recovered(0, Extent(0, 0))
     if before != origin:
-        raise ConfigurationError(f"its records come from {before}, and not from {origin}")
+        if size:
+            raise ConfigurationError(f"its records come from {before}, not from {origin}")
+        return Recovered(0, Extent(0, 0))
     safe, tail = _safe(journal, done)
     if size < safe.extent.output_bytes:
         raise ConfigurationError(
@@ -127,10 +130,16 @@ def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> 
     return _with(safe, whole, done)
 
 
-def _origin_of(journal: BinaryIO) -> str | None:
-    """Read the first line; None if it was not written to its end."""
+def origin_of(journal: BinaryIO) -> str | None:
+    """Read the first line of a journal; None if it was not written to its end.
+
+    Raises:
+        ConfigurationError: The file is not a journal of this version, and may be anything.
+    """
     line = journal.readline(_LONGEST_HEADER)
-    if not line.endswith(b"\n"):
+    if not line.endswith(b"\n") and line[: len(_HEADER_BEGINS)] == _HEADER_BEGINS[: len(line)]:
+        return None
+    if not line.strip(b"\0") and not journal.read(1):  # a disk that failed may leave zeros
         return None
     try:
         document: Any = json.loads(line)
@@ -138,12 +147,12 @@ def _origin_of(journal: BinaryIO) -> str | None:
     except (ValueError, TypeError, KeyError):
         version = origin = None
     if version != _VERSION or not isinstance(origin, str):
-        raise ConfigurationError("its journal is none that this version can read")
+        raise ConfigurationError("its journal is not one that this version can read")
     return origin
 
 
 def _safe(journal: BinaryIO, done: IdSet) -> tuple[Recovered, list[Entry]]:
-    """Give what the last checkpoint stands for, and the entries behind it."""
+    """Return what the last checkpoint stands for, and the entries behind it."""
     safe = Recovered(0, Extent(journal.tell(), 0))
     tail: list[Entry] = []
     entries = _entries(journal)
@@ -165,7 +174,7 @@ def _safe(journal: BinaryIO, done: IdSet) -> tuple[Recovered, list[Entry]]:
 
 def _with(before: Recovered, entries: list[Entry], done: IdSet) -> Recovered:
     for entry in entries:
-        done.add(entry.key)
+        done.add(entry.key, HAS_RECORD)
     extent = Extent(
         before.extent.journal_bytes + len(entries) * _ENTRY_BYTES,
         before.extent.output_bytes + sum(entry.length for entry in entries),

@@ -24,6 +24,7 @@ class Advance(NamedTuple):
         elapsed_s: The seconds since it began.
         fraction: How much of the input was read, from 0 to 1; None where its length is not known.
         begun_at: What `fraction` was when the first result came: an earlier run did what lies before.
+        is_paused: Whether all requests wait, as the server is overloaded or down.
     """
 
     records: int
@@ -31,6 +32,7 @@ class Advance(NamedTuple):
     elapsed_s: float
     fraction: float | None = None
     begun_at: float = 0.0
+    is_paused: bool = False
 
     @property
     def rate(self) -> float:
@@ -52,23 +54,37 @@ class Advance(NamedTuple):
             parts.insert(1, f"{self.failures:,} failed")
         if self.fraction is not None:
             parts.append(f"{self.fraction:.0%}")
-        if self.left_s is not None:
+        if self.is_paused:
+            parts.append("paused")
+        elif self.left_s is not None:
             parts.append(f"{duration(self.left_s)} left")
         return ", ".join(parts)
 
 
 def count_of(number: int, noun: str) -> str:
-    """Give a number of things."""
+    """Return a number of things."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """Give a span of time for people."""
+    """Return a span of time for people."""
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
     if seconds < _HOUR_S:
         return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:02.0f} s"
     return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:02.0f} min"
+
+
+class Display(NamedTuple):
+    """What shows how far an export is.
+
+    Attributes:
+        show: Shows it if some time has passed since it did so.
+        pause: Shows that all requests wait, at once.
+    """
+
+    show: Callable[[], None]
+    pause: Callable[[], None]
 
 
 @contextlib.contextmanager
@@ -78,23 +94,27 @@ def shown(
     quiet: bool,
     to_terminal: bool,
     clock: Callable[[], float] = time.monotonic,
-) -> Generator[Callable[[], None], None, None]:
-    """Show how far an export is on stderr, whenever what this gives is called and some time has passed.
+) -> Generator[Display, None, None]:
+    """Show how far an export is on stderr.
 
     Args:
-        look: Gives how far it is.
+        look: Returns how far it is.
         quiet: Show nothing.
         to_terminal: Whether records go to this terminal, which leaves no room for a bar.
-        clock: Gives seconds.
+        clock: Returns seconds.
     """
     if quiet:
-        yield lambda: None
+        yield Display(_nothing, _nothing)
     elif sys.stderr.isatty() and not to_terminal:
         with _bar() as draw:
-            yield _now_and_then(lambda: draw(look()), BAR_INTERVAL_S, clock)
+            yield Display(_now_and_then(lambda: draw(look()), BAR_INTERVAL_S, clock), lambda: draw(look()))
             draw(look())
-    else:
-        yield _now_and_then(lambda: say(look().text), LINE_INTERVAL_S, clock)
+    else:  # a pause has a line of its own
+        yield Display(_now_and_then(lambda: say(look().text), LINE_INTERVAL_S, clock), _nothing)
+
+
+def _nothing() -> None:
+    """Show nothing."""
 
 
 def _now_and_then(

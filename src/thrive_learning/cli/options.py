@@ -1,6 +1,7 @@
 """What several commands take, and the client that it makes."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,24 @@ REGIONS = VENDOR_REGIONS
 _FIRST_STEPS = (
     "Run 'thrive config init' to set them, or add --sandbox to try the command on fake records without any"
 )
+
+
+class Seconds(click.FloatRange):
+    """A time limit: more than nothing, and not endless."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number of seconds.
+
+        Raises:
+            click.BadParameter: It is not one.
+        """
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 class Target(NamedTuple):
@@ -117,7 +136,7 @@ def talks_to_the_api(command: Command) -> Command:
     @profile_option
     @click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(),
         metavar="SECONDS",
         help=f"Give up a call after this long, all told.  [default: {Timeout().total:g}]",
     )

@@ -2,36 +2,44 @@
 
 import datetime as dt
 import importlib
+import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, cast
 
+from thrive_learning._reading import read_date
+from thrive_learning.cli.regular_files import open_regular, replacing
 from thrive_learning.errors import ThriveError
 
 FORMATS = ("parquet", "csv")
 
-#: The columns, their types as Arrow calls them, and the names on the wire.
-COLUMNS: dict[str, tuple[str, str | None]] = {
-    "id": ("string", "id"),
-    "type": ("string", "type"),
-    "user": ("string", "user"),
-    "date": ("timestamp[us, tz=UTC]", "date"),
-    "context_id": ("string", "contextId"),
-    "context_type": ("string", "contextType"),
-    "name": ("string", "name"),
-    "data": ("string", "data"),
-    "with_": ("string", "with"),
-    "extra": ("string", None),
+#: The columns, and their types as Arrow calls them. The names are those on the wire, and one for the rest.
+COLUMNS: dict[str, str] = {
+    "id": "string",
+    "type": "string",
+    "user": "string",
+    "date": "timestamp[us, tz=UTC]",
+    "contextId": "string",
+    "contextType": "string",
+    "name": "string",
+    "data": "string",
+    "with": "string",
+    "extra": "string",
 }
 
-_KNOWN = {wire for _, wire in COLUMNS.values()}
-_AS_JSON = {"data", "with_"}
+_REST = "extra"
+_OBJECTS = {"data", "with"}
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 8 * 1024 * 1024
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - see _microseconds
 _MICROSECOND = dt.timedelta(microseconds=1)
+
+#: What a spreadsheet takes for the beginning of a formula, also in the width of East Asian characters.
+#: Source: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 Row = dict[str, str | int | None]
 
@@ -49,67 +57,62 @@ def check_arrow() -> None:
     importlib.import_module("pyarrow")
 
 
-def convert(source: Path, target: Path, form: str) -> int:
+def convert(source: Path, target: Path, form: str, *, is_spreadsheet_safe: bool = False) -> int:
     """Write the records of a file as a table, in the place of what is there, once it is whole.
 
     Args:
         source: The records, one JSON object a line.
         target: The table.
         form: One of `FORMATS`.
+        is_spreadsheet_safe: Put `'` in front of text that a spreadsheet would run as a formula.
 
     Returns:
-        How many rows there are.
+        The number of rows.
 
     Raises:
-        TableError: A line is no record, or the table cannot be written.
+        ConfigurationError: One of the two is not a regular file.
+        TableError: A line is not a record, or the table cannot be written.
     """
-    unfinished = target.with_name(f"{target.name}.tmp")
     try:
-        rows = _write(source, unfinished, form)
-        unfinished.replace(target)
+        with replacing(target) as file:
+            return _write(source, file, form, is_spreadsheet_safe=is_spreadsheet_safe)
     except OSError as error:
         # pyarrow's own have their text and no more.
         problem = os.strerror(error.errno) if error.errno else str(error)
-    else:
-        return rows
-    finally:
-        unfinished.unlink(missing_ok=True)
     raise TableError(f"{target} cannot be written: {problem}")
 
 
-def _write(source: Path, target: Path, form: str) -> int:
+def _write(source: Path, file: BinaryIO, form: str, *, is_spreadsheet_safe: bool) -> int:
     pa: Any = importlib.import_module("pyarrow")
     schema = arrow_schema(pa)
     rows = 0
-    with target.open("wb") as file:
-        if form == "parquet":
-            writer = importlib.import_module("pyarrow.parquet").ParquetWriter(file, schema)
-        else:
-            writer = importlib.import_module("pyarrow.csv").CSVWriter(file, schema)
-        with writer:
-            for batch in _batches(source):
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-                rows += len(batch)
-        file.flush()
-        os.fsync(file.fileno())
+    if form == "parquet":
+        writer = importlib.import_module("pyarrow.parquet").ParquetWriter(file, schema)
+    else:
+        writer = importlib.import_module("pyarrow.csv").CSVWriter(file, schema)
+    with writer:
+        for batch in _batches(source):
+            made = [safe_row(row) for row in batch] if is_spreadsheet_safe else batch
+            writer.write_batch(pa.RecordBatch.from_pylist(made, schema=schema))
+            rows += len(batch)
     return rows
 
 
 def arrow_schema(pa: Any) -> Any:
-    """Give the schema of the table, for pyarrow."""
+    """Return the schema of the table, for pyarrow."""
     kinds = {"string": pa.string(), "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC")}
-    return pa.schema([(name, kinds[kind]) for name, (kind, _) in COLUMNS.items()])
+    return pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
 
 
 def _batches(source: Path) -> Iterator[list[Row]]:
     batch: list[Row] = []
     size = 0
-    with source.open("rb") as lines:
+    with io.BufferedReader(open_regular(source)) as lines:
         for number, line in enumerate(lines, 1):
             try:
-                batch.append(row_of(json.loads(line)))
-            except (ValueError, TypeError, AttributeError, RecursionError):
-                problem = f"{source}, line {number}, is no record: was the file edited?"
+                batch.append(row_of(line.decode()))
+            except (ValueError, RecursionError):
+                problem = f"{source}, line {number}, is not a record. Was the file edited?"
                 raise TableError(problem) from None
             size += len(line)
             if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
@@ -118,34 +121,118 @@ def _batches(source: Path) -> Iterator[list[Row]]:
     yield batch
 
 
-def row_of(record: dict[str, Any]) -> Row:
-    """Give a record's row. A field that is missing, and one that is null, is empty."""
-    row: Row = {}
-    for name, (_, wire) in COLUMNS.items():
-        value: Any = record.get(wire) if wire else {k: v for k, v in record.items() if k not in _KNOWN}
-        if value is None or (wire is None and not value):
-            row[name] = None
-        elif name == "date":
-            row[name] = _microseconds(value)
-        elif name in _AS_JSON or wire is None:
-            row[name] = _json(value)
-        else:
-            row[name] = _encodable(value)
+def row_of(line: str) -> Row:
+    """Return the row of a record. A field that is missing and one that is null are empty.
+
+    What has no place in its column goes to the last one, as the text that was received: unknown fields, and
+    those of another type or with a date that cannot be read.
+
+    Args:
+        line: The record's JSON.
+
+    Raises:
+        ValueError: It is not a record.
+    """
+    row: Row = dict.fromkeys(COLUMNS)
+    rest: dict[str, str] = {}
+    for name, member in _members(line).items():
+        cell = _cell(name, member)
+        if cell is not None:
+            row[name] = cell
+        elif member.value is not None or name not in COLUMNS or name == _REST:
+            rest[name] = member.text
+    if row["id"] is None:
+        raise ValueError("it has no ID")
+    if rest:
+        row[_REST] = "{" + ",".join(f"{_encodable_json(name)}:{text}" for name, text in rest.items()) + "}"
     return row
 
 
-def _microseconds(text: str) -> int:
+def safe_row(row: Row) -> Row:
+    """Return a row none of whose cells a spreadsheet runs as a formula."""
+    return {
+        name: f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+        for name, cell in row.items()
+    }
+
+
+def _cell(name: str, member: "_Member") -> str | int | None:
+    """Return what goes into the column of a field; None if it has none, or is of another type."""
+    if name not in COLUMNS or name == _REST:
+        return None
+    if name in _OBJECTS:
+        return member.text if isinstance(member.value, dict) else None
+    if not isinstance(member.value, str):
+        return None
+    return _microseconds(member.value) if name == "date" else _encodable(member.value)
+
+
+class _Number:
+    """A number, which stays text."""
+
+    def __init__(self, _text: str) -> None:
+        pass
+
+
+class _Member(NamedTuple):
+    """A member of an object.
+
+    Attributes:
+        text: Its value as it was received.
+        value: Its value, in which numbers mean nothing.
+    """
+
+    text: str
+    value: Any
+
+
+_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
+_WHITE_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _members(text: str) -> dict[str, _Member]:
+    """Return the members of a JSON object, each with the text as received: Python would change numbers.
+
+    Raises:
+        ValueError: It is not a JSON object.
+    """
+    _decoder.decode(text)  # then what follows is well-formed
+    at = _skip(text, 0)
+    if text[at] != "{":
+        raise ValueError("not an object")
+    members: dict[str, _Member] = {}
+    at = _skip(text, at + 1)
+    while text[at] != "}":
+        name, at = _decoder.raw_decode(text, at)
+        at = _skip(text, _skip(text, at) + 1)
+        value, end = _decoder.raw_decode(text, at)
+        members[name] = _Member(text[at:end], value)
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return members
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where the white space ends."""
+    return cast("re.Match[str]", _WHITE_SPACE.match(text, at)).end()
+
+
+def _microseconds(text: str) -> int | None:
+    """Return the microseconds since 1970 in UTC; None if it is not a date and time with a time zone."""
     # Counted, and not converted: the first and the last days of the calendar have no UTC in Python.
-    date = dt.datetime.fromisoformat(text)
+    date = read_date(text)
+    if date is None:
+        return None
     offset = date.utcoffset() or dt.timedelta()
     return (date.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
-def _json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if _encodable(text) == text else json.dumps(value, separators=(",", ":"))
+def _encodable_json(text: str) -> str:
+    shown = json.dumps(text, ensure_ascii=False)
+    return shown if _encodable(shown) == shown else json.dumps(text)
 
 
 def _encodable(text: str) -> str:
-    """Give text without lone surrogates, which JSON can say and UTF-8 cannot."""
+    """Replace lone surrogates, which JSON can express and UTF-8 cannot."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,137 @@
+"""Where the records of an export go: a file, a table beside it, or a stream. It is checked, not opened."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from thrive_learning.cli.regular_files import is_there, kind_of
+from thrive_learning.errors import ConfigurationError
+
+#: The formats by the extensions of names. A name without one is NDJSON.
+_EXTENSIONS = {
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".csv": "csv",
+}
+
+_STREAMS = {"a device", "a FIFO"}
+_STANDARD_OUTPUT = 1
+
+# The names of this process's own descriptors. Opening them anew would begin at the start of a file.
+_DESCRIPTOR = re.compile(rf"/(?:dev|proc/(?:self|thread-self|{os.getpid()}))/fd/(\d+)")
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_MOST_LINKS = 40  # the limit of Linux
+
+
+class Stream(NamedTuple):
+    """What takes records as they come and cannot be resumed.
+
+    Attributes:
+        name: What messages call it.
+        descriptor: The open descriptor; None if `name` is the path of what is to be opened.
+    """
+
+    name: str
+    descriptor: int | None
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether it is the standard output."""
+        return self.descriptor == _STANDARD_OUTPUT
+
+
+class Output(NamedTuple):
+    """Where the records go.
+
+    Attributes:
+        records: The NDJSON file, or the stream.
+        table: The table that is made of the file; None if none is.
+        form: "ndjson", or the format of the table.
+    """
+
+    records: Path | Stream
+    table: Path | None
+    form: str
+
+
+def output_of(name: str, form: str | None) -> Output:
+    """Find out where the records go.
+
+    Args:
+        name: What `-o` says.
+        form: What `--to` says, if anything.
+
+    Raises:
+        ConfigurationError: The two make no sense together, or nothing can be written there.
+    """
+    if not name or "\0" in name:
+        raise ConfigurationError(f"-o is {name!r}. Name a file, or - for stdout.")
+    try:
+        return _output_of(name, form)
+    except OSError as error:
+        problem = error.strerror or str(error)
+    raise ConfigurationError(f"cannot write {name}: {problem}. Name another output.")
+
+
+def _output_of(name: str, form: str | None) -> Output:
+    stream = _stream_of(name)
+    if stream is not None:
+        if form not in (None, "ndjson"):
+            raise ConfigurationError(f"--to {form} needs a regular file, and {stream.name} is a stream.")
+        return Output(stream, None, "ndjson")
+    path = Path(name)
+    kind = kind_of(path, follow=True)
+    if kind not in (None, "a regular file") or name.endswith(os.sep):
+        raise ConfigurationError(f"cannot write {name}: it is {kind or 'a folder'}. Name a file.")
+    form = _form_of(name, form)
+    if path.is_symlink():  # then everything is beside the target, whatever name it goes by
+        path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"the folder {path.parent} does not exist. Create it, or name another output."
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"the folder {path.parent} is not writable. Name another output.")
+    if form == "ndjson":
+        return Output(path, None, form)
+    stem = path.stem if path.suffix.lower() in _EXTENSIONS else path.name
+    extension = _EXTENSIONS.get(Path(name).suffix.lower())
+    table = path if extension == form else path.with_name(f"{stem}.{form}")
+    records = path if extension == "ndjson" else path.with_name(f"{stem}.ndjson")
+    if table == records:
+        raise ConfigurationError(f"{name} links to {path}, where the records would go. Name another output.")
+    for file in (table, records):
+        is_there(file)
+    return Output(records, table, form)
+
+
+def _form_of(name: str, asked: str | None) -> str:
+    extension = Path(name).suffix.lower()
+    implied = _EXTENSIONS.get(extension)
+    if extension and implied is None and asked is None:
+        known = ", ".join(_EXTENSIONS)
+        raise ConfigurationError(
+            f"unknown extension {extension} in -o {name}. Use one of {known}, or name the format with --to."
+        )
+    if asked is not None and implied not in (None, "ndjson", asked):
+        raise ConfigurationError(f"--to {asked} and -o {name} contradict each other.")
+    return asked or implied or "ndjson"
+
+
+def _stream_of(name: str) -> Stream | None:
+    """Return the stream that a name stands for, if it is one."""
+    if name == "-":
+        return Stream("stdout", _STANDARD_OUTPUT)
+    path = name
+    for _ in range(_MOST_LINKS):
+        path = os.path.normpath(os.path.join(os.getcwd(), path))  # noqa: PTH109, PTH118 - as text
+        found = _DESCRIPTOR.fullmatch(path)
+        if found or path in _STANDARD:
+            descriptor = int(found[1]) if found else _STANDARD[path]
+            return Stream("stdout" if descriptor == _STANDARD_OUTPUT else name, descriptor)
+        if not os.path.islink(path):  # noqa: PTH114 - as text
+            break
+        path = os.path.join(os.path.dirname(path), os.readlink(path))  # noqa: PTH115, PTH118, PTH120 - as text
+    return Stream(name, None) if kind_of(Path(name), follow=True) in _STREAMS else None

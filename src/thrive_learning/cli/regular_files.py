@@ -1,0 +1,121 @@
+"""Create, open, replace, and remove regular files. Links are not followed, and nothing else is touched."""
+
+import contextlib
+import io
+import os
+import secrets
+import stat
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from thrive_learning.errors import ConfigurationError
+
+# Not every platform has all of them. Without O_NONBLOCK, opening a FIFO would wait for its other end.
+_FLAGS: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_KINDS = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a disk",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def kind_of(path: Path, *, follow: bool = False) -> str | None:
+    """Return what is at a path, such as "a FIFO"; None if nothing is there.
+
+    Args:
+        path: The path.
+        follow: Look at the target of a link, and not at the link itself.
+
+    Raises:
+        OSError: The system does not tell.
+    """
+    try:
+        mode = path.stat(follow_symlinks=follow).st_mode
+    except FileNotFoundError:
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "a special file")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a regular file is at a path.
+
+    Raises:
+        ConfigurationError: Something else is.
+        OSError: The system does not tell.
+    """
+    kind = kind_of(path)
+    if kind not in (None, "a regular file"):
+        raise ConfigurationError(
+            f"{path} is {kind}, not a regular file. Move it away, or name another output."
+        )
+    return kind is not None
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Open the regular file that is there, to be read and appended to.
+
+    Raises:
+        ConfigurationError: It is not a regular file.
+        OSError: It cannot be opened.
+    """
+    is_there(path)
+    file = _opened(path, os.O_RDWR | os.O_APPEND)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was changed in between
+        file.close()
+        raise ConfigurationError(f"{path} is not a regular file. Name another output.")
+    return file
+
+
+def create(path: Path) -> io.FileIO:
+    """Create a file, to be read and appended to.
+
+    Raises:
+        FileExistsError: Something is there, even if it is a link that leads nowhere.
+        OSError: It cannot be created.
+    """
+    return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+
+
+def _opened(path: Path, flags: int) -> io.FileIO:
+    return io.FileIO(path, "r+b", opener=lambda name, _: os.open(name, flags | _FLAGS, 0o666))
+
+
+def remove(path: Path) -> None:
+    """Remove a regular file, if there is one.
+
+    Raises:
+        ConfigurationError: It is not a regular file.
+        OSError: It cannot be removed.
+    """
+    if is_there(path):
+        path.unlink()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[BinaryIO, None, None]:
+    """Write a file that takes the place of the one at a path once it is whole and on the disk.
+
+    Until then it has a name that nobody can foresee. If anything goes wrong, it is removed.
+
+    Raises:
+        ConfigurationError: What is to be replaced is not a regular file.
+        OSError: It cannot be written.
+    """
+    is_there(path)
+    temporary = path.with_name(f".thrive-{secrets.token_hex(8)}.tmp")
+    try:
+        with io.BufferedWriter(create(temporary)) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        is_there(path)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
