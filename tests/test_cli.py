@@ -397,6 +397,9 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         (("activity", "get"), "Missing argument 'ID...'"),
         ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile exclude each other"),
         (("activity", "git"), "No such command 'git'"),
+        ((*GET, "--region"), "Option '--region' requires an argument.\nTry 'thrive activity get --help'."),
+        (("config", "set", "--profile"), "requires an argument.\nTry 'thrive config set --help'."),
+        (("completion",), "Choose one of bash, zsh, fish"),
         (GET, "no credentials are set (there is no profile"),
     ],
 )

@@ -122,7 +122,8 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
     [
         ("regio", "staging", "unknown profile key 'regio' (did you mean 'region'?)"),
         ("xyzzy", "x", "unknown profile key 'xyzzy'. The keys are region, api_url"),
-        ("region", "mars", "In a profile, set api_url, token_url, webhooks_token_url first"),
+        ("region", "mars", "For a region of your own, set api_url, token_url, webhooks_token_url first"),
+        ("region", "stagin", "staging-mea. Did you mean 'staging'? For a region of your own"),
         ("tenant_id", "a:b", "tenant_id is 'a:b'"),
         ("client_id", " ", "client_id is ' '"),
         ("client_auth", "digest", "client_auth is 'digest'"),

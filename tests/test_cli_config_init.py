@@ -301,7 +301,7 @@ def test_no_frame_of_an_error_holds_a_secret(
     path.write_text('[default]\napi_secret = "canary-of-the-file"\n')
     caught: list[BaseException] = []
 
-    def report(error: BaseException, _arguments: object) -> int:
+    def report(error: BaseException, *_: object) -> int:
         caught.append(error)
         return 2
 

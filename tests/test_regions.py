@@ -60,14 +60,29 @@ def test_the_four_regions_are_made_alike() -> None:
     assert _public("production-mea", "mea.learn.tech") == Region.PRODUCTION_MEA
 
 
-@pytest.mark.parametrize("name", ["", "prod", "eu", None, 5])
+@pytest.mark.parametrize("name", ["", "p", "eu", None, 5])
 def test_an_unknown_name_lists_the_known_ones(name: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Region.parse(name)
     assert str(caught.value) == (
-        f"{name!r} is not a region; choose one of production, staging, production-mea, staging-mea, "
+        f"{name!r} is not a region. Choose one of production, staging, production-mea, staging-mea, "
         "or describe one with Region.custom(...)"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("stagin", "staging"),
+        ("PROD", "production"),
+        ("production mea", "production-mea"),
+        ("stage", "staging"),
+    ],
+)
+def test_a_misspelled_name_gets_a_suggestion(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Region.parse(name)
+    assert f"{name!r} is not a region (did you mean {meant!r}?). Choose one of" in str(caught.value)
 
 
 def test_a_custom_region() -> None:

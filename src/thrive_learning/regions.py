@@ -158,8 +158,14 @@ class Region:
         """
         region = _BY_NAME.get(str(name).strip().lower().replace("_", "-"))
         if region is None:
+            import difflib  # noqa: PLC0415 - for mistakes only
+
+            wanted = str(name)[:64].lower()
+            begun = [known for known in _BY_NAME if len(wanted) > 1 and known.startswith(wanted)]
+            near = difflib.get_close_matches(wanted, _BY_NAME, n=1) or begun
+            question = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigurationError(
-                f"{name!r} is not a region; choose one of {', '.join(_BY_NAME)}, "
+                f"{name!r} is not a region{question}. Choose one of {', '.join(_BY_NAME)}, "
                 "or describe one with Region.custom(...)"
             )
         return region

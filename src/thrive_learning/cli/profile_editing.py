@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from thrive_learning._home import expand_home
+from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.profiles import ProfileFile, load_profiles
-from thrive_learning.regions import Region
+from thrive_learning.regions import VENDOR_REGIONS, Region
 from thrive_learning.settings import SECRET_KEYS, URL_KEYS, VARIABLES, profile_layer, unknown_key
 
 #: How long one process waits for another one that changes the file. Seconds.
@@ -72,13 +73,12 @@ def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
 
 
 def _check_known(region: str) -> None:
-    try:
-        Region.parse(region)
-    except ConfigurationError as error:
-        problem = f"{error}. In a profile, set {', '.join(URL_KEYS)} first"
-    else:
-        return
-    raise ConfigurationError(problem)
+    names = [known.name for known in VENDOR_REGIONS]
+    if region.strip().lower().replace("_", "-") not in names:
+        raise ConfigurationError(
+            f"{region!r} is not one of {', '.join(names)}.{did_you_mean(nearest(region, names))} "
+            f"For a region of your own, set {', '.join(URL_KEYS)} first"
+        )
 
 
 def absolute(key: str, value: str) -> str:

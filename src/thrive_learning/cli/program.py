@@ -12,7 +12,7 @@ from thrive_learning.cli.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.rendering import visible
 from thrive_learning.cli.streams import discard
-from thrive_learning.cli.suggestions import placement
+from thrive_learning.cli.suggestions import command_path, placement
 from thrive_learning.cli.terminal import complaint, to_stderr
 from thrive_learning.errors import ThriveError
 
@@ -37,22 +37,24 @@ def run(arguments: Sequence[str], name: str = "thrive") -> int:
     except click.exceptions.Exit as end:  # --help and --version
         return end.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nobody wants to read a traceback
-        return _reported(error, arguments)
+        return _reported(error, name, arguments)
     return ExitCode.OK
 
 
-def _reported(error: BaseException, arguments: Sequence[str]) -> ExitCode:
+def _reported(error: BaseException, name: str, arguments: Sequence[str]) -> ExitCode:
     if isinstance(error, OSError) and not isinstance(error, ThriveError):
         discard(sys.stdout)  # the output cannot be written
     if os.environ.get("THRIVE_DEBUG") == "1":
         to_stderr(visible("".join(traceback.format_exception(error))))
-    said = _said(error, arguments)
+    said = _said(error, name, arguments)
     if said is not None:
         to_stderr(said)
     return exit_code(error)
 
 
-def _said(error: BaseException, arguments: Sequence[str]) -> str | None:  # noqa: PLR0911 - a table, as in exit_code()
+def _said(  # noqa: PLR0911 - a table, as in exit_code()
+    error: BaseException, name: str, arguments: Sequence[str]
+) -> str | None:
     match error:
         case BrokenPipeError():
             return None
@@ -60,10 +62,11 @@ def _said(error: BaseException, arguments: Sequence[str]) -> str | None:  # noqa
             return ""  # what follows begins on a line of its own, not behind the terminal's ^C
         case click.exceptions.NoArgsIsHelpError():
             return error.format_message()
-        case click.UsageError(ctx=click.Context() as context):
+        case click.UsageError():
             placed = placement(error, arguments) if isinstance(error, click.NoSuchOption) else None
-            hint = f"Try '{context.command_path} --help'."
-            return f"{complaint(placed or error.format_message())}\n{hint}"
+            # click's parser does not say which command an option without its value was given to.
+            path = command_path(thrive, name, arguments) if error.ctx is None else error.ctx.command_path
+            return f"{complaint(placed or error.format_message())}\nTry '{path} --help'."
         case ThriveError():
             return complaint(str(error))
         case OSError():

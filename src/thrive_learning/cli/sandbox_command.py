@@ -119,7 +119,9 @@ def sandbox_command(  # noqa: PLR0913 - its options
         try:
             listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
         except OSError as error:
-            problem = f"cannot listen on {host}, port {port}: {error.strerror}; choose others"
+            problem = (
+                f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
+            )
         else:
             sys.stdout.write(welcome(listening.url, core, script))
             sys.stdout.flush()

@@ -29,7 +29,11 @@ def did_you_mean(meant: str | None) -> str:
 
 
 class Choice(click.Choice[str]):
-    """A choice between names that suggests the nearest one."""
+    """A choice between names that suggests the nearest one, in messages of one line."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return what to add to the message about a missing choice."""
+        return f"Choose one of {', '.join(self.choices)}"
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return the message about a value that is not one of the choices."""
@@ -75,6 +79,25 @@ def _commands_below(
     for name, command in commands:
         if isinstance(command, click.Group):
             yield from _commands_below(command, ctx, (*words, name))
+
+
+def command_path(root: click.Group, name: str, arguments: Sequence[str]) -> str:
+    """Return the words that call the command that the arguments name.
+
+    Args:
+        root: The command itself.
+        name: How it was called.
+        arguments: What was written after that.
+    """
+    context, group, words = click.Context(root), root, [name]
+    for argument in arguments:
+        command = group.get_command(context, argument)
+        if command is not None:
+            words.append(argument)
+            if not isinstance(command, click.Group):
+                break
+            group = command
+    return " ".join(words)
 
 
 def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None:
