@@ -295,7 +295,7 @@ def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
             "THRIVE_API_URL and THRIVE_TOKEN_URL describe a region of your own, which needs",
         ),
         (OWN_REGION | {"THRIVE_REGION": "staging"}, "there is a region 'staging' already"),
-        (OWN_REGION | {"THRIVE_API_URL": "http://a.example"}, "THRIVE_API_URL and .*: .*plain HTTP"),
+        (OWN_REGION | {"THRIVE_API_URL": "http://a.example"}, "THRIVE_API_URL, .*: .*plain HTTP"),
         (OWN_REGION | {"THRIVE_TOKEN_URL": "https://a.example/token"}, "{tenant_id}"),
     ],
 )
@@ -485,7 +485,7 @@ def test_a_secret_of_a_profile_does_not_go_to_urls_of_the_environment(
         with pytest.raises(ConfigurationError) as caught:
             ask()
         assert str(caught.value) == (
-            f"THRIVE_API_URL and THRIVE_TOKEN_URL and THRIVE_WEBHOOKS_TOKEN_URL would send {key} from "
+            f"THRIVE_API_URL, THRIVE_TOKEN_URL, and THRIVE_WEBHOOKS_TOKEN_URL would send {key} from "
             f"profile 'default' in {path}:3 to a server that it may not be for. "
             f"Set {key} and the URLs in the same place, or remove the URLs"
         )
@@ -508,7 +508,7 @@ def test_a_secret_of_the_environment_does_not_go_to_urls_of_a_profile(
     monkeypatch.setenv(f"THRIVE_API_SECRET{form}", value)
     with pytest.raises(
         ConfigurationError,
-        match=rf"{path}:2 and .* would send api_secret from THRIVE_API_SECRET{form} to a server",
+        match=rf"{path}:2, .*:3, and .* would send api_secret from THRIVE_API_SECRET{form} to a server",
     ):
         settings()
     put(monkeypatch, OWN_REGION)
@@ -525,7 +525,9 @@ def test_a_secret_of_any_place_goes_to_the_vendor(write: Write, monkeypatch: pyt
 def test_a_revived_client_does_not_take_a_secret_for_another_server(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = flavour.client_class(settings_region(), BasicCredentials("tenant", "fake"))
+    urls = {key: OWN_REGION[VARIABLES[key]] for key in ("api_url", "token_url")}
+    region = Region.custom("custom", **urls)
+    client = flavour.client_class(region, BasicCredentials("tenant", "fake"))
     pickled = pickle.dumps(client)
     flavour.wrap(client).close()
     put(monkeypatch, BASIC)
@@ -533,7 +535,7 @@ def test_a_revived_client_does_not_take_a_secret_for_another_server(
         pickle.loads(pickled)
     put(monkeypatch, OWN_REGION)
     revived = flavour.wrap(pickle.loads(pickled))
-    assert revived.region == settings_region()
+    assert revived.region == region
     revived.close()
 
 

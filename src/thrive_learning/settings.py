@@ -193,7 +193,7 @@ def credentials_for(region: Region) -> Credentials:
     if any(region.urls == one.urls for one in VENDOR_REGIONS):
         return _credentials(layers, absence, FIRST_STEPS)[0]
     found = resolved(layers, absence)
-    if found.region.urls != region.urls:
+    if not {*region.urls} <= {*found.region.urls}:  # it may have no token endpoint for webhooks
         raise ConfigurationError(
             f"the client has the URLs of its region {region.name!r}, and the settings have a secret for "
             f"{found.region.name!r}. Set the URLs where the secret is set"
@@ -511,4 +511,5 @@ def _verb(subjects: Sized, one: str, several: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return " and ".join(sorted(names))
+    *others, last = sorted(names)
+    return f"{', '.join(others)}{',' if len(others) > 1 else ''} and {last}" if others else last

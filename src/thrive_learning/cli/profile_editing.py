@@ -45,6 +45,8 @@ def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: It cannot be the value of this key.
     """
+    if not value.strip():
+        raise ConfigurationError(f"the value of {key} is empty. Use 'thrive config unset' to remove a key")
     alone = ProfileFile(Path.cwd() / "config.toml", None, {"profile": {key: value}})
     problem = profile_layer(alone, "profile").problem
     if problem is not None:

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from thrive_learning.cli.completion import complete_faults
+from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -206,4 +207,4 @@ def _core(files: Sequence[IO[bytes]], token_lifetime_s: int, client_auth: "Clien
 
 def _report(request: "SandboxRequest", reply: "Reply") -> None:
     fault = f"  fault: {reply.fault}" if reply.fault is not None else ""
-    click.echo(f"{request.method} {request.target} {reply.response.status}{fault}", err=True)
+    to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}")
