@@ -445,7 +445,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(activity_command, "as_json", failing)
+    monkeypatch.setattr(activity_command, "as_json_text", failing)
 
 
 def test_a_defect_shows_no_traceback_and_nothing_of_its_message(

@@ -141,27 +141,6 @@ def test_everything_is_fetched_once_the_server_works_again(
     assert "there already" not in err
 
 
-@pytest.mark.parametrize("answer", BROKEN)
-@pytest.mark.parametrize("part", ["token", "api"])
-def test_an_export_ends_with_the_reason_if_nothing_would_work(
-    call: Call, api: Api, part: str, answer: str
-) -> None:
-    Path("ids.txt").write_text("\n".join(IDS[1:3]))
-    assert call(*EXPORT).code == 0
-    Path("ids.txt").write_text("\n".join(IDS[1:]))
-    api.sent.clear()
-    api.broken[part] = BROKEN[answer]
-    code, out, err = call(*EXPORT, "--resume")
-    assert (code in {4, 6, 8}, out) == (True, ""), err
-    assert api.sent[part] < 100  # it ends after a few failures
-    assert "2 IDs skipped: there already" in err
-    said = err.splitlines()
-    assert said[-1].startswith("thrive: error: ")  # the reason
-    assert said[-2] == (
-        "thrive: what came so far is safe in out.ndjson: the same command with --resume continues from there"
-    )
-
-
 def test_only_what_the_api_itself_does_not_have_is_final(call: Call, api: Api) -> None:
     Path("ids.txt").write_text("\n".join([*IDS[:3], "foo"]))
     assert call(*EXPORT).code == 9

@@ -13,7 +13,7 @@ from thrive_learning.cli.id_sources import no_ids
 from thrive_learning.cli.input_lines import InputLines
 from thrive_learning.cli.notices import noticed
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
-from thrive_learning.cli.rendering import as_json, as_table
+from thrive_learning.cli.rendering import as_json_text, as_table
 from thrive_learning.cli.suggestions import Group
 from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, write
 from thrive_learning.errors import ThriveError, TokenError
@@ -149,12 +149,12 @@ class _Printer:
             case "table":
                 write(("" if first else "\n") + as_table(record, encoding, heading, page_width()))
             case "ndjson":
-                write(as_json(record.to_dict(), encoding, indent=None))
+                write(as_json_text(record.to_json(), encoding, indent=None))
             case _ if self._is_array:
-                text = as_json(record.to_dict(), encoding).replace("\n", "\n  ")
+                text = as_json_text(record.to_json(), encoding).replace("\n", "\n  ")
                 write(f"{'[' if first else ','}\n  {text}", end="")
             case _:
-                write(as_json(record.to_dict(), encoding))
+                write(as_json_text(record.to_json(), encoding))
 
     def end(self) -> None:
         if self._is_array:

@@ -36,6 +36,11 @@ def visible_json(text: str) -> str:
     return _NOT_PLAIN.sub(lambda match: _escaped_json(match[0]) if _is_hidden(match[0]) else match[0], text)
 
 
+def escaped_json(text: str) -> str:
+    """Escape all that is not ASCII in JSON text."""
+    return _NOT_PLAIN.sub(lambda match: _escaped_json(match[0]), text)
+
+
 def one_line(text: str) -> str:
     """Escape what a terminal would obey or not show, line ends included."""
     return visible(text).replace("\n", "\\n")

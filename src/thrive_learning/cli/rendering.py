@@ -7,9 +7,10 @@ value under its own column. What the output's encoding lacks is escaped as well.
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from thrive_learning.cli.cells import GAP, one_line, rows, visible, visible_json, width_of
+from thrive_learning.cli.cells import GAP, escaped_json, one_line, rows, visible, visible_json, width_of
+from thrive_learning.cli.json_text import indented, members_of
 
 if TYPE_CHECKING:
     from thrive_learning.models import Activity
@@ -20,6 +21,13 @@ __all__ = ["MASK", "as_columns", "as_fields", "as_json", "as_table", "one_line",
 MASK = "**********"
 
 _WIDEST_NAME = 3  # the names of fields take a third of the width at most
+
+
+class JsonText(NamedTuple):
+    """A value that is JSON as it was received."""
+
+    text: str
+
 
 #: Gives text a look.
 Style = Callable[[str], str]
@@ -41,6 +49,22 @@ def as_json(value: object, encoding: str, indent: int | None = 2) -> str:
     return visible_json(text)
 
 
+def as_json_text(text: str, encoding: str, indent: int | None = 2) -> str:
+    """Render JSON as it was received: its numbers and escapes stay as they are. See `as_json`.
+
+    Args:
+        text: The JSON, without white space between its tokens.
+        encoding: The output's, such as `"utf-8"`.
+        indent: By how many spaces a level is indented; None for one line.
+    """
+    shown = text if indent is None else indented(text, indent)
+    try:
+        shown.encode(encoding)
+    except UnicodeEncodeError:
+        return escaped_json(shown)
+    return visible_json(shown)
+
+
 def as_table(activity: "Activity", encoding: str, heading: Style = str, width: int | None = None) -> str:
     """Render a record for people: one field and its value a line, in the order in which they were received.
 
@@ -50,7 +74,10 @@ def as_table(activity: "Activity", encoding: str, heading: Style = str, width: i
         heading: Gives the name of a field the look of one.
         width: How many columns of characters there are: see `as_fields`.
     """
-    fields = activity.to_dict()
+    fields: dict[str, object] = {
+        name: member.value if isinstance(member.value, str) else JsonText(member.text)
+        for name, member in members_of(activity.to_json()).items()
+    }
     if activity.date is not None:
         fields["date"] = _readable(activity.date)
     return as_fields(fields, encoding, heading, width)
@@ -123,6 +150,8 @@ def _encodable(text: str, encoding: str) -> str:
 
 
 def _value(value: object, encoding: str) -> str:
+    if isinstance(value, JsonText):
+        return as_json_text(value.text, encoding)
     text = one_line(value) if isinstance(value, str) else as_json(value, encoding)
     return _encodable(text, encoding)
 

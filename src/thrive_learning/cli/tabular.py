@@ -5,12 +5,12 @@ import importlib
 import io
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO
 
 from thrive_learning._reading import read_date
+from thrive_learning.cli.json_text import Member, members_of
 from thrive_learning.cli.regular_files import open_regular, replacing
 from thrive_learning.errors import ThriveError
 
@@ -135,7 +135,7 @@ def row_of(line: str) -> Row:
     """
     row: Row = dict.fromkeys(COLUMNS)
     rest: dict[str, str] = {}
-    for name, member in _members(line).items():
+    for name, member in members_of(line).items():
         cell = _cell(name, member)
         if cell is not None:
             row[name] = cell
@@ -156,7 +156,7 @@ def safe_row(row: Row) -> Row:
     }
 
 
-def _cell(name: str, member: "_Member") -> str | int | None:
+def _cell(name: str, member: Member) -> str | int | None:
     """Return what goes into the column of a field; None if it has none, or is of another type."""
     if name not in COLUMNS or name == _REST:
         return None
@@ -165,57 +165,6 @@ def _cell(name: str, member: "_Member") -> str | int | None:
     if not isinstance(member.value, str):
         return None
     return _microseconds(member.value) if name == "date" else _encodable(member.value)
-
-
-class _Number:
-    """A number, which stays text."""
-
-    def __init__(self, _text: str) -> None:
-        pass
-
-
-class _Member(NamedTuple):
-    """A member of an object.
-
-    Attributes:
-        text: Its value as it was received.
-        value: Its value, in which numbers mean nothing.
-    """
-
-    text: str
-    value: Any
-
-
-_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
-_WHITE_SPACE = re.compile(r"[ \t\n\r]*")
-
-
-def _members(text: str) -> dict[str, _Member]:
-    """Return the members of a JSON object, each with the text as received: Python would change numbers.
-
-    Raises:
-        ValueError: It is not a JSON object.
-    """
-    _decoder.decode(text)  # then what follows is well-formed
-    at = _skip(text, 0)
-    if text[at] != "{":
-        raise ValueError("not an object")
-    members: dict[str, _Member] = {}
-    at = _skip(text, at + 1)
-    while text[at] != "}":
-        name, at = _decoder.raw_decode(text, at)
-        at = _skip(text, _skip(text, at) + 1)
-        value, end = _decoder.raw_decode(text, at)
-        members[name] = _Member(text[at:end], value)
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return members
-
-
-def _skip(text: str, at: int) -> int:
-    """Return where the white space ends."""
-    return cast("re.Match[str]", _WHITE_SPACE.match(text, at)).end()
 
 
 def _microseconds(text: str) -> int | None:
