@@ -75,7 +75,7 @@ def completed(command: click.Command, instruction: str) -> int:
 
 def complete_keys(
     context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
+) -> "list[CompletionItem[str]]":
     """Return the keys of a profile that a shell may complete a word to, without those already given."""
     from thrive_learning.settings import VARIABLES  # noqa: PLC0415 - for shells alone
 
@@ -89,7 +89,7 @@ def complete_keys(
 
 def complete_value(
     context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
+) -> "list[CompletionItem[str]]":
     """Return the values that a shell may complete a word to: those of the key in front of it."""
     from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
     from thrive_learning.credentials import Scope  # noqa: PLC0415 - for shells alone
@@ -107,7 +107,7 @@ def complete_value(
 
 def complete_faults(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
+) -> "list[CompletionItem[str]]":
     """Return the faults that a shell may complete a word to."""
     from thrive_learning.sandbox.faults import KINDS  # noqa: PLC0415 - for shells alone
 
