@@ -174,14 +174,24 @@ def test_settings_that_are_none_are_an_error(call: Call, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("oauth", "api")
 @pytest.mark.parametrize("columns", [80, 160])
 def test_it_fits_into_the_terminal(
-    terminal: Call, monkeypatch: pytest.MonkeyPatch, columns: int, tmp_path: Path
+    call: Call, terminal: Call, monkeypatch: pytest.MonkeyPatch, columns: int, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     (tmp_path / "config.toml").write_text('[default]\nregion = "staging"\n')
     monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "config.toml"))
-    out = terminal("check").out
-    # A word is not torn: a path may be longer than what is left.
-    assert all(len(line) <= columns or str(tmp_path) in line for line in out.splitlines())
+    fitting = terminal("check").out
+    monkeypatch.setenv("THRIVE_TENANT_ID", "eu-west-2_" + "AbcdEfghI" * 20)
+    for name, path in (("API", "rest/v1"), ("TOKEN", "{tenant_id}"), ("WEBHOOKS_TOKEN", "{tenant_id}")):
+        monkeypatch.setenv(f"THRIVE_{name}_URL", f"https://{'long.' * 30}example/{path}")
+    long = terminal("check").out
+    for out in (fitting, long):
+        assert max(map(len, out.splitlines())) <= columns
+        assert out.splitlines()[0].startswith("SETTING")
+    # What is wrapped continues under its own column.
+    lines = long.splitlines()
+    [continued] = [lines[n + 1] for n, line in enumerate(lines) if line.startswith("tenant_id ")]
+    assert len(continued) - len(continued.lstrip()) == lines[0].index("VALUE")
+    assert max(map(len, call("check", "-o", "table").out.splitlines())) <= columns
 
 
 def test_colours_are_for_terminals_that_may_have_them(

@@ -144,8 +144,9 @@ def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
     [
         (["--fault", "flow"], "Invalid value for --fault: 'flow' is not a fault: 'flow' is not one of"),
         (["--fault", "slow", "--fault", "429:3"], "429:3 would never come"),
-        (["--port", "65536"], "65536 is not in the range"),
-        (["--token-lifetime", "0"], "0 is not in the range"),
+        (["--port", "65536"], "'65536' is not a whole number from 0 to 65535."),
+        (["--port", "x"], "'x' is not a whole number from 0 to 65535."),
+        (["--token-lifetime", "0"], "'0' is not a whole number of at least 1."),
         (["--client-auth", "jwt"], "'jwt' is not one of"),
         (["--records", "absent.ndjson"], "absent.ndjson"),
         (["--host", "256.256.256.256"], "cannot listen on 256.256.256.256, port 0"),

@@ -10,7 +10,7 @@ from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.options import REGIONS, Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_columns, as_json
-from thrive_learning.cli.terminal import chosen_output, complain, heading, styled, width, write
+from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, styled, write
 from thrive_learning.regions import Region
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _document(
 
 
 def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]) -> str:
-    encoding, columns = sys.stdout.encoding, width()
+    encoding, columns = sys.stdout.encoding, page_width()
     parts: list[str] = []
     if settings is not None:
         rows = [("SETTING", "VALUE", "FROM")]

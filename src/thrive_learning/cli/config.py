@@ -20,7 +20,7 @@ from thrive_learning.cli.profile_editing import (
 )
 from thrive_learning.cli.rendering import MASK, as_columns, as_json
 from thrive_learning.cli.suggestions import Group
-from thrive_learning.cli.terminal import chosen_output, heading, say, width, write
+from thrive_learning.cli.terminal import chosen_output, heading, page_width, say, write
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
@@ -147,7 +147,7 @@ def list_profiles(*, output: str | None) -> None:
             (profile, key, _text(value)) for profile, keys in shown.items() for key, value in keys.items()
         ]
         head = ("PROFILE", "KEY", "VALUE")
-        write(as_columns([head, *rows], sys.stdout.encoding, width(), heading))
+        write(as_columns([head, *rows], sys.stdout.encoding, page_width(), heading))
     else:
         say(f"there are no profiles: {file.absence or f'{file.path} is empty'}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 import click
 
 from thrive_learning.cli.exit_codes import ExitCode
-from thrive_learning.cli.options import Seconds, Target, talks_to_the_api
+from thrive_learning.cli.options import Seconds, Target, Whole, talks_to_the_api
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 from thrive_learning.policies import MAX_CONNECTIONS
@@ -98,7 +98,7 @@ class _Input(NamedTuple):
 @click.option("--force", is_flag=True, help="Overwrite an output that is there.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(1, MAX_CONNECTIONS),
+    type=Whole(1, MAX_CONNECTIONS),
     default=32,
     show_default=True,
     metavar="N",

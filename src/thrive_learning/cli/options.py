@@ -1,5 +1,6 @@
 """What several commands take, and the client that it makes."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -39,10 +40,26 @@ class Seconds(click.FloatRange):
         Raises:
             click.BadParameter: It is not one.
         """
-        seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is not a number of seconds.", param, ctx)
-        return seconds
+        with contextlib.suppress(click.BadParameter):  # click's own message shows the bounds as `x>0`
+            seconds = super().convert(value, param, ctx)
+            if math.isfinite(seconds):
+                return seconds
+        return self.fail(f"{value!r} is not a number of seconds greater than 0.", param, ctx)
+
+
+class Whole(click.IntRange):
+    """A whole number between bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: It is not one, or is out of bounds.
+        """
+        with contextlib.suppress(click.BadParameter):
+            return super().convert(value, param, ctx)
+        bounds = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+        return self.fail(f"{value!r} is not a whole number {bounds}.", param, ctx)
 
 
 class Target(NamedTuple):

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from thrive_learning.cli.completion import complete_faults
+from thrive_learning.cli.options import Whole
 from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
 
@@ -47,7 +48,7 @@ Ctrl-C ends the server, with exit code 0.
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this name or address.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=0,
     metavar="PORT",
     help="Listen on this port.  [default: a free one]",
@@ -77,7 +78,7 @@ Ctrl-C ends the server, with exit code 0.
 )
 @click.option(
     "--token-lifetime",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=3600,
     show_default=True,
     metavar="SECONDS",

@@ -61,11 +61,6 @@ def heading(text: str) -> str:
     return styled(text, sys.stdout, bold=True)
 
 
-def width() -> int | None:
-    """Give how many columns stdout has; None where it is no terminal, and nothing needs to fit."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
 def page_width() -> int:
     """Give how many columns a page for people has: those of the terminal, of COLUMNS, or else 80."""
     return shutil.get_terminal_size().columns
