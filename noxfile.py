@@ -27,8 +27,11 @@ MUTATED = {
     "errors": ["tests/test_errors.py"],
     "_retry": ["tests/test_retry.py"],
     "_token_cache": ["tests/test_token_cache.py"],
+    "_token_endpoint": ["tests/test_token_endpoint.py", "tests/test_token_failures.py", "tests/test_auth.py"],
+    "_token_reply": ["tests/test_token_endpoint.py", "tests/test_auth.py"],
     "_auth": [
         *("tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "tests/test_shared_tokens.py"),
+        *("tests/test_token_endpoint.py", "tests/test_token_failures.py"),
         *("-k", "not every_status"),
     ],
     "_http": [

@@ -583,7 +583,9 @@ def endless_chunks(line: Line, answer: Answer) -> None:
 
 def endless_chunks_of_a_byte(line: Line, answer: Answer) -> None:
     line.send(answer.head(content_length=None, transfer_encoding="chunked"))
-    line.send_for_ever(b"1\r\n \r\n" * 1000)
+    while True:  # slowly enough for the time to end before the room for a token response does
+        line.send(b"1\r\n \r\n" * 1000)
+        line.pause(0.01)
 
 
 def chunks_cut(line: Line, answer: Answer) -> None:
