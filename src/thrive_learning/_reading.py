@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import attrs
 from _thrive_learning_api.types import Unset
@@ -23,8 +23,8 @@ MAX_UNKNOWN_FIELDS: Final = 50
 _UNREADABLE: Any = object()
 
 _RFC_3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?"
-    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
 _LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
@@ -72,6 +72,8 @@ class Field(NamedTuple):
         json_types: The types that its value may have.
         values: The values that the contract documents; None if it lists none.
         is_date: Whether its text is a date and time as in RFC 3339.
+        is_object: Whether its value is an object.
+        is_free: Whether every value of these types is in order.
         default: Makes the value that our model has where a response lacks the field.
     """
 
@@ -82,6 +84,8 @@ class Field(NamedTuple):
     json_types: frozenset[type]
     values: frozenset[str] | None
     is_date: bool
+    is_object: bool
+    is_free: bool
     default: Callable[[], Any]
 
     @property
@@ -125,6 +129,7 @@ class Reader:
     def __init__(self, generated: type, model: type, namespace: Mapping[str, Any]) -> None:
         self.fields: tuple[Field, ...] = _fields(generated, model, dict(namespace))
         self._by_wire_name = {field.wire_name: field for field in self.fields}
+        self._required = [field for field in self.fields if field.is_required]
 
     def read(self, document: dict[str, Any]) -> Reading:
         """Compare a JSON object with the contract, and take out what departs from it.
@@ -142,6 +147,8 @@ class Reader:
                 if unknown <= MAX_UNKNOWN_FIELDS:
                     problems.append(Drift("unknown_field", wire_name, _JSON_NAMES[type(value)]))
                 continue
+            if field.is_free and type(value) in field.json_types:
+                continue
             problem, readable = _examine(field, value)
             if problem is not None:
                 problems.append(problem)
@@ -158,8 +165,8 @@ class Reader:
         return Reading(document, cleaned, tuple(problems), self._flaw(document, cleaned))
 
     def _flaw(self, document: dict[str, Any], cleaned: dict[str, Any]) -> str | None:
-        for field in self.fields:
-            if field.is_required and field.wire_name not in cleaned:
+        for field in self._required:
+            if field.wire_name not in cleaned:
                 if field.wire_name not in document:
                     return f"the field {field.wire_name!r} is missing"
                 found = _JSON_NAMES[type(document[field.wire_name])]
@@ -175,12 +182,15 @@ class Reader:
             parsed: The generated model.
             reading: What it was made of.
         """
-        return {
-            field.name: _plain(getattr(parsed, field.generated_name))
-            if field.wire_name in reading.received
-            else field.default()
-            for field in self.fields
-        }
+        arguments: dict[str, Any] = {}
+        for field in self.fields:
+            value = getattr(parsed, field.generated_name)
+            if isinstance(value, Unset):
+                value = None if field.wire_name in reading.received else field.default()
+            elif field.is_object and value is not None:
+                value = value.additional_properties
+            arguments[field.name] = value
+        return arguments
 
     def json_schema(self) -> dict[str, Any]:
         """Return the model as a JSON schema, as the contract describes it.
@@ -229,24 +239,16 @@ def read_date(text: str) -> dt.datetime | None:
     Source: RFC 3339 section 5.6.
     """
     # Python alone reads more forms than these, some without a time zone, and each version reads others.
-    match = _RFC_3339.fullmatch(text)
-    if match is None:
+    if not _RFC_3339.fullmatch(text):
         return None
-    day, minute, second, fraction, zone = match.groups(default="")
-    is_leap = second == "60"
+    plain = text.upper()
+    is_leap = plain[17:19] == "60"
     try:
-        moment = dt.datetime.fromisoformat(
-            f"{day}T{minute}:{'59' if is_leap else second}{fraction}{zone.upper()}"
-        )
-        return moment + dt.timedelta(seconds=1) if is_leap else moment
+        if is_leap:
+            return dt.datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}") + dt.timedelta(seconds=1)
+        return dt.datetime.fromisoformat(plain)
     except (ValueError, OverflowError):  # there is no such day, or none that Python has
         return None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Unset):  # it was taken out
-        return None
-    return value.additional_properties if attrs.has(type(cast("object", value))) else value
 
 
 def _fields(generated: type, model: type, namespace: dict[str, Any]) -> tuple[Field, ...]:
@@ -263,6 +265,7 @@ def _fields(generated: type, model: type, namespace: dict[str, Any]) -> tuple[Fi
         before, after = full.to_dict(), attrs.evolve(full, **{name: samples[name][1]}).to_dict()
         [wire_name] = (key for key in before if before[key] != after[key])
         values = {str(value) for kind in of_field if issubclass(kind, enum.Enum) for value in kind}
+        json_types = frozenset(of_json for kind in of_field for of_json in _json_types(kind))
         own_name = name if name in defaults else name.removesuffix("_")
         fields.append(
             Field(
@@ -270,9 +273,11 @@ def _fields(generated: type, model: type, namespace: dict[str, Any]) -> tuple[Fi
                 generated_name=name,
                 name=own_name,
                 is_required=getattr(attrs.fields(generated), name).default is attrs.NOTHING,
-                json_types=frozenset(of_json for kind in of_field for of_json in _json_types(kind)),
+                json_types=json_types,
                 values=frozenset(values) or None,
                 is_date=dt.datetime in of_field,
+                is_object=dict in json_types,
+                is_free=not values and dt.datetime not in of_field,
                 default=_maker(defaults[own_name]),
             )
         )
