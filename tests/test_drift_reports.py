@@ -165,7 +165,7 @@ def test_a_server_that_invents_fields_fills_no_memory(
 
 def test_long_names_are_not_remembered() -> None:
     reports = DriftReports(None)
-    assert report(reports, UNKNOWN._replace(field="a" * 1000))[0].field == "a" * 64 + "…"
+    assert report(reports, UNKNOWN._replace(field="a" * 1000))[0].field == "a" * 63 + "…"
     assert not reports._disclosed
 
 

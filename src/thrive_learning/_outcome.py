@@ -151,13 +151,13 @@ class Circumstances:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+    raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError("a number is too large")
+        raise OverflowError
     return value
 
 
@@ -165,7 +165,7 @@ def _finite(digits: str) -> float:
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:
+def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:  # noqa: PLR0911 - one for each flaw
     """Read a body as a JSON object.
 
     Returns:
@@ -176,13 +176,15 @@ def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:
         document: object = _decoder.decode(text)
     except RecursionError:
         return "its body is JSON that is nested too deeply"
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         problem = str(error)  # Python's own words, which name positions and quote nothing
         if not body.strip():
             return "its body is empty"
         if body.lstrip()[:1] == b"<":
             return "its body is HTML or XML, not JSON, so a proxy or a gateway seems to have answered"
         return f"its body is not JSON ({problem})"
+    except (OverflowError, ValueError):  # a float beyond 1e308, an integer of more than 4,300 digits
+        return "its body has a number that is too large for Python"
     if not isinstance(document, dict):
         return f"its body is JSON, but {_JSON_NAMES[type(document)]} and not an object"
     return text, cast("dict[str, Any]", document)
