@@ -231,9 +231,8 @@ def _scopes(fields: dict[str, Any], remarks: list[Remark]) -> tuple[str, ...] | 
     given: object = fields.get(name)
     if given is None:
         return None
-    texts = cast("list[object]", given) if isinstance(given, list) else [given]
     names: list[str] = []
-    for text in texts:
+    for text in _listed(given):
         if not isinstance(text, str):
             assumed = "the requested scopes are assumed"
             shown = compact(given)
@@ -241,6 +240,10 @@ def _scopes(fields: dict[str, Any], remarks: list[Remark]) -> tuple[str, ...] | 
             return None
         names += filter(None, _SEPARATORS.split(text))
     return tuple(dict.fromkeys(names))
+
+
+def _listed(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else [value]
 
 
 def explanation(fields: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -203,7 +203,8 @@ class ThriveClient:
         """Find out whether the settings work: region, proxy, certificates, token, scopes, access, clock.
 
         It asks for a token if the credentials need one, unless there is one already, and sends one request to
-        the API. Credentials go to this region alone. What fails is in the report and is not raised.
+        the API. Failed token requests that are remembered are forgotten first, so do not call it in a loop.
+        Credentials go to this region alone. What fails is in the report and is not raised.
 
         Args:
             activity_id: A record to read; None to ask for one that is not there, which shows as well whether
@@ -383,7 +384,8 @@ class AsyncThriveClient:
         """Find out whether the settings work: region, proxy, certificates, token, scopes, access, clock.
 
         It asks for a token if the credentials need one, unless there is one already, and sends one request to
-        the API. Credentials go to this region alone. What fails is in the report and is not raised.
+        the API. Failed token requests that are remembered are forgotten first, so do not call it in a loop.
+        Credentials go to this region alone. What fails is in the report and is not raised.
 
         Args:
             activity_id: A record to read; None to ask for one that is not there, which shows as well whether
