@@ -10,7 +10,16 @@ import httpx
 import pytest
 from harness import ACTIVITY_ID, BASIC, Flavour, Kept, page_response
 
-from thrive_learning import Activity, BasicCredentials, Drift, Region, ThriveClient, _drift_reports
+from thrive_learning import (
+    Activity,
+    BasicCredentials,
+    ClientClosedError,
+    Drift,
+    Region,
+    ThriveClient,
+    UnexpectedResponseError,
+    _drift_reports,
+)
 from thrive_learning._drift_reports import MAX_KINDS, DriftReports
 from thrive_learning._reading import MAX_UNKNOWN_FIELDS
 
@@ -85,6 +94,23 @@ def test_a_report_is_plain_data() -> None:
     assert not drift.breaks_contract
     with pytest.raises(AttributeError):
         drift.field = "x"  # type: ignore[misc]
+
+
+def forget(_drift: Drift) -> None:
+    """Stand for a function that a pickle can name."""
+
+
+def test_the_options_travel_with_a_client() -> None:
+    with ThriveClient.sandbox(on_drift=forget, strict=True, max_record_bytes=200) as client:
+        copied = pickle.loads(pickle.dumps(client))
+    with (
+        copied,
+        pytest.raises(UnexpectedResponseError, match="larger than 200 bytes; max_record_bytes= raises"),
+    ):
+        copied.activities.get(ACTIVITY_ID)
+    with copied, pytest.raises(ClientClosedError):
+        copied.activities.get(ACTIVITY_ID)
+    assert (copied._options.on_drift, copied._options.strict) == (forget, True)
 
 
 def test_a_secret_that_is_echoed_is_masked(flavour: Flavour) -> None:
