@@ -1,3 +1,4 @@
+import base64
 import email.utils
 import ssl
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, page_response, token_response
+from harness import ACTIVITY_ID, BASIC, OAUTH, TENANT_ID, Flavour, Kept, page_response, token_response
 
 from thrive_learning import (
     CheckReport,
@@ -20,6 +21,7 @@ from thrive_learning import (
     errors,
 )
 from thrive_learning._http import Options
+from thrive_learning._outcome import Reply
 from thrive_learning.checks import PROBE_ID, Examination, looks_like_another_region
 from thrive_learning.policies import Timeout
 
@@ -37,8 +39,26 @@ def found(report: CheckReport) -> dict[str, tuple[str, str]]:
     return {finding.subject: (str(finding.status), finding.detail) for finding in report.findings}
 
 
+#: What the clients of these tests send: the API knows nothing else.
+KNOWN = {
+    "Bearer fake-token",
+    "Basic " + base64.b64encode(f"{TENANT_ID}:fake-api-secret".encode()).decode(),
+}
+
+
+def rejecting(answer: Answer) -> Answer:
+    """Reject credentials that are made up, as the API does."""
+    refusal = httpx.Response(401, json={"status": 401, "message": "no"})
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        is_known = request.method == "POST" or request.headers["authorization"] in KNOWN
+        return answer(request) if is_known else refusal
+
+    return respond
+
+
 def answering(read: httpx.Response, token: httpx.Response | None = None) -> Answer:
-    return lambda request: (token or token_response()) if request.method == "POST" else read
+    return rejecting(lambda request: (token or token_response()) if request.method == "POST" else read)
 
 
 # What it finds
@@ -49,7 +69,7 @@ def test_all_is_well_with_oauth(flavour: Flavour) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         sent.append(request)
-        return token_response() if request.method == "POST" else page_response()
+        return rejecting(lambda _: token_response() if request.method == "POST" else page_response())(request)
 
     with flavour.answering(answer, OAUTH) as client:
         report = client.check(ACTIVITY_ID)
@@ -57,7 +77,13 @@ def test_all_is_well_with_oauth(flavour: Flavour) -> None:
     assert report.region == "production"
     assert found(report) == {
         "region": ("ok", "production: public.api.learn.link, user.api.learn.link"),
-        "credentials": ("ok", "OAuth, tenant eu-west-2_AbcdEfghI, client fake-client, client_auth auto"),
+        "credentials": (
+            "ok",
+            (
+                "OAuth, tenant eu-west-2_AbcdEfghI, client fake-client, client_auth auto; the API accepts "
+                "them, and rejects made-up ones"
+            ),
+        ),
         "proxy": ("skipped", "the transport that the client was given decides"),
         "certificates": ("skipped", "the transport that the client was given decides"),
         "token": ("ok", found(report)["token"][1]),
@@ -69,7 +95,10 @@ def test_all_is_well_with_oauth(flavour: Flavour) -> None:
     assert [str(request.url) for request in sent] == [
         "https://public.api.learn.link/oauth2/token/eu-west-2_AbcdEfghI",
         f"https://public.api.learn.link/rest/v1/activity/{ACTIVITY_ID}",
+        f"https://public.api.learn.link/rest/v1/activity/{ACTIVITY_ID}",
     ]
+    assert sent[1].headers["authorization"] == "Bearer fake-token"
+    assert sent[2].headers["authorization"].startswith("Bearer ")
 
 
 @pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["basic", "oauth"])
@@ -78,19 +107,22 @@ def test_without_an_id_access_is_tried_all_the_same(flavour: Flavour, credential
 
     def answer(request: httpx.Request) -> httpx.Response:
         sent.append(request.url.path)
-        return token_response() if request.method == "POST" else NOT_FOUND
+        return answering(NOT_FOUND)(request)
 
     with flavour.answering(answer, credentials) as client:
         report = client.check()
     assert report.ok
     assert found(report)["api"] == (
         "ok",
-        "it accepts the credentials; no record was asked for (request id r-1)",
+        "it answers in its own format (request ID r-1)",
     )
     assert sent[-1] == f"/rest/v1/activity/{PROBE_ID}"
     if credentials is BASIC:
         assert found(report)["token"] == ("skipped", "HTTP Basic needs none")
-        assert found(report)["credentials"] == ("ok", "HTTP Basic, tenant eu-west-2_AbcdEfghI")
+        assert found(report)["credentials"] == (
+            "ok",
+            "HTTP Basic, tenant eu-west-2_AbcdEfghI; the API accepts them, and rejects made-up ones",
+        )
 
 
 def test_a_record_that_is_not_there_is_a_failure(flavour: Flavour) -> None:
@@ -99,14 +131,161 @@ def test_a_record_that_is_not_there_is_a_failure(flavour: Flavour) -> None:
     assert not report.ok
     assert found(report)["record"][0] == "failed"
     assert "holds no such record" in found(report)["record"][1]
+    assert found(report)["credentials"][0] == "ok"
+
+
+NOT_VERIFIED = "not verified, because the server answers made-up credentials as well (status {})"
+
+
+@pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["basic", "oauth"])
+def test_a_server_that_answers_anybody_shows_nothing(flavour: Flavour, credentials: Any) -> None:
+    """Such as the API under another path, or a stub."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return token_response()
+        return NOT_FOUND if request.url.path.endswith(PROBE_ID) else page_response()
+
+    with flavour.answering(answer, credentials) as client:
+        probed, read = client.check(), client.check(ACTIVITY_ID)
+    assert (probed.ok, read.ok) == (False, False)
+    assert found(probed)["credentials"][0] == found(read)["credentials"][0] == "unknown"
+    assert found(probed)["credentials"][1].endswith(NOT_VERIFIED.format(404))
+    assert found(read)["credentials"][1].endswith(NOT_VERIFIED.format(200))
+    assert found(probed)["region"] == (
+        "unknown",
+        "production: public.api.learn.link, user.api.learn.link; a server answered that may not be the API",
+    )
+    assert found(probed)["api"] == (
+        "unknown",
+        "a server answered 404 in the API's format, which may not be the API (request ID r-1)",
+    )
+    assert found(read)["record"] == ("ok", f"activity {ACTIVITY_ID} can be read")
+
+
+@pytest.mark.parametrize("status", [403, 401])
+def test_any_rejection_of_made_up_credentials_shows_that_ours_are_accepted(
+    flavour: Flavour, status: int
+) -> None:
+    """A gateway may be what looks at them."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_known = request.headers["authorization"] in KNOWN
+        return NOT_FOUND if is_known else httpx.Response(status, json={"message": "Forbidden"})
+
+    with flavour.answering(answer) as client:
+        assert client.check().ok
+
+
+@pytest.mark.parametrize(
+    ("compared", "said"),
+    [
+        (httpx.Response(503), "made-up credentials, to compare with, got status 503"),
+        (httpx.Response(429), "made-up credentials, to compare with, got status 429"),
+        (httpx.Response(302), "the server answers made-up credentials as well (status 302)"),
+        (httpx.Response(400), "the server answers made-up credentials as well (status 400)"),
+        (httpx.ConnectError("cut"), "the request with made-up credentials, to compare with, got no answer"),
+    ],
+    ids=repr,
+)
+def test_without_a_comparison_nothing_is_known_of_the_credentials(
+    flavour: Flavour, compared: httpx.Response | Exception, said: str
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.headers["authorization"] in KNOWN:
+            return NOT_FOUND
+        if isinstance(compared, Exception):
+            raise compared
+        return compared
+
+    with flavour.answering(answer) as client:
+        report = client.check()
+    assert not report.ok
+    assert {subject: status for subject, (status, _) in found(report).items()} == {
+        "region": "unknown",
+        "credentials": "unknown",
+        "proxy": "skipped",
+        "certificates": "skipped",
+        "token": "skipped",
+        "api": "unknown",
+        "clock": "skipped",
+    }
+    assert found(report)["credentials"][1].endswith(f"; not verified, because {said}")
+
+
+def test_made_up_credentials_are_new_each_time_and_do_not_show(flavour: Flavour, kept: Kept) -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["authorization"])
+        return answering(NOT_FOUND)(request)
+
+    with flavour.answering(answer) as client:
+        assert client.check().ok
+        assert client.check().ok
+    made_up = [header for header in sent if header not in KNOWN]
+    assert len(set(made_up)) == len(made_up) == 2
+    assert all(header.startswith("Basic ") for header in made_up)
+    assert not [text for text in kept.texts() for header in made_up if header[6:] in text]
+
+
+#: What stands for another server: each with the status that a check reports for it.
+STRANGERS: dict[str, tuple[httpx.Response, str]] = {
+    "http.server": (
+        httpx.Response(404, html="<h1>Error response</h1>", headers={"server": "SimpleHTTP"}),
+        "failed",
+    ),
+    "gateway": (httpx.Response(404, json={"message": "Not Found"}), "failed"),
+    "API Gateway": (httpx.Response(403, json={"message": "Missing Authentication Token"}), "failed"),
+    "empty": (httpx.Response(404), "failed"),
+    "portal": (httpx.Response(200, html="<title>Sign in</title>"), "failed"),
+    "redirect": (httpx.Response(302, headers={"location": "https://portal.example"}), "failed"),
+    "proxy 401": (httpx.Response(401, html="<title>Sign in</title>"), "failed"),
+    "busy": (httpx.Response(503, html="<title>Busy</title>"), "unknown"),
+    "throttle": (httpx.Response(429), "unknown"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("activity_id", [None, ACTIVITY_ID], ids=["probe", "record"])
+def test_a_server_that_is_not_the_api_is_never_green(
+    flavour: Flavour, name: str, activity_id: str | None
+) -> None:
+    response, status = STRANGERS[name]
+    with flavour.answering(lambda _request: response) as client:
+        report = client.check(activity_id)
+    assert not report.ok
+    assert report.to_dict()["ok"] is False
+    seen = found(report)
+    assert seen["api" if activity_id is None else "record"][0] == status
+    assert (seen["region"][0], seen["credentials"][0]) == ("unknown", "unknown")
+    assert seen["region"][1].endswith("; the API did not answer in its own format")
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 429, 500, 503])
+def test_an_answer_of_the_api_that_says_nothing_of_the_credentials(flavour: Flavour, status: int) -> None:
+    body = {"status": status, "message": "no"}
+    with flavour.answering(answering(httpx.Response(status, json=body))) as client:
+        seen = found(client.check())
+    assert seen["region"][0] == "ok"
+    assert seen["credentials"][0] == "unknown"
+    assert seen["api"][0] == ("unknown" if status in {429, 500, 503} else "failed")
+
+
+def test_rejected_credentials_are_a_failure(flavour: Flavour) -> None:
+    body = {"status": 401, "error": "unauthorized", "message": "no"}
+    with flavour.answering(answering(httpx.Response(401, json=body))) as client:
+        report = client.check()
+    failed = [finding for finding in report.findings if finding.status is CheckStatus.FAILED]
+    assert [finding.subject for finding in failed] == ["credentials", "api"]
+    assert failed[0].detail.endswith("; the API does not accept them")
+    assert {type(finding.error) for finding in failed} == {errors.UnauthorizedError}
 
 
 HINT = "If they were issued for another region (staging, production-mea, staging-mea), choose that one."
 
 
-@pytest.mark.parametrize(
-    ("status", "hinted"), [(400, False), (401, True), (403, False), (429, False), (500, False), (204, False)]
-)
+@pytest.mark.parametrize(("status", "hinted"), [(400, False), (401, True), (403, False), (204, False)])
 def test_what_the_api_refuses_is_a_failure(flavour: Flavour, status: int, hinted: bool) -> None:  # noqa: FBT001
     with flavour.answering(answering(httpx.Response(status))) as client:
         report = client.check()
@@ -148,8 +327,12 @@ def test_without_a_token_nothing_is_read(flavour: Flavour, token: httpx.Response
     with flavour.answering(answer, OAUTH) as client:
         report = client.check(ACTIVITY_ID)
     assert set(sent) == {"POST"}
-    assert list(found(report))[-2:] == ["token", "clock"]
-    assert found(report)["token"][0] == "failed"
+    assert list(found(report))[-4:] == ["token", "scopes", "record", "clock"]
+    assert found(report)["token"][0] == ("unknown" if token.status_code == 500 else "failed")
+    skipped = ("skipped", "not reached, because there is no token")
+    assert found(report)["scopes"] == found(report)["record"] == skipped
+    is_rejection = token.status_code == 400 and hinted
+    assert found(report)["credentials"][0] == ("failed" if is_rejection else "unknown")
     assert found(report)["token"][1].endswith(HINT) is hinted
 
 
@@ -266,7 +449,7 @@ def test_scopes_that_the_api_does_not_know_fail_before_any_request(flavour: Flav
 def test_the_clock_is_compared(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, offset_s: int, expected: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr("thrive_learning.checks.time.time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr("thrive_learning._checking.time.time", lambda: 1_800_000_000.0)
     date = email.utils.formatdate(1_800_000_000 + offset_s, usegmt=True)
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, detail = found(client.check())["clock"]
@@ -280,7 +463,7 @@ def test_the_clock_is_compared(
 def test_a_date_that_is_none_or_has_no_zone(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
-    monkeypatch.setattr("thrive_learning.checks.time.time", lambda: 1_800_000_000.0)  # that very second
+    monkeypatch.setattr("thrive_learning._checking.time.time", lambda: 1_800_000_000.0)  # that very second
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, _ = found(client.check())["clock"]
     assert status == ("ok" if "2027" in date else "skipped")
@@ -288,7 +471,7 @@ def test_a_date_that_is_none_or_has_no_zone(
 
 def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_000.0]
-    monkeypatch.setattr("thrive_learning.checks.time.time", lambda: now[0])
+    monkeypatch.setattr("thrive_learning._checking.time.time", lambda: now[0])
 
     def answer(_request: httpx.Request) -> httpx.Response:
         now[0] += 100
@@ -303,7 +486,9 @@ def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPa
 
 
 def examined(region: Region = Region.PRODUCTION, **options: Any) -> dict[str, tuple[str, str]]:
-    return found(Examination(region, BASIC, OPTIONS._replace(**options), None, None).report())
+    examination = Examination(region, BASIC, OPTIONS._replace(**options), None, None)
+    examination.saw(Reply(status_code=404), 0, 0)
+    return found(examination.report())
 
 
 def test_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +503,8 @@ def test_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         "ok",
         "public.api.learn.link by http://o.example, user.api.learn.link by http://o.example (from proxy=)",
     )
-    assert "a proxy whose URL is none" in examined(proxy="http://canary:canary")["proxy"][1]
+    assert "by an invalid URL (from proxy=)" in examined(proxy="http://canary:canary")["proxy"][1]
+    assert "canary" not in examined(proxy="http://canary:80/canary@host")["proxy"][1]
 
 
 def test_the_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,10 +544,10 @@ def test_the_report_as_data(flavour: Flavour) -> None:
         report = client.check()
     document = report.to_dict()
     assert (document["ok"], document["region"]) == (False, "production")
-    assert document["findings"][0] == {
-        "subject": "region",
-        "status": "ok",
-        "detail": "production: public.api.learn.link, user.api.learn.link",
+    assert document["findings"][2] == {
+        "subject": "proxy",
+        "status": "skipped",
+        "detail": "the transport that the client was given decides",
     }
     assert len(document["findings"]) == len(report.findings)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

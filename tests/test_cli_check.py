@@ -1,5 +1,8 @@
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +10,28 @@ import httpx
 import pytest
 import respx
 from command import OAUTH, Call
-from harness import ACTIVITY_ID, page_response, token_response
+from harness import ACTIVITY_ID, PAGE_EXAMPLE, page_response, token_response
+
+from thrive_learning.sandbox import Sandbox
+from thrive_learning.sandbox.faults import FaultySandbox
+from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
 NOT_FOUND = httpx.Response(404, json={"status": 404, "message": "Activity not found"})
 SANDBOX_TABLE = """\
 STATUS   CHECK         DETAIL
 ok       region        sandbox: sandbox.invalid
 ok       credentials   OAuth, tenant sandbox-1_ExampleOrg, client
-                       sandbox-client, client_auth auto
+                       sandbox-client, client_auth auto; the API accepts them,
+                       and rejects made-up ones
 skipped  proxy         the transport that the client was given decides
 skipped  certificates  the transport that the client was given decides
 """
+
+
+def to_ours(response: httpx.Response) -> Callable[[httpx.Request], httpx.Response]:
+    """Give a response to the credentials of these tests, and reject made-up ones."""
+    refusal = httpx.Response(401, json={"status": 401, "message": "no"})
+    return lambda request: response if request.headers["authorization"] == "Bearer fake-token" else refusal
 
 
 @pytest.fixture
@@ -25,8 +39,8 @@ def api() -> Iterator[respx.MockRouter]:
     """All is well, in every region."""
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex=r"/oauth2/token/").mock(return_value=token_response())
-        router.get(url__regex=rf"/activity/{ACTIVITY_ID}$").mock(return_value=page_response())
-        router.get(url__regex=r"/activity/0{24}$").mock(return_value=NOT_FOUND)
+        router.get(url__regex=rf"/activity/{ACTIVITY_ID}$").mock(side_effect=to_ours(page_response()))
+        router.get(url__regex=r"/activity/0{24}$").mock(side_effect=to_ours(NOT_FOUND))
         yield router
 
 
@@ -95,8 +109,8 @@ def test_it_says_where_each_setting_comes_from(
 @pytest.mark.parametrize(
     ("token", "read", "code", "failed"),
     [
-        (httpx.Response(401, json={"error": "invalid_client"}), page_response(), 4, "token"),
-        (httpx.Response(500), page_response(), 6, "token"),
+        (httpx.Response(401, json={"error": "invalid_client"}), page_response(), 4, "credentials, token"),
+        (httpx.Response(501), page_response(), 6, "token"),
         (token_response(scope=""), page_response(), 4, "scopes"),
         (token_response(), NOT_FOUND, 3, "record"),
         (token_response(), httpx.Response(403), 4, "record"),
@@ -115,15 +129,80 @@ def test_the_exit_code_is_that_of_the_first_failure(
     monkeypatch.setattr("thrive_learning._http.time.sleep", lambda _delay: None)
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex="/token/").mock(return_value=token)
-        router.get(url__regex="/activity/").mock(return_value=read)
+        router.get(url__regex="/activity/").mock(side_effect=to_ours(read))
         ended, document, err = as_json(call, ACTIVITY_ID)
     assert (ended, document["ok"]) == (code, False)
     assert err == f"thrive: error: the check failed: {failed}\n"
 
 
+@pytest.mark.usefixtures("oauth")
+@pytest.mark.parametrize(
+    ("token", "read", "code", "unknown"),
+    [
+        (httpx.Response(503), NOT_FOUND, 6, "region, credentials, token"),
+        (httpx.Response(429), NOT_FOUND, 5, "region, credentials, token"),
+        (token_response(), httpx.Response(503), 6, "region, credentials, api"),
+        (token_response(), NOT_FOUND, 11, "region, credentials, api"),
+    ],
+    ids=range(4),
+)
+def test_a_check_that_cannot_find_out_does_not_succeed(
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    token: httpx.Response,
+    read: httpx.Response,
+    code: int,
+    unknown: str,
+) -> None:
+    monkeypatch.setattr("thrive_learning._http.time.sleep", lambda _delay: None)
+    with respx.mock(assert_all_called=False) as router:
+        router.post(url__regex="/token/").mock(return_value=token)
+        router.get(url__regex="/activity/").mock(return_value=read)  # whoever asks
+        ended, document, err = as_json(call)
+    assert (ended, document["ok"]) == (code, False)
+    assert err == f"thrive: error: the check could not find out whether these work: {unknown}\n"
+
+
+def test_another_path_of_the_sandbox_is_not_green(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credentials are made up as well."""
+    with SandboxServer(SandboxApp(FaultySandbox(Sandbox()))) as server:
+        for name, value in {
+            "API_URL": f"{server.url}/rest/v2",
+            "TOKEN_URL": f"{server.url}/oauth2/token/{{tenant_id}}",
+            "WEBHOOKS_TOKEN_URL": f"{server.url}/webhooks/oauth2/token/{{tenant_id}}",
+            "TENANT_ID": "tenant",
+            "API_SECRET": "fake",
+        }.items():
+            monkeypatch.setenv(f"THRIVE_{name}", value)
+        code, document, err = as_json(call)
+    assert (code, document["ok"]) == (6, False)
+    assert err == "thrive: error: the check failed: api\n"
+    [api] = [finding for finding in document["findings"] if finding["subject"] == "api"]
+    assert f"{server.url}/rest/v2/activity/{'0' * 24} answered 404" in api["detail"]
+
+
+def test_a_server_of_files_is_not_green(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "activity").mkdir()
+    (tmp_path / "activity" / ACTIVITY_ID).write_text(json.dumps(PAGE_EXAMPLE))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        for name, value in {"TENANT_ID": "tenant", "API_SECRET": "fake", "API_URL": url}.items():
+            monkeypatch.setenv(f"THRIVE_{name}", value)
+        for name in ("THRIVE_TOKEN_URL", "THRIVE_WEBHOOKS_TOKEN_URL"):
+            monkeypatch.setenv(name, f"{url}/{{tenant_id}}")
+        without, with_id = as_json(call), as_json(call, ACTIVITY_ID)
+        server.shutdown()
+    assert (without[0], without[1]["ok"]) == (6, False)
+    assert (with_id[0], with_id[1]["ok"]) == (11, False)
+    assert with_id[2] == "thrive: error: the check could not find out whether these work: credentials\n"
+
+
 def refusing_but(accepting: str, router: respx.MockRouter) -> respx.Route:
     router.post(url__startswith=f"https://public.api.{accepting}/").mock(return_value=token_response())
-    router.get(url__startswith=f"https://public.api.{accepting}/").mock(return_value=NOT_FOUND)
+    router.get(url__startswith=f"https://public.api.{accepting}/").mock(side_effect=to_ours(NOT_FOUND))
     return router.post(url__regex="/token/").mock(
         return_value=httpx.Response(400, json={"error": "invalid_client"})
     )
@@ -156,7 +235,7 @@ def test_other_regions_are_not_asked_without_need(
     call: Call, api: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert as_json(call, "--try-regions")[1]["other_regions"] == []
-    assert len(api.calls) == 2
+    assert len(api.calls) == 3
     for name, path in (("API", "rest/v1"), ("TOKEN", "{tenant_id}"), ("WEBHOOKS_TOKEN", "{tenant_id}")):
         monkeypatch.setenv(f"THRIVE_{name}_URL", f"https://a.example/{path}")
     api.post(url__startswith="https://a.example").mock(return_value=httpx.Response(401))

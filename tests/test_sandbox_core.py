@@ -149,7 +149,7 @@ def test_any_other_path_is_not_found(target: str) -> None:
     response = get(target)
 
     assert response.status == 404
-    assert content(response)["message"] == "There is nothing at this path"
+    assert content(response) == {"message": "Not Found"}
 
 
 def test_an_unknown_activity_is_not_found() -> None:

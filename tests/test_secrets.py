@@ -3,6 +3,7 @@
 import base64
 import copy
 import gc
+import json
 import logging
 import pickle
 import threading
@@ -22,6 +23,7 @@ from thrive_learning import (
     RetryPolicy,
     ThriveError,
 )
+from thrive_learning._server_text import mask_secrets, proxy_secrets
 
 SECRET, TOKEN, TENANT = "canary%secret&1", "canary-token-2", "canary-tenant-3"
 #: Every form in which a secret stands in a request.
@@ -132,6 +134,213 @@ def searched(error: ThriveError) -> list[str]:
     shown += [repr(pickle.dumps(error)), repr(vars(copy.deepcopy(error)))]
     assert list(chain(error)) == [error]
     return shown
+
+
+PROXY_USER, PROXY_PASSWORD = "canary-user-4", "canary/pass%5"
+PROXY_URL = f"http://{PROXY_USER}:{urllib.parse.quote(PROXY_PASSWORD, safe='')}@proxy.example:3128"
+PROXY_FORMS = [
+    PROXY_USER,
+    PROXY_PASSWORD,
+    urllib.parse.quote(PROXY_PASSWORD, safe=""),
+    base64.b64encode(f"{PROXY_USER}:{PROXY_PASSWORD}".encode()).decode(),
+]
+#: Longer than what a message quotes: what is truncated first is not recognized any more.
+FILLING = "x" * 290
+
+
+def said_by(request: httpx.Request) -> list[str]:
+    """Give what was sent of secrets, in the spellings of an echo."""
+    raw = [request.headers.get("authorization", "").partition(" ")[2], SECRET]
+    spelt = [
+        spell(text)
+        for text in raw
+        if text
+        for spell in (str, str.upper, urllib.parse.quote_plus, lambda text: json.dumps(text)[1:-1])
+    ]
+    return [*spelt, *PROXY_FORMS]
+
+
+def in_header(name: str, status: int) -> Any:
+    def echo_there(request: httpx.Request) -> httpx.Response:
+        said = " ".join(said_by(request))
+        value = f"https://{said.split()[0]}.example/{said}?{said}" if name == "location" else said
+        return httpx.Response(status, headers={name: value}, json={"status": status, "message": "m"})
+
+    return echo_there
+
+
+def in_json(status: int, build: Any) -> Any:
+    return lambda request: httpx.Response(status, json=build(" ".join(said_by(request))))
+
+
+RECORD_WITH = {"id": ACTIVITY_ID, "type": "viewed"}
+#: Each place of a response that a message, an attribute, a log record or a finding could show.
+PLACES: dict[str, Any] = {
+    **{
+        f"{name}, {status}": in_header(name, status)
+        for name in (
+            *("location", "content-encoding", "x-request-id", "x-amzn-requestid", "date", "retry-after"),
+            *("server", "via", "www-authenticate", "set-cookie", "content-type", "x-canary"),
+        )
+        for status in (200, 302, 401, 404, 407, 503)
+    },
+    "a long request id": lambda request: httpx.Response(
+        500, headers={"x-request-id": FILLING + said_by(request)[0]}
+    ),
+    "a long message": in_json(400, lambda said: {"status": 400, "message": FILLING + said}),
+    "a nested message": in_json(422, lambda said: {"message": {"a": [{said: said}]}, "error": {"b": said}}),
+    "a name of an error": in_json(409, lambda said: {"error": said, "message": "m"}),
+    "a description": in_json(400, lambda said: {"error": "invalid_client", "error_description": said}),
+    "a page": lambda request: httpx.Response(404, html=f"<title>{' '.join(said_by(request))}</title>"),
+    "an explanation": in_json(403, lambda said: {"detail": said}),
+    "a 200 that is an error": in_json(200, lambda said: {"error": said, "error_description": said}),
+    "a scope": in_json(
+        200, lambda said: {"access_token": TOKEN, "scope": f"{said} {TOKEN}", "expires_in": said}
+    ),
+    "a type of token": in_json(200, lambda said: {"access_token": TOKEN, "token_type": said}),
+    "a date of a record": in_json(200, lambda said: RECORD_WITH | {"date": said}),
+    "a type of a record": in_json(200, lambda said: RECORD_WITH | {"type": said}),
+    "an unknown field": in_json(200, lambda said: RECORD_WITH | {said: said}),
+    "no id": in_json(200, lambda said: {"id": {said: said}}),
+    "a number": lambda request: httpx.Response(200, text=f'{{"a": 1e999, "{said_by(request)[0]}": 1}}'),
+    "an error of a transport": lambda request: failing(httpx.ConnectError(" ".join(said_by(request)))),
+    "a phrase of a proxy": lambda request: failing(httpx.ProxyError(f"407 {' '.join(said_by(request))}")),
+    "another phrase of a proxy": lambda request: failing(
+        httpx.ProxyError(f"403 {' '.join(said_by(request))}")
+    ),
+    "a certificate": lambda request: failing(
+        httpx.ConnectError(
+            f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {said_by(request)[0]}"
+        )
+    ),
+    "a protocol error": lambda request: failing(
+        httpx.RemoteProtocolError(f"illegal status line: bytearray(b'{said_by(request)[0]}')")
+    ),
+    "a type of an exception": lambda request: failing(RuntimeError("\n".join(said_by(request)))),
+}
+
+
+def failing(error: Exception) -> httpx.Response:
+    raise error
+
+
+def has_secret(text: str) -> bool:
+    lowered = text.lower()
+    return any(form.lower() in lowered for form in (*FORMS, *PROXY_FORMS, "canary"))
+
+
+@pytest.mark.parametrize("at_the_token_endpoint", [False, True], ids=["API", "token endpoint"])
+@pytest.mark.parametrize("place", PLACES)
+def test_an_echo_in_any_place_does_not_show(
+    flavour: Flavour, kept: Kept, place: str, *, at_the_token_endpoint: bool
+) -> None:
+    credentials = ClientCredentials("tenant", "client", SECRET)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        is_token_request = request.method == "POST"
+        if is_token_request != at_the_token_endpoint:
+            return token_response(TOKEN) if is_token_request else page_response()
+        response: httpx.Response = PLACES[place](request)
+        return response
+
+    shown: list[str] = []
+    seen: list[Any] = []
+    with flavour.answering(handler, credentials, on_attempt=seen.append, on_drift=seen.append) as client:
+        client._http.authorizer.mask_proxies(proxy_secrets(PROXY_URL))
+        try:
+            answer = client.activities.get_with_response(ACTIVITY_ID)
+            shown += [f"{answer.history} {answer.request_id} {answer.data.problems}"]
+        except ThriveError as error:
+            shown += [part for part in searched(error) if ".py" not in part]
+        try:
+            shown.append(repr(client.tokens.get()))
+        except ThriveError as error:
+            shown += [part for part in searched(error) if ".py" not in part]
+        report = client.check()
+    shown += [str(finding) for finding in report.findings]
+    shown += [json.dumps(report.to_dict())]
+    shown += [str(finding.error) for finding in report.findings]
+    shown += [str(item) for item in seen]
+    shown += [record.getMessage() for record in kept.records if record.name.startswith("thrive_learning")]
+    assert not [text for text in shown if has_secret(text)]
+    assert all(finding.detail.isprintable() for finding in report.findings)
+
+
+def test_a_short_secret_is_masked_in_the_words_of_the_server_alone(flavour: Flavour) -> None:
+    for secret in ("s", "secret", "e"):
+
+        def handler(_request: httpx.Request) -> httpx.Response:
+            return httpx.Response(
+                401,
+                json={"status": 401, "error": "unauthorized", "message": f"you sent {secret}"},  # noqa: B023
+                headers={"x-request-id": f"<{secret}>"},  # noqa: B023
+            )
+
+        with flavour.answering(handler, BasicCredentials("t", secret)) as client:
+            with pytest.raises(ThriveError) as caught:
+                client.activities.get(ACTIVITY_ID)
+        message = str(caught.value)
+        head, _, rest = message.partition(': "')
+        said, _, advice = rest.partition('". ')
+        assert head == f"production answered 401 to the request for activity {ACTIVITY_ID}"
+        assert said == mask_secrets(f"you sent {secret}", (secret,))
+        assert secret not in said
+        assert advice.startswith("The HTTP Basic credentials are not accepted; check that they are complete")
+        assert advice.endswith("(request ID <**********>)")
+
+
+def test_a_proxy_that_repeats_its_credentials_shows_nothing(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch, kept: Kept
+) -> None:
+    """Its options and the environment alike."""
+    for options in list[dict[str, Any]](({"proxy": PROXY_URL}, {})):
+        if not options:
+            monkeypatch.setenv("HTTPS_PROXY", PROXY_URL)
+        with flavour.open(
+            "production", CREDENTIALS["Basic"], retry=RetryPolicy(attempts=1), **options
+        ) as client:
+            raised = httpx.ProxyError(f"403 {' '.join(PROXY_FORMS)}")
+
+            class Refusing(httpx.BaseTransport, httpx.AsyncBaseTransport):
+                def handle_request(self, _request: httpx.Request) -> httpx.Response:
+                    raise raised  # noqa: B023
+
+                async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+                    raise raised  # noqa: B023
+
+            monkeypatch.setattr(client._http._transports, "for_request", lambda _request: Refusing())
+            with pytest.raises(ThriveError) as caught:
+                client.activities.get(ACTIVITY_ID)
+            report = client.check()
+        setting = "proxy=" if options else "HTTPS_PROXY"
+        assert f"The proxy http://proxy.example:3128 (from {setting}) did not open" in str(caught.value)
+        shown = [*searched(caught.value), *(f"{f} {f.error}" for f in report.findings), *kept.texts()]
+        assert not [text for text in shown for form in PROXY_FORMS if form in text]
+        seen = {finding.subject: str(finding.status) for finding in report.findings}
+        assert (seen["proxy"], seen["certificates"], seen["api"]) == ("failed", "unknown", "failed")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:canary/word@proxy.example:3128",
+        "http://user:12#canary@proxy.example",
+        "http://canary:canary",
+        "canary:canary@proxy.example",
+        "ftp://user:canary@proxy.example",
+    ],
+)
+def test_a_url_of_a_proxy_that_is_not_valid_does_not_show(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for options in list[dict[str, Any]](({"proxy": url}, {})):
+        if not options:
+            if "//" not in url:
+                continue  # there, a URL without a scheme is one of HTTP
+            monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(ThriveError, match=r"^The URL of the proxy .* is not valid\.") as caught:
+            flavour.client_class("production", CREDENTIALS["Basic"], **options)
+        assert "canary" not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
 
 
 def test_the_search_finds_what_is_there() -> None:

@@ -1,44 +1,60 @@
 """Whether a client's settings work: what `client.check()` finds out, and how it says it.
 
-What decides is in `Examination`, which moves no bytes; the two functions at the end do, and are twins.
+It moves no bytes: `_checking` does.
 """
 
 import datetime as dt
 import email.utils
 import enum
 import os
-import time
 import urllib.parse
 from typing import Any
 
 import attrs
-import httpx
 
-from thrive_learning._http import AsyncHttpClient, Call, HttpClient, Options
-from thrive_learning._outcome import Purpose, Reply, unexpected_response
+from thrive_learning._http import Call, Options
+from thrive_learning._outcome import Reply
+from thrive_learning._server_text import show_proxy
 from thrive_learning._transport import proxy_from_environment
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope
-from thrive_learning.errors import NotFoundError, ThriveError, TokenError, UnauthorizedError
-from thrive_learning.ids import activity_id as validated
+from thrive_learning.credentials import BasicCredentials, Credentials, Scope
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    ApiError,
+    ConnectionFailedError,
+    NotFoundError,
+    ThriveError,
+    TokenError,
+    UnauthorizedError,
+)
 from thrive_learning.models import AccessToken, read_activity
-from thrive_learning.policies import Budget, Timeout
-from thrive_learning.regions import Region, Service
+from thrive_learning.policies import Budget
+from thrive_learning.regions import Region
 
 #: How far this machine's clock may be from the server's before it is worth a warning. Seconds.
 TOLERATED_CLOCK_SKEW_S = 30.0
 
-#: An ID that no record has. The answer to it shows whether the credentials are accepted.
+#: An ID that no record has, for a check without an ID.
 PROBE_ID = "0" * 24
 
 _REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
 _SUCCESSES = frozenset({200})
+_REJECTIONS = frozenset({401, 403})
 
 
 class CheckStatus(enum.StrEnum):
-    """What became of one part of a check."""
+    """The outcome of one part of a check.
+
+    Attributes:
+        OK: It is known to work.
+        WARNING: It works, with something to look at.
+        UNKNOWN: The check could not find out whether it works.
+        FAILED: It is known not to work.
+        SKIPPED: It does not apply, or was not reached because of a failure above.
+    """
 
     OK = "ok"
     WARNING = "warning"
+    UNKNOWN = "unknown"
     FAILED = "failed"
     SKIPPED = "skipped"
 
@@ -75,8 +91,10 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed; there may be warnings."""
-        return not any(finding.status is CheckStatus.FAILED for finding in self.findings)
+        """Whether the settings are known to work: nothing failed or is unknown; there may be warnings."""
+        return not any(
+            finding.status in {CheckStatus.FAILED, CheckStatus.UNKNOWN} for finding in self.findings
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as JSON can say it."""
@@ -109,39 +127,79 @@ class Examination:
         self.region: Region = region
         self.credentials: Credentials = credentials
         self.activity_id: str | None = activity_id
-        self.findings: list[CheckFinding] = []
+        self._options = options
+        self._is_injected = transport is not None
+        self._findings: list[CheckFinding] = []
         self._skew_s: float | None = None
-        self._add("region", CheckStatus.OK, f"{region.name}: {', '.join(_hosts(region))}")
-        self._add("credentials", CheckStatus.OK, _described(credentials))
-        if transport is None:
-            self._way_out(options)
-        else:
-            self._add("proxy", CheckStatus.SKIPPED, "the transport that the client was given decides")
-            self._add("certificates", CheckStatus.SKIPPED, "the transport that the client was given decides")
+        self._has_answer = False
+        self._no_answer: ConnectionFailedError | None = None
+        self._doubt: str = "the API was not reached"
+        self._access: tuple[CheckStatus, str, ThriveError | None] = (
+            CheckStatus.UNKNOWN,
+            "not verified, because the API was not reached",
+            None,
+        )
 
     def _add(self, subject: str, status: CheckStatus, detail: str, error: ThriveError | None = None) -> None:
-        if error is not None:
-            error.__traceback__ = None  # its frames would live as long as the report
-        self.findings.append(CheckFinding(subject=subject, status=status, detail=detail, error=error))
+        self._findings.append(_finding(subject, status, detail, error))
 
-    def _way_out(self, options: Options) -> None:
-        plain = self.region.api_url.startswith("http:")
-        ways_out = {
-            urllib.parse.urlsplit(url).netloc: options.proxy or proxy_from_environment(url)
+    def _failed(self, subject: str, error: ThriveError) -> None:
+        """Note an error: what is known not to work, or what is not known because the server is busy."""
+        is_busy = error.is_transient and not isinstance(error, ConnectionFailedError)
+        status = CheckStatus.UNKNOWN if is_busy else CheckStatus.FAILED
+        if isinstance(error, ConnectionFailedError):
+            self._no_answer = error
+        self._add(subject, status, f"{error}{self._hint(error)}", error)
+
+    def _settings(self) -> list[CheckFinding]:
+        """Report the settings by what came of using them."""
+        hosts = f"{self.region.name}: {', '.join(_hosts(self.region))}"
+        if self._doubt:
+            region = _finding("region", CheckStatus.UNKNOWN, f"{hosts}; {self._doubt}")
+        else:
+            region = _finding("region", CheckStatus.OK, hosts)
+        status, said, error = self._access
+        access = _finding("credentials", status, f"{_described(self.credentials)}; {said}", error)
+        return [region, access, *self._route()]
+
+    def _route(self) -> list[CheckFinding]:
+        if self._is_injected:
+            detail = "the transport that the client was given decides"
+            return [_finding(subject, CheckStatus.SKIPPED, detail) for subject in ("proxy", "certificates")]
+        reason = self._no_answer.reason if self._no_answer is not None else None
+        proxies = {
+            urllib.parse.urlsplit(url).netloc: self._options.proxy or proxy_from_environment(url)
             for url in self.region.urls
         }
-        origin = "proxy=" if options.proxy else "the environment"
-        shown = [f"{host} by {_without_password(way)}" for host, way in ways_out.items() if way]
+        origin = "proxy=" if self._options.proxy else "the environment"
+        shown = [
+            f"{host} by {show_proxy(proxy) or 'an invalid URL'}" for host, proxy in proxies.items() if proxy
+        ]
         detail = f"{', '.join(shown)} (from {origin})" if shown else "none: straight to the region's hosts"
-        self._add("proxy", CheckStatus.OK, detail)
-        if plain:
-            self._add("certificates", CheckStatus.SKIPPED, "plain HTTP to this machine needs none")
-        elif options.verify is False:
-            self._add("certificates", CheckStatus.WARNING, "verify=False trusts any server: for tests alone")
-        elif options.verify is True:
-            self._add("certificates", CheckStatus.OK, _authorities())
+        proxy = self._by_use("proxy", detail, is_cause=(reason or "").startswith("proxy"))
+        verify = self._options.verify
+        if self.region.api_url.startswith("http:"):
+            certificates = _finding(
+                "certificates", CheckStatus.SKIPPED, "plain HTTP to this machine needs none"
+            )
+        elif verify is False:
+            certificates = _finding(
+                "certificates", CheckStatus.WARNING, "verify=False trusts any server: for tests alone"
+            )
         else:
-            self._add("certificates", CheckStatus.OK, "those of the ssl.SSLContext that the client was given")
+            detail = (
+                _authorities() if verify is True else "those of the ssl.SSLContext that the client was given"
+            )
+            certificates = self._by_use("certificates", detail, is_cause=reason == "certificate")
+        return [proxy, certificates]
+
+    def _by_use(self, subject: str, detail: str, *, is_cause: bool) -> CheckFinding:
+        """Report what every answer has come through."""
+        if is_cause:
+            return _finding(subject, CheckStatus.FAILED, detail, self._no_answer)
+        if self._has_answer:
+            return _finding(subject, CheckStatus.OK, detail)
+        return _finding(subject, CheckStatus.UNKNOWN, f"{detail}; no answer came that way")
 
     @property
     def subject(self) -> str:
@@ -162,13 +220,14 @@ class Examination:
         return f"/activity/{self.activity_id or PROBE_ID}"
 
     def saw(self, reply: Reply, sent_at: float, received_at: float) -> None:
-        """Compare the clock of a reply with this machine's.
+        """Note that a server has answered, and compare its clock with this machine's.
 
         Args:
             reply: The reply.
             sent_at: When the first try of its request began, Unix seconds.
             received_at: When it was there.
         """
+        self._has_answer = True
         try:
             date = email.utils.parsedate_to_datetime(reply.header(b"date") or "")
         except (ValueError, OverflowError):
@@ -205,20 +264,71 @@ class Examination:
         self._add("token", CheckStatus.SKIPPED, "HTTP Basic needs none")
 
     def token_failed(self, error: ThriveError) -> None:
-        """Note that there is no token."""
-        self._add("token", CheckStatus.FAILED, f"{error}{self._hint(error)}", error)
+        """Note that there is no token, and that nothing was read."""
+        self._failed("token", error)
+        if isinstance(error, TokenError) and _rejects_credentials(error):
+            self._access = CheckStatus.FAILED, "the token endpoint does not accept them", error
+        elif isinstance(error, TokenError):
+            self._access = CheckStatus.UNKNOWN, "not verified, because there is no token", None
+        for subject in ("scopes", "api" if self.activity_id is None else "record"):
+            self._add(subject, CheckStatus.SKIPPED, "not reached, because there is no token")
+
+    def needs_comparison(self, error: ThriveError | None) -> bool:
+        """Say whether only the answer to credentials that are made up can tell what this one means."""
+        return error is None or isinstance(error, NotFoundError)
+
+    def compared(self, outcome: Reply | ThriveError) -> None:
+        """Note the answer to the same request with credentials that are made up."""
+        if isinstance(outcome, ThriveError):
+            said = (
+                "not verified, because the request with made-up credentials, to compare with, got no answer"
+            )
+            self._access = CheckStatus.UNKNOWN, said, None
+        elif outcome.status_code in _REJECTIONS:
+            self._access = CheckStatus.OK, "the API accepts them, and rejects made-up ones", None
+        elif outcome.status_code in TRANSIENT_STATUS_CODES:
+            status = outcome.status_code
+            said = f"not verified, because made-up credentials, to compare with, got status {status}"
+            self._access = CheckStatus.UNKNOWN, said, None
+        else:
+            said = (
+                f"not verified, because the server answers made-up credentials as well "
+                f"(status {outcome.status_code})"
+            )
+            self._access = CheckStatus.UNKNOWN, said, None
 
     def read(self, error: ThriveError | None, request_id: str | None = None) -> None:
-        """Note what came of reading the record."""
+        """Note what came of reading the record, after `compared` if there was something to compare."""
         subject = "api" if self.activity_id is None else "record"
-        quoted = f" (request id {request_id})" if request_id else ""
+        shown_id = f" (request ID {request_id})" if request_id else ""
+        if error is None or (isinstance(error, ApiError) and error.in_api_format):
+            self._doubt = ""
+        elif not isinstance(error, ConnectionFailedError):
+            self._doubt = "the API did not answer in its own format"
+        is_verified = self._access[0] is CheckStatus.OK
         if error is None:
-            self._add(subject, CheckStatus.OK, f"{self.subject} can be read{quoted}")
+            self._add(subject, CheckStatus.OK, f"{self.subject} can be read{shown_id}")
         elif isinstance(error, NotFoundError) and self.activity_id is None:
-            detail = f"it accepts the credentials; no record was asked for{quoted}"
-            self._add(subject, CheckStatus.OK, detail)
+            if is_verified:
+                self._add(subject, CheckStatus.OK, f"it answers in its own format{shown_id}")
+            else:
+                self._doubt = "a server answered that may not be the API"
+                detail = f"a server answered 404 in the API's format, which may not be the API{shown_id}"
+                self._add(subject, CheckStatus.UNKNOWN, detail)
         else:
-            self._add(subject, CheckStatus.FAILED, f"{error}{self._hint(error)}", error)
+            self._failed(subject, error)
+            if not self.needs_comparison(error):
+                self._access = self._access_after(error)
+
+    def _access_after(self, error: ThriveError) -> tuple[CheckStatus, str, ThriveError | None]:
+        """Say what an error tells about the credentials."""
+        if isinstance(error, ConnectionFailedError):
+            return self._access
+        if self._doubt:
+            return CheckStatus.UNKNOWN, "not verified, because the API did not answer in its own format", None
+        if isinstance(error, UnauthorizedError):
+            return CheckStatus.FAILED, "the API does not accept them", error
+        return CheckStatus.UNKNOWN, "not verified, because the API did not answer with a record", None
 
     def _hint(self, error: ThriveError) -> str:
         """Say that the credentials may be another region's, where that would explain an error."""
@@ -228,7 +338,7 @@ class Examination:
         return f" If they were issued for another region ({others}), choose that one."
 
     def report(self) -> CheckReport:
-        """Give what was found."""
+        """Return what was found."""
         skew_s = self._skew_s
         if skew_s is None:
             self._add("clock", CheckStatus.SKIPPED, "no answer named the server's time")
@@ -238,7 +348,20 @@ class Examination:
             self._add("clock", CheckStatus.WARNING, detail)
         else:
             self._add("clock", CheckStatus.OK, f"within {max(1.0, abs(skew_s)):.0f} s of the server's")
-        return CheckReport(region=self.region.name, findings=tuple(self.findings))
+        return CheckReport(region=self.region.name, findings=(*self._settings(), *self._findings))
+
+
+def _finding(
+    subject: str, status: CheckStatus, detail: str, error: ThriveError | None = None
+) -> CheckFinding:
+    if error is not None:
+        error.__traceback__ = None  # its frames would live as long as the report
+    return CheckFinding(subject=subject, status=status, detail=detail, error=error)
+
+
+def _rejects_credentials(error: TokenError) -> bool:
+    """Say whether a token endpoint rejects the client, in its own words and not in those of a gateway."""
+    return error.error in {"invalid_client", "unauthorized_client", "unauthorized"}
 
 
 def looks_like_another_region(error: ThriveError | None) -> bool:
@@ -261,133 +384,8 @@ def _described(credentials: Credentials) -> str:
     )
 
 
-def _without_password(proxy: str) -> str:
-    try:
-        parts = urllib.parse.urlsplit(proxy)
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return "a proxy whose URL is none"
-    return f"{parts.scheme}://{parts.hostname}{port}"
-
-
 def _authorities() -> str:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # the order in which httpx looks
         if value := os.environ.get(name):
             return f"{value} (from {name})"
     return "certifi's"
-
-
-def _problem(reply: Reply, call: Call, http: HttpClient | AsyncHttpClient) -> ThriveError | None:
-    """Give the error that a call with this reply would raise, or None if it is a record."""
-    try:
-        http.seam.accept(reply, call, http.authorizer)
-    except ThriveError as error:
-        return error
-    problem = http.seam.rejection(call.reading)
-    if problem is None:
-        return None
-    return unexpected_response(reply, http.authorizer.circumstances(call.subject, call.token), problem)
-
-
-def checked_id(activity_id: str | None) -> str | None:
-    """Give a valid ID or None.
-
-    Raises:
-        InvalidIdError: It is neither.
-    """
-    return None if activity_id is None else validated(activity_id)
-
-
-def check(http: HttpClient, examination: Examination, timeout: Timeout | float | None) -> CheckReport:
-    """Carry out a check with a sync client."""
-    budget = http.seam.begin(timeout, None)
-    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
-
-    def send(request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None) -> Reply:
-        sent_at = time.time()
-        reply = http.exchange(request, limits, purpose, call)
-        examination.saw(reply, sent_at, time.time())
-        return reply
-
-    def read(token: AccessToken | None) -> tuple[Reply, Call]:
-        call = examination.call(budget, token)
-        request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return send(request, budget, http.seam.purpose(call, examination.path), call), call
-
-    def token() -> AccessToken:
-        return http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, send)
-
-    given: AccessToken | None = None
-    if isinstance(examination.credentials, ClientCredentials):
-        try:
-            given = token()
-        except ThriveError as error:
-            examination.token_failed(error)
-            return examination.report()
-        examination.token_given(given, http.authorizer.api_scopes)
-    else:
-        examination.no_token_needed()
-    try:
-        reply, call = read(given)
-        if http.authorizer.is_stale(reply, given):
-            reply, call = read(token())
-            http.authorizer.is_stale(reply, call.token)  # which is remembered
-    except ThriveError as error:
-        examination.read(error)
-    else:
-        examination.read(_problem(reply, call, http), reply.request_id)
-    return examination.report()
-
-
-async def check_async(
-    http: AsyncHttpClient, examination: Examination, timeout: Timeout | float | None
-) -> CheckReport:
-    """Carry out a check with an async client."""
-    import anyio  # noqa: PLC0415 - sync users need not pay for it
-
-    budget = http.seam.begin(timeout, None)
-    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
-
-    async def send(
-        request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None
-    ) -> Reply:
-        sent_at = time.time()
-        reply = await http.exchange(request, limits, purpose, call)
-        examination.saw(reply, sent_at, time.time())
-        return reply
-
-    async def read(token: AccessToken | None) -> tuple[Reply, Call]:
-        call = examination.call(budget, token)
-        request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return await send(request, budget, http.seam.purpose(call, examination.path), call), call
-
-    async def token() -> AccessToken:
-        with anyio.move_on_after(budget.remaining()):
-            return await http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, send)
-        raise http.seam.too_late(budget)
-
-    async def read_in_time(given: AccessToken | None) -> tuple[Reply, Call]:
-        with anyio.move_on_after(budget.remaining()):
-            return await read(given)
-        raise http.seam.too_late(budget)
-
-    given: AccessToken | None = None
-    if isinstance(examination.credentials, ClientCredentials):
-        try:
-            given = await token()
-        except ThriveError as error:
-            examination.token_failed(error)
-            return examination.report()
-        examination.token_given(given, http.authorizer.api_scopes)
-    else:
-        examination.no_token_needed()
-    try:
-        reply, call = await read_in_time(given)
-        if http.authorizer.is_stale(reply, given):
-            reply, call = await read_in_time(await token())
-            http.authorizer.is_stale(reply, call.token)  # which is remembered
-    except ThriveError as error:
-        examination.read(error)
-    else:
-        examination.read(_problem(reply, call, http), reply.request_id)
-    return examination.report()

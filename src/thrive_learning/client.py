@@ -215,7 +215,7 @@ class ThriveClient:
             InvalidIdError: The ID is none; nothing was sent.
             ClientClosedError: The client is closed.
         """
-        from thrive_learning.checks import check  # noqa: PLC0415 - few clients need it
+        from thrive_learning._checking import check  # noqa: PLC0415 - few clients need it
 
         return check(
             self._http, _examination(self._http, self._options, self._transport, activity_id), timeout
@@ -396,7 +396,7 @@ class AsyncThriveClient:
             InvalidIdError: The ID is none; nothing was sent.
             ClientClosedError: The client is closed.
         """
-        from thrive_learning.checks import check_async  # noqa: PLC0415 - few clients need it
+        from thrive_learning._checking import check_async  # noqa: PLC0415 - few clients need it
 
         return await check_async(
             self._http, _examination(self._http, self._options, self._transport, activity_id), timeout
@@ -430,7 +430,8 @@ def _region(region: Region | str) -> Region:
 def _examination(
     http: "HttpClient | AsyncHttpClient", options: "Options", transport: object, activity_id: str | None
 ) -> "Examination":
-    from thrive_learning.checks import Examination, checked_id  # noqa: PLC0415 - few clients need it
+    from thrive_learning._checking import checked_id  # noqa: PLC0415 - few clients need it
+    from thrive_learning.checks import Examination  # noqa: PLC0415
 
     return Examination(
         http.seam.region, http.authorizer.credentials, options, transport, checked_id(activity_id)

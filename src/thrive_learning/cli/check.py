@@ -28,20 +28,22 @@ Examples:
 It says where each setting comes from and what it shadows, which proxy and
 certificates are used, asks for a token, compares its scopes with those that were
 wanted, asks the API for the record (or, without an ID, for one that is not
-there), and compares the clocks. Secrets are masked.
+there), asks the same once more with made-up credentials, which the API has to
+reject, and compares the clocks. Secrets are masked.
 
-The exit code is 0 if nothing failed, else that of the first failure; see
-`thrive --help`.
+The exit code is 0 only if the settings are known to work. Otherwise it is that of
+the first failure, or 11 if the check could not find out; see `thrive --help`.
 """
 
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "refused": "red"}
+_COLOURS = {"ok": "green", "warning": "yellow", "unknown": "yellow", "failed": "red", "refused": "red"}
+_ACCEPTANCE = {True: "ok", False: "refused", None: "unknown"}
 
 
 class _Elsewhere(NamedTuple):
     """What another region said to the same credentials."""
 
     region: str
-    accepted: bool
+    accepted: bool | None
     detail: str
 
 
@@ -95,12 +97,18 @@ def show_report(
     else:
         write(_table(settings, report, elsewhere))
     failed = [finding for finding in report.findings if finding.status == "failed"]
-    if not failed:
-        return ExitCode.OK
-    complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
-    error = failed[0].error
-    # Without an error of its own, what failed is that the token allows too little.
-    return ExitCode.ACCESS_DENIED if error is None else exit_code(error)
+    unknown = [finding for finding in report.findings if finding.status == "unknown"]
+    if failed:
+        complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
+        error = failed[0].error
+        # Without an error of its own, what failed is that the token allows too little.
+        return ExitCode.ACCESS_DENIED if error is None else exit_code(error)
+    if unknown:
+        subjects = ", ".join(finding.subject for finding in unknown)
+        complain(f"the check could not find out whether these work: {subjects}")
+        errors = (finding.error for finding in unknown if finding.error is not None)
+        return next(map(exit_code, errors), ExitCode.UNKNOWN)
+    return ExitCode.OK
 
 
 def _was_refused(report: "CheckReport") -> bool:
@@ -113,10 +121,13 @@ def _asked(target: Target, settings: "Settings", region: Region) -> _Elsewhere:
     """Send the credentials to another region, which the user has asked for."""
     with target.client(settings._replace(region=region, origins=())) as client:
         report = client.check()
+    if report.ok:
+        return _Elsewhere(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
     failed = [finding for finding in report.findings if finding.status == "failed"]
     if failed:
         return _Elsewhere(region.name, accepted=False, detail=str(failed[0].error or failed[0].detail))
-    return _Elsewhere(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
+    unknown = [finding for finding in report.findings if finding.status == "unknown"]
+    return _Elsewhere(region.name, accepted=None, detail=str(unknown[-1].error or unknown[-1].detail))
 
 
 def _document(
@@ -150,7 +161,7 @@ def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequen
     found = [("STATUS", "CHECK", "DETAIL")]
     found += [("warning", "settings", warning) for warning in (settings.warnings if settings else ())]
     found += [(str(finding.status), finding.subject, finding.detail) for finding in report.findings]
-    found += [("ok" if place.accepted else "refused", place.region, place.detail) for place in elsewhere]
+    found += [(_ACCEPTANCE[place.accepted], place.region, place.detail) for place in elsewhere]
     parts.append(_coloured(as_columns(found, encoding, columns, heading)))
     return "\n\n".join(parts)
 

@@ -39,6 +39,7 @@ class ExitCode(enum.IntEnum):
     UNEXPECTED_RESPONSE = 8
     INCOMPLETE = 9
     UNREADABLE_INPUT = 10
+    UNKNOWN = 11
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -56,6 +57,7 @@ MEANINGS = {
     ExitCode.UNEXPECTED_RESPONSE: "the answer breaks the API's contract",
     ExitCode.INCOMPLETE: "an export ended, and some records are missing: its summary says why",
     ExitCode.UNREADABLE_INPUT: "the IDs cannot be read, or there are none; what came before is safe",
+    ExitCode.UNKNOWN: "a check could not find out whether the settings work",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.PIPE_CLOSED: "the reader of the output went away, as `head` does",
 }

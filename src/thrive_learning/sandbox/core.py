@@ -139,7 +139,8 @@ class Sandbox:
             return self._activity(request, unquote(match[1]), now)
         if match := _TOKEN_PATH.fullmatch(path):
             return self._token(request, _WEBHOOKS if match[1] else _API, unquote(match[2]), now)
-        return error_response(HTTPStatus.NOT_FOUND, "There is nothing at this path")
+        # As the gateway in front of an API says it: not in the API's own format, as no record was looked for.
+        return json_response(HTTPStatus.NOT_FOUND, {"message": "Not Found"})
 
     # The API: getActivity of the contract.
 
