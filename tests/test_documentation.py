@@ -64,7 +64,7 @@ def read(name: str) -> str:
 
 def stable(text: str) -> str:
     """What is shown or printed, but for what differs from run to run."""
-    text = re.sub(r"(request\s+id\s+)[0-9a-f]{32}", r"\1…", text)
+    text = re.sub(r"(request\s+ID\s+)[0-9a-f]{32}", r"\1…", text)
     text = re.sub(r"\S+(?=[/\\]thrive-learning[/\\]config\.toml)", "~/.config", text)
     text = re.sub(r"in [0-9.]+ s \([0-9,]+/s\)", "in …", text)
     return re.sub(r"passed in [0-9.]+s", "passed in …", text).strip("\n")
