@@ -337,6 +337,7 @@ def test_without_tomlkit_it_says_what_to_install(
 def test_a_secret_from_stdin_is_utf8_whatever_the_locale(
     path: Path, environment: dict[str, str], content: bytes
 ) -> None:
+    """And when it is shown, too."""
     script = "from thrive_learning.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script, "config", "set", "api_secret"],
@@ -347,6 +348,51 @@ def test_a_secret_from_stdin_is_utf8_whatever_the_locale(
     )
     assert (done.returncode, done.stdout) == (0, b"")
     assert load_profiles(path).tables["default"] == {"api_secret": "sé"}
+    shown = subprocess.run(
+        [sys.executable, "-c", script, "config", "get", "api_secret", "--reveal"],
+        capture_output=True,
+        env=os.environ | environment,
+        check=True,
+    )
+    assert shown.stdout == "sé\n".encode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system's encoding is UTF-8 there")
+def test_values_are_utf8_whatever_the_locale(path: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "sécret"
+    secret.write_text("fake")
+    secret.chmod(0o600)
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    def run(*arguments: str) -> str:
+        script = "from thrive_learning.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments, "--profile", "prüf"],
+            capture_output=True,
+            env=os.environ | ascii_only,
+            check=True,
+        )
+        return done.stdout.decode()
+
+    for key, value in {"tenant_id": "té", "api_secret_file": str(secret)}.items():
+        run("config", "set", key, value)
+        assert run("config", "get", key) == f"{value}\n"
+    assert load_profiles(path).tables == {"prüf": {"tenant_id": "té", "api_secret_file": str(secret)}}
+    run("config", "unset", "api_secret_file")
+    run("config", "set", "api_secret_command", f"cat '{secret}'")
+    script = (
+        "from thrive_learning.settings import settings; "
+        "print(settings(profile='pr\\xfcf').credentials.api_secret.reveal())"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, env=os.environ | ascii_only, check=True)
+    assert done.stdout == b"fake\n"
+
+
+def test_a_terminal_gets_what_it_can_show(terminal: Call, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('[default]\ntenant_id = "t\u20ac"\n', encoding="utf-8")
+    assert terminal("config", "get", "tenant_id").out == "t\u20ac\n"
 
 
 @pytest.mark.parametrize(

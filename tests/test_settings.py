@@ -28,6 +28,7 @@ from thrive_learning.settings import (
     Setting,
     credentials_for,
     environment_layer,
+    of_system,
     resolved,
     settings,
 )
@@ -591,6 +592,16 @@ def test_the_environment_is_utf8_whatever_the_locale(monkeypatch: pytest.MonkeyP
     as_python_has_it = "sé".encode().decode(encoding, "surrogateescape")
     found = resolved([environment_layer(BASIC | {"THRIVE_API_SECRET": as_python_has_it})])
     assert found.credentials == BasicCredentials("tenant", "sé")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_profile_names_files_in_utf8_whatever_the_locale(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(os, "fsdecode", lambda text: text.decode(encoding, "surrogateescape"))
+    assert of_system("sé") == "sé".encode().decode(encoding, "surrogateescape")
+    assert of_system("s") == "s"
+    assert of_system("\udce9") == "\udce9"
 
 
 def test_text_that_is_not_utf8_is_an_error() -> None:

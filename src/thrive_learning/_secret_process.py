@@ -40,8 +40,8 @@ def output_of(command: Sequence[str], limit_s: float, most_bytes: int) -> io.Byt
         )
     except OSError as error:
         return f"cannot be run: {error.strerror}"
-    except ValueError:
-        return "cannot be run: an argument contains a NUL character"
+    except ValueError:  # a NUL character, or one that the system's encoding lacks
+        return "cannot be run: the system cannot pass one of its arguments"
     try:
         output = _output(process, limit_s, most_bytes)
     finally:  # whatever is raised meanwhile, by a signal handler for example

@@ -149,8 +149,8 @@ def _in_file(path: str) -> Secret | str:
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         return f"{name} cannot be read: {error.strerror}"
-    except ValueError:
-        return f"{name} cannot be read: its name contains a NUL character"
+    except ValueError:  # a NUL character, or one that the system's encoding lacks
+        return f"{name} cannot be read: the system cannot have a file of this name"
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             return f"{name} is not a regular file. Give one, since it is read whenever the secret is needed"

@@ -243,6 +243,14 @@ def utf8(text: str) -> str:
         return text
 
 
+def of_system(text: str) -> str:
+    """Return text of a file in UTF-8 as the system has names and arguments: the inverse of `utf8`."""
+    try:
+        return text if text.isascii() else os.fsdecode(text.encode())
+    except UnicodeError:
+        return text
+
+
 def profile_layer(file: ProfileFile, name: str) -> Layer:
     """Return the settings of a profile that the file has. An empty text counts as missing."""
     table, path = file.tables[name], cast("Path", file.path)
@@ -252,7 +260,11 @@ def profile_layer(file: ProfileFile, name: str) -> Layer:
     sources = {key: f"profile {name!r} in {file.place(name, key)}" for key in table}
     exposed = [key for key in SECRET_KEYS if table.get(key)] if not file.is_private else []
     warnings = [f"other users can read {key} in {path}. Run chmod go= {path}" for key in exposed]
-    values = {key: value for key, value in table.items() if value != ""}
+    values = {
+        key: of_system(value) if isinstance(value, str) and key.endswith("_file") else value
+        for key, value in table.items()
+        if value != ""
+    }
     return _layer(values, sources, path.parent, warnings)
 
 
@@ -305,7 +317,7 @@ def _made(key: str, value: object, folder: Path) -> Any:
         words = _words(key, value)
         if isinstance(words, _Problem):
             return words
-        return words if key == "scopes" else Secret(SecretCommand(words))
+        return words if key == "scopes" else Secret(SecretCommand([of_system(word) for word in words]))
     if not isinstance(value, str):
         return _Problem(f"{key} is of type {type(value).__name__}. Write it as text, in quotation marks")
     return _secret_file(value, folder) if form else _text_or_secret(key, value)

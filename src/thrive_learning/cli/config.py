@@ -20,7 +20,7 @@ from thrive_learning.cli.profile_editing import (
 )
 from thrive_learning.cli.rendering import MASK, as_columns, as_json
 from thrive_learning.cli.suggestions import Group
-from thrive_learning.cli.terminal import chosen_output, heading, page_width, say, write
+from thrive_learning.cli.terminal import chosen_output, heading, page_width, say, write, write_exact
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
@@ -115,7 +115,7 @@ def config() -> None:
 @config.command(epilog=_PATH)
 def path() -> None:
     """Print where the file of profiles is, whether it exists or not."""
-    write(str(_path()))
+    write_exact(str(_path()))
 
 
 @config.command(epilog=_INIT)
@@ -166,7 +166,7 @@ def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
     if lack is not None:
         raise ConfigurationError(lack)
     value = file.tables[name][key]
-    write(_text(value if reveal else _shown(key, value)))
+    write_exact(_text(value if reveal else _shown(key, value)))
 
 
 @config.command("set", epilog=_SET)
@@ -186,7 +186,7 @@ def set_value(key: str, value: str | None, *, profile: str | None) -> None:
     elif value is None:
         raise click.UsageError("Missing argument 'VALUE'.")
     else:
-        new = absolute(key, value) if key.endswith("_file") else utf8(value)
+        new = utf8(absolute(key, value))
 
         def checked(file: ProfileFile) -> Changes:
             check_value(key, new, file.tables.get(name, {}))

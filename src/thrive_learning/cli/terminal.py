@@ -23,6 +23,16 @@ def write(text: str, end: str = "\n") -> None:
     sys.stdout.flush()
 
 
+def write_exact(text: str) -> None:
+    """Write a value and a line end to stdout: for a program in UTF-8, whatever the locale's encoding is."""
+    if sys.stdout.isatty():
+        encoding = sys.stdout.encoding
+        write(text.encode(encoding, "backslashreplace").decode(encoding))
+    else:
+        sys.stdout.buffer.write(text.encode(errors="surrogateescape") + b"\n")
+        sys.stdout.flush()
+
+
 def say(message: str) -> None:
     """Write a line to stderr."""
     to_stderr(f"thrive: {one_line(message)}")
