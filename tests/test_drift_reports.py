@@ -134,6 +134,15 @@ def test_a_secret_that_is_echoed_is_masked(flavour: Flavour) -> None:
         assert "ZXUtd2" not in text  # the beginning of the Basic credentials
 
 
+def test_what_cannot_be_masked_is_not_shown() -> None:
+    def failing() -> tuple[str, ...]:
+        raise LookupError("the function that gives the secret failed")
+
+    seen: list[Drift] = []
+    DriftReports(seen.append).report([UNKNOWN], "production", "activities.get", failing)
+    assert [drift.field for drift in seen] == ["…"]
+
+
 @pytest.mark.parametrize("secret", ["s", "string", "the field"])
 def test_our_own_words_are_never_masked(secret: str) -> None:
     seen: list[Drift] = []

@@ -112,8 +112,9 @@ def _conclude(
     reading = call.reading
     flaw = http.seam.rejection(reading) or flaw
     if flaw is None:
+        problems = http.seam.report(call, http.authorizer)
         try:
-            return operation.build(call.text, parsed, reading, http.seam.report(call, http.authorizer))
+            return operation.build(call.text, parsed, reading, problems)
         except _PARSER_ERRORS as cause:
             flaw = f"no record can be made of it ({type(cause).__name__})"
     circumstances = http.authorizer.circumstances(call.subject, call.token)

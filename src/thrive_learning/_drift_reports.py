@@ -58,9 +58,9 @@ class DriftReports:
         known = drift._replace(operation=operation)
         # The server's words alone: masked in ours, a short secret would make them unreadable.
         if drift.kind == "unknown_field":
-            known = known._replace(field=show(drift.field, secrets(), _LONGEST_NAME))
+            known = known._replace(field=_show(drift.field, secrets))
         elif drift.kind == "unknown_value":
-            known = known._replace(found=show(drift.found, secrets(), _LONGEST_NAME))
+            known = known._replace(found=_show(drift.found, secrets))
         if len(self._disclosed) < MAX_KINDS and len(drift.field) + len(drift.found) <= 2 * _LONGEST_NAME:
             self._disclosed[operation, drift] = known
         return known
@@ -80,3 +80,10 @@ class DriftReports:
                 self._on_drift(drift)
             except Exception:
                 logger.exception("on_drift= failed; the call goes on")
+
+
+def _show(text: str, secrets: Callable[[], tuple[str, ...]]) -> str:
+    try:
+        return show(text, secrets(), _LONGEST_NAME)
+    except Exception:  # noqa: BLE001 - a secret may come from a function of the caller's, which fails as it likes
+        return "…"  # what cannot be masked is not shown
