@@ -336,6 +336,15 @@ def test_an_address_of_ipv6_stands_in_brackets() -> None:
         assert httpx.get(listening.url + RECORD, auth=BASIC).status_code == 200
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_name_stands_without_brackets(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **more: resolve(address, *rest, **more))
+    listening = server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)), host="localhost")
+    listening._socket.close()
+    assert listening.url.startswith("http://localhost:")
+
+
 def test_leaving_without_having_entered_is_fine() -> None:
     listening = server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)))
     listening.__exit__(None, None, None)

@@ -30,9 +30,9 @@ from thrive_learning import (
     ThriveClient,
     TokenError,
 )
-from thrive_learning.sandbox import SandboxRequest
+from thrive_learning.sandbox import SandboxRequest, parse_fault
 from thrive_learning.testing import FakeClock, ServedSandbox, ThriveSandbox, make_activity
-from thrive_learning.testing.plugin import started_server
+from thrive_learning.testing.plugin import pytest_runtest_call, started_server, unused_message
 
 PLUGIN = "thrive_learning.testing.plugin"
 ONCE = RetryPolicy(attempts=1)
@@ -465,6 +465,31 @@ def test_what_is_unused_can_be_asked() -> None:
     with sandbox.client(retry=ONCE) as client, pytest.raises(TokenError):
         client.activities.get(ACTIVITY_ID)
     assert [str(fault) for fault in sandbox.unused_faults] == ["503:2"]
+
+
+def test_the_end_of_a_test_looks_for_unused_faults(
+    request: pytest.FixtureRequest, thrive_sandbox: ThriveSandbox
+) -> None:
+    def end() -> object:
+        call = pytest_runtest_call(request.node)
+        next(call)
+        with pytest.raises(StopIteration) as ended:
+            call.send("result")
+        return ended.value.value
+
+    assert end() == "result"
+    thrive_sandbox.fail_next(503)
+    with pytest.raises(pytest.fail.Exception, match="had no effect"):
+        end()
+    thrive_sandbox.script.clear()
+    assert end() == "result"
+
+
+def test_what_is_said_of_unused_faults() -> None:
+    assert unused_message([parse_fault("503:1"), parse_fault("401:1:token")]).startswith(
+        "fail_next('503'), fail_next('401', token=True) had no effect: no such request reached"
+    )
+    assert "no token request reached" in unused_message([parse_fault("401:1:token")])
 
 
 def test_without_its_extra_the_server_says_what_to_install(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ class SandboxServer:
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
-        host = f"[{host}]" if family == socket.AF_INET6 else host
+        host = f"[{host}]" if ":" in host else host  # a name may stand for an IPv6 address
         #: Where the server is, without a slash at its end.
         self.url: str = f"http://{host}:{self._socket.getsockname()[1]}"
 
