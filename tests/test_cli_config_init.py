@@ -1,3 +1,4 @@
+import base64
 import io
 import os
 import re
@@ -61,13 +62,19 @@ def answering(call: Call, monkeypatch: pytest.MonkeyPatch) -> Answer:
     return run
 
 
+def answer(request: httpx.Request) -> httpx.Response:
+    """Accept what these tests sign in with, hold no record, and reject made-up credentials."""
+    kind, _, value = request.headers["authorization"].partition(" ")
+    known = value == "fake-token" if kind == "Bearer" else SECRET in base64.b64decode(value).decode()
+    status = 404 if known else 401
+    return httpx.Response(status, json={"status": status, "message": "no"})
+
+
 @pytest.fixture
 def api() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex=r"/oauth2/token/").mock(return_value=token_response())
-        router.get(url__regex=r"/activity/").mock(
-            return_value=httpx.Response(404, json={"status": 404, "error": "Not Found", "message": "no"})
-        )
+        router.get(url__regex=r"/activity/").mock(side_effect=answer)
         yield router
 
 
@@ -168,7 +175,7 @@ def test_what_does_not_work_is_written_only_if_the_user_says_so(answering: Answe
     code, out, err = answering(*OAUTH_ANSWERS, "n")
     assert code == 4
     assert "failed" in out
-    assert "the check failed: token" in err
+    assert "the check failed: credentials, token" in err
     assert err.endswith("thrive: nothing was written\n")
     assert not path.parent.exists()
     code, _, err = answering(*OAUTH_ANSWERS, "")
@@ -178,6 +185,16 @@ def test_what_does_not_work_is_written_only_if_the_user_says_so(answering: Answe
     assert f"wrote the profile 'default' to {path}\n" in err
     assert load_profiles(path).tables["default"]["client_id"] == "reports"
     assert SECRET not in out + err
+
+
+def test_what_cannot_be_known_is_not_called_good(answering: Answer, path: Path) -> None:
+    with respx.mock(assert_all_called=False) as router:
+        router.post(url__regex=r"/oauth2/token/").mock(return_value=token_response())
+        router.get(url__regex=r"/activity/").respond(404, html="<h1>Not Found</h1>")
+        code, _, err = answering(*OAUTH_ANSWERS, "n")
+    assert code != 0
+    assert "Write the profile all the same? [y/N]: " in err
+    assert not path.parent.exists()
 
 
 @pytest.mark.usefixtures("api")
