@@ -381,6 +381,16 @@ def test_a_check_ends_in_time(flavour: Flavour, answers: int, subject: str) -> N
     assert isinstance(failed.error, errors.DeadlineExceededError)
 
 
+def test_a_comparison_that_takes_too_long_leaves_the_credentials_unknown(flavour: Flavour) -> None:
+    if flavour.name == "sync":
+        return  # there, the socket holds the time limit
+    with flavour.open("production", OAUTH, transport=Stalling(2)) as client:
+        report = client.check(timeout=0.05)
+    assert found(report)["api"][0] == "ok"
+    assert found(report)["credentials"][0] == "unknown"
+    assert found(report)["credentials"][1].endswith("to compare with, got no answer")
+
+
 def test_a_stale_token_is_replaced_as_in_any_call(flavour: Flavour) -> None:
     tokens = iter(["stale", "fresh"])
 

@@ -230,6 +230,18 @@ def test_credentials_go_to_other_regions_only_for_the_asking(call: Call, termina
     assert "\nrefused  staging-mea     " in out
 
 
+@pytest.mark.usefixtures("oauth")
+def test_a_region_that_answers_anybody_does_not_count_as_accepting(call: Call, terminal: Call) -> None:
+    with respx.mock(assert_all_called=False) as router:
+        router.get(url__regex=r"/activity/0{24}$").mock(return_value=NOT_FOUND)  # whoever asks
+        refusing_but("learnstaging.link", router)
+        _, document, _ = as_json(call, "--try-regions")
+        out = terminal("check", "--try-regions").out
+    [staging] = [place for place in document["other_regions"] if place["region"] == "staging"]
+    assert (staging["accepted"], "may not be the API" in staging["detail"]) == (None, True)
+    assert "\nunknown  staging         a server answered 404" in out
+
+
 @pytest.mark.usefixtures("oauth", "api")
 def test_other_regions_are_not_asked_without_need(
     call: Call, api: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
