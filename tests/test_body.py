@@ -1,4 +1,5 @@
 import gzip
+import secrets
 import zlib
 from collections.abc import Callable
 
@@ -70,6 +71,15 @@ def test_a_body_over_the_limit_is_rejected(encoding: str) -> None:
     got, body = read(encoding, ENCODE[encoding](b"x" * 101), limit=limit)
     assert body.flaw == "its body is larger than 100 bytes; max_record_bytes= raises this limit"
     assert (got, body.cut) == (b"", False)
+
+
+@pytest.mark.parametrize("size", [100, 1024 * 1024])
+def test_a_body_that_does_not_compress_may_fill_the_limit(size: int) -> None:
+    content = secrets.token_bytes(size)
+    sent = gzip.compress(content)
+    assert len(sent) > size
+    assert read("gzip", sent, limit=record_limit(size))[1].flaw is None
+    assert read("gzip", sent + bytes(20_000), limit=record_limit(size))[1].flaw is not None
 
 
 def test_no_option_is_named_for_a_token() -> None:

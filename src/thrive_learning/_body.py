@@ -45,6 +45,9 @@ def record_limit(size: object) -> BodyLimit:
     return BodyLimit(size, "max_record_bytes=")
 
 
+# Data that does not compress grows a little, by a header and some bytes for each block.
+_COMPRESSED_OVERHEAD = 16 * 1024
+
 # 32: let zlib tell gzip from deflate by the first bytes.
 _GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
 
@@ -88,7 +91,7 @@ class Body:
         if self.flaw is not None:
             return False
         self._received += len(chunk)
-        if self._received > self._limit.size:
+        if self._received > self._limit.size + (0 if self._decompressor is None else _COMPRESSED_OVERHEAD):
             self.flaw = self._limit.flaw
             return False
         if self._decompressor is not None:
