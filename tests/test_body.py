@@ -1,5 +1,6 @@
 import gzip
 import secrets
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -96,7 +97,11 @@ def test_an_invalid_limit_is_rejected(size: object) -> None:
 def test_a_small_bomb_does_not_grow_large() -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     body = Body("gzip", RECORD_LIMIT)
+    tracemalloc.start()
     assert not body.feed(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 1024 * 1024
     assert not body.feed(b"more")
     assert body.end() == b""
 
