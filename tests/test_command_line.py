@@ -114,6 +114,7 @@ def test_whatever_is_quoted_for_a_posix_shell_comes_back(words: list[str]) -> No
         ('op "a|b" "" 100%', ("op", "a|b", "", "100%")),
         ("  op\tx ", ("op", "x")),
         ("op", ("op",)),
+        ("op  x", ("op", "x")),
     ],
 )
 def test_windows_words(text: str, words: tuple[str, ...]) -> None:
