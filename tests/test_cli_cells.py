@@ -117,6 +117,10 @@ def test_the_name_of_a_field_cannot_forge_a_row() -> None:
     assert shown.split("\n")[0] == "id" + " " * 26 + "a"  # a third of the width, and the gap
 
 
+def test_no_width_is_no_limit() -> None:
+    assert as_columns([("A", "B"), ("x" * 99, "y")], "utf-8").split("\n") == ["A" + " " * 100 + "B", "x" * 99 + "  y"]
+
+
 def test_each_column_wraps_under_itself() -> None:
     shown = as_columns([("A", "B", "C"), ("x", "wide " * 20, "漢" * 40), ("y", "b", "c")], "utf-8", 40)
     lines = shown.split("\n")

@@ -296,6 +296,20 @@ def test_a_link_that_is_planted_between_check_and_use_is_not_followed(
     assert victim.read_bytes() == b"precious\n"
 
 
+def test_a_journal_that_another_export_removes_is_not_written(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock(descriptor: int, *, blocking: bool) -> bool:
+        assert os.fstat(descriptor)
+        paths.journal.unlink()
+        return not blocking
+
+    monkeypatch.setattr("filelock.lock_descriptor", lock)
+    with pytest.raises(ConfigurationError, match="another export is writing"):
+        ExportFiles(paths, ORIGIN)
+    assert names_in(paths) == []
+
+
 def test_temporary_names_cannot_be_foreseen(tmp_path: Path) -> None:
     seen: set[str] = set()
     for _ in range(5):

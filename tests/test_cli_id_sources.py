@@ -201,6 +201,15 @@ def test_an_input_that_the_system_cannot_read_is_named() -> None:
     assert found == ["a1\n"]
 
 
+def test_an_input_that_is_not_open_for_reading_is_named() -> None:
+    class Closed(Pipe):
+        def read1(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - io's signature
+            raise io.UnsupportedOperation("not readable")
+
+    with pytest.raises(UnreadableInputError, match="^stdin cannot be read: it is not open for reading$"):
+        list(InputLines(Closed(b"", 1), "stdin"))
+
+
 def test_what_was_read_is_counted_line_by_line() -> None:
     lines = InputLines(io.BytesIO(b"a1\nb2\n"), "x")
     assert [(number, text, lines.read_bytes) for number, text in lines] == [(1, "a1\n", 3), (2, "b2\n", 6)]

@@ -38,6 +38,8 @@ def test_an_export_announces_a_pause(
     take = export_run.take
 
     def paused(results: Any, sink: Any, tally: Any, show: Any) -> None:
+        LOGGER.warning("something else")
+        assert not tally.is_paused
         LOGGER.warning(PAUSE)
         assert tally.is_paused is not quiet
         take(results, sink, tally, show)

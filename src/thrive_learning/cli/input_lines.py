@@ -87,10 +87,8 @@ class InputLines:
             # A line may end with \r\n, and the next chunk may begin with that \n.
             last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1)) + 1
             if last or (rest and rest[-1].endswith(b"\r")):
-                lines = b"".join([*rest, chunk[:last]]).splitlines(keepends=True)
+                yield b"".join([*rest, chunk[:last]]).splitlines(keepends=True)
                 rest, length = [], 0
-                if lines:
-                    yield lines
             rest.append(chunk[last:])
             length += len(rest[-1])
             if length > LONGEST_LINE:
