@@ -118,7 +118,10 @@ def test_the_name_of_a_field_cannot_forge_a_row() -> None:
 
 
 def test_no_width_is_no_limit() -> None:
-    assert as_columns([("A", "B"), ("x" * 99, "y")], "utf-8").split("\n") == ["A" + " " * 100 + "B", "x" * 99 + "  y"]
+    assert as_columns([("A", "B"), ("x" * 99, "y")], "utf-8").split("\n") == [
+        "A" + " " * 100 + "B",
+        "x" * 99 + "  y",
+    ]
 
 
 def test_each_column_wraps_under_itself() -> None:

@@ -206,7 +206,7 @@ def test_an_input_that_is_not_open_for_reading_is_named() -> None:
         def read1(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - io's signature
             raise io.UnsupportedOperation("not readable")
 
-    with pytest.raises(UnreadableInputError, match="^stdin cannot be read: it is not open for reading$"):
+    with pytest.raises(UnreadableInputError, match=r"^stdin cannot be read: it is not open for reading$"):
         list(InputLines(Closed(b"", 1), "stdin"))
 
 
