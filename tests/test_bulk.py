@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import contextvars
 import gc
 import itertools
@@ -19,13 +20,14 @@ import trio
 from faults import chaos
 from faults.chaos import Chaos, Trouble
 from faults.watch import nothing_left
-from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, ROOT, Flavour, page_response
+from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, ROOT, Flavour, Kept, page_response
 
 from thrive_learning import (
     ActivityResult,
     ApiError,
     AsyncResultStream,
     AsyncThriveClient,
+    Attempt,
     BasicCredentials,
     ClientClosedError,
     ConfigurationError,
@@ -40,7 +42,9 @@ from thrive_learning import (
     ServerError,
     ThriveClient,
     ThriveError,
+    Timeout,
     UnauthorizedError,
+    UnexpectedResponseError,
 )
 
 SANDBOX_BASIC = BasicCredentials(chaos.SANDBOX.tenant_id, chaos.SANDBOX.api_secret)
@@ -245,6 +249,124 @@ def test_all_wait_as_long_as_the_server_asks(flavour: Flavour, server: Chaos) ->
     assert time.monotonic() - began >= 1.0
     assert all(result.activity for result in results)
     assert len(server.requests) == len(KNOWN) + 1
+
+
+class Outage:
+    """Spoils all answers for a while, from a certain request on."""
+
+    def __init__(self, fault: chaos.Fault, seconds: float) -> None:
+        self._fault = fault
+        self._seconds = seconds
+        self._requests = itertools.count()
+        self._ends_at = float("inf")
+
+    def __call__(self, line: chaos.Line, answer: chaos.Answer) -> None:
+        if next(self._requests) == 12:
+            self._ends_at = time.monotonic() + self._seconds
+        if self._ends_at < float("inf") and time.monotonic() < self._ends_at:
+            self._fault(line, answer)
+        else:
+            line.send(answer.whole)
+
+
+OUTAGES: dict[str, chaos.Fault] = {
+    "503": chaos.status("503 Said", b""),
+    "503 with Retry-After": chaos.status("503 Said", b"", retry_after="1"),
+    "429": chaos.status("429 Said", b""),
+    "408": chaos.status("408 Said", b""),
+    "reset": chaos.reset_after_reading,
+    "cut": chaos.cut_in_body(10),
+    "silence": chaos.silence,
+}
+PATIENT = RetryPolicy(first_delay=0.1, max_delay=0.2)
+
+
+@pytest.mark.parametrize("engine", ["httpx", "fast"])
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_a_server_that_is_down_for_a_while_loses_no_id_and_gets_few_requests(
+    flavour: Flavour, server: Chaos, kept: Kept, kind: str, engine: str
+) -> None:
+    server.plan(Trouble(Outage(OUTAGES[kind], 0.5)))
+    failed: list[Attempt] = []
+    timeout = Timeout(read=0.1) if kind == "silence" else Timeout()
+    with (
+        nothing_left(flavour),
+        opened(flavour, server, retry=PATIENT, engine=engine, on_attempt=failed.append) as client,
+    ):
+        ids = KNOWN * 12
+        results = list(client.activities.get_many(ids, concurrency=8, timeout=timeout))
+    assert sorted(result.id for result in results) == sorted(ids)
+    assert [result.error for result in results if result.error] == []
+    assert 0 < sum(attempt.error is not None for attempt in failed) <= 8 + 24
+    pauses = [record for record in kept.records if "pausing all requests" in record.getMessage()]
+    assert {record.levelname for record in pauses} == {"WARNING"}
+    assert len(pauses) <= 24
+
+
+@pytest.mark.parametrize("engine", ["httpx", "fast"])
+def test_a_server_that_is_restarted_loses_no_id(flavour: Flavour, engine: str) -> None:
+    seen: list[Attempt] = []
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        server = first.enter_context(Chaos())
+
+        def ids() -> Iterator[str]:
+            for number, text in enumerate(KNOWN * 12):
+                if number == 40:
+                    first.close()
+                    threading.Timer(0.4, lambda: second.enter_context(Chaos(port=server.port))).start()
+                yield text
+
+        with opened(flavour, server, retry=PATIENT, engine=engine, on_attempt=seen.append) as client:
+            results = list(client.activities.get_many(ids(), concurrency=8))
+    check(results)
+    assert len(results) == len(KNOWN) * 12
+    assert [result.error for result in results if result.error] == []
+    assert 0 < sum(attempt.error is not None for attempt in seen) <= 8 + 24
+
+
+def test_one_id_that_always_fails_does_not_hold_up_the_others(flavour: Flavour) -> None:
+    poison, asked = f"{77:024x}", []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith(poison):
+            asked.append(request)
+            return httpx.Response(503)
+        return echoing(request)
+
+    with flavour.answering(handler, retry=RetryPolicy(first_delay=0.01)) as client:
+        results = list(client.activities.get_many(some(300), concurrency=4))
+    assert [result.id for result in results if result.error] == [poison]
+    assert len(results) == 300
+    (error,) = [result.error for result in results if result.error]
+    assert len(asked) == error.attempts == 3
+    assert [attempt.number for attempt in error.history] == [1, 2, 3]
+    assert [attempt.delay is None for attempt in error.history] == [False, False, True]
+
+
+def test_a_pause_that_outlasts_the_time_limit_of_an_id_is_not_waited_for(flavour: Flavour) -> None:
+    throttle = httpx.Response(429, headers={"retry-after": "3600"})
+    with flavour.answering(lambda _request: throttle, retry=RetryPolicy()) as client:
+        stream = client.activities.get_many(some(2), timeout=0.3)
+        errors = [result.error for result in stream if result.error is not None]
+    assert len(errors) == 2
+    assert {type(error) for error in errors} <= {RateLimitedError, DeadlineExceededError}
+    assert all(3590 < (error.retry_after or 0) <= 3600 for error in errors)
+
+
+def test_pages_in_the_place_of_the_api_end_the_run(flavour: Flavour) -> None:
+    def ids() -> Iterator[str]:
+        for text in numbered():
+            read.append(text)
+            yield text
+
+    for status, kind in ((200, UnexpectedResponseError), (302, ApiError), (403, ApiError), (404, ApiError)):
+        read: list[str] = []
+        results: list[ActivityResult] = []
+        page = httpx.Response(status, html="<p>Maintenance</p>")
+        with nothing_left(flavour), flavour.answering(lambda _request: page) as client:  # noqa: B023
+            with pytest.raises(kind):
+                results.extend(client.activities.get_many(ids(), concurrency=4))
+        assert len(results) < len(read) <= 16
 
 
 def test_a_429_is_a_result_where_nothing_is_tried_again(flavour: Flavour) -> None:

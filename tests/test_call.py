@@ -6,7 +6,7 @@ import pytest
 from _thrive_learning_api.types import Response
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
-from thrive_learning import NotFoundError, Region, ThriveClient, UnexpectedResponseError, activities
+from thrive_learning import ApiError, Region, ThriveClient, UnexpectedResponseError, activities
 
 
 def test_the_documented_successes_are_those_of_the_contract(contract: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def test_a_call_within_a_call_leaves_the_outer_one_alone() -> None:
         with ThriveClient(Region.STAGING, BASIC, transport=httpx.MockTransport(handler)) as outer:
             assert outer.activities.get_with_response(ACTIVITY_ID).attempts == 1
         with (
-            pytest.raises(NotFoundError, match=f"staging .* {ACTIVITY_ID}"),
+            pytest.raises(ApiError, match=f"staging .* {ACTIVITY_ID}"),
             ThriveClient(
                 Region.STAGING,
                 BASIC,

@@ -44,15 +44,6 @@ def test_which_statuses_may_pass() -> None:
     assert {status for status in range(100, 1000) if may_pass(status)} == TRANSIENT
 
 
-def test_a_throttle_is_not_tried_again_where_others_see_to_it() -> None:
-    notes: list[Attempt] = []
-    budget = Budget(Timeout(total=3600), RetryPolicy())
-    ours = Retries(budget, RetryQuota(), notes.append, [], throttles_pass=False)
-    assert failed(ours) is not None
-    assert failed(ours, 429, retry_after=1.0) is None
-    assert [note.delay is None for note in notes] == [False, True]
-
-
 def test_the_waits_grow_up_to_their_limit() -> None:
     ours = retries(attempts=8)
     assert [failed(ours) for _ in range(8)] == [0.5, 1, 2, 4, 8, 8, 8, None]

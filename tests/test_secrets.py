@@ -56,7 +56,6 @@ FAULTS: dict[str, Any] = {
     "refused": httpx.ConnectError("refused"),
     "timed out": httpx.ReadTimeout("slow"),
     "an illegal header": httpx.LocalProtocolError(f"Illegal header value b'Bearer {TOKEN} {SECRET}'"),
-    "a broken transport": RuntimeError("broken"),
     "a body that is cut": lambda request: httpx.Response(200, stream=Cut(echo(request))),
 }
 

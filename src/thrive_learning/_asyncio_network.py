@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import anyio
 import httpcore
 
+from thrive_learning._interruptions import interruption
 from thrive_learning._network import READ_BYTES, Arrivals, reason
 
 T = TypeVar("T")
@@ -307,10 +308,11 @@ async def connect_tcp(
     try:
         with anyio.fail_after(timeout):
             return await _first_to_answer(host, port, local_address, socket_options or ())
-    except TimeoutError:
-        failure: Exception = httpcore.ConnectTimeout()
     except OSError as error:
-        failure = httpcore.ConnectError(reason(error))
+        if interruption(error) is not None:
+            raise
+        is_late = isinstance(error, TimeoutError)
+        failure = httpcore.ConnectTimeout() if is_late else httpcore.ConnectError(reason(error))
     raise failure
 
 

@@ -382,7 +382,9 @@ class AsyncAuthorizer(Authorization):
             if isinstance(claim, Lead):
                 return await self._mint(key, claim, scopes, budget, send)
             # The cancel scope around the call is the limit of this caller.
+            budget.waits_for = _WAITING
             await claim.wait_async(claim.ends_at - self.cache.clock())
+            budget.waits_for = None
             token = claim.outcome()
             if token is not None:
                 return token
@@ -407,6 +409,8 @@ class AsyncAuthorizer(Authorization):
                     spending = _spending(budget, turn)
                     with anyio.move_on_after(spending.remaining()):
                         outcome = await self._requested(key, scopes, spending, send)
+                    if outcome is late:
+                        outcome = late._replace(error=spending.too_late or late.error)
         except ThriveError as error:
             outcome = Failure(error)
         except BaseException:

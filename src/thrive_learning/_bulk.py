@@ -1,19 +1,25 @@
-"""Many records at once: what a run in threads and a run in tasks have in common. `_pace` decides for both.
+"""Many records at once: what runs in threads and in tasks have in common. `_schedule` decides for both.
 
 What the user holds is a stream; the workers know the run behind it, and nothing of the stream. So a stream
 that is dropped, as by `break`, is collected at once, and ends its run.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from thrive_learning._http import Seam, closed_error
-from thrive_learning._pace import Plan, Schedule
+from thrive_learning._schedule import Plan, Schedule
 from thrive_learning.errors import ConfigurationError
+
+logger = logging.getLogger("thrive_learning")
 
 #: How long to wait for what is being closed, in seconds. Only what cannot be interrupted takes that long.
 CLOSING_S = 5.0
+
+#: The same if an exception ends the run, such as that of a job's time limit, which must not wait. Seconds.
+INTERRUPTED_S = 0.5
 
 
 class Run:
@@ -35,6 +41,12 @@ class Run:
         """Remember what the IDs raised: it comes behind the results."""
         self.schedule.exhausted = True
         self.source_error = error
+
+    def announce_pause(self) -> None:
+        """Log the pause that has begun, if one has."""
+        text = self.schedule.announcement()
+        if text is not None:
+            logger.warning("%s", text)
 
     def note_closing(self, seam: Seam) -> None:
         """Remember that the client was closed, if that is what ends the run."""

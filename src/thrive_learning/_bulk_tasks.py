@@ -20,14 +20,16 @@ import anyio
 
 from thrive_learning._bulk import CLOSING_S, Run
 from thrive_learning._http import AsyncHttpClient
-from thrive_learning._pace import Job, Plan
+from thrive_learning._interruptions import interruption
+from thrive_learning._schedule import Job, Plan
 from thrive_learning._token_cache import from_any_thread
 from thrive_learning._transport import event_loop
-from thrive_learning.errors import ConfigurationError, RateLimitedError, ThriveError
+from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
 from thrive_learning.policies import Budget
 
-AsyncFetch = Callable[[str, Budget], Awaitable[Activity]]
+#: Gets a record; the last argument is what the requests for it came to so far.
+AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[Activity]]
 
 
 class _Seat:
@@ -157,10 +159,16 @@ class TaskRun(Run):
                 given = next(ids)
             except StopIteration:
                 self.schedule.exhausted = True
-            except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-                self.end_of_ids(error)
+            except Exception as error:  # noqa: BLE001 - the caller's own
+                self._end_of_ids(error)
             else:
                 self.schedule.add(given)
+
+    def _end_of_ids(self, error: Exception) -> None:
+        if interruption(error) is None:
+            self.end_of_ids(error)
+        else:
+            self._fail(error)
 
     async def _read_async(self, ids: AsyncIterable[str]) -> None:
         """Read IDs, in one task from beginning to end: what gives them may have scopes of its own.
@@ -185,8 +193,8 @@ class TaskRun(Run):
                     await source.aclose()
             except StopAsyncIteration:
                 self.schedule.exhausted = True
-            except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-                self.end_of_ids(error)
+            except Exception as error:  # noqa: BLE001 - the caller's own
+                self._end_of_ids(error)
         self._tell()
 
     async def _run_worker(self, job: Job) -> None:
@@ -210,14 +218,16 @@ class TaskRun(Run):
     async def _do(self, job: Job) -> None:
         outcome: Activity | ThriveError
         try:
-            outcome = await self._fetch(job.activity_id, self.schedule.budget(time.monotonic()))
+            budget = self.schedule.budget(job, time.monotonic())
+            outcome = await self._fetch(job.activity_id, budget, job.history)
         except ThriveError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - a defect: it has to reach the caller
             self._fail(error)
             return
         self.schedule.finish(job, outcome, time.monotonic())
-        if isinstance(outcome, RateLimitedError):
+        self.announce_pause()
+        if isinstance(outcome, ThriveError):
             self._changed.set()  # the one who looks at the clock looks again
         self._tell()
 

@@ -1,7 +1,9 @@
 """Many records at once in sync code: each request has a thread."""
 
+import contextlib
 import contextvars
 import os
+import queue
 import threading
 import time
 import weakref
@@ -9,15 +11,16 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from thrive_learning._bulk import CLOSING_S, Run
+from thrive_learning._bulk import CLOSING_S, INTERRUPTED_S, Run
 from thrive_learning._http import HttpClient
-from thrive_learning._pace import Job, Plan
-from thrive_learning.errors import ConfigurationError, ThriveError
+from thrive_learning._interruptions import interruption
+from thrive_learning._schedule import Job, Plan
+from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
 from thrive_learning.policies import Budget
 
-#: Gets a record; the last argument waits between two tries.
-Fetch = Callable[[str, Budget, Callable[[float], object]], Activity]
+#: Gets a record; the last argument is what the requests for it came to so far.
+Fetch = Callable[[str, Budget, tuple[Attempt, ...]], Activity]
 
 
 class ThreadedRun(Run):
@@ -32,11 +35,11 @@ class ThreadedRun(Run):
         self._http = http
         self._fetch = fetch
         self._ids = ids
-        # Reentrant: the garbage collector may drop a stream, which stops its run, at any moment.
-        lock = threading.RLock()
-        self._work = threading.Condition(lock)
-        self._results = threading.Condition(lock)
-        self._stopping = threading.Event()
+        # Reentrant: the garbage collector may drop a stream, which stops its run, at any moment. It is
+        # entered directly, not through the condition: a signal handler that raises must not leave it locked.
+        self._lock = threading.RLock()
+        self._work = threading.Condition(self._lock)
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # for the caller's thread
         self._threads: list[threading.Thread] = []
         self._budgets: set[Budget] = set()
         self._idle = 0
@@ -51,7 +54,7 @@ class ThreadedRun(Run):
             self._http.runs.add(self)
         while not self.stopped:
             self._read()
-            with self._results:
+            with self._lock:
                 now = time.monotonic()
                 self.schedule.expire(now)
                 result = self.schedule.take()
@@ -59,15 +62,22 @@ class ThreadedRun(Run):
                     return result
                 if self.schedule.is_over:
                     break
-                self._results.wait(0.0 if self.schedule.may_read(now) else self.schedule.wait_s(now))
+                wait_s = 0.0 if self.schedule.may_read(now) else self.schedule.wait_s(now)
+            self._wait_for_news(wait_s)
         self.close()
         self.conclude()
         return None
 
+    def _wait_for_news(self, wait_s: float | None) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._news.get(timeout=None if wait_s is None else min(wait_s, threading.TIMEOUT_MAX))
+            while True:
+                self._news.get_nowait()
+
     def _read(self) -> None:
         """Read as many IDs as there are slots for."""
         while True:
-            with self._work:
+            with self._lock:
                 if self.stopped or not self.schedule.may_read(time.monotonic()):
                     return
             try:
@@ -75,10 +85,12 @@ class ThreadedRun(Run):
             except StopIteration:
                 self.schedule.exhausted = True
                 return
-            except Exception as error:  # noqa: BLE001 - the caller's own, which is raised behind the results
-                self.end_of_ids(error)
+            except Exception as error:
+                if interruption(error) is not None:
+                    raise
+                self.end_of_ids(error)  # the caller's own, which is raised after the results
                 return
-            with self._work:
+            with self._lock:
                 self.schedule.add(given)
                 if self.schedule.pending:
                     self._call_worker()
@@ -98,14 +110,15 @@ class ThreadedRun(Run):
             self._do(*begun)
 
     def _next_job(self) -> tuple[Job, Budget] | None:
-        with self._work:
+        with self._lock:
             self._idle += 1
             try:
                 while not self.stopped:
                     now = time.monotonic()
+                    self._expire(now)
                     job = self.schedule.next_job(now)
                     if job is not None:
-                        budget = self.schedule.budget(now)
+                        budget = self.schedule.budget(job, now)
                         self._budgets.add(budget)
                         return job, budget
                     self._work.wait(self.schedule.wait_s(now) if self.schedule.pending else None)
@@ -113,10 +126,17 @@ class ThreadedRun(Run):
                 self._idle -= 1
         return None
 
+    def _expire(self, now: float) -> None:
+        """Give up what nobody may be asking for."""
+        before = self.schedule.pending
+        self.schedule.expire(now)
+        if self.schedule.pending != before:
+            self._news.put(None)
+
     def _do(self, job: Job, budget: Budget) -> None:
         outcome: Activity | ThriveError
         try:
-            outcome = self._fetch(job.activity_id, budget, self._stopping.wait)
+            outcome = self._fetch(job.activity_id, budget, job.history)
         except ThriveError as error:
             outcome = error
         except BaseException as error:  # noqa: BLE001 - a defect: it has to reach the caller
@@ -124,36 +144,36 @@ class ThreadedRun(Run):
             return
         finally:
             self._budgets.discard(budget)
-        with self._results:
+        with self._lock:
             self.schedule.finish(job, outcome, time.monotonic())
-            self._results.notify()
+            self.announce_pause()
+            self._news.put(None)
             if self.schedule.pending:
                 self._work.notify()
 
     def _fail(self, error: BaseException) -> None:
-        with self._results:
+        with self._lock:
             self.schedule.failure = self.schedule.failure or error
-            self._results.notify_all()
+            self._news.put(None)
 
     def stop(self) -> None:
         """Let every worker end as soon as it can, and wait for none."""
         if os.getpid() != self._process:
             return  # a forked child has neither the workers nor, perhaps, the lock
-        with self._work:
+        with self._lock:
             self.stopped = True
-            self._stopping.set()
             self._work.notify_all()
-            self._results.notify_all()
+            self._news.put(None)
         for budget in list(self._budgets):
             budget.end()
 
-    def close(self) -> None:
-        """End it, and wait for its workers. What was closed by others is told to whoever asks for more."""
+    def close(self, within_s: float = CLOSING_S) -> None:
+        """End it, and wait for its workers. Whoever asks for more results learns what has closed it."""
         if not self.started:
             self.begin()
         self.note_closing(self._http.seam)
         self.stop()
-        ends_at = time.monotonic() + CLOSING_S
+        ends_at = time.monotonic() + within_s
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(ends_at - time.monotonic(), 0.0))
@@ -175,7 +195,7 @@ class ResultStream(Iterator[ActivityResult]):
         try:
             result = self._run.next()
         except BaseException:
-            self.close()
+            self._run.close(INTERRUPTED_S)
             raise
         if result is None:
             raise StopIteration

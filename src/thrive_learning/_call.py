@@ -7,11 +7,13 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from _thrive_learning_api import Client
 from _thrive_learning_api.types import Response
 
+from thrive_learning._frames import forget_locals
 from thrive_learning._http import AsyncHttpClient, Call, HttpClient, current_call
+from thrive_learning._interruptions import interruption
 from thrive_learning._outcome import Reply, unexpected_response
 from thrive_learning._reading import Reading
 from thrive_learning.drift import Drift
-from thrive_learning.errors import UnexpectedResponseError
+from thrive_learning.errors import Attempt, UnexpectedResponseError
 from thrive_learning.models import ApiResponse
 from thrive_learning.policies import Budget
 
@@ -49,15 +51,38 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
     api: Client,
     identifier: str,
     budget: Budget,
-    sleep: Callable[[float], object] | None = None,
+    history: tuple[Attempt, ...] = (),
 ) -> tuple[T, Call]:
-    """Run an operation on the record of an id: give our model, and the call that it came from.
+    """Run an operation on the record of an ID; return our model, and the call that it came from.
 
-    `sleep` is how a bulk run waits, if it is one that asks.
+    In an exception, no frame beneath this one keeps its local variables: they hold credentials and responses.
+
+    Args:
+        operation: The operation.
+        http: The seam.
+        api: The generated client.
+        identifier: The ID.
+        budget: What the call may spend.
+        history: The attempts of earlier calls for the same record, which this one goes on with.
     """
-    call = Call(operation.name, operation.noun, identifier, budget, operation.successes, operation.read)
-    if sleep is not None:
-        call.is_bulk, call.sleep = True, sleep
+    try:
+        return _run(operation, http, api, identifier, budget, history)
+    except BaseException as error:
+        forget_locals(error)
+        raise
+
+
+def _run(  # noqa: PLR0913, PLR0917 - what makes up a call
+    operation: Operation[T],
+    http: HttpClient,
+    api: Client,
+    identifier: str,
+    budget: Budget,
+    history: tuple[Attempt, ...],
+) -> tuple[T, Call]:
+    call = Call(
+        operation.name, operation.noun, identifier, budget, operation.successes, operation.read, history
+    )
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:
@@ -73,18 +98,33 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
     return outcome, call
 
 
-async def run_async(  # noqa: PLR0913 - what makes up a call
+async def run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
     operation: Operation[T],
     http: AsyncHttpClient,
     api: Client,
     identifier: str,
     budget: Budget,
-    *,
-    is_bulk: bool = False,
+    history: tuple[Attempt, ...] = (),
 ) -> tuple[T, Call]:
-    """Run an operation on the record of an id. See `run`; `is_bulk` says that a bulk run asks."""
-    call = Call(operation.name, operation.noun, identifier, budget, operation.successes, operation.read)
-    call.is_bulk = is_bulk
+    """Run an operation on the record of an ID. See `run`."""
+    try:
+        return await _run_async(operation, http, api, identifier, budget, history)
+    except BaseException as error:
+        forget_locals(error)
+        raise
+
+
+async def _run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
+    operation: Operation[T],
+    http: AsyncHttpClient,
+    api: Client,
+    identifier: str,
+    budget: Budget,
+    history: tuple[Attempt, ...],
+) -> tuple[T, Call]:
+    call = Call(
+        operation.name, operation.noun, identifier, budget, operation.successes, operation.read, history
+    )
     parsed, flaw = None, None
     outer = current_call.set(call)
     try:
@@ -101,7 +141,7 @@ async def run_async(  # noqa: PLR0913 - what makes up a call
 
 
 def _flaw(error: Exception, call: Call) -> str:
-    if call.reply is None:
+    if call.reply is None or interruption(error) is not None:
         raise error  # it is not the parser's
     return f"the generated parser failed on it ({type(error).__name__})"
 
@@ -116,6 +156,8 @@ def _conclude(
         try:
             return operation.build(call.text, parsed, reading, problems)
         except _PARSER_ERRORS as cause:
+            if interruption(cause) is not None:
+                raise
             flaw = f"no record can be made of it ({type(cause).__name__})"
     circumstances = http.authorizer.circumstances(call.subject, call.token)
     error = unexpected_response(_reply(call), circumstances, flaw)

@@ -15,7 +15,13 @@ import httpcore
 import httpx
 
 from thrive_learning._http11 import RequestWriter, ResponseReader
-from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport, of_httpx, proxy_of
+from thrive_learning._httpx_transports import (
+    FAILURES,
+    AsyncPooledTransport,
+    PooledTransport,
+    of_httpx,
+    proxy_of,
+)
 from thrive_learning._network import AsyncBackend, BoundedBackend
 from thrive_learning._pool import KEPT_ALIVE_S, AsyncConnections, Connections, origin
 from thrive_learning._request import Received, Site, destination, raw_headers
@@ -184,7 +190,7 @@ class Body(httpx.SyncByteStream):
     def _read(self) -> None:
         try:
             self._line.read()
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
 
     def close(self) -> None:
@@ -216,7 +222,7 @@ class FastTransport(PooledTransport):
             except BaseException:
                 self._lines.drop(line)
                 raise
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
         reader: Any = line.reader
         return Received(reader.status, reader.headers, Body(line, site, self._lines))
@@ -302,7 +308,7 @@ class AsyncBody(httpx.AsyncByteStream):
     async def _read(self) -> None:
         try:
             await self._line.read()
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
 
     async def aclose(self) -> None:
@@ -334,7 +340,7 @@ class AsyncFastTransport(AsyncPooledTransport):
             except BaseException:
                 await self._lines.drop(line)
                 raise
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
         reader: Any = line.reader
         return Received(reader.status, reader.headers, AsyncBody(line, site, self._lines))

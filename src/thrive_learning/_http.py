@@ -24,6 +24,8 @@ from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyL
 from thrive_learning._drift_reports import DriftReports
 from thrive_learning._engine import Asked, Engine, EngineInUse, choose
 from thrive_learning._failures import connection_failure, deadline_exceeded
+from thrive_learning._frames import forget_locals
+from thrive_learning._interruptions import interruption
 from thrive_learning._outcome import (
     Purpose,
     Reply,
@@ -45,7 +47,6 @@ from thrive_learning.errors import (
     ClientClosedError,
     ConfigurationError,
     ConnectionFailedError,
-    DeadlineExceededError,
     ThriveError,
     UnexpectedResponseError,
 )
@@ -77,22 +78,18 @@ class Call:
         read: Compares its JSON object with the contract.
         reading: What that came to.
         token: The token that was sent; None with HTTP Basic.
-        is_bulk: Whether it is one of a bulk run, which slows down as a whole when there is a 429.
-        sleep: Waits between two tries, in sync code. Seconds.
     """
 
     __slots__ = (
         "budget",
         "history",
         "identifier",
-        "is_bulk",
         "noun",
         "operation",
         "purpose",
         "read",
         "reading",
         "reply",
-        "sleep",
         "successes",
         "text",
         "token",
@@ -106,6 +103,7 @@ class Call:
         budget: Budget,
         successes: frozenset[int],
         read: Callable[[dict[str, Any]], Reading],
+        history: tuple[Attempt, ...] = (),
     ) -> None:
         self.operation: str = operation
         self.noun: str = noun
@@ -113,14 +111,12 @@ class Call:
         self.purpose: Purpose | None = None
         self.budget: Budget = budget
         self.successes: frozenset[int] = successes
-        self.history: list[Attempt] = []
+        self.history: list[Attempt] = list(history)
         self.reply: Reply | None = None
         self.text: str = ""
         self.read: Callable[[dict[str, Any]], Reading] = read
         self.reading: Reading = Reading({}, {}, (), None)
         self.token: AccessToken | None = None
-        self.is_bulk: bool = False
-        self.sleep: Callable[[float], object] = time.sleep
 
     @property
     def subject(self) -> str:
@@ -263,7 +259,6 @@ class Seam:
             self._quota,
             functools.partial(self._report, purpose.url),
             [] if call is None else call.history,
-            throttles_pass=call is None or not call.is_bulk,
             operation=purpose.operation,
             subject=purpose.subject,
         )
@@ -292,7 +287,9 @@ class Seam:
         if self._on_attempt is not None:
             try:
                 self._on_attempt(attempt)
-            except Exception:
+            except Exception as error:
+                if interruption(error) is not None:
+                    raise
                 logger.exception("on_attempt= failed; the call goes on")
 
     def after(
@@ -323,15 +320,35 @@ class Seam:
     @staticmethod
     def result(outcome: Reply | ThriveError, retries: Retries, purpose: Purpose) -> Reply:
         """Return the last reply, or raise the last error, with what was tried and where."""
-        outcome.history = tuple(retries.history)
-        outcome.url, outcome.operation = purpose.url, purpose.operation
+        _describe(outcome, retries, purpose)
         if isinstance(outcome, ThriveError):
             raise outcome
         return outcome
 
-    def too_late(self, budget: Budget, call: Call | None = None) -> DeadlineExceededError:
-        """Give the error for a call that was cancelled at its deadline."""
-        error = deadline_exceeded(budget, host=self.region.name)
+    def cut_off(
+        self,
+        request: httpx.Request,
+        budget: Budget,
+        retries: Retries,
+        purpose: Purpose,
+        authorization: Authorization,
+    ) -> None:
+        """Note an attempt that the deadline has cut off. An attempt that the caller cancels is not reported.
+
+        The error is kept in the budget, because it is raised outside the cancel scope.
+        """
+        if budget.remaining() > _NEARLY_OVER_S:
+            return
+        error = deadline_exceeded(budget, host=request.url.host)
+        self.after(error, retries, request, authorization)
+        _describe(error, retries, purpose)
+        budget.too_late = error
+
+    def too_late(self, budget: Budget, call: Call | None = None) -> ThriveError:
+        """Return the error for a call that was cancelled at its deadline."""
+        if budget.too_late is not None:
+            return budget.too_late
+        error = deadline_exceeded(budget, host=budget.waits_for or httpx.URL(self.region.api_url).host)
         if call is not None:
             error.history = tuple(call.history)
             if call.purpose is not None:
@@ -372,6 +389,19 @@ class Seam:
             error = unexpected_response(reply, circumstances, problem)
         error.history = tuple(call.history)
         raise error
+
+
+#: What a transport raises if it fails. Anything else passes unchanged: the exception of a signal handler is
+#: not the transport's failure, and other exceptions are defects.
+TRANSPORT_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError)
+
+# So close to its end, a call that is cancelled was cut off by its deadline: clocks differ. Seconds.
+_NEARLY_OVER_S = 0.05
+
+
+def _describe(outcome: Reply | ThriveError, retries: Retries, purpose: Purpose) -> None:
+    outcome.history = tuple(retries.history)
+    outcome.url, outcome.operation = purpose.url, purpose.operation
 
 
 def closed_error() -> ClientClosedError:
@@ -498,9 +528,14 @@ class HttpClient(httpx.Client):
         scopes: Iterable[Scope | str] | None,
         timeout: Timeout | float | None,
     ) -> AccessToken:
-        """Give a fresh token for a service."""
+        """Return a fresh token for a service."""
         budget = self.seam.begin(timeout, None)
-        return self.authorizer.token(service, self.authorizer.scopes(service, scopes), budget, self.exchange)
+        asked = self.authorizer.scopes(service, scopes)
+        try:
+            return self.authorizer.token(service, asked, budget, self.exchange)
+        except BaseException as error:
+            forget_locals(error)
+            raise
 
     def exchange(
         self, request: httpx.Request, budget: Budget, purpose: Purpose, call: Call | None = None
@@ -516,7 +551,7 @@ class HttpClient(httpx.Client):
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries, purpose)
-            (time.sleep if call is None else call.sleep)(delay)
+            time.sleep(delay)
 
     def _attempt(self, request: httpx.Request, budget: Budget, limit: BodyLimit) -> Reply | ThriveError:
         """Send a request once and read its response, up to the cap and within the deadline.
@@ -545,17 +580,20 @@ class HttpClient(httpx.Client):
             finally:
                 stream.close()
             return _whole(reply, body)
-        except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
-                error,
-                host=request.url.host,
-                budget=budget,
-                route=self._transports.route(request),
-                secrets=self.authorizer.sent_with(request),
-            )
+        except TRANSPORT_FAILURES as error:
+            interrupted = interruption(error)
+            if interrupted is None:
+                return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
+                    error,
+                    host=request.url.host,
+                    budget=budget,
+                    route=self._transports.route(request),
+                    secrets=self.authorizer.sent_with(request),
+                )
         finally:
             budget.connection = None
             current_budget.reset(outer)
+        raise interrupted
 
     def close(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
@@ -623,12 +661,16 @@ class AsyncHttpClient(httpx.AsyncClient):
         scopes: Iterable[Scope | str] | None,
         timeout: Timeout | float | None,
     ) -> AccessToken:
-        """Give a fresh token for a service."""
+        """Return a fresh token for a service."""
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
-        with self._anyio.move_on_after(budget.remaining()):
-            return await self.authorizer.token(service, asked, budget, self.exchange)
-        raise self.seam.too_late(budget)
+        try:
+            with self._anyio.move_on_after(budget.remaining()):
+                return await self.authorizer.token(service, asked, budget, self.exchange)
+            raise self.seam.too_late(budget)  # noqa: TRY301 - its frames are to be cleared like those of others
+        except BaseException as error:
+            forget_locals(error)
+            raise
 
     async def exchange(
         self, request: httpx.Request, budget: Budget, purpose: Purpose, call: Call | None = None
@@ -640,7 +682,11 @@ class AsyncHttpClient(httpx.AsyncClient):
         """
         retries = self.seam.retries(budget, purpose, call)
         while True:
-            outcome = await self._attempt(request, budget, self.seam.body_limit(call))
+            try:
+                outcome = await self._attempt(request, budget, self.seam.body_limit(call))
+            except self._anyio.get_cancelled_exc_class():
+                self.seam.cut_off(request, budget, retries, purpose, self.authorizer)
+                raise
             delay = self.seam.after(outcome, retries, request, self.authorizer)
             if delay is None:
                 return self.seam.result(outcome, retries, purpose)
@@ -674,14 +720,17 @@ class AsyncHttpClient(httpx.AsyncClient):
                     await chunks.aclose()  # one that is left early would end in a warning, at some other time
                 await stream.aclose()
             return _whole(reply, body)
-        except Exception as error:  # noqa: BLE001 - a transport may raise anything, and none of it may get out
-            return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
-                error,
-                host=request.url.host,
-                budget=budget,
-                route=self._transports.route(request),
-                secrets=self.authorizer.sent_with(request),
-            )
+        except TRANSPORT_FAILURES as error:
+            interrupted = interruption(error)
+            if interrupted is None:
+                return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
+                    error,
+                    host=request.url.host,
+                    budget=budget,
+                    route=self._transports.route(request),
+                    secrets=self.authorizer.sent_with(request),
+                )
+        raise interrupted
 
     async def _leave(self, chunks: AsyncIterator[bytes]) -> None:
         """Read no further.
@@ -690,7 +739,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         end in a warning, at some other time.
         """
         # What fails on the way says nothing new: why the body cannot be used is known.
-        with self._anyio.CancelScope() as reading, contextlib.suppress(Exception):
+        with self._anyio.CancelScope() as reading, contextlib.suppress(*TRANSPORT_FAILURES):
             reading.cancel()
             async for _chunk in chunks:
                 pass

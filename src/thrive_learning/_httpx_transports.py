@@ -27,9 +27,12 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 }
 
 
+#: What httpcore raises. Nothing else is caught: it may come from a signal handler.
+FAILURES: tuple[type[Exception], ...] = tuple(_ERRORS)
+
+
 def of_httpx(error: Exception) -> Exception:
-    kind = _ERRORS.get(type(error))
-    return error if kind is None else kind(str(error))
+    return _ERRORS[type(error)](str(error))
 
 
 class _Target(httpcore.URL):
@@ -65,7 +68,7 @@ class _Body(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
 
     def close(self) -> None:
@@ -100,7 +103,7 @@ class PooledTransport(httpx.HTTPTransport):
             return super().handle_request(request)
         try:
             response = self._own_pool.handle_request(_Message(request))
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
         whole: Any = response
         return Received(response.status, response.headers, _Body(response.stream), whole.extensions)
@@ -116,7 +119,7 @@ class _AsyncBody(httpx.AsyncByteStream):
         try:
             async for chunk in self._stream:
                 yield chunk
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
 
     async def aclose(self) -> None:
@@ -145,7 +148,7 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
             return await super().handle_async_request(request)
         try:
             response = await self._own_pool.handle_async_request(_Message(request))
-        except Exception as error:
+        except FAILURES as error:
             raise of_httpx(error) from error
         whole: Any = response
         return Received(response.status, response.headers, _AsyncBody(response.stream), whole.extensions)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 import anyio
 import httpcore
 
+from thrive_learning._interruptions import interruption
 from thrive_learning._transport import event_loop
 from thrive_learning.policies import current_budget
 
@@ -79,10 +80,11 @@ class BoundedStream(httpcore.NetworkStream):
         try:
             self._sock.settimeout(_left(self, timeout, httpcore.ReadTimeout))
             return self._sock.recv(min(max_bytes, READ_BYTES))
-        except TimeoutError as error:
-            raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
-            raise httpcore.ReadError(str(error)) from error
+            if interruption(error) is not None:
+                raise
+            over = isinstance(error, TimeoutError)
+            raise (httpcore.ReadTimeout if over else httpcore.ReadError)(str(error)) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
@@ -91,10 +93,11 @@ class BoundedStream(httpcore.NetworkStream):
             while unsent:
                 self._sock.settimeout(_left(self, timeout, httpcore.WriteTimeout))
                 unsent = unsent[self._sock.send(unsent[:_PIECE_BYTES]) :]
-        except TimeoutError as error:
-            raise httpcore.WriteTimeout(str(error)) from error
         except OSError as error:
-            raise httpcore.WriteError(str(error)) from error
+            if interruption(error) is not None:
+                raise
+            over = isinstance(error, TimeoutError)
+            raise (httpcore.WriteTimeout if over else httpcore.WriteError)(str(error)) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -155,6 +158,8 @@ class BoundedBackend(httpcore.SyncBackend):
             try:
                 return BoundedStream(super().connect_tcp(address, port, left, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                if interruption(error) is not None:
+                    raise
                 failure = error
         raise failure
 
@@ -162,7 +167,9 @@ class BoundedBackend(httpcore.SyncBackend):
 def _addresses(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        if interruption(error) is not None:
+            raise
         failure = httpcore.ConnectError(str(error))
     else:
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -285,7 +292,7 @@ class ClosingStream(httpcore.AsyncNetworkStream):
         except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
-            if not isinstance(error, httpcore.ConnectError):
+            if not isinstance(error, httpcore.ConnectError) or interruption(error) is not None:
                 raise
             failure = httpcore.ConnectError(reason(error))
         raise failure
@@ -335,5 +342,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
                 await backend.connect_tcp(host, port, timeout, local_address, socket_options)
             )
         except httpcore.ConnectError as error:
+            if interruption(error) is not None:
+                raise
             failure = httpcore.ConnectError(reason(error))
         raise failure

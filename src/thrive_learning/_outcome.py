@@ -8,6 +8,7 @@ import re
 import urllib.parse
 from typing import Any, NamedTuple, NoReturn, cast
 
+from thrive_learning._interruptions import interruption
 from thrive_learning._request import Headers
 from thrive_learning._server_text import excerpt, mask_secrets, show
 from thrive_learning.errors import (
@@ -177,6 +178,8 @@ def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:  # noqa: PLR09
     except RecursionError:
         return "its body is JSON that is nested too deeply"
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        if interruption(error) is not None:
+            raise
         problem = str(error)  # Python's own words, which name positions and quote nothing
         if not body.strip():
             return "its body is empty"

@@ -45,7 +45,6 @@ class Retries:
         on_attempt: Called with what each try came to.
         history: Where each try is noted, behind those of earlier requests of the same call.
         draw: Gives a number evenly from 0 to 1.
-        throttles_pass: Whether a 429 is one of the failures that are tried again here.
         operation: What the request is sent for.
         subject: What it asks for: an ID, or the service of a token.
     """
@@ -58,13 +57,11 @@ class Retries:
         history: list[Attempt],
         draw: Callable[[], float] = random.random,
         *,
-        throttles_pass: bool = True,
         operation: str | None = None,
         subject: str | None = None,
     ) -> None:
         self._operation = operation
         self._subject = subject
-        self._throttles_pass = throttles_pass
         self._budget = budget
         self._quota = quota
         self._on_attempt = on_attempt
@@ -96,8 +93,6 @@ class Retries:
             The seconds to wait before the next try; None if there is none.
         """
         self._tried += 1
-        if status_code == _TOO_MANY_REQUESTS and not self._throttles_pass:
-            may_pass = False
         delay = self._delay(status_code, retry_after) if may_pass else None
         if error is None:
             # A success gives back what the last retry took; one without a retry a little.

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from thrive_learning._interruptions import interruption
 from thrive_learning._token_cache import (
     LONGEST_LIFETIME_S,
     RENEW_BEFORE_EXPIRY_S,
@@ -198,7 +199,9 @@ class SharedTokens:
     def _tried(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
         try:
             result = operation()
-        except Exception as error:  # noqa: BLE001 - a store may raise anything, and none of it may get out
+        except Exception as error:  # a store may raise anything, and none of it may get out
+            if interruption(error) is not None:
+                raise
             self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
             if not self._failing:  # once for each outage
                 self._warn(error, "this process goes on with tokens of its own, and tries again later")

@@ -1,6 +1,6 @@
 """Activity records: the operations of the contract's tag `activity`."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import TYPE_CHECKING
 
 from _thrive_learning_api import Client
@@ -8,6 +8,7 @@ from _thrive_learning_api.api.activity import get_activity
 
 from thrive_learning._call import Operation, run, run_async, with_response
 from thrive_learning._http import AsyncHttpClient, Call, HttpClient
+from thrive_learning.errors import Attempt
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import Activity, ApiResponse, activity_from, read_activity
 from thrive_learning.policies import Budget, RetryPolicy, Timeout
@@ -93,9 +94,10 @@ class Activities:
         """Get many activity records, with many requests at once; give each as soon as it is there.
 
         IDs are read as slots become free, so `ids` may be endless, and memory does not grow with it. An ID
-        that is on its way already is not fetched twice; each place at which it stands has its result. A 429
-        slows all requests of the run down: it is no failure of its ID, which is fetched again as soon as the
-        server allows. Other failures are results, and tried again before as the retry policy says.
+        that is on its way already is not fetched twice; each place at which it stands has its result. After a
+        transient failure of any kind, all requests of the run pause, and the ID is fetched again: it fails
+        only when its time limit is over, or after the attempts of the retry policy while other IDs succeed.
+        Failures that mean nothing will work end the run after five in a row.
 
         The result is an iterator and a context manager; `with` ends what is in flight at the end of its
         block. Nothing is sent before the first result is asked for.
@@ -105,8 +107,10 @@ class Activities:
             concurrency: How many requests may be in flight, 1,000 at the most.
             ordered: Give the results in the order of the IDs. A slow one then holds up those behind it, and
                 at four times the concurrency the reading of IDs.
-            timeout: Time-outs for each record, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy. One attempt makes each 429 a failure.
+            timeout: Time-outs for each record, or seconds for the whole of it from its first request, pauses
+                included; None for those of the client.
+            retry: How often to try an ID that fails while others succeed; None for the client's policy. With one
+                attempt, nothing is retried.
             deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
                 read, each that was has its result, with a DeadlineExceededError if need be, and the results
                 end.
@@ -114,8 +118,9 @@ class Activities:
         Raises:
             ConfigurationError: An argument makes no sense.
             ClientClosedError: The client is closed. This, and what follows, comes while results are read.
-            UnauthorizedError: The API does not accept the credentials: no other ID would fare better.
-            TokenError: The token endpoint refused them.
+            UnauthorizedError: The API rejects the credentials, so every other ID would fail as well.
+            TokenError: The token endpoint rejects them.
+            ThriveError: Five failures in a row mean that nothing will work; this is the last of them.
 
         Whatever `ids` raises is raised behind the results of the IDs before.
 
@@ -123,10 +128,10 @@ class Activities:
         """
         from thrive_learning._bulk import iterator_of  # noqa: PLC0415 - few need it
         from thrive_learning._bulk_threads import ResultStream, ThreadedRun  # noqa: PLC0415
-        from thrive_learning._pace import Plan  # noqa: PLC0415
+        from thrive_learning._schedule import Plan  # noqa: PLC0415
 
-        def fetch(identifier: str, budget: Budget, sleep: Callable[[float], object]) -> Activity:
-            return run(_GET, self._http, self._api, identifier, budget, sleep)[0]
+        def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
+            return run(_GET, self._http, self._api, identifier, budget, history)[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = iterator_of(ids)
@@ -199,9 +204,10 @@ class AsyncActivities:
         """Get many activity records, with many requests at once; give each as soon as it is there.
 
         IDs are read as slots become free, so `ids` may be endless, and memory does not grow with it. An ID
-        that is on its way already is not fetched twice; each place at which it stands has its result. A 429
-        slows all requests of the run down: it is no failure of its ID, which is fetched again as soon as the
-        server allows. Other failures are results, and tried again before as the retry policy says.
+        that is on its way already is not fetched twice; each place at which it stands has its result. After a
+        transient failure of any kind, all requests of the run pause, and the ID is fetched again: it fails
+        only when its time limit is over, or after the attempts of the retry policy while other IDs succeed.
+        Failures that mean nothing will work end the run after five in a row.
 
         The result is an iterator and a context manager; `with` ends what is in flight at the end of its
         block. Nothing is sent before the first result is asked for.
@@ -211,8 +217,10 @@ class AsyncActivities:
             concurrency: How many requests may be in flight, 1,000 at the most.
             ordered: Give the results in the order of the IDs. A slow one then holds up those behind it, and
                 at four times the concurrency the reading of IDs.
-            timeout: Time-outs for each record, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy. One attempt makes each 429 a failure.
+            timeout: Time-outs for each record, or seconds for the whole of it from its first request, pauses
+                included; None for those of the client.
+            retry: How often to try an ID that fails while others succeed; None for the client's policy. With one
+                attempt, nothing is retried.
             deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
                 read, each that was has its result, with a DeadlineExceededError if need be, and the results
                 end.
@@ -220,8 +228,9 @@ class AsyncActivities:
         Raises:
             ConfigurationError: An argument makes no sense.
             ClientClosedError: The client is closed. This, and what follows, comes while results are read.
-            UnauthorizedError: The API does not accept the credentials: no other ID would fare better.
-            TokenError: The token endpoint refused them.
+            UnauthorizedError: The API rejects the credentials, so every other ID would fail as well.
+            TokenError: The token endpoint rejects them.
+            ThriveError: Five failures in a row mean that nothing will work; this is the last of them.
 
         Whatever `ids` raises is raised behind the results of the IDs before.
 
@@ -229,10 +238,10 @@ class AsyncActivities:
         """
         from thrive_learning._bulk import iterator_of  # noqa: PLC0415 - few need it
         from thrive_learning._bulk_tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
-        from thrive_learning._pace import Plan  # noqa: PLC0415
+        from thrive_learning._schedule import Plan  # noqa: PLC0415
 
-        async def fetch(identifier: str, budget: Budget) -> Activity:
-            return (await run_async(_GET, self._http, self._api, identifier, budget, is_bulk=True))[0]
+        async def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
+            return (await run_async(_GET, self._http, self._api, identifier, budget, history))[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = ids if isinstance(ids, AsyncIterable) else iterator_of(ids)

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast, overload
 
 import attrs
 
+from thrive_learning._interruptions import interruption
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.regions import Service
 
@@ -117,7 +118,9 @@ def _ask(function: Callable[[], str]) -> Secret | str:
         value = function()
     except ConfigurationError as error:  # this one says what to do, and its author knows that it shows
         return str(error)
-    except Exception as error:  # noqa: BLE001 - it is the caller's function: it may raise anything
+    except Exception as error:  # it is the caller's function: it may raise anything
+        if interruption(error) is not None:
+            raise
         return f"the function that gives a secret failed ({type(error).__name__})"
     problem = _problem_of_secret(value)
     return Secret(value) if problem is None else f"the function that gives a secret: {problem}"

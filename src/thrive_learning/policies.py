@@ -7,7 +7,7 @@ from typing import Protocol
 
 import attrs
 
-from thrive_learning.errors import ConfigurationError
+from thrive_learning.errors import ConfigurationError, ThriveError
 
 _LONGEST_S = 366 * 86_400.0
 
@@ -129,16 +129,21 @@ class Budget:
     Args:
         timeout: How long the call and its phases may take.
         retry: How often a request may be tried again.
+        spent_s: How long the call has been under way, in seconds.
     """
 
-    __slots__ = ("_ends", "_started", "connection", "retry", "timeout")
+    __slots__ = ("_ends", "_started", "connection", "retry", "timeout", "too_late", "waits_for")
 
-    def __init__(self, timeout: Timeout, retry: RetryPolicy) -> None:
+    def __init__(self, timeout: Timeout, retry: RetryPolicy, spent_s: float = 0.0) -> None:
         self.timeout: Timeout = timeout
         self.retry: RetryPolicy = retry
         #: What the thread of the call is waiting for, or was last.
         self.connection: Connection | None = None
-        self._started = time.monotonic()
+        #: What the call waits for, if it waits for another call's request.
+        self.waits_for: str | None = None
+        #: The error of an attempt that the end of the time has cut off, in async code.
+        self.too_late: ThriveError | None = None
+        self._started = time.monotonic() - spent_s
         self._ends = self._started + timeout.total
 
     def elapsed(self) -> float:

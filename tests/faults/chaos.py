@@ -201,8 +201,8 @@ NONE = Trouble(times=0)
 class Server:
     """Accepts connections on loopback, each in a thread of its own. A context manager; it leaves nothing."""
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port: int = 0) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.stopping = threading.Event()
         self._may_accept = threading.Event()
@@ -281,8 +281,8 @@ class Server:
 class Chaos(Server):
     """The sandbox, spoiled."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__()
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        super().__init__(port)
         self._tls = tls
         self._trouble = NONE
         #: How often it went wrong.
