@@ -188,13 +188,19 @@ def test_the_exception_of_a_signal_handler_passes_unchanged_and_shows_nothing(
 ) -> None:
     seen: list[Attempt] = []
     with Slow(0.006) as server:
+        # An import may take the exception of a handler for its own. So the first call does all imports.
+        with ThriveClient(server.region, CREDENTIALS[credentials], engine=engine) as client:
+            with pytest.raises(UnexpectedResponseError):
+                client.activities.get(ACTIVITY_ID)
         for moment in MOMENTS:
             with ThriveClient(
                 server.region, CREDENTIALS[credentials], engine=engine, on_attempt=seen.append
             ) as client:
                 error, raised = interrupted(lambda: client.activities.get(ACTIVITY_ID), moment, kind)
                 assert error is not None
-                assert error is raised or (raised is None and isinstance(error, UnexpectedResponseError))
+                # Python's codec for host names raises a copy with a text of its own.
+                assert type(error) is kind or (raised is None and isinstance(error, UnexpectedResponseError))
+                assert error is raised or raised is None or "codec" in str(error)
                 assert leaks(error) == []
                 # Nothing is locked, half read, or waited for in vain.
                 with pytest.raises(UnexpectedResponseError) as after:

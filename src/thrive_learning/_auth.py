@@ -190,7 +190,9 @@ class Authorization:
         if isinstance(outcome, Minted):
             self._learn(key, minting)
             return outcome
-        if isinstance(outcome, DeadlineExceededError) and self._is_own(budget):
+        if isinstance(outcome, ThriveError) and (
+            budget.is_ended or (isinstance(outcome, DeadlineExceededError) and self._is_own(budget))
+        ):
             return Failure(outcome, is_own=True)
         return minting.failure
 

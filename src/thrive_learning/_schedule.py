@@ -445,7 +445,8 @@ class Schedule:
     def _held_up(self, now: float) -> DeadlineExceededError:
         error = DeadlineExceededError(
             f"Timeout.total={self.plan.timeout.total:g} s was over before this record could be requested: "
-            f"all requests of the run pause ({self._cause}). Try again later, or allow more time with timeout=."
+            f"all requests of the run pause ({self._cause}). "
+            "Try again later, or allow more time with timeout=."
         )
         error.retry_after = math.ceil(max(self._pace.resumes_at - now, 0.0))
         return error

@@ -109,8 +109,8 @@ class Activities:
                 at four times the concurrency the reading of IDs.
             timeout: Time-outs for each record, or seconds for the whole of it from its first request, pauses
                 included; None for those of the client.
-            retry: How often to try an ID that fails while others succeed; None for the client's policy. With one
-                attempt, nothing is retried.
+            retry: How often to try an ID that fails while others succeed; None for the client's policy. With
+                one attempt, nothing is retried.
             deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
                 read, each that was has its result, with a DeadlineExceededError if need be, and the results
                 end.
@@ -219,8 +219,8 @@ class AsyncActivities:
                 at four times the concurrency the reading of IDs.
             timeout: Time-outs for each record, or seconds for the whole of it from its first request, pauses
                 included; None for those of the client.
-            retry: How often to try an ID that fails while others succeed; None for the client's policy. With one
-                attempt, nothing is retried.
+            retry: How often to try an ID that fails while others succeed; None for the client's policy. With
+                one attempt, nothing is retried.
             deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
                 read, each that was has its result, with a DeadlineExceededError if need be, and the results
                 end.

@@ -161,6 +161,11 @@ class Budget:
         if connection is not None:
             connection.cut()
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether `end()` was called. What the call comes to says nothing about the server then."""
+        return self._ends == self._started
+
     def check(self) -> None:
         """Raise the built-in TimeoutError when the call is over."""
         if self.remaining() <= 0:
