@@ -338,9 +338,10 @@ def test_one_id_that_always_fails_does_not_hold_up_the_others(flavour: Flavour) 
     assert [result.id for result in results if result.error] == [poison]
     assert len(results) == 300
     (error,) = [result.error for result in results if result.error]
-    assert len(asked) == error.attempts == 3
-    assert [attempt.number for attempt in error.history] == [1, 2, 3]
-    assert [attempt.delay is None for attempt in error.history] == [False, False, True]
+    # As many as the policy says, but for a probe that no other ID was there for.
+    assert 3 <= len(asked) == error.attempts <= 5
+    assert [attempt.number for attempt in error.history] == [*range(1, error.attempts + 1)]
+    assert [attempt.delay is None for attempt in error.history] == [*[False] * (error.attempts - 1), True]
 
 
 def test_a_pause_that_outlasts_the_time_limit_of_an_id_is_not_waited_for(flavour: Flavour) -> None:

@@ -215,7 +215,7 @@ PLACES: dict[str, Any] = {
     "a protocol error": lambda request: failing(
         httpx.RemoteProtocolError(f"illegal status line: bytearray(b'{said_by(request)[0]}')")
     ),
-    "a type of an exception": lambda request: failing(RuntimeError("\n".join(said_by(request)))),
+    "a type of an exception": lambda request: failing(OSError("\n".join(said_by(request)))),
 }
 
 

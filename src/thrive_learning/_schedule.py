@@ -168,6 +168,7 @@ class Schedule:
         self._probe: Job | None = None
         self._blamed: Job | None = None  # the only ID that has failed since the server was up
         self._hopeless = 0
+        self._paused_at: float | None = None  # the time, if an ID is read in a pause
         self._announced_until = -math.inf
         self._announcement: str | None = None
         self._cause = ""  # of the last pause
@@ -184,6 +185,7 @@ class Schedule:
         if self.exhausted or self.failure is not None or self._read - self._taken >= self._window:
             return False
         self._wake(now)
+        self._paused_at = now if now < self._pace.resumes_at else None
         if self.is_idle and now < self._ends_at:
             return True  # even in a pause: only reading on tells whether there is anything left to wait for
         if self._pace.is_down:
@@ -212,6 +214,8 @@ class Schedule:
         job = self._jobs.get(activity_id)
         if job is None:
             job = self._jobs[activity_id] = Job(activity_id)
+            job.begun_at = self._paused_at  # its time limit holds in a pause as well
+            self._next_limit_at = min(self._next_limit_at, self._limit_at(job))
             self._pending.append(job)
         job.places.append((place, given))
 
