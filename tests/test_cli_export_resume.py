@@ -1,6 +1,5 @@
 """What a server that is broken for a while does to an export: --resume fetches all that is missing."""
 
-import importlib.util
 import json
 import re
 import threading
@@ -30,13 +29,6 @@ BROKEN = {
     "gateway": (404, "application/json", '{"message": "Not Found"}'),
     "missing": (404, "text/html", PAGE),
 }
-
-
-#: [bulk] lands the module that ends a run; remove this mark when it is there.
-needs_schedule = pytest.mark.skipif(
-    importlib.util.find_spec("thrive_learning._schedule") is None,
-    reason="the schedule is not there yet",
-)
 
 
 class Api(NamedTuple):
@@ -149,7 +141,6 @@ def test_everything_is_fetched_once_the_server_works_again(
     assert "there already" not in err
 
 
-@needs_schedule
 @pytest.mark.parametrize("answer", BROKEN)
 @pytest.mark.parametrize("part", ["token", "api"])
 def test_an_export_ends_with_the_reason_if_nothing_would_work(

@@ -69,6 +69,7 @@ def test_a_failure_is_final_only_if_it_is_about_the_id(
         "retryable": retryable,
     }
     failure = Failure.parsed(line)
+    assert failure is not None
     assert failure == Failure.of("x\n", error)
     assert failure.is_final_at("https://public.api.learn.link/rest/v1/") is not retryable
     assert failure.is_final_at(None) is not retryable

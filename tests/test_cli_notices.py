@@ -1,6 +1,5 @@
 """What the client warns of is shown as a message, and a pause in the progress."""
 
-import importlib.util
 import io
 import json
 import logging
@@ -20,12 +19,6 @@ from thrive_learning.cli.notices import is_pause, noticed
 LOGGER = logging.getLogger("thrive_learning")
 URL = "https://public.api.learn.link/rest/v1/activity/"
 PAUSE = "pausing all requests of this run for 12 s: status 429 from https://public.api.learn.link\x1b"
-
-#: [bulk] lands the module that ends a run; remove this mark when it is there.
-needs_schedule = pytest.mark.skipif(
-    importlib.util.find_spec("thrive_learning._schedule") is None,
-    reason="the schedule is not there yet",
-)
 
 
 def test_warnings_are_passed_on_and_nothing_else() -> None:
@@ -69,7 +62,6 @@ def test_an_export_announces_a_pause(
     assert (result.err == "") is quiet
 
 
-@needs_schedule
 @pytest.mark.usefixtures("basic")
 @pytest.mark.parametrize("ids", [2, 50])
 def test_a_server_that_asks_for_more_than_the_time_limit_ends_it(call: Call, ids: int) -> None:
@@ -86,7 +78,6 @@ def test_a_server_that_asks_for_more_than_the_time_limit_ends_it(call: Call, ids
     assert "Traceback" not in err
 
 
-@needs_schedule
 @pytest.mark.usefixtures("basic")
 def test_a_short_pause_of_several_ids_is_announced(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{ACTIVITY_ID}\n".encode())))

@@ -712,7 +712,7 @@ def test_a_token_error_names_the_url_of_the_token_endpoint_without_the_tenant_id
 
 def test_an_error_names_its_url_when_the_time_is_up(flavour: Flavour) -> None:
     class Never(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002
             await anyio.sleep_forever()
             raise AssertionError
 

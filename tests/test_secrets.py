@@ -301,10 +301,10 @@ def test_a_proxy_that_repeats_its_credentials_shows_nothing(
             raised = httpx.ProxyError(f"403 {' '.join(PROXY_FORMS)}")
 
             class Refusing(httpx.BaseTransport, httpx.AsyncBaseTransport):
-                def handle_request(self, _request: httpx.Request) -> httpx.Response:
+                def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002
                     raise raised  # noqa: B023
 
-                async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+                async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002
                     raise raised  # noqa: B023
 
             monkeypatch.setattr(client._http._transports, "for_request", lambda _request: Refusing())

@@ -459,6 +459,7 @@ def test_a_profile_has_commands_as_lists_or_texts(write: Write) -> None:
 def test_a_missing_client_id_means_the_tenant_id(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = OAUTH | {"THRIVE_CLIENT_ID": ""}
     found = resolved([environment_layer(environment)])
+    assert isinstance(found.credentials, ClientCredentials)
     assert found.credentials == ClientCredentials("tenant", None, "fake")
     assert found.credentials.client_id == "tenant"
     assert found.credentials.client_auth == "auto"

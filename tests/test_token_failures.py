@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -71,8 +71,7 @@ class Api:
     def _answer(answer: Any, request: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
             raise answer
-        response: httpx.Response = answer(request) if callable(answer) else answer
-        return response
+        return cast("httpx.Response", answer(request) if callable(answer) else answer)
 
     async def answer_async(self, request: httpx.Request) -> httpx.Response:
         await anyio.lowlevel.checkpoint()  # so that every task arrives

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 
 def interruption(error: BaseException) -> BaseException | None:
@@ -48,7 +48,8 @@ def _codes_of_handlers() -> Iterator[CodeType]:
         handler: Any = signal.getsignal(number)
         while isinstance(handler, functools.partial):
             handler = handler.func
-        for function in (handler, getattr(type(handler), "__call__", None)):  # noqa: B004 - not whether, but which
+        kind = cast("Any", type(handler))
+        for function in (handler, getattr(kind, "__call__", None)):  # noqa: B004 - not whether, but which
             code = getattr(getattr(function, "__func__", function), "__code__", None)
             if isinstance(code, CodeType):
                 yield code

@@ -142,7 +142,7 @@ _SETTINGS_TO_CHANGE = frozenset({"certificate", "proxy_authentication", "proxy_r
 class DeadlineExceededError(ConnectionFailedError, TimeoutError):
     """The call, or one phase of it, took longer than its `Timeout` allows."""
 
-    reason = "timeout"
+    reason: str | None = "timeout"
 
 
 class TokenError(ThriveError):

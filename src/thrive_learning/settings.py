@@ -20,7 +20,7 @@ from thrive_learning.profiles import DEFAULT_PROFILE, ProfileFile, config_file, 
 from thrive_learning.regions import VENDOR_REGIONS, Region
 from thrive_learning.secret_sources import SecretCommand, SecretFile, exposure_of
 
-logger = logging.getLogger("thrive_learning")
+_logger = logging.getLogger("thrive_learning")
 
 #: The keys of a profile, and the variable that says the same.
 VARIABLES = {
@@ -177,7 +177,7 @@ def log_warnings(found: Settings) -> None:
     for warning in found.warnings:
         if warning not in _logged:
             _logged.add(warning)
-            logger.warning("%s", warning)
+            _logger.warning("%s", warning)
 
 
 def credentials_for(region: Region) -> Credentials:
