@@ -571,7 +571,8 @@ def test_no_secret_is_in_a_report(flavour: Flavour, status: int) -> None:
     repeating = {"message": secret, "error": secret, "error_description": secret}
 
     def answer(request: httpx.Request) -> httpx.Response:
-        body = repeating | {"message": f"{request.headers['authorization']} {secret}"}
+        sent = request.headers.get("authorization", request.content.decode())
+        body = repeating | {"message": f"{sent} {secret}"}
         return httpx.Response(status, json=body, headers={"x-request-id": secret})
 
     def answer_with_token(request: httpx.Request) -> httpx.Response:

@@ -167,7 +167,9 @@ def test_credentials_that_are_refused_end_it_at_once(call: Call, stdin: Any) -> 
     stdin(f"{OTHER_ID}\n{OTHER_ID}\n".encode())
     with respx.mock(assert_all_called=False) as api:
         api.get(URL + ACTIVITY_ID).mock(return_value=page_response())
-        refused = api.get(URL + OTHER_ID).mock(return_value=httpx.Response(401))
+        refused = api.get(URL + OTHER_ID).mock(
+            return_value=httpx.Response(401, json={"status": 401, "message": "no"})
+        )
         code, out, err = call("activity", "get", ACTIVITY_ID, "-", "-o", "json")
     assert (code, refused.call_count, err.count("\n")) == (4, 1, 1)
     assert [record["id"] for record in json.loads(out)] == [ACTIVITY_ID]  # a whole array all the same

@@ -38,7 +38,7 @@ def to_ours(response: httpx.Response) -> Callable[[httpx.Request], httpx.Respons
 def api() -> Iterator[respx.MockRouter]:
     """All is well, in every region."""
     with respx.mock(assert_all_called=False) as router:
-        router.post(url__regex=r"/oauth2/token/").mock(return_value=token_response())
+        router.post(url__regex=r"/oauth2/token/|//long\.").mock(return_value=token_response())
         router.get(url__regex=rf"/activity/{ACTIVITY_ID}$").mock(side_effect=to_ours(page_response()))
         router.get(url__regex=r"/activity/0{24}$").mock(side_effect=to_ours(NOT_FOUND))
         yield router

@@ -442,6 +442,18 @@ def test_a_leader_that_is_lost_is_replaced_when_its_time_is_up(cache: TokenCache
     assert cache.claim(KEY) is successor.flight
 
 
+def test_a_thread_does_not_wait_for_itself(cache: TokenCache) -> None:
+    """An exception of a signal handler may end a leader before it can say so."""
+    claim = cache.claim(KEY, 10, thread=1)
+    assert isinstance(claim, Lead)
+    assert cache.claim(KEY, 10, thread=2) is claim.flight
+    assert cache.claim(KEY, 10) is claim.flight  # a task, which may run in the same thread
+    successor = cache.claim(KEY, 10, thread=1)
+    assert isinstance(successor, Lead)
+    assert claim.flight.wait(0)
+    assert cache.claim(KEY, 10, thread=2) is successor.flight
+
+
 def test_the_lock_does_not_shut_out_its_own_thread(cache: TokenCache) -> None:
     """The garbage collector may end an abandoned leader, which settles, while the same thread claims."""
     flight = lead(cache)

@@ -3,6 +3,7 @@
 import copy
 import functools
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -159,19 +160,19 @@ class Authorization:
         except ConfigurationError:
             return None  # the next token request reports it
 
-    def claim(self, key: Key, budget: Budget) -> AccessToken | Flight | Lead:
+    def claim(self, key: Key, budget: Budget, thread: int | None = None) -> AccessToken | Flight | Lead:
         """Return a valid token, the flight to wait for, or the lead to take.
 
         Raises:
             ThriveError: A token request with the same secret brought none, not long ago.
             ConfigurationError: The function that returns the secret fails.
         """
-        claim = self.cache.claim(key, budget.remaining())
+        claim = self.cache.claim(key, budget.remaining(), thread)
         if isinstance(claim, Remembered):
             secret = self.endpoint().credentials.client_secret
             if not secret.is_fixed and claim.failure.secret != (now := secret.fixed()):
                 self.cache.forget_failures(but_of=now)
-                return self.claim(key, budget)
+                return self.claim(key, budget, thread)
             raise claim.error()
         return claim
 
@@ -318,7 +319,7 @@ class Authorizer(Authorization):
         """Return a fresh token, minting one if there is none and nobody else does."""
         key = Key(service, frozenset(scopes))
         while True:
-            claim = self.claim(key, budget)
+            claim = self.claim(key, budget, threading.get_ident())
             if isinstance(claim, AccessToken):
                 return claim
             if isinstance(claim, Lead):

@@ -45,7 +45,7 @@ class Run:
     def announce_pause(self) -> None:
         """Log the pause that has begun, if one has."""
         text = self.schedule.announcement()
-        if text is not None:
+        if text is not None and not self.stopped:  # what is cut off by the end of a run is not a failure
             logger.warning("%s", text)
 
     def note_closing(self, seam: Seam) -> None:

@@ -310,17 +310,30 @@ class Stream:
         self._connection = connection
         self._site = site
         self._connections: Connections[httpcore.ConnectionInterface] | None = connections
+        self._is_interrupted = False
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
+        try:
+            yield from self._stream
+        except BaseException:
+            # httpcore may have been about to make the connection ready for the next request.
+            self._is_interrupted = True
+            raise
 
     def close(self) -> None:
         """End the exchange, whether or not all was read."""
         connections, self._connections = self._connections, None
-        if connections is not None:
-            try:
-                self._stream.close()
-            finally:
+        if connections is None:
+            return
+        try:
+            self._stream.close()
+        except BaseException:
+            self._is_interrupted = True
+            raise
+        finally:
+            if self._is_interrupted:
+                connections.drop(self._connection)
+            else:
                 connections.give_back(self._connection, self._site)
 
 

@@ -118,12 +118,14 @@ class Flight:
     Args:
         ends_at: When its leader's time is up, by the cache's clock. A leader that has not settled it by then
             never will: its event loop was stopped, say.
+        thread: The thread that its leader occupies; None for a task.
     """
 
-    __slots__ = ("_callbacks", "_lock", "_outcome", "ends_at")
+    __slots__ = ("_callbacks", "_lock", "_outcome", "ends_at", "thread")
 
-    def __init__(self, ends_at: float = math.inf) -> None:
+    def __init__(self, ends_at: float = math.inf, thread: int | None = None) -> None:
         self.ends_at: float = ends_at
+        self.thread: int | None = thread
         self._lock = threading.RLock()
         self._outcome: AccessToken | ThriveError | None = None
         self._callbacks: list[Callable[[], object]] | None = []  # None once it is settled
@@ -232,12 +234,16 @@ class TokenCache:
         self.draw: Callable[[], float] = draw
         _caches.add(self)
 
-    def claim(self, key: Key, time_s: float = math.inf) -> AccessToken | Flight | Lead | Remembered:
+    def claim(
+        self, key: Key, time_s: float = math.inf, thread: int | None = None
+    ) -> AccessToken | Flight | Lead | Remembered:
         """Return a valid token, the flight to wait for, the lead to take, or a failure still remembered.
 
         Args:
             key: What the token is for.
             time_s: How long the caller has, in seconds, should it be the leader.
+            thread: The thread that the caller occupies; None for a task. A thread that claims is not
+                requesting a token, so a flight that it leads is lost: a signal handler's exception ended it.
         """
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
@@ -246,13 +252,13 @@ class TokenCache:
                 return slot.token
             valid = slot.token if now < slot.expires_at else None
             if slot.flight is not None:
-                if now < slot.flight.ends_at:
+                if now < slot.flight.ends_at and (thread is None or slot.flight.thread != thread):
                     return valid or slot.flight
                 slot.flight.settle(None)  # its leader is lost
             for failure in (slot.failure, self._failures.get(key.service)):
                 if failure is not None and now < failure.until:
                     return valid or failure
-            slot.flight = Flight(now + time_s)
+            slot.flight = Flight(now + time_s, thread)
             return Lead(slot.flight, valid)
 
     def settle(self, key: Key, flight: Flight, outcome: Minted | Failure | None) -> None:
