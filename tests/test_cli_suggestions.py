@@ -9,7 +9,8 @@ from command import Call, Result, assert_complaint
 from harness import ACTIVITY_ID
 
 from thrive_learning._version import __version__
-from thrive_learning.cli.suggestions import Group, nearest, placement
+from thrive_learning.cli.commands import thrive
+from thrive_learning.cli.suggestions import Group, command_path, nearest, placement
 
 KEY = "config", "set"
 
@@ -184,3 +185,13 @@ def test_importing_it_runs_nothing(
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(imported.__file__), run_name="__main__")
     assert end.value.code == 0
+
+
+def test_the_command_that_arguments_name() -> None:
+    for arguments, path in (
+        ((), "thrive"),
+        (("activity",), "thrive activity"),
+        (("activity", "get", "export"), "thrive activity get"),
+        (("--region", "staging", "check", "activity"), "thrive check"),
+    ):
+        assert command_path(thrive, "thrive", arguments) == path

@@ -1,106 +1,190 @@
-import functools
-import os
+"""An exception of a signal handler is told apart from a failure of the same type, wherever it is raised."""
+
+import asyncio
+import json
 import signal
-import threading
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from ssl import SSLContext
 from typing import Any
 
+import httpcore
+import httpx
 import pytest
+import trio
+from harness import ACTIVITY_ID, BASIC, Flavour
 
-from thrive_learning._interruptions import interruption
+from thrive_learning import (
+    AsyncThriveClient,
+    ConfigurationError,
+    ThriveClient,
+    UnexpectedResponseError,
+    _asyncio_network,
+    _outcome,
+    _transport,
+    activities,
+)
+from thrive_learning._network import AsyncBackend, BoundedBackend, BoundedStream
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals")
-
-
-class Limit(TimeoutError):  # noqa: N818
-    """What a handler raises."""
-
-
-def limit(_number: int, _frame: object, *_more: object) -> None:
-    raised_beneath()
-
-
-def raised_beneath() -> None:
-    raise Limit
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
 
 
-class Handler:
-    def method(self, number: int, frame: object) -> None:
-        limit(number, frame)
+class OsLimit(TimeoutError):  # noqa: N818 - as job queues name theirs
+    """What ends a job; it looks like a failure of the network."""
 
-    def __call__(self, number: int, frame: object) -> None:
-        limit(number, frame)
+
+class ValueLimit(ValueError):  # noqa: N818
+    """What ends a job; it looks like a failure of a parser."""
+
+
+class JsonLimit(json.JSONDecodeError):
+    """What ends a job; it looks like a failure of the JSON decoder."""
+
+    def __init__(self) -> None:
+        super().__init__("over", "", 0)
+
+
+Interrupt = Callable[[Callable[[], Exception]], Callable[..., Any]]
 
 
 @pytest.fixture
-def handled(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = signal.signal(signal.SIGUSR1, request.param)
+def interrupt() -> Iterator[Interrupt]:
+    """Return a function that makes one which a signal interrupts at once."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def make(kind: Callable[[], Exception]) -> Callable[..., Any]:
+        def handle(_number: int, _frame: object) -> None:
+            raise kind()
+
+        signal.signal(signal.SIGALRM, handle)
+        return lambda *_arguments, **_options: signal.raise_signal(signal.SIGALRM)
+
     try:
-        yield
+        yield make
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGALRM, before)
 
 
-def caught(act: Callable[[], object]) -> Exception:
-    try:
-        act()
-    except Exception as error:  # noqa: BLE001
-        return error
-    pytest.fail("nothing was raised")
+def test_looking_up_a_host(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", interrupt(OsLimit))
+    with pytest.raises(OsLimit):
+        BoundedBackend().connect_tcp("a.example", 443)
 
 
-def send() -> None:
-    os.kill(os.getpid(), signal.SIGUSR1)
+def test_writing(interrupt: Interrupt) -> None:
+    class Socket:
+        send = staticmethod(interrupt(OsLimit))
+
+        def settimeout(self, _seconds: float | None) -> None:
+            pass
+
+    class Stream:
+        def get_extra_info(self, _info: str) -> Any:
+            return Socket()
+
+    stream: Any = Stream()
+    with pytest.raises(OsLimit):
+        BoundedStream(stream).write(b"x", 1)
 
 
-def wrapping() -> None:
-    try:
-        send()
-    except OSError as error:
-        raise LookupError from error
+def test_connecting_on_trio(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    interrupted = interrupt(OsLimit)
+
+    class Backend:
+        async def connect_tcp(self, *_arguments: object) -> None:
+            await trio.lowlevel.checkpoint()
+            try:
+                interrupted()
+            except OSError as error:
+                raise httpcore.ConnectError from error
+
+    monkeypatch.setattr(httpcore, "TrioBackend", Backend)
+    with pytest.raises(httpcore.ConnectError) as caught:
+        trio.run(AsyncBackend().connect_tcp, "a.example", 443)
+    assert isinstance(caught.value.__cause__, OsLimit)
 
 
-HANDLERS: list[Any] = [limit, Handler(), Handler().method, functools.partial(functools.partial(limit), 1)]
+def test_connecting_on_asyncio(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    interrupted = interrupt(OsLimit)
+
+    async def first_to_answer(*_arguments: object) -> None:
+        interrupted()
+
+    monkeypatch.setattr(_asyncio_network, "_first_to_answer", first_to_answer)
+    with pytest.raises(OsLimit):
+        asyncio.run(_asyncio_network.connect_tcp("a.example", 443, 1, None, None))
 
 
-@pytest.mark.parametrize("handled", HANDLERS, indirect=True, ids=["function", "object", "method", "partial"])
-@pytest.mark.usefixtures("handled")
-def test_what_a_handler_raises_is_found() -> None:
-    for act in (send, wrapping):
-        error = caught(act)
-        assert isinstance(interruption(error), Limit)
+def test_a_transport_of_the_caller_in_async_code(interrupt: Interrupt) -> None:
+    class Transport(httpx.AsyncBaseTransport):
+        handle_async_request = staticmethod(interrupt(OsLimit))
+
+    async def main() -> None:
+        async with AsyncThriveClient("staging", BASIC, transport=Transport()) as client:
+            await client.activities.get(ACTIVITY_ID)
+
+    with pytest.raises(OsLimit):
+        asyncio.run(main())
 
 
-@pytest.mark.parametrize("handled", [limit], indirect=True)
-@pytest.mark.usefixtures("handled")
-def test_what_is_raised_elsewhere_is_not_taken_for_it() -> None:
-    error = caught(raised_beneath)
-    assert isinstance(error, Limit)
-    assert interruption(error) is None
-    error.__cause__ = error  # a circle
-    assert interruption(error) is None
+def test_the_ids_of_an_async_run(interrupt: Interrupt) -> None:
+    interrupted = interrupt(OsLimit)
+
+    def ids() -> Iterator[str]:
+        yield ACTIVITY_ID
+        interrupted()
+
+    async def main() -> None:
+        async with AsyncThriveClient.sandbox() as client, client.activities.get_many(ids()) as results:
+            async for _result in results:
+                pass
+
+    with pytest.raises(OsLimit):
+        asyncio.run(main())
 
 
-@pytest.mark.parametrize("handled", [limit], indirect=True)
-@pytest.mark.usefixtures("handled")
-def test_a_failure_while_an_earlier_interruption_is_handled_is_not_taken_for_it() -> None:
-    def clean_up() -> None:
-        try:
-            send()
-        except Limit:
-            raise LookupError  # noqa: B904
-
-    error = caught(clean_up)
-    assert isinstance(error.__context__, Limit)
-    assert interruption(error) is None
+def test_building_a_record(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    operation = activities._GET._replace(build=interrupt(ValueLimit))
+    monkeypatch.setattr(activities, "_GET", operation)
+    with ThriveClient.sandbox() as client, pytest.raises(ValueLimit):
+        client.activities.get(ACTIVITY_ID)
 
 
-@pytest.mark.parametrize("handled", [limit], indirect=True)
-@pytest.mark.usefixtures("handled")
-def test_no_handler_runs_in_another_thread() -> None:
-    error = caught(send)
-    found: list[BaseException | None] = []
-    thread = threading.Thread(target=lambda: found.append(interruption(error)))
-    thread.start()
-    thread.join()
-    assert found == [None]
+def test_reading_json(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    class Decoder:
+        decode = staticmethod(interrupt(JsonLimit))
+
+    monkeypatch.setattr(_outcome, "_decoder", Decoder())
+    with pytest.raises(JsonLimit):
+        _outcome.json_object(b"{}")
+
+
+# Beside it: what else is left early
+
+
+def test_a_body_that_is_too_large_is_left_though_it_goes_on(flavour: Flavour) -> None:
+    class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield from [b" " * 100] * 5
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in self:
+                yield piece
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Endless())
+
+    with (
+        flavour.answering(answer, BASIC, max_record_bytes=150) as client,
+        pytest.raises(UnexpectedResponseError, match="max_record_bytes"),
+    ):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_a_transport_that_rejects_its_settings_is_an_error_of_the_client() -> None:
+    def build(_context: SSLContext, _proxy: str | None) -> httpx.BaseTransport:
+        raise ValueError
+
+    context: Any = None
+    with pytest.raises(ConfigurationError, match="The URL of the proxy"):
+        _transport._built(build, context, None)

@@ -322,6 +322,29 @@ def test_who_finds_another_process_renewing_goes_on_with_its_token_and_looks_lat
     assert api.count == 2
 
 
+def test_a_token_request_that_hangs_leaves_time_for_the_call_with_the_token_of_the_store(
+    flavour: Flavour, api: Api, store: Store
+) -> None:
+    with flavour.answering(api, OAUTH, token_cache=store) as client:
+        get(client)
+    store.change(expires_at=time.time() + 200)
+
+    class Hanging(httpx.BaseTransport, httpx.AsyncBaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                raise httpx.ReadTimeout("slow")
+            return api(request)
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                await anyio.sleep_forever()
+            return api(request)
+
+    with flavour.open("production", OAUTH, token_cache=store, transport=Hanging(), timeout=0.6) as client:
+        get(client)
+    assert (api.count, api.calls[-1]) == (1, "canary-token-1")
+
+
 def test_a_process_that_starts_late_in_a_tokens_life_renews_it_or_goes_on_with_it(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
