@@ -134,6 +134,7 @@ def test_a_record_that_is_not_there_is_a_failure(flavour: Flavour) -> None:
     assert found(report)["credentials"][0] == "ok"
 
 
+PAGE = "made-up credentials, to compare with, got status {} without JSON, as from a proxy or a firewall"
 NOT_VERIFIED = "not verified, because the server answers made-up credentials as well (status {})"
 
 
@@ -184,6 +185,10 @@ def test_any_rejection_of_made_up_credentials_shows_that_ours_are_accepted(
         (httpx.Response(429), "made-up credentials, to compare with, got status 429"),
         (httpx.Response(302), "the server answers made-up credentials as well (status 302)"),
         (httpx.Response(400), "the server answers made-up credentials as well (status 400)"),
+        (httpx.Response(401, html="<h1>Log in</h1>"), PAGE.format(401)),
+        (httpx.Response(403, html="<h1>Blocked</h1>"), PAGE.format(403)),
+        (httpx.Response(403), PAGE.format(403)),
+        (httpx.Response(401, json=["no"]), PAGE.format(401)),
         (httpx.ConnectError("cut"), "the request with made-up credentials, to compare with, got no answer"),
     ],
     ids=repr,
@@ -398,7 +403,7 @@ def test_a_stale_token_is_replaced_as_in_any_call(flavour: Flavour) -> None:
         if request.method == "POST":
             return token_response(next(tokens))
         fresh = request.headers["authorization"] == "Bearer fresh"
-        return page_response() if fresh else httpx.Response(401)
+        return page_response() if fresh else httpx.Response(401, json={"message": "no"})
 
     with flavour.answering(answer, OAUTH) as client:
         client.tokens.get()

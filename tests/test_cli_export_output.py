@@ -320,3 +320,13 @@ def test_help_does_not_load_the_modules_of_an_export(call: Call) -> None:
     result: Any = call("activity", "export", "--help").out
     for option in ("--delimiter", "--spreadsheet-safe", "1<=x<=1000"):
         assert option in result
+
+
+def test_a_descriptor_that_nothing_can_be_written_to_is_rejected(call: Call) -> None:
+    reader = os.open(os.devnull, os.O_RDONLY)
+    try:
+        result = call(*EXPORT, "-o", f"/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+    assert_complaint(result, 2)
+    assert f"cannot write /dev/fd/{reader}: Bad file descriptor. Name another output." in result.err

@@ -185,7 +185,7 @@ def test_closed_streams_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(os, "fstat", closed)
         patch.setattr(os, "open", lambda path, mode: opened.append((path, mode)))
         open_closed_streams()
-    assert opened == [(os.devnull, os.O_RDONLY), (os.devnull, os.O_WRONLY), (os.devnull, os.O_WRONLY)]
+    assert opened == [(os.devnull, os.O_WRONLY), (os.devnull, os.O_RDONLY), (os.devnull, os.O_RDONLY)]
     assert isinstance(sys.stdin, ClosedInput)
     assert isinstance(sys.stdout, ClosedOutput)
     assert sys.stderr.name == os.devnull

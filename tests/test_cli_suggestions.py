@@ -195,3 +195,19 @@ def test_the_command_that_arguments_name() -> None:
         (("--region", "staging", "check", "activity"), "thrive check"),
     ):
         assert command_path(thrive, "thrive", arguments) == path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--regoin", "staging", "activity", "get"), "Did you mean 'thrive activity get --region'?"),
+        (("activity", "--regoin", "staging"), "--region'?"),
+        (("--xyzzy", "check"), "No such option '--xyzzy'."),
+    ],
+)
+def test_an_option_that_is_misspelled_and_misplaced(
+    call: Call, arguments: tuple[str, ...], said: str
+) -> None:
+    result = call(*arguments)
+    assert_complaint(result, 2)
+    assert said in result.err

@@ -319,6 +319,10 @@ def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: st
         ("[default]\nscopes = 1", r":2: scopes is of type int. Write it as a list of texts"),
         ("[default]\nscopes = [1]", r":2: scopes contains 1, which is not a word. Write each word as text"),
         ("[default]\nscopes = ['']", r":2: scopes contains '', which is not a word"),
+        (
+            "[default]\napi_secret_command = ['', 'x']",
+            r":2: api_secret_command contains '', which is not a word",
+        ),
         ("[default]\nclient_secret_command = []", r":2: client_secret_command is an empty list. Remove it"),
         ('[default]\nclient_secret_command = "\'"', r":2: the command has no closing quotation mark for '"),
         ('[default]\napi_secret_command = "echo x | rev"', r":2: the command contains '\|'.* sh -c"),

@@ -521,16 +521,9 @@ def test_an_entry_that_is_not_right_is_replaced(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files in folders")
-@pytest.mark.parametrize(
-    ("put_there", "problem"),
-    [
-        (a_link, "cannot be opened, or is a link"),
-        (a_pipe, "of another kind"),
-        (a_folder, "cannot be opened, or is a link|of another kind"),
-    ],
-)
+@pytest.mark.parametrize("put_there", [a_link, a_pipe, a_folder])
 def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(
-    files: FileTokenCache, put_there: Callable[[Path], object], problem: str
+    files: FileTokenCache, put_there: Callable[[Path], object]
 ) -> None:
     files.save(KEY, token("canary-old"))
     lock = files.folder / f"thrive-token-{KEY}.lock"
@@ -538,7 +531,7 @@ def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(
     for path in (entry(files), lock):
         put_there(path)
     before = [path.lstat() for path in (entry(files), lock)]
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(OSError, match="is not a regular file of this user: remove it"):
         files.load(KEY)
     with pytest.raises(OSError, match="is not a regular file of this user: remove it"):
         files.save(KEY, token("new"))

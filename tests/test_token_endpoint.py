@@ -317,6 +317,7 @@ def test_wrong_credentials_cost_two_requests_and_then_none(flavour: Flavour) -> 
         (429, "", f"429 to {POST_AUTO}. {LATER}"),
         (500, "", f"500. {LATER}"),
         (503, "", f"503. {LATER}"),
+        (501, "", f"501. It failed. Check the region's token URL {TOKEN_URL}, or try again later."),
         (201, {"access_token": "x", "token_type": "Bearer"}, f"201. {CHECK_ALL}"),
         (204, "", f"204. {CHECK_ALL}"),
     ],
@@ -461,6 +462,7 @@ def test_a_token_in_a_response_that_is_rejected_is_masked(flavour: Flavour) -> N
         ({"expires_in": "1.8e3"}, 1800),
         ({"expires_in": 1800.0}, 1800),
         ({"token_type": None}, 3600),
+        ({"token_type": ""}, 3600),
         ({"token_type": "bearer "}, 3600),
     ],
 )

@@ -193,6 +193,11 @@ def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:  # noqa: PLR09
     return text, cast("dict[str, Any]", document)
 
 
+def is_json_object(reply: Reply) -> bool:
+    """Return whether a body arrived intact and is a JSON object, as all bodies of the API are."""
+    return reply.flaw is None and not isinstance(json_object(reply.body), str)
+
+
 def in_error_format(reply: Reply) -> bool:
     """Say whether a reply is in the API's own error format, in which gateways and proxies do not answer.
 
@@ -452,7 +457,7 @@ def _origin(location: str) -> str:
 
 def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
     """Give the error for a 2xx that breaks the contract."""
-    is_object = reply.flaw is None and not isinstance(json_object(reply.body), str)
+    is_object = is_json_object(reply)
     where = circumstances.region if is_object else reply.url or circumstances.region
     advice = "The response was discarded; if this persists, inspect `error.body` and ask the API's support."
     if reply.flaw is None and reply.body.lstrip()[:1] == b"<":

@@ -18,7 +18,13 @@ from thrive_learning._server_text import show
 from thrive_learning._token_cache import PAUSE_S, Failure, Key, Minted
 from thrive_learning._token_reply import Answer, Granted, Remark
 from thrive_learning.credentials import ClientCredentials, Scope, Secret, scope_or_text
-from thrive_learning.errors import Attempt, ConnectionFailedError, ThriveError, TokenError
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    Attempt,
+    ConnectionFailedError,
+    ThriveError,
+    TokenError,
+)
 from thrive_learning.models import AccessToken
 from thrive_learning.regions import Region, Service
 
@@ -232,9 +238,11 @@ class Minting:
                 f"The client may not have the scopes that it asked for ({', '.join(self._scopes)}). "
                 "Choose others with scopes=."
             )
-        if status >= 500 or status in {408, 429}:  # noqa: PLR2004
+        if answer.reply.status_code in TRANSIENT_STATUS_CODES:
             pause = "a little later" if answer.wait_s is None else f"in {answer.wait_s:g} s"
             return f"It is failing or busy. The same call may succeed {pause}."
+        if status >= 500 or status in TRANSIENT_STATUS_CODES:  # noqa: PLR2004
+            return f"It failed. Check the region's token URL {url}, or try again later."
         if status in {401, 403, 404} and answer.error is None:
             return (
                 f"A proxy or a gateway may have answered in place of {url}. Check that URL, the tenant ID, "

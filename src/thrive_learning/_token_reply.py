@@ -194,7 +194,7 @@ def granted(fields: dict[str, Any]) -> Granted | str:
     if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
         return "its access_token is missing or not of visible ASCII characters"
     kind = fields.get("token_type")
-    if kind is not None and (not isinstance(kind, str) or kind.strip().lower() != "bearer"):
+    if kind is not None and (not isinstance(kind, str) or kind.strip().lower() not in {"", "bearer"}):
         return "its token_type is not Bearer"
     remarks: list[Remark] = []
     lifetime_s = _lifetime(fields, remarks)

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from thrive_learning._http import Call, Options
-from thrive_learning._outcome import Reply
+from thrive_learning._outcome import Reply, is_json_object
 from thrive_learning._server_text import show_proxy
 from thrive_learning._transport import proxy_from_environment
 from thrive_learning.credentials import BasicCredentials, Credentials, Scope
@@ -284,8 +284,14 @@ class Examination:
                 "not verified, because the request with made-up credentials, to compare with, got no answer"
             )
             self._access = CheckStatus.UNKNOWN, said, None
-        elif outcome.status_code in _REJECTIONS:
+        elif outcome.status_code in _REJECTIONS and is_json_object(outcome):
             self._access = CheckStatus.OK, "the API accepts them, and rejects made-up ones", None
+        elif outcome.status_code in _REJECTIONS:
+            said = (
+                "not verified, because made-up credentials, to compare with, got status "
+                f"{outcome.status_code} without JSON, as from a proxy or a firewall"
+            )
+            self._access = CheckStatus.UNKNOWN, said, None
         elif outcome.status_code in TRANSIENT_STATUS_CODES:
             status = outcome.status_code
             said = f"not verified, because made-up credentials, to compare with, got status {status}"

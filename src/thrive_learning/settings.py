@@ -337,9 +337,14 @@ def _words(key: str, value: object) -> tuple[str, ...] | _Problem:
     found = cast("list[object]", value)
     if not found:
         return _Problem(f"{key} is an empty list. Remove it, or fill it")
-    wrong = next((word for word in found if not isinstance(word, str) or not word), None)
-    if wrong is not None:
-        return _Problem(f"{key} contains {wrong!r}, which is not a word. Write each word as text")
+    # An argument of a command may be empty; the name of a scope or a program may not.
+    wrong = [
+        word
+        for place, word in enumerate(found)
+        if not isinstance(word, str) or (not word and (key == "scopes" or place == 0))
+    ]
+    if wrong:
+        return _Problem(f"{key} contains {wrong[0]!r}, which is not a word. Write each word as text")
     return tuple(cast("list[str]", found))
 
 

@@ -247,14 +247,12 @@ class FileTokenCache:
         if not os.path.lexists(self._folder):
             return None
         self._check_folder()
+        entry = self._path(_ENTRY, key)
+        _check_replaceable(entry)
         try:
-            opened = os.open(self._path(_ENTRY, key), os.O_RDONLY | _NO_LINK | _NO_WAIT)
+            opened = os.open(entry, os.O_RDONLY | _NO_LINK | _NO_WAIT)
         except FileNotFoundError:
             return None
-        except OSError:
-            opened = None
-        if opened is None:
-            raise EntryError("its entry cannot be opened, or is a link")
         try:
             _check_mine(os.fstat(opened), stat.S_ISREG, "its entry", EntryError)
             with os.fdopen(opened, "rb", closefd=False) as file:  # after the check: it rejects a folder
@@ -268,8 +266,7 @@ class FileTokenCache:
         self._make_folder()
         self._sweep()
         entry = self._path(_ENTRY, key)
-        if os.path.lexists(entry) and not _is_file_of_mine(entry.lstat()):
-            raise FolderError(f"{entry.name} in its folder is not a regular file of this user: remove it")
+        _check_replaceable(entry)
         # It has mode 0600. A crash of the machine may leave it empty, which is no worse than none.
         opened, name = tempfile.mkstemp(".new", _NEW.format(key), self._folder)
         try:
@@ -293,8 +290,7 @@ class FileTokenCache:
         del lease_s  # no process can take a lock of the system away from another
         self._make_folder()
         path = self._path(_LOCK, key)
-        if os.path.lexists(path) and not _is_file_of_mine(path.lstat()):
-            raise FolderError(f"{path.name} in its folder is not a regular file of this user: remove it")
+        _check_replaceable(path)
         # A new object each time: the lock is given back by whichever thread comes by.
         lock = filelock.FileLock(path, mode=0o600, thread_local=False)
         try:
@@ -343,6 +339,12 @@ _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 def _is_file_of_mine(status: os.stat_result) -> bool:
     is_mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
     return is_mine and stat.S_ISREG(status.st_mode)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise `FolderError` for a path that is neither free nor a file that this user may replace."""
+    if os.path.lexists(path) and not _is_file_of_mine(path.lstat()):
+        raise FolderError(f"{path.name} in its folder is not a regular file of this user: remove it")
 
 
 def _check_mine(

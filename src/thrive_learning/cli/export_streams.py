@@ -80,10 +80,21 @@ def _opened(stream: Stream) -> io.FileIO:
     try:
         if stream.descriptor is None:
             return _opened_anew(stream.name)
-        return io.FileIO(os.dup(stream.descriptor), "wb")
+        return io.FileIO(_writable(stream.descriptor), "wb")
     except OSError as error:
         problem = error.strerror or str(error)
     raise ConfigurationError(f"cannot write {stream.name}: {problem}. Name another output.")
+
+
+def _writable(descriptor: int) -> int:
+    """Return a duplicate of a descriptor, or raise `OSError` if nothing can be written to it."""
+    duplicate = os.dup(descriptor)
+    try:
+        os.write(duplicate, b"")
+    except OSError:
+        os.close(duplicate)
+        raise
+    return duplicate
 
 
 def _opened_anew(name: str) -> io.FileIO:

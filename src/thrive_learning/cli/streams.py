@@ -50,8 +50,12 @@ class ClosedInput(io.TextIOBase):
 
 
 def open_closed_streams() -> None:
-    """Make sure that the streams exist and that no file gets their numbers."""
-    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+    """Make sure that the streams exist and that no file gets their numbers.
+
+    A number that was closed cannot be used under another name either, such as `/dev/stderr`: what is written
+    there would be lost without a word.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:

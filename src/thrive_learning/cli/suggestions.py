@@ -121,9 +121,10 @@ def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None
         above = above.parent
     if not isinstance(context.command, click.Group):
         return None
-    takers = [words for words, command in _commands_below(context.command, context) if _has(command, option)]
+    below = [*_commands_below(context.command, context)]
+    takers = [words for words, command in below if _has(command, option)]
     if not takers:
-        return None
+        return _misspelled(context, option, below, arguments)
     # Of those that take it, the one that the arguments name.
     named = [words for words in takers if _in_order(words, arguments)]
     if named:
@@ -133,6 +134,22 @@ def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None
     listed = ", ".join(f"'{path}'" for path in paths[:_MOST_LISTED])
     others = " and others" if len(paths) > _MOST_LISTED else ""
     return f"{option!r} is an option of {listed}{others}. Write it after the command: {paths[0]} {option} ..."
+
+
+def _misspelled(
+    context: click.Context,
+    option: str,
+    below: Sequence[tuple[tuple[str, ...], click.Command]],
+    arguments: Sequence[str],
+) -> str | None:
+    """Return which option of a command below was meant; None if the option is like none of them."""
+    names = {name for _, command in below for parameter in command.params for name in parameter.opts}
+    near = nearest(option, sorted(name for name in names if name.startswith("--")))
+    if near is None:
+        return None
+    takers = [words for words, command in below if _has(command, near)]
+    words = next((words for words in takers if _in_order(words, arguments)), takers[0])
+    return f"No such option {option!r}.{did_you_mean(' '.join([context.command_path, *words, near]))}"
 
 
 def _has(command: click.Command, option: str) -> bool:
