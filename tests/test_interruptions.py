@@ -12,11 +12,13 @@ import httpcore
 import httpx
 import pytest
 import trio
-from harness import ACTIVITY_ID, BASIC, Flavour
+from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour
 
 from thrive_learning import (
     AsyncThriveClient,
+    BasicCredentials,
     ConfigurationError,
+    MemoryTokenCache,
     ThriveClient,
     UnexpectedResponseError,
     _asyncio_network,
@@ -24,6 +26,7 @@ from thrive_learning import (
     _transport,
     activities,
 )
+from thrive_learning._interruptions import interruption
 from thrive_learning._network import AsyncBackend, BoundedBackend, BoundedStream
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
@@ -159,6 +162,90 @@ def test_reading_json(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> 
         _outcome.json_object(b"{}")
 
 
+# In sync code
+
+
+def test_reading(interrupt: Interrupt) -> None:
+    class Socket:
+        recv = staticmethod(interrupt(OsLimit))
+
+        def settimeout(self, _seconds: float | None) -> None:
+            pass
+
+    class Stream:
+        def get_extra_info(self, _info: str) -> Any:
+            return Socket()
+
+    stream: Any = Stream()
+    with pytest.raises(OsLimit):
+        BoundedStream(stream).read(1, 1)
+
+
+def test_connecting(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    interrupted = interrupt(OsLimit)
+
+    def connect_tcp(*_arguments: object) -> None:
+        try:
+            interrupted()
+        except OSError as error:
+            raise httpcore.ConnectError from error
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
+    with pytest.raises(httpcore.ConnectError) as caught:
+        BoundedBackend().connect_tcp("127.0.0.1", 1)
+    assert isinstance(caught.value.__cause__, OsLimit)
+
+
+def test_a_transport_of_the_caller(interrupt: Interrupt) -> None:
+    class Transport(httpx.BaseTransport):
+        handle_request = staticmethod(interrupt(OsLimit))
+
+    with ThriveClient("staging", BASIC, transport=Transport()) as client, pytest.raises(OsLimit):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_what_is_called_with_each_attempt(interrupt: Interrupt) -> None:
+    with ThriveClient.sandbox(on_attempt=interrupt(OsLimit)) as client, pytest.raises(OsLimit):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_the_ids_of_a_run(interrupt: Interrupt) -> None:
+    interrupted = interrupt(OsLimit)
+
+    def ids() -> Iterator[str]:
+        yield ACTIVITY_ID
+        interrupted()
+
+    with ThriveClient.sandbox() as client, pytest.raises(OsLimit):
+        list(client.activities.get_many(ids()))
+
+
+def test_the_generated_parser(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
+    interrupted = interrupt(ValueLimit)
+
+    def parse(activity_id: str, *, client: Any) -> Any:
+        client.get_httpx_client().request("get", f"/activity/{activity_id}")
+        interrupted()
+
+    monkeypatch.setattr(activities, "_GET", activities._GET._replace(sync=parse))
+    with ThriveClient.sandbox() as client, pytest.raises(ValueLimit):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_the_function_that_returns_a_secret(interrupt: Interrupt) -> None:
+    credentials = BasicCredentials("t", interrupt(OsLimit))
+    with ThriveClient("staging", credentials) as client, pytest.raises(OsLimit):
+        client.activities.get(ACTIVITY_ID)
+
+
+def test_a_token_store(interrupt: Interrupt) -> None:
+    class Store(MemoryTokenCache):
+        load = staticmethod(interrupt(OsLimit))
+
+    with ThriveClient("staging", OAUTH, token_cache=Store()) as client, pytest.raises(OsLimit):
+        client.activities.get(ACTIVITY_ID)
+
+
 # Beside it: what else is left early
 
 
@@ -188,3 +275,9 @@ def test_a_transport_that_rejects_its_settings_is_an_error_of_the_client() -> No
     context: Any = None
     with pytest.raises(ConfigurationError, match="The URL of the proxy"):
         _transport._built(build, context, None)
+
+
+def test_a_chain_of_causes_without_end() -> None:
+    first, second = OSError("a"), OSError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert interruption(first) is None
