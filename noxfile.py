@@ -34,7 +34,7 @@ MUTATED = {
         *("tests/test_token_endpoint.py", "tests/test_token_failures.py"),
         *("-k", "not every_status"),
     ],
-    "_http": [
+    "_seam": [
         *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
         *("tests/test_client.py", "tests/test_engine.py", "tests/test_fast.py", "-k", "not every_status"),
     ],

@@ -20,8 +20,8 @@ from thrive_learning import (
     Scope,
     errors,
 )
-from thrive_learning._http import Options
 from thrive_learning._outcome import Reply
+from thrive_learning._seam import Options
 from thrive_learning.checks import PROBE_ID, Examination, looks_like_another_region
 from thrive_learning.policies import Timeout
 

@@ -57,7 +57,7 @@ def loaded_after(code: str) -> set[str]:
         "trio",
         "_thrive_learning_api",
         "attr",
-        "thrive_learning._http",
+        "thrive_learning._seam",
         "thrive_learning.client",
         "thrive_learning.errors",
         "thrive_learning.sandbox",
@@ -88,7 +88,7 @@ def test_a_sync_client_loads_nothing_of_anyio_that_is_for_async_code() -> None:
         "import thrive_learning as t; t.ThriveClient('staging', t.BasicCredentials('t', 's'), engine='httpx')"
     )
     loaded = loaded_after(code)
-    assert {"httpx", "httpcore", "_thrive_learning_api", "attr", "thrive_learning._http"} <= loaded
+    assert {"httpx", "httpcore", "_thrive_learning_api", "attr", "thrive_learning._seam"} <= loaded
     needless = {"anyio.lowlevel", "thrive_learning.settings", "thrive_learning.token_caches"}
     # httpcore loads anyio, which used to load all of itself.
     assert not (loaded - loaded_after("import httpcore")) & needless

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from thrive_learning import RetryPolicy, Timeout
+from thrive_learning._budget import Budget
 from thrive_learning._failures import Route, connection_failure
 from thrive_learning.errors import ConnectionFailedError, DeadlineExceededError
-from thrive_learning.policies import Budget
 
 PROXY = Route("http://proxy.example:3128", "HTTPS_PROXY")
 OVER_TLS = Route("https://proxy.example:3128", "proxy=")

@@ -5,7 +5,7 @@ import attrs
 import pytest
 
 from thrive_learning import ConfigurationError, RetryPolicy, Timeout
-from thrive_learning.policies import Budget
+from thrive_learning._budget import Budget
 
 
 def test_the_defaults() -> None:

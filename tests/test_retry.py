@@ -21,10 +21,10 @@ from thrive_learning import (
     ThriveError,
     Timeout,
     TokenError,
-    _http,
+    _seam,
 )
+from thrive_learning._budget import Budget
 from thrive_learning._retry import OTHER_COST, QUOTA, THROTTLE_COST, Retries, RetryQuota, may_pass
-from thrive_learning.policies import Budget
 
 TRANSIENT = {408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 
@@ -194,7 +194,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def wait(delay: float) -> None:
         waited.append(delay)
 
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(_seam, "time", SimpleNamespace(sleep=waited.append))
     monkeypatch.setattr(anyio, "sleep", wait)
     return waited
 

@@ -28,9 +28,9 @@ from thrive_learning import (
     UnauthorizedError,
     UnexpectedResponseError,
 )
+from thrive_learning._budget import Budget
 from thrive_learning._schedule import HOPELESS_IN_A_ROW, ORDERED_WINDOW, WINDOW, Job, Plan, Schedule
 from thrive_learning.errors import Attempt
-from thrive_learning.policies import Budget
 
 
 def identifier(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import httpx
 
+from thrive_learning._budget import Budget
 from thrive_learning._failures import deadline_exceeded
 from thrive_learning._masking import basic_header, forms_sent
 from thrive_learning._outcome import Circumstances, Purpose, Reply, api_error
@@ -27,7 +28,7 @@ from thrive_learning.credentials import (
 )
 from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError
 from thrive_learning.models import AccessToken
-from thrive_learning.policies import Budget, Timeout
+from thrive_learning.policies import Timeout
 from thrive_learning.regions import Region, Service
 
 if TYPE_CHECKING:

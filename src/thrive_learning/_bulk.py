@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
-from thrive_learning._http import Seam, closed_error
 from thrive_learning._schedule import Plan, Schedule
+from thrive_learning._seam import Seam, closed_error
 from thrive_learning.errors import ConfigurationError
 
 logger = logging.getLogger("thrive_learning")

@@ -18,15 +18,15 @@ from typing import Any, Self, cast
 
 import anyio
 
+from thrive_learning._budget import Budget
 from thrive_learning._bulk import CLOSING_S, Run
-from thrive_learning._http import AsyncHttpClient
 from thrive_learning._interruptions import interruption
 from thrive_learning._schedule import Job, Plan
+from thrive_learning._seam import AsyncHttpClient
 from thrive_learning._token_cache import from_any_thread
 from thrive_learning._transport import event_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
-from thrive_learning.policies import Budget
 
 #: Gets a record; the last argument is what the requests for it came to so far.
 AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[Activity]]

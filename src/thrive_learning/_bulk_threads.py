@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+from thrive_learning._budget import Budget
 from thrive_learning._bulk import CLOSING_S, INTERRUPTED_S, Run
-from thrive_learning._http import HttpClient
 from thrive_learning._interruptions import interruption
 from thrive_learning._schedule import Job, Plan
+from thrive_learning._seam import HttpClient
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
-from thrive_learning.policies import Budget
 
 #: Gets a record; the last argument is what the requests for it came to so far.
 Fetch = Callable[[str, Budget, tuple[Attempt, ...]], Activity]

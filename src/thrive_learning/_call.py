@@ -7,15 +7,15 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from _thrive_learning_api import Client
 from _thrive_learning_api.types import Response
 
+from thrive_learning._budget import Budget
 from thrive_learning._frames import forget_locals
-from thrive_learning._http import AsyncHttpClient, Call, HttpClient, current_call
 from thrive_learning._interruptions import interruption
 from thrive_learning._outcome import Reply, unexpected_response
 from thrive_learning._reading import Reading
+from thrive_learning._seam import AsyncHttpClient, Call, HttpClient, current_call
 from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, UnexpectedResponseError
 from thrive_learning.models import ApiResponse
-from thrive_learning.policies import Budget
 
 T = TypeVar("T")
 

@@ -5,15 +5,16 @@ import time
 
 import httpx
 
-from thrive_learning._http import AsyncHttpClient, Call, HttpClient
+from thrive_learning._budget import Budget
 from thrive_learning._masking import basic_header
 from thrive_learning._outcome import Purpose, Reply, unexpected_response
+from thrive_learning._seam import AsyncHttpClient, Call, HttpClient
 from thrive_learning.checks import CheckReport, Examination
 from thrive_learning.credentials import ClientCredentials
 from thrive_learning.errors import ThriveError
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import AccessToken
-from thrive_learning.policies import Budget, Timeout
+from thrive_learning.policies import Timeout
 from thrive_learning.regions import Service
 
 

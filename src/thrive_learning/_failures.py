@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import httpx
 
+from thrive_learning._budget import Budget
 from thrive_learning._server_text import show
 from thrive_learning.errors import TRANSIENT_STATUS_CODES, ConnectionFailedError, DeadlineExceededError
-from thrive_learning.policies import Budget
 
 # What h11 quotes of an illegal header or status line.
 _WIRE_BYTES = re.compile(r"(?:bytearray\()?b['\"].*", re.DOTALL)

@@ -19,9 +19,9 @@ from typing import Any, TypeVar, cast
 import anyio
 import httpcore
 
+from thrive_learning._budget import current_budget
 from thrive_learning._interruptions import interruption
 from thrive_learning._transport import event_loop
-from thrive_learning.policies import current_budget
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import anyio
 import httpcore
 
+from thrive_learning._budget import MAX_CONNECTIONS
 from thrive_learning._engine import is_own
 from thrive_learning._request import Site
-from thrive_learning.policies import MAX_CONNECTIONS
 
 # For so long a server may be expected to keep an idle connection; httpx's default. Seconds.
 KEPT_ALIVE_S = 5.0

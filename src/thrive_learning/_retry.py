@@ -3,8 +3,8 @@
 import random
 from collections.abc import Callable
 
+from thrive_learning._budget import Budget
 from thrive_learning.errors import TRANSIENT_STATUS_CODES, Attempt
-from thrive_learning.policies import Budget
 
 #: What a client may spend on retries before it has to succeed again, and what one costs.
 QUOTA, THROTTLE_COST, OTHER_COST = 500, 5, 14

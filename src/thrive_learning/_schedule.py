@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 import attrs
 
+from thrive_learning._budget import MAX_CONNECTIONS, Budget
 from thrive_learning._pace import Pace
 from thrive_learning.errors import (
     ApiError,
@@ -30,7 +31,7 @@ from thrive_learning.errors import (
 )
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import Activity, ActivityFailed, ActivityFound, ActivityResult
-from thrive_learning.policies import MAX_CONNECTIONS, Budget, RetryPolicy, Timeout
+from thrive_learning.policies import RetryPolicy, Timeout
 
 #: A server that asks for a longer pause ends the run. Seconds.
 LONGEST_PAUSE_S = 3600.0

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from _thrive_learning_api import Client
 from _thrive_learning_api.api.activity import get_activity
 
+from thrive_learning._budget import Budget
 from thrive_learning._call import Operation, run, run_async, with_response
-from thrive_learning._http import AsyncHttpClient, Call, HttpClient
+from thrive_learning._seam import AsyncHttpClient, Call, HttpClient
 from thrive_learning.errors import Attempt
 from thrive_learning.ids import activity_id as validated
 from thrive_learning.models import Activity, ApiResponse, activity_from, read_activity
-from thrive_learning.policies import Budget, RetryPolicy, Timeout
+from thrive_learning.policies import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from thrive_learning._bulk_tasks import AsyncResultStream

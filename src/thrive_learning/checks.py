@@ -12,8 +12,9 @@ from typing import Any
 
 import attrs
 
-from thrive_learning._http import Call, Options
+from thrive_learning._budget import Budget
 from thrive_learning._outcome import Reply, is_json_object
+from thrive_learning._seam import Call, Options
 from thrive_learning._server_text import show_proxy
 from thrive_learning._transport import proxy_from_environment
 from thrive_learning.credentials import BasicCredentials, Credentials, Scope
@@ -27,7 +28,6 @@ from thrive_learning.errors import (
     UnauthorizedError,
 )
 from thrive_learning.models import AccessToken, read_activity
-from thrive_learning.policies import Budget
 from thrive_learning.regions import Region
 
 #: How far this machine's clock may be from the server's before it is worth a warning. Seconds.

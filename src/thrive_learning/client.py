@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from thrive_learning._engine import Engine, EngineInUse
-    from thrive_learning._http import AsyncHttpClient, HttpClient, Options
+    from thrive_learning._seam import AsyncHttpClient, HttpClient, Options
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport, Examination
     from thrive_learning.sandbox import SandboxTransport
@@ -125,7 +125,7 @@ class ThriveClient:
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._http import HttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning._seam import HttpClient, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import Activities  # noqa: PLC0415
         from thrive_learning.tokens import Tokens  # noqa: PLC0415
 
@@ -306,7 +306,7 @@ class AsyncThriveClient:
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._http import AsyncHttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning._seam import AsyncHttpClient, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import AsyncActivities  # noqa: PLC0415
         from thrive_learning.tokens import AsyncTokens  # noqa: PLC0415
 

@@ -40,7 +40,7 @@ from thrive_learning import (
     ThriveClient,
     ThriveError,
     Timeout,
-    _http,
+    _seam,
 )
 
 THREADS, TASKS = 4, 4  # and as many tasks again on trio
@@ -346,7 +346,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=4.0, help="of fake time (default: 4)")
     parser.add_argument("--seed", type=int, default=20261123)
     options = parser.parse_args()
-    seam: Any = _http
+    seam: Any = _seam
     seam.time = SimpleNamespace(sleep=lambda _delay: None)  # between the tries of sync code
     began = time.monotonic()
     # What is loaded and cached once is no leak: the first count comes after a shorter run.

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import click
 
+from thrive_learning._budget import MAX_CONNECTIONS
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.options import Seconds, Target, Whole, talks_to_the_api
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
-from thrive_learning.policies import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from thrive_learning.cli.export_files import ExportPaths, Origin

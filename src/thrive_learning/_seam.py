@@ -21,6 +21,7 @@ import httpx
 
 from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
+from thrive_learning._budget import Budget, current_budget
 from thrive_learning._drift_reports import DriftReports
 from thrive_learning._engine import Asked, Engine, EngineInUse, choose
 from thrive_learning._failures import connection_failure, deadline_exceeded
@@ -51,7 +52,7 @@ from thrive_learning.errors import (
     UnexpectedResponseError,
 )
 from thrive_learning.models import AccessToken
-from thrive_learning.policies import Budget, RetryPolicy, Timeout, current_budget
+from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region, Service
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Sends and receives bytes: the port, and httpx's transports behind it."""
