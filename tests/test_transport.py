@@ -8,7 +8,8 @@ import pytest
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
 from thrive_learning import ConfigurationError, Region
-from thrive_learning._transport import Transports, drop_surplus, process, proxy_from_environment, tls_context
+from thrive_learning._loops import current_process
+from thrive_learning._transport import Transports, drop_surplus, proxy_from_environment, tls_context
 
 API = "https://public.api.learn.link/rest/v1"
 
@@ -51,7 +52,7 @@ def transports(
             built.append(way_out)
         return httpx.MockTransport(lambda _request: httpx.Response(200))
 
-    options = {"build": build, "place": process, "injected": None, "verify": True} | options
+    options = {"build": build, "place": current_process, "injected": None, "verify": True} | options
     return Transports(kind=httpx.BaseTransport, urls=urls or [API], proxy=proxy, **options)
 
 

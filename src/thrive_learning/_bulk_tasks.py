@@ -1,7 +1,5 @@
 """Many records at once in async code: each request has a task, on asyncio and trio."""
 
-import contextvars
-import sys
 import time
 import weakref
 from collections.abc import (
@@ -10,7 +8,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Iterator,
 )
 from types import TracebackType
@@ -21,10 +18,9 @@ import anyio
 from thrive_learning._budget import Budget
 from thrive_learning._bulk import CLOSING_S, Run
 from thrive_learning._interruptions import interruption
+from thrive_learning._loops import current_loop, from_any_thread, spawn
 from thrive_learning._schedule import Job, Plan
 from thrive_learning._seam import AsyncHttpClient
-from thrive_learning._token_cache import from_any_thread
-from thrive_learning._transport import event_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
 
@@ -75,7 +71,7 @@ class TaskRun(Run):
         """Give the next result; None if there is none any more."""
         if not self.started:
             self._start()
-        elif self._place is not None and event_loop() != self._place:
+        elif self._place is not None and current_loop() != self._place:
             raise ConfigurationError("a run of get_many stays in its event loop: call get_many in this one")
         while not self.stopped:
             self.schedule.expire(time.monotonic())
@@ -94,12 +90,12 @@ class TaskRun(Run):
 
     def _start(self) -> None:
         self.begin(time.thread_time)
-        self._place = event_loop()
+        self._place = current_loop()
         self._has_ended, self._changed = anyio.Event(), anyio.Event()
         self._soon = from_any_thread(self.stop)
         self._scope = anyio.CancelScope()
         self._http.runs.add(self)
-        _spawn(self._supervise)
+        spawn(self._supervise)
 
     async def _supervise(self) -> None:
         try:
@@ -256,7 +252,7 @@ class TaskRun(Run):
             self.stopped = True
             self.begin()
             return
-        if event_loop() != self._place:
+        if current_loop() != self._place:
             self.drop()
             return
         self.note_closing(self._http.seam)
@@ -299,19 +295,3 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Start a task that belongs to the event loop and to no other task."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        trio.lowlevel.spawn_system_task(work, context=contextvars.copy_context())
-    else:
-        import asyncio  # noqa: PLC0415 - whoever is here has it loaded; those who are not need not pay for it
-
-        task = asyncio.get_running_loop().create_task(work())
-        _tasks.add(task)  # the loop itself would let it be collected
-        task.add_done_callback(_tasks.discard)
-
-
-_tasks: set[Any] = set()

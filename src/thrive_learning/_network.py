@@ -21,7 +21,7 @@ import httpcore
 
 from thrive_learning._budget import current_budget
 from thrive_learning._interruptions import interruption
-from thrive_learning._transport import event_loop
+from thrive_learning._loops import current_loop
 
 T = TypeVar("T")
 
@@ -331,7 +331,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to a host."""
-        _process, loop = event_loop()
+        _process, loop = current_loop()
         if hasattr(loop, "create_connection"):
             from thrive_learning import _asyncio_network  # noqa: PLC0415 - sync code does without asyncio
 

@@ -27,6 +27,7 @@ from thrive_learning._engine import Asked, Engine, EngineInUse, choose
 from thrive_learning._failures import connection_failure, deadline_exceeded
 from thrive_learning._frames import forget_locals
 from thrive_learning._interruptions import interruption
+from thrive_learning._loops import current_loop, current_process
 from thrive_learning._outcome import (
     Purpose,
     Reply,
@@ -38,7 +39,7 @@ from thrive_learning._outcome import (
 from thrive_learning._reading import Reading
 from thrive_learning._request import Headers, RequestTemplate, raw_headers
 from thrive_learning._retry import Retries, RetryQuota, may_pass
-from thrive_learning._transport import Transports, drop_surplus, event_loop, process
+from thrive_learning._transport import Transports, drop_surplus
 from thrive_learning._version import __version__
 from thrive_learning.credentials import Credentials, Scope
 from thrive_learning.drift import Drift
@@ -497,7 +498,7 @@ class HttpClient(httpx.Client):
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=_fast_transport if self.engine == "fast" else _transport,
-            place=process,
+            place=current_process,
             urls=region.urls,
             injected=transport,
             proxy=options.proxy,
@@ -628,7 +629,7 @@ class AsyncHttpClient(httpx.AsyncClient):
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
             build=_async_fast_transport if self.engine == "fast" else _async_transport,
-            place=event_loop,
+            place=current_loop,
             urls=region.urls,
             injected=transport,
             proxy=options.proxy,

@@ -5,18 +5,17 @@ mints; the others wait for the leader's `Flight`, each until its own deadline. T
 mixed. An outcome other than a token is remembered for a while, in which nobody requests another.
 """
 
-import contextlib
 import copy
 import math
 import os
 import random
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
+from thrive_learning._loops import from_any_thread
 from thrive_learning.credentials import Scope, Secret
 from thrive_learning.errors import ThriveError
 from thrive_learning.models import AccessToken
@@ -169,24 +168,6 @@ class Flight:
         self._when_settled(from_any_thread(settled.set))
         with anyio.move_on_after(timeout_s):
             await settled.wait()
-
-
-def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
-    """Give a function that runs the callback in the event loop that this is called in."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        token = trio.lowlevel.current_trio_token()
-        schedule, gone = token.run_sync_soon, trio.RunFinishedError
-    else:
-        import asyncio  # noqa: PLC0415 - whoever is here has it loaded; those who are not need not pay for it
-
-        schedule, gone = asyncio.get_running_loop().call_soon_threadsafe, RuntimeError
-
-    def run_soon() -> None:
-        with contextlib.suppress(gone):  # a loop that has ended has no waiters any more
-            schedule(callback)
-
-    return run_soon
 
 
 class Lead(NamedTuple):

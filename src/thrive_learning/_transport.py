@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from thrive_learning._failures import Route
+from thrive_learning._loops import ProcessAndLoop, has_ended
 from thrive_learning._request import netloc
 from thrive_learning._server_text import proxy_secrets, show_proxy
 from thrive_learning.errors import ConfigurationError
@@ -85,24 +85,6 @@ def _shared_context(verify: bool, _cert_file: str | None, _cert_dir: str | None)
     return httpx.create_ssl_context(verify=verify)
 
 
-#: A process and an event loop, or None in sync code: what connections are not shared beyond.
-Place = tuple[int, Any]
-
-
-def process() -> Place:
-    """Name this process: a forked child inherits its parent's connections, which are not for two."""
-    return os.getpid(), None
-
-
-def event_loop() -> Place:
-    """Name the event loop of this task: connections live and die with theirs."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        return os.getpid(), trio.lowlevel.current_trio_token()
-    # Whoever is in a loop has asyncio loaded; others need not pay for it.
-    return os.getpid(), sys.modules["asyncio"].get_running_loop()
-
-
 class Transports(Generic[TransportT]):
     """The transports of one client, for each place of their own that must not share connections.
 
@@ -122,18 +104,18 @@ class Transports(Generic[TransportT]):
         *,
         kind: type[TransportT],
         build: Callable[[SSLContext, str | None], TransportT],
-        place: Callable[[], Place],
+        place: Callable[[], ProcessAndLoop],
         urls: Iterable[str],
         injected: TransportT | Callable[[], TransportT] | None,
         proxy: str | None,
         verify: bool | SSLContext,
     ) -> None:
-        self._place: Callable[[], Place] = place
+        self._place: Callable[[], ProcessAndLoop] = place
         self._injected: TransportT | None = None
         self._is_injected: bool = injected is not None
         self._ways_out: dict[bytes, str | None] = {_netloc(url): None for url in urls}
         self._is_explicit: bool = proxy is not None
-        self._by_place: dict[Place, dict[str | None, TransportT]] = {}
+        self._by_place: dict[ProcessAndLoop, dict[str | None, TransportT]] = {}
         if injected is None:
             context = tls_context(verify)
             ways_out = proxies_from_environment(urls) if proxy is None else _explicit(proxy, urls)
@@ -183,7 +165,7 @@ class Transports(Generic[TransportT]):
 
     def _forget_what_has_ended(self) -> None:
         for place in list(self._by_place):
-            if _has_ended(place):
+            if has_ended(place):
                 self._by_place.pop(place, None)
 
     def take_those_to_close(self) -> list[TransportT]:
@@ -206,18 +188,6 @@ def _netloc(url: str) -> bytes:
     else:
         return known.netloc
     raise ConfigurationError(problem)
-
-
-def _has_ended(place: Place) -> bool:
-    _process, loop = place
-    if hasattr(loop, "is_closed"):
-        return bool(loop.is_closed())
-    if loop is not None:
-        try:
-            loop.run_sync_soon(int)  # trio says it no other way
-        except RuntimeError:
-            return True
-    return False
 
 
 def _checked(kind: type[TransportT], injected: Any, _way_out: str | None) -> TransportT:

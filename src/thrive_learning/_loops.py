@@ -1,0 +1,107 @@
+"""The process and the event loop that code runs in. Connections, locks, and tasks belong to one of each.
+
+trio is looked up among the loaded modules and is asked only for names that all its versions have, so that a
+trio that is installed but not used here changes nothing, whatever its version.
+"""
+
+import contextlib
+import contextvars
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+#: The ID of a process, and an event loop in it: an asyncio loop, a trio token, or None in sync code.
+ProcessAndLoop = tuple[int, Any]
+
+
+def current_process() -> ProcessAndLoop:
+    """Return this process, without a loop. A forked child must not use the connections of its parent."""
+    return os.getpid(), None
+
+
+def current_loop() -> ProcessAndLoop:
+    """Return this process and the event loop of this task. A connection works in its own loop only.
+
+    Raises:
+        RuntimeError: No event loop is running in this thread.
+    """
+    token = _trio_token()
+    if token is not None:
+        return os.getpid(), token
+    return os.getpid(), _asyncio_loop()
+
+
+def has_ended(owner: ProcessAndLoop) -> bool:
+    """Return whether an event loop has ended. A process without a loop has not, nor has another process."""
+    process, loop = owner
+    if loop is None or process != os.getpid():
+        return False
+    if hasattr(loop, "is_closed"):
+        return bool(loop.is_closed())
+    try:
+        loop.run_sync_soon(int)  # trio has no other way to ask
+    except RuntimeError:
+        return True
+    return False
+
+
+def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
+    """Return a function that runs a callback in the current event loop and may be called in any thread.
+
+    It does nothing if the loop has ended.
+
+    Raises:
+        RuntimeError: No event loop is running in this thread.
+    """
+    token = _trio_token()
+    if token is not None:
+        schedule: Callable[..., object] = token.run_sync_soon
+    else:
+        schedule = _asyncio_loop().call_soon_threadsafe
+
+    def run_soon() -> None:
+        with contextlib.suppress(RuntimeError):  # also what trio's RunFinishedError is
+            schedule(callback)
+
+    return run_soon
+
+
+def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Start a task in the current event loop that belongs to no scope of the caller. `work` must not raise.
+
+    Raises:
+        RuntimeError: No event loop is running in this thread.
+    """
+    if _trio_token() is not None:
+        sys.modules["trio"].lowlevel.spawn_system_task(work, context=contextvars.copy_context())
+    else:
+        task = _asyncio_loop().create_task(work())
+        _tasks.add(task)  # the loop itself would let it be collected
+        task.add_done_callback(_tasks.discard)
+
+
+_tasks: set[Any] = set()
+
+
+def _trio_token() -> Any:
+    """Return the token of the trio run that this task belongs to, or None if it is not a task of trio.
+
+    trio 0.28 and older do not have `in_trio_task`. `in_trio_run` is not asked: if trio runs as a guest of
+    asyncio, it is true in the tasks of asyncio as well.
+    """
+    trio = sys.modules.get("trio")
+    try:
+        lowlevel: Any = trio.lowlevel  # type: ignore[union-attr]  # None has no `lowlevel`
+        if hasattr(lowlevel, "in_trio_task"):
+            return lowlevel.current_trio_token() if lowlevel.in_trio_task() else None
+        lowlevel.current_task()
+    except (AttributeError, RuntimeError):  # not loaded, still being imported, or not in use here
+        return None
+    return lowlevel.current_trio_token()
+
+
+def _asyncio_loop() -> Any:
+    import asyncio  # noqa: PLC0415 - code in a loop has it loaded, and sync code need not load it
+
+    return asyncio.get_running_loop()
