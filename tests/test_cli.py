@@ -226,6 +226,37 @@ def test_the_region_comes_from_the_option_or_from_the_environment(
 
 
 @pytest.mark.usefixtures("basic")
+@pytest.mark.parametrize(
+    "command", [GET, ("check",), ("token",), ("activity", "export", "ids.txt", "-o", "-")], ids=" ".join
+)
+def test_the_engine_comes_from_the_option_or_from_the_environment(
+    call: Call,
+    api: respx.MockRouter,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ids.txt").write_text(ACTIVITY_ID)
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    result = call(*command, "--engine", "fast")
+    assert_complaint(result, 2)
+    assert "The fast engine cannot be used: httptools is not installed" in result.err
+    monkeypatch.setenv("THRIVE_ENGINE", "fast")
+    assert "The fast engine cannot be used" in call(*command).err
+    monkeypatch.setenv("THRIVE_ENGINE", "auto")
+    assert "THRIVE_ENGINE: engine is 'auto'. Choose 'httpx' or 'fast'." in call(*command).err
+    api.route().mock(return_value=page_response())
+    assert "engine" not in call(*command, "--engine", "httpx").err
+
+
+@pytest.mark.usefixtures("basic")
+def test_an_option_for_the_engine_is_reported_as_its_source(call: Call, api: respx.MockRouter) -> None:
+    api.get(RECORD_URLS["production"]).mock(return_value=page_response())
+    assert "engine: httpx (--engine)\n" in call(*GET, "--engine", "httpx", "-v").err
+
+
+@pytest.mark.usefixtures("basic")
 def test_the_region_is_production_unless_told_otherwise(call: Call, api: respx.MockRouter) -> None:
     api.get(RECORD_URLS["production"]).mock(return_value=page_response())
     assert json.loads(call(*GET).out) == PAGE_EXAMPLE
@@ -250,6 +281,7 @@ def test_oauth_credentials_and_scopes_come_from_the_environment(
 def test_the_sandbox_reads_no_settings(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THRIVE_REGION", "mars")
     monkeypatch.setenv("THRIVE_API_SECRET", SECRETS["THRIVE_API_SECRET"])
+    monkeypatch.setenv("THRIVE_ENGINE", "fast")
     assert call(*GET, "--sandbox").code == 0
 
 
@@ -396,6 +428,8 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         (("regions", "\x1b[31m\nb"), "unexpected extra argument"),
         (("activity", "get"), "Missing argument 'ID...'"),
         ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile exclude each other"),
+        ((*GET, "--sandbox", "--engine", "fast"), "--sandbox and --engine exclude each other"),
+        ((*GET, "--engine", "auto"), "'auto' is not one of 'httpx', 'fast'."),
         (("activity", "git"), "No such command 'git'"),
         ((*GET, "--region"), "Option '--region' requires an argument.\nTry 'thrive activity get --help'."),
         (("config", "set", "--profile"), "requires an argument.\nTry 'thrive config set --help'."),

@@ -76,6 +76,7 @@ def test_values_are_completed(complete: Complete) -> None:
     assert complete("config", "set", "region", "staging-") == plain("staging-mea")
     assert complete("config", "set", "scopes", "") == plain(*map(str, Scope))
     assert complete("config", "set", "client-auth", "") == plain("auto", "basic", "post")
+    assert complete("config", "set", "engine", "f") == plain("fast")
     assert complete("config", "set", "api_secret_file", "./a") == ["file,./a"]
     assert complete("config", "set", "tenant_id", "") == []
 

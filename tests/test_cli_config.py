@@ -127,6 +127,8 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
         ("tenant_id", "a:b", "tenant_id is 'a:b'"),
         ("client_id", " ", "the value of client_id is empty"),
         ("client_auth", "digest", "client_auth is 'digest'"),
+        ("engine", "auto", "engine is 'auto'. Choose 'httpx' or 'fast'."),
+        ("engin", "fast", "unknown profile key 'engin' (did you mean 'engine'?)"),
         (
             "client_secret_command",
             " ",
@@ -173,6 +175,7 @@ def test_values_of_every_kind(
         "scopes": "api/read, api/write",
         "client_secret_command": "pass show thrive",
         "api_secret_file": "secret",
+        "engine": "fast",
     }
     for key, value in values.items():
         assert call("config", "set", key, value).err.startswith(f"thrive: set {key} of")

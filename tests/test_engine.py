@@ -1,9 +1,11 @@
-"""Which engine a client gets, and what it says if it cannot have the one that was asked for."""
+"""The choice of an engine, by argument, variable and profile, and the errors if it cannot be used."""
 
 import functools
 import pickle
+import re
 import ssl
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +23,8 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning._engine import Asked, EngineInUse, choose, is_own
+from thrive_learning._engine import Asked, choose, is_own
+from thrive_learning._engine_names import ENGINES
 from thrive_learning._fast import AsyncFastTransport, FastTransport
 from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
 
@@ -35,40 +38,42 @@ def asked(engine: object, **changes: Any) -> Asked:
 
 
 NOT_FOR_FAST: dict[str, tuple[dict[str, Any], str]] = {
-    "a transport": ({"transport": httpx.HTTPTransport()}, "transport= brings a transport of its own"),
+    "a transport": ({"transport": httpx.HTTPTransport()}, "transport= sends the requests itself"),
     "a SOCKS proxy": ({"proxy": "socks5://me:canary@proxy.example"}, "SOCKS"),
 }
 
 
 @pytest.mark.parametrize("what", NOT_FOR_FAST)
-def test_what_the_fast_engine_cannot_do_goes_by_httpx_or_is_an_error(what: str) -> None:
+def test_what_the_fast_engine_cannot_do_is_an_error(what: str) -> None:
     changes, message = NOT_FOR_FAST[what]
-    assert choose(asked("auto", **changes)) == "httpx"
-    assert "canary" not in repr(asked("auto", **changes))
+    assert choose(asked("httpx", **changes)) == "httpx"
+    assert "canary" not in repr(asked("fast", **changes))
     with pytest.raises(ConfigurationError, match=message) as caught:
         choose(asked("fast", **changes))
     assert "canary" not in str(caught.value)
 
 
-def test_what_can_be_had_is_taken() -> None:
-    assert [choose(asked(engine)) for engine in ("auto", "fast", "httpx")] == ["fast", "fast", "httpx"]
-    assert choose(asked("auto", proxy="http://proxy.example:1")) == "fast"
+def test_an_engine_that_can_be_used_is_chosen() -> None:
+    assert [choose(asked(engine)) for engine in ENGINES] == ["httpx", "fast"]
+    assert choose(asked("fast", proxy="http://proxy.example:1")) == "fast"
 
 
-@pytest.mark.parametrize("engine", ["", "curl", None, 1])
-def test_an_engine_that_is_none(flavour: Flavour, engine: Any) -> None:
-    with pytest.raises(ConfigurationError, match="pass 'auto', 'httpx' or 'fast'"):
+@pytest.mark.parametrize("engine", ["", "auto", "curl", "Fast", None, 1, ["fast"]])
+def test_an_invalid_engine_is_rejected(flavour: Flavour, engine: Any) -> None:
+    message = f"engine is {engine!r}. Choose 'httpx' or 'fast'."
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
         flavour.client_class(Region.STAGING, CREDENTIALS, engine=engine)
 
 
 def test_the_proxy_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5h://proxy.example:1080")
-    assert choose(asked("auto")) == "httpx"
+    with pytest.raises(ConfigurationError, match="does not support SOCKS"):
+        choose(asked("fast"))
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httptools", None)
-    assert choose(asked("auto")) == "httpx"
+    assert choose(asked("httpx")) == "httpx"
     with pytest.raises(ConfigurationError, match=r"pip install 'thrive-learning\[fast\]'"):
         choose(asked("fast"))
 
@@ -76,8 +81,8 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_library_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     old = SimpleNamespace(__version__="0.6.0", HttpResponseParser=object)
     monkeypatch.setitem(sys.modules, "httptools", old)
-    assert choose(asked("auto")) == "httpx"
-    with pytest.raises(ConfigurationError, match=r"httptools 0\.6\.0 is too old; install"):
+    assert choose(asked("httpx")) == "httpx"
+    with pytest.raises(ConfigurationError, match=r"httptools 0\.6\.0 is too old\. Run python3 -m pip"):
         choose(asked("fast"))
 
 
@@ -94,10 +99,12 @@ def test_whose_method_it_is() -> None:
     assert not is_own(own, "http")
 
 
-def test_a_client_tells(flavour: Flavour) -> None:
-    for engine in ("auto", "httpx", "fast"):
+def test_a_client_names_its_engine(flavour: Flavour) -> None:
+    for engine in ENGINES:
         with flavour.open(Region.STAGING, CREDENTIALS, engine=engine) as client:
-            assert client.engine == ("httpx" if engine == "httpx" else "fast")
+            assert client.engine == engine
+    with flavour.open(Region.STAGING, CREDENTIALS) as client:
+        assert client.engine == "httpx"  # although httptools is installed
     with flavour.answering(lambda _request: httpx.Response(500)) as client:
         assert client.engine == "httpx"
     assert ThriveClient.sandbox().engine == "httpx"
@@ -125,20 +132,83 @@ def test_each_engine_has_its_transports_with_the_trust_and_proxy_of_the_client(
 
 
 def test_a_client_whose_proxy_only_httpx_knows(flavour: Flavour) -> None:
-    with pytest.raises(ConfigurationError, match="it knows no SOCKS proxies"):
+    with pytest.raises(ConfigurationError, match="it does not support SOCKS proxies"):
         flavour.client_class(Region.STAGING, CREDENTIALS, engine="fast", proxy="socks5://proxy.example")
 
 
 def test_a_pickled_client_keeps_its_engine() -> None:
     for cls in (ThriveClient, AsyncThriveClient):
-        engines: tuple[EngineInUse, ...] = ("fast", "httpx")
-        for engine in engines:
+        for engine in ENGINES:
             client = cls(Region.STAGING, TRAVELS, engine=engine)
             assert pickle.loads(pickle.dumps(client)).engine == engine
 
 
-def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Set credentials, and return the path of the file of profiles, which does not exist yet."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("THRIVE_CONFIG_FILE", str(path))
     monkeypatch.setenv("THRIVE_TENANT_ID", "eu-west-2_AbcdEfghI")
     monkeypatch.setenv("THRIVE_API_SECRET", "fake")
-    assert ThriveClient.from_env(engine="httpx").engine == "httpx"
-    assert AsyncThriveClient.from_env().engine == "fast"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "profile", "used"),
+    [
+        (None, None, "", "httpx"),
+        (None, None, "engine = 'fast'", "fast"),
+        (None, "", "engine = 'fast'", "fast"),
+        (None, "httpx", "engine = 'fast'", "httpx"),
+        (None, "fast", "engine = 'httpx'", "fast"),
+        ("httpx", "fast", "engine = 'fast'", "httpx"),
+        ("fast", "httpx", "engine = 'httpx'", "fast"),
+    ],
+)
+def test_the_argument_precedes_the_variable_and_the_profile(
+    flavour: Flavour,
+    environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argument: str | None,
+    variable: str | None,
+    profile: str,
+    used: str,
+) -> None:
+    environment.write_text(f"[default]\n{profile}\n")
+    environment.chmod(0o600)
+    if variable is not None:
+        monkeypatch.setenv("THRIVE_ENGINE", variable)
+    options: Any = {} if argument is None else {"engine": argument}
+    assert flavour.client_class.from_env(**options).engine == used
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_invalid_engine_is_reported_with_its_source(
+    flavour: Flavour, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def message() -> str:
+        with pytest.raises(ConfigurationError) as caught:
+            flavour.client_class.from_env(**options)
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        return str(caught.value)
+
+    advice = "Choose 'httpx' or 'fast'."
+    options: Any = {}
+    environment.write_text("[default]\nengine = 'auto'\n")
+    environment.chmod(0o600)
+    assert message() == f"profile 'default' in {environment}:2: engine is 'auto'. {advice}"
+    monkeypatch.setenv("THRIVE_ENGINE", "quick")
+    assert message() == f"THRIVE_ENGINE: engine is 'quick'. {advice}"
+    options["engine"] = "auto"
+    assert message() == f"argument engine: engine is 'auto'. {advice}"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_variable_that_cannot_be_followed_is_an_error(
+    flavour: Flavour, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.touch(0o600)
+    monkeypatch.setenv("THRIVE_ENGINE", "fast")
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    with pytest.raises(ConfigurationError, match="The fast engine cannot be used: httptools is not"):
+        flavour.client_class.from_env()

@@ -34,6 +34,7 @@ from thrive_learning import (
     ThriveClient,
     Timeout,
 )
+from thrive_learning._engine_names import ENGINES, Engine
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 SANDBOX = Sandbox()
@@ -64,9 +65,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server:
-    """The sandbox on a real port of this machine."""
+    """The sandbox on a real port of this machine, for clients of one engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
+        self.engine: Engine = engine
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.requests = []  # type: ignore[attr-defined]
@@ -89,12 +91,10 @@ class Server:
         self._thread.join()
 
 
-@pytest.fixture(params=["httpx", "fast"])
-def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Start a server for clients that get one engine, and then the other, without asking."""
-    if request.param == "httpx":
-        monkeypatch.setattr("thrive_learning._engine._missing", lambda: "it is not there")
-    server = Server()
+@pytest.fixture(params=ENGINES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Start a server for clients of one engine, and then of the other."""
+    server = Server(request.param)
     try:
         yield server
     finally:
@@ -102,7 +102,7 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_a_connection_is_used_again(flavour: Flavour, server: Server) -> None:
-    with flavour.open(server.region, CREDENTIALS) as client:
+    with flavour.open(server.region, CREDENTIALS, engine=server.engine) as client:
         for _ in range(20):
             client.activities.get(ACTIVITY_ID)
     assert server.counts() == (1, 1, 20)
@@ -115,7 +115,7 @@ async def get(client: AsyncThriveClient) -> str:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the loops below end with connections open
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_async_client_in_one_event_loop_after_the_other(server: Server) -> None:
-    client = AsyncThriveClient(server.region, CREDENTIALS)
+    client = AsyncThriveClient(server.region, CREDENTIALS, engine=server.engine)
     for _ in range(3):
         assert asyncio.run(get(client)) == ACTIVITY_ID
         assert trio.run(get, client) == ACTIVITY_ID
@@ -132,7 +132,7 @@ async def close_here(client: AsyncThriveClient) -> None:
 
 
 def test_one_async_client_in_event_loops_side_by_side(server: Server) -> None:
-    client = AsyncThriveClient(server.region, CREDENTIALS)
+    client = AsyncThriveClient(server.region, CREDENTIALS, engine=server.engine)
     results: list[str] = []
 
     def work(backend: str) -> None:
@@ -150,7 +150,7 @@ def test_one_async_client_in_event_loops_side_by_side(server: Server) -> None:
 
 
 def test_threads_share_a_client(server: Server) -> None:
-    with ThriveClient(server.region, CREDENTIALS) as client:
+    with ThriveClient(server.region, CREDENTIALS, engine=server.engine) as client:
         threads = [
             threading.Thread(target=lambda: [client.activities.get(ACTIVITY_ID) for _ in range(5)])
             for _ in range(16)
@@ -165,7 +165,7 @@ def test_threads_share_a_client(server: Server) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own_and_keeps_the_token(server: Server) -> None:
-    with ThriveClient(server.region, CREDENTIALS) as client:
+    with ThriveClient(server.region, CREDENTIALS, engine=server.engine) as client:
         client.activities.get(ACTIVITY_ID)
         child = os.fork()
         if child == 0:
@@ -185,7 +185,9 @@ def read(client: ThriveClient) -> str:
 
 
 def test_a_client_travels_to_a_pool_of_processes(server: Server) -> None:
-    client = ThriveClient(server.region, CREDENTIALS, timeout=Timeout(total=20), application="pool")
+    client = ThriveClient(
+        server.region, CREDENTIALS, engine=server.engine, timeout=Timeout(total=20), application="pool"
+    )
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert list(pool.map(read, [client] * 3)) == [ACTIVITY_ID] * 3
     client.close()
@@ -353,7 +355,8 @@ def test_the_interpreter_ends_with_a_client_open(server: Server) -> None:
     code = f"""
 import thrive_learning as t
 region = t.Region.custom("here", api_url={server.region.api_url!r}, token_url={server.region.urls[1]!r})
-client = t.ThriveClient(region, t.BasicCredentials({SANDBOX.tenant_id!r}, {SANDBOX.api_secret!r}))
+credentials = t.BasicCredentials({SANDBOX.tenant_id!r}, {SANDBOX.api_secret!r})
+client = t.ThriveClient(region, credentials, engine={server.engine!r})
 print(client.activities.get({ACTIVITY_ID!r}).id)
 """
     done = subprocess.run(

@@ -234,6 +234,23 @@ def test_the_kind_of_credentials_is_that_of_the_strongest(
     )
 
 
+def test_the_engine_is_that_of_the_strongest(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(PROFILES + "engine = 'auto'\n")
+    put(monkeypatch, {"THRIVE_ENGINE": "httpx"})
+    found = settings(profile="work", engine="fast")
+    assert found.engine == "fast"
+    shadowed = ("THRIVE_ENGINE", f"profile 'work' in {path}:13")
+    assert found.origins[-1] == Setting("engine", "fast", "argument engine", shadowed)
+    assert settings(profile="work").engine == "httpx"
+    assert settings(profile="default").engine == "httpx"
+
+
+def test_the_engine_is_httpx_by_default_and_then_not_listed() -> None:
+    found = resolved([environment_layer(BASIC)])
+    assert found.engine == "httpx"
+    assert "engine" not in {setting.key for setting in found.origins}
+
+
 def test_where_nothing_is_said_of_the_region_it_is_production() -> None:
     found = resolved([environment_layer(BASIC)])
     assert found.origins[0] == Setting("region", "production", "default")

@@ -1,17 +1,13 @@
-"""Which engine a client has: httpx's own connections, or the fast ones. It sends nothing."""
+"""The choice of a client's engine: httpx's own connections by default, the fast ones on request."""
 
 import types
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from thrive_learning._engine_names import Engine, parse_engine
 from thrive_learning._transport import proxies_from_environment
 from thrive_learning.errors import ConfigurationError
 
-#: What a client can be told.
-Engine = Literal["auto", "httpx", "fast"]
-#: What it then uses.
-EngineInUse = Literal["httpx", "fast"]
-
-_INSTALL = "install it with: python3 -m pip install 'thrive-learning[fast]'"
+_INSTALL = "Run python3 -m pip install 'thrive-learning[fast]'"
 
 
 class Asked(NamedTuple):
@@ -33,31 +29,27 @@ class Asked(NamedTuple):
         return "<Asked>"  # the proxy's URL may hold a password
 
 
-def choose(asked: Asked) -> EngineInUse:
-    """Choose the engine of a client.
+def choose(asked: Asked) -> Engine:
+    """Return the engine of a client. No engine is chosen because a library happens to be installed.
 
     Raises:
-        ConfigurationError: There is no such engine, or "fast" was asked for and cannot be had.
+        ConfigurationError: There is no such engine, or the fast engine cannot do what was asked for.
     """
-    if asked.engine not in {"auto", "httpx", "fast"}:
-        raise ConfigurationError(f"engine is {asked.engine!r}: pass 'auto', 'httpx' or 'fast'")
-    if asked.engine == "httpx":
-        return "httpx"
-    obstacle = _obstacle(asked)
-    if obstacle is None:
-        return "fast"
-    if asked.engine == "fast":
-        raise ConfigurationError(f"engine='fast' cannot be used: {obstacle}; or pass engine='auto'")
-    return "httpx"
+    engine = parse_engine(asked.engine)
+    obstacle = _obstacle(asked) if engine == "fast" else None
+    if obstacle is not None:
+        raise ConfigurationError(f"The fast engine cannot be used: {obstacle}, or choose the engine 'httpx'.")
+    return engine
 
 
 def _obstacle(asked: Asked) -> str | None:
+    """Say why the fast engine cannot be used, and begin to say what to do; None if it can be used."""
     _engine, transport, proxy, urls = asked
     if transport is not None:
-        return "transport= brings a transport of its own: leave it out"
-    ways_out = proxies_from_environment(urls).values() if proxy is None else [proxy]
-    if any(isinstance(way_out, str) and way_out.lower().startswith("socks") for way_out in ways_out):
-        return "it knows no SOCKS proxies: name one by http:// or https://"
+        return "transport= sends the requests itself. Omit transport="
+    proxies = proxies_from_environment(urls).values() if proxy is None else [proxy]
+    if any(isinstance(url, str) and url.lower().startswith("socks") for url in proxies):
+        return "it does not support SOCKS proxies. Use a proxy of http:// or https://"
     return _missing()
 
 
@@ -65,9 +57,9 @@ def _missing() -> str | None:
     try:
         import httptools  # noqa: PLC0415 - an extra
     except ImportError as error:
-        return f"the library that it needs is not there ({error}); {_INSTALL}"
+        return f"httptools is not installed ({error}). {_INSTALL}"
     if not hasattr(httptools.HttpResponseParser, "set_dangerous_leniencies"):
-        return f"httptools {httptools.__version__} is too old; {_INSTALL}"
+        return f"httptools {httptools.__version__} is too old. {_INSTALL}"
     return None
 
 

@@ -23,7 +23,8 @@ from thrive_learning._auth import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
 from thrive_learning._budget import Budget, current_budget
 from thrive_learning._drift_reports import DriftReports
-from thrive_learning._engine import Asked, Engine, EngineInUse, choose
+from thrive_learning._engine import Asked, choose
+from thrive_learning._engine_names import DEFAULT_ENGINE, Engine
 from thrive_learning._failures import connection_failure, deadline_exceeded
 from thrive_learning._frames import forget_locals
 from thrive_learning._interruptions import interruption
@@ -193,7 +194,7 @@ class Options(NamedTuple):
     verify: bool | SSLContext
     on_attempt: Callable[[Attempt], object] | None
     token_cache: "TokenStore | None" = None
-    engine: Engine = "auto"
+    engine: Engine = DEFAULT_ENGINE
     on_drift: Callable[[Drift], object] | None = None
     strict: bool = False
     max_record_bytes: int = DEFAULT_RECORD_BYTES
@@ -453,7 +454,7 @@ def _async_fast_transport(context: SSLContext, proxy: str | None) -> httpx.Async
     return AsyncFastTransport(context, proxy)
 
 
-def _engine(region: Region, options: Options, transport: object) -> EngineInUse:
+def _engine(region: Region, options: Options, transport: object) -> Engine:
     return choose(Asked(options.engine, transport, options.proxy, region.urls))
 
 
@@ -494,7 +495,7 @@ class HttpClient(httpx.Client):
             region, credentials, self.seam.headers, options.token_cache, options.timeout
         )
         self.runs: weakref.WeakSet[Closable] = weakref.WeakSet()
-        self.engine: EngineInUse = _engine(region, options, transport)
+        self.engine: Engine = _engine(region, options, transport)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=_fast_transport if self.engine == "fast" else _transport,
@@ -625,7 +626,7 @@ class AsyncHttpClient(httpx.AsyncClient):
             region, credentials, self.seam.headers, options.token_cache, options.timeout
         )
         self.runs: weakref.WeakSet[AsyncClosable] = weakref.WeakSet()
-        self.engine: EngineInUse = _engine(region, options, transport)
+        self.engine: Engine = _engine(region, options, transport)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
             build=_async_fast_transport if self.engine == "fast" else _async_transport,

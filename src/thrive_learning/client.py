@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 from thrive_learning._body import DEFAULT_RECORD_BYTES
+from thrive_learning._engine_names import DEFAULT_ENGINE, Engine
 from thrive_learning.credentials import BasicCredentials, ClientAuth, ClientCredentials, Credentials, Secret
 from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from thrive_learning._engine import Engine, EngineInUse
     from thrive_learning._seam import AsyncHttpClient, HttpClient, Options
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport, Examination
@@ -48,7 +48,7 @@ class ClientOptions(SandboxOptions, total=False):
     verify: "bool | SSLContext"
     token_cache: "TokenStore | None"
     transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None"
-    engine: "Engine"
+    engine: Engine
 
 
 class AsyncClientOptions(SandboxOptions, total=False):
@@ -58,7 +58,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     verify: "bool | SSLContext"
     token_cache: "TokenStore | None"
     transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None"
-    engine: "Engine"
+    engine: Engine
 
 
 class ThriveClient:
@@ -83,8 +83,8 @@ class ThriveClient:
         token_cache: Where access tokens lie so that several clients, processes or machines share one:
             `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
             None for the memory of this client alone.
-        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
-            installed and can do what is asked for, and "httpx" elsewhere.
+        engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the extra
+            `fast` and takes less CPU time.
         on_drift: Called with each kind of difference between responses and the contract, once per kind. Each
             is logged as well. Whatever it raises is logged and goes no further.
         strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
@@ -120,7 +120,7 @@ class ThriveClient:
         transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
-        engine: "Engine" = "auto",
+        engine: Engine = DEFAULT_ENGINE,
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
@@ -149,8 +149,8 @@ class ThriveClient:
         self.tokens = Tokens(self._http)
 
     @property
-    def engine(self) -> "EngineInUse":
-        """Which engine sends the requests; "httpx" as well for what `transport=` brings."""
+    def engine(self) -> Engine:
+        """The engine that sends the requests; with `transport=`, it is "httpx"."""
         return self._http.engine
 
     @classmethod
@@ -159,9 +159,9 @@ class ThriveClient:
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
         THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
-        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. An empty variable counts as
-        missing. A secret may also be in a file or come from a command; docs/reference/settings.md lists
-        everything.
+        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. THRIVE_ENGINE is the engine, unless
+        `engine=` names it. An empty variable counts as missing. A secret may also be in a file or come from a
+        command; docs/reference/settings.md lists everything.
 
         Args:
             profile: The profile of the file that `thrive config path` names; None for that of
@@ -174,8 +174,9 @@ class ThriveClient:
         """
         from thrive_learning.settings import log_warnings, settings  # noqa: PLC0415 - not every client's
 
-        found = settings(profile=profile)
+        found = settings(profile=profile, engine=options.get("engine"))
         log_warnings(found)
+        options["engine"] = found.engine
         return cls(found.region, found.credentials, **options)
 
     @classmethod
@@ -264,8 +265,8 @@ class AsyncThriveClient:
         token_cache: Where access tokens lie so that several clients, processes or machines share one:
             `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
             None for the memory of this client alone.
-        engine: What sends the requests: "fast" needs the extra `fast`; "auto" takes that where it is
-            installed and can do what is asked for, and "httpx" elsewhere.
+        engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the extra
+            `fast` and takes less CPU time.
         on_drift: Called with each kind of difference between responses and the contract, once per kind. Each
             is logged as well. Whatever it raises is logged and goes no further.
         strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
@@ -301,7 +302,7 @@ class AsyncThriveClient:
         transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
-        engine: "Engine" = "auto",
+        engine: Engine = DEFAULT_ENGINE,
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
@@ -330,8 +331,8 @@ class AsyncThriveClient:
         self.tokens = AsyncTokens(self._http)
 
     @property
-    def engine(self) -> "EngineInUse":
-        """Which engine sends the requests; "httpx" as well for what `transport=` brings."""
+    def engine(self) -> Engine:
+        """The engine that sends the requests; with `transport=`, it is "httpx"."""
         return self._http.engine
 
     @classmethod
@@ -340,9 +341,9 @@ class AsyncThriveClient:
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
         THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
-        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. An empty variable counts as
-        missing. A secret may also be in a file or come from a command; docs/reference/settings.md lists
-        everything.
+        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. THRIVE_ENGINE is the engine, unless
+        `engine=` names it. An empty variable counts as missing. A secret may also be in a file or come from a
+        command; docs/reference/settings.md lists everything.
 
         Args:
             profile: The profile of the file that `thrive config path` names; None for that of
@@ -355,8 +356,9 @@ class AsyncThriveClient:
         """
         from thrive_learning.settings import log_warnings, settings  # noqa: PLC0415 - not every client's
 
-        found = settings(profile=profile)
+        found = settings(profile=profile, engine=options.get("engine"))
         log_warnings(found)
+        options["engine"] = found.engine
         return cls(found.region, found.credentials, **options)
 
     @classmethod

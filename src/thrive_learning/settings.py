@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from thrive_learning._command_line import split_command
+from thrive_learning._engine_names import DEFAULT_ENGINE, Engine, parse_engine
 from thrive_learning._home import expand_home
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
@@ -38,6 +39,7 @@ VARIABLES = {
     "client_secret_command": "THRIVE_CLIENT_SECRET_COMMAND",
     "scopes": "THRIVE_SCOPES",
     "client_auth": "THRIVE_CLIENT_AUTH",
+    "engine": "THRIVE_ENGINE",
 }
 #: The variables that are no setting of a client.
 OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG")
@@ -126,19 +128,21 @@ class Setting(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The region and the credentials of a client.
+    """The region, the credentials, and the engine of a client.
 
     Attributes:
         region: The region.
         credentials: The credentials.
         origins: Each setting, and where it came from.
         warnings: What is not an error, but should be looked at.
+        engine: The engine that sends its requests.
     """
 
     region: Region
     credentials: Credentials
     origins: tuple[Setting, ...]
     warnings: tuple[str, ...]
+    engine: Engine = DEFAULT_ENGINE
 
 
 # Reading
@@ -148,6 +152,7 @@ def settings(
     *,
     profile: str | None = None,
     region: str | None = None,
+    engine: str | None = None,
     said_by: str = "argument ",
     first_steps: str = FIRST_STEPS,
 ) -> Settings:
@@ -156,13 +161,17 @@ def settings(
     Args:
         profile: The profile's name; None for that of THRIVE_PROFILE, or `default` if there is one.
         region: The region's name; None to leave it to the others.
+        engine: The engine's name; None to leave it to the others.
         said_by: What precedes the names of the arguments in messages.
         first_steps: The advice to a user who has no credentials yet.
 
     Raises:
         ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
     """
-    arguments = Layer({} if region is None else {"region": Given(region, f"{said_by}region")})
+    named = {"region": region, "engine": engine}
+    arguments = Layer(
+        {key: Given(value, f"{said_by}{key}") for key, value in named.items() if value is not None}
+    )
     of_environment = environment_layer(os.environ)
     of_profile, absence = chosen_profile(profile, said_by)
     return resolved([arguments, of_environment, of_profile], absence, first_steps)
@@ -392,11 +401,13 @@ def resolved(layers: Sequence[Layer], absence: str | None = None, first_steps: s
     region, of_region = _region(checked)
     credentials, of_credentials = _credentials(checked, absence, first_steps)
     _check_destination(checked, credentials)
+    engine, of_engine = _engine(checked)
     return Settings(
         region=region,
         credentials=credentials,
-        origins=(*of_region, *of_credentials),
+        origins=(*of_region, *of_credentials, *of_engine),
         warnings=tuple(warning for layer in checked for warning in layer.warnings),
+        engine=engine,
     )
 
 
@@ -512,6 +523,19 @@ def _credentials_of(used: Mapping[str, Given]) -> Credentials:
     except ConfigurationError as error:
         sources = _listed([value.source for value in used.values()])
         problem = f"the credentials from {sources} are not valid: {error}"
+    raise ConfigurationError(problem)
+
+
+def _engine(layers: Sequence[Layer]) -> tuple[Engine, list[Setting]]:
+    found = [layer.given["engine"] for layer in layers if "engine" in layer.given]
+    if not found:
+        return DEFAULT_ENGINE, []
+    used, *weaker = found
+    origin = Setting("engine", used.shown, used.source, tuple(other.source for other in weaker))
+    try:
+        return parse_engine(used.value), [origin]
+    except ConfigurationError as error:
+        problem = f"{used.source}: {error}"
     raise ConfigurationError(problem)
 
 

@@ -91,6 +91,7 @@ def complete_value(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> "list[CompletionItem[str]]":
     """Return the values that a shell may complete a word to: those of the key in front of it."""
+    from thrive_learning._engine_names import ENGINES  # noqa: PLC0415 - for shells alone
     from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
     from thrive_learning.credentials import Scope  # noqa: PLC0415 - for shells alone
 
@@ -101,6 +102,7 @@ def complete_value(
         "region": [region.name for region in REGIONS],
         "scopes": [str(scope) for scope in Scope],
         "client_auth": ["auto", "basic", "post"],
+        "engine": [*ENGINES],
     }
     return [CompletionItem(value) for value in known.get(key, []) if value.startswith(incomplete)]
 

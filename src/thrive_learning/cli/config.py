@@ -54,6 +54,7 @@ client_secret_command
                      THRIVE_CLIENT_SECRET_COMMAND
 scopes               THRIVE_SCOPES                 such as 'api/read'
 client_auth          THRIVE_CLIENT_AUTH            auto, post, or basic
+engine               THRIVE_ENGINE                 httpx or fast
 api_url              THRIVE_API_URL                a region of your own:
 token_url            THRIVE_TOKEN_URL              all three, and its name
 webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     in region

@@ -172,7 +172,7 @@ def _tried(answers: _Answers) -> ExitCode:
     """Check the settings as `thrive check` does, and print the report."""
     settings = Settings(answers.region(), answers.credentials(), origins=(), warnings=())
     say(f"checking these settings with the region {settings.region.name}")
-    target = Target(region=None, profile=None, sandbox=False, timeout_s=None, verbose=False)
+    target = Target(region=None, profile=None, sandbox=False, engine=None, timeout_s=None, verbose=False)
     with target.client(settings) as client:
         return show_report(None, client.check(), (), "table")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from thrive_learning._engine_names import DEFAULT_ENGINE, ENGINES
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import Attempt
@@ -63,12 +64,13 @@ class Whole(click.IntRange):
 
 
 class Target(NamedTuple):
-    """Whom a command talks to.
+    """Where a command sends its requests, and how.
 
     Attributes:
         region: The region's name; None leaves it to the settings.
         profile: The profile's name; None leaves it to THRIVE_PROFILE.
         sandbox: Whether it is the embedded sandbox.
+        engine: The engine's name; None leaves it to the settings.
         timeout_s: The time limit of a call; None for the client's own.
         verbose: Whether to tell of settings and attempts.
     """
@@ -76,6 +78,7 @@ class Target(NamedTuple):
     region: str | None
     profile: str | None
     sandbox: bool
+    engine: str | None
     timeout_s: float | None
     verbose: bool
 
@@ -83,7 +86,13 @@ class Target(NamedTuple):
         """Resolve the settings."""
         from thrive_learning.settings import settings  # noqa: PLC0415 - neither --help nor --version needs it
 
-        return settings(profile=self.profile, region=self.region, said_by="--", first_steps=_FIRST_STEPS)
+        return settings(
+            profile=self.profile,
+            region=self.region,
+            engine=self.engine,
+            said_by="--",
+            first_steps=_FIRST_STEPS,
+        )
 
     def client(self, settings: "Settings | None" = None) -> "ThriveClient":
         """Create the client."""
@@ -99,7 +108,9 @@ class Target(NamedTuple):
         if self.verbose:
             for setting in found.origins:
                 say(f"{setting.key}: {setting.shown} ({setting.source})")
-        return ThriveClient(found.region, found.credentials, timeout=timeout, on_attempt=on_attempt)
+        return ThriveClient(
+            found.region, found.credentials, timeout=timeout, on_attempt=on_attempt, engine=found.engine
+        )
 
 
 def _tell(attempt: Attempt) -> None:
@@ -152,6 +163,11 @@ def talks_to_the_api(command: Command) -> Command:
     )
     @profile_option
     @click.option(
+        "--engine",
+        type=Choice(ENGINES),
+        help=f"Send requests with this engine.  [default: THRIVE_ENGINE, the profile's, or {DEFAULT_ENGINE}]",
+    )
+    @click.option(
         "--timeout",
         type=Seconds(),
         metavar="SECONDS",
@@ -161,20 +177,21 @@ def talks_to_the_api(command: Command) -> Command:
         "-v", "--verbose", is_flag=True, help="Tell of settings, attempts and request IDs on stderr."
     )
     @functools.wraps(command)
-    def with_target(
+    def with_target(  # noqa: PLR0913 - one for each option
         *,
         sandbox: bool,
         region: str | None,
         profile: str | None,
+        engine: str | None,
         timeout: float | None,
         verbose: bool,
         **rest: Any,
     ) -> None:
-        for name, value in (("--region", region), ("--profile", profile)):
+        for name, value in (("--region", region), ("--profile", profile), ("--engine", engine)):
             if sandbox and value is not None:
                 raise click.UsageError(
                     f"--sandbox and {name} exclude each other: the sandbox has settings of its own."
                 )
-        command(Target(region, profile, sandbox, timeout, verbose), **rest)
+        command(Target(region, profile, sandbox, engine, timeout, verbose), **rest)
 
     return with_target

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from thrive_learning._engine_names import parse_engine
 from thrive_learning._home import expand_home
 from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
@@ -68,6 +69,8 @@ def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
         case "client_id" | "client_auth":
             options: dict[str, Any] = {"client_id": "checked", key: value}
             ClientCredentials("checked", client_secret="checked", **options)  # noqa: S106 - it is none
+        case "engine":
+            parse_engine(value)
         case "scopes":
             ClientCredentials("checked", "checked", "checked", value.replace(",", " ").split())
         case _:
