@@ -48,8 +48,16 @@ def record_limit(size: object) -> BodyLimit:
 # Data that does not compress grows a little, by a header and some bytes for each block.
 _COMPRESSED_OVERHEAD = 16 * 1024
 
-# 32: let zlib tell gzip from deflate by the first bytes.
+# Compressed bytes are decompressed in blocks of this size, however they arrive. So the result cannot depend
+# on the chunks, although what zlib outputs before an error depends on how its input is split. The blocks are
+# small because zlib copies the bytes that follow a member: in one large block of tiny members, that would
+# take time in proportion to the square of its length.
+_BLOCK = 4 * 1024
+
+_GZIP = zlib.MAX_WBITS | 16
+# Let zlib tell gzip from deflate by the first bytes. Some servers use one name for both.
 _GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
+_START_OF_MEMBER = b"\x1f"
 
 # Source: the IANA registry of HTTP content codings.
 _ENCODINGS = frozenset(
@@ -61,12 +69,31 @@ _ENCODINGS = frozenset(
 class Body:
     """Collects a body chunk by chunk, decompresses it on the way, and stops at the cap.
 
+    The result depends on the bytes alone and not on where they were split into chunks.
+
+    A gzip body has one member or more, each directly behind the one before. Anything else behind a member is
+    a flaw. So are zero bytes, which gzip(1) ignores because tapes are padded with them: the format does not
+    have them, and a response does not need them. A deflate body is in the zlib format and has one part. Raw
+    deflate is a flaw; neither it nor deflate is asked for.
+
     Args:
         content_encoding: The response's `Content-Encoding`, empty if it has none.
         limit: How large the body may be.
+
+    Source: RFC 1952 section 2.2; RFC 9110 sections 5.6.1.2, 8.4 and 8.4.1.2.
     """
 
-    __slots__ = ("_chunks", "_decompressor", "_limit", "_received", "_size", "cut", "flaw")
+    __slots__ = (
+        "_chunks",
+        "_decompressor",
+        "_has_members",
+        "_limit",
+        "_received",
+        "_size",
+        "_waiting",
+        "cut",
+        "flaw",
+    )
 
     def __init__(self, content_encoding: str, limit: BodyLimit) -> None:
         self._limit = limit
@@ -74,58 +101,88 @@ class Body:
         self._size = 0
         self._received = 0
         self._decompressor = None
+        self._has_members = False
+        self._waiting = bytearray()  # compressed
         #: Why the body cannot be used, or None if it can.
         self.flaw: str | None = None
         #: Whether the flaw is that its end is missing, which another try may cure.
         self.cut = False
-        encoding = content_encoding.strip().lower()
-        if encoding in {"gzip", "x-gzip", "deflate"}:
+        names = [name.strip() for name in content_encoding.lower().split(",")]
+        encodings = [name for name in names if name not in {"", "identity"}]
+        if encodings in (["gzip"], ["x-gzip"], ["deflate"]):
             self._decompressor = zlib.decompressobj(_GZIP_OR_DEFLATE)
-        elif encoding not in {"", "identity"}:
+        elif encodings:
             # A name is shown only if it is registered: this module knows no secrets that it could mask.
-            known = ", ".join(name for name in map(str.strip, encoding.split(",")) if name in _ENCODINGS)
+            known = ", ".join(name for name in encodings if name in _ENCODINGS)
             self.flaw = f"its Content-Encoding was not asked for ({known or 'an unknown one'})"
 
     def feed(self, chunk: bytes) -> bool:
         """Take the next bytes as they came; False says that no more are wanted."""
         if self.flaw is not None:
             return False
+        if self._decompressor is None:
+            return self._add(chunk)
+        if self._received == 0:
+            self._has_members = chunk.startswith(_START_OF_MEMBER)
+        largest = self._limit.size + _COMPRESSED_OVERHEAD
+        self._waiting += chunk[: largest - self._received]
         self._received += len(chunk)
-        if self._received > self._limit.size + (0 if self._decompressor is None else _COMPRESSED_OVERHEAD):
-            self.flaw = self._limit.flaw
-            return False
-        if self._decompressor is not None:
-            if self._decompressor.eof and chunk:
-                self.flaw = "it goes on after the end of its compressed data"
-                return False
-            try:
-                # One byte more than there is room for tells a body that fits from one that does not;
-                # without a limit here one small chunk could become a thousand times its size in memory.
-                chunk = self._decompressor.decompress(chunk, self._limit.size - self._size + 1)
-            except zlib.error as error:
-                self.flaw = f"it cannot be decompressed ({error})"
-                return False
-        self._size += len(chunk)
-        if self._size > self._limit.size:
-            self.flaw = self._limit.flaw
-            return False
-        self._chunks.append(chunk)
-        return True
+        if self._received <= largest:
+            self._decompress(_BLOCK)
+        else:
+            self._decompress(1)
+            self._reject(self._limit.flaw)
+        return self.flaw is None
+
+    def _decompress(self, least: int) -> None:
+        """Decompress the bytes that are waiting, block by block, until there are fewer than `least`."""
+        while self.flaw is None and len(self._waiting) >= least:
+            block = bytes(self._waiting[:_BLOCK])
+            del self._waiting[:_BLOCK]
+            while block and self.flaw is None:
+                block = self._decompress_member(block)
+
+    def _decompress_member(self, block: bytes) -> bytes:
+        """Decompress a block as far as the end of a member, and return the rest of it."""
+        if self._decompressor is None or self._decompressor.eof:
+            if not self._has_members or not block.startswith(_START_OF_MEMBER):
+                self._reject("it goes on after the end of its compressed data")
+                return b""
+            self._decompressor = zlib.decompressobj(_GZIP)
+        try:
+            # One byte more than there is room for tells a body that fits from one that does not; without a
+            # limit here one small chunk could become a thousand times its size in memory.
+            content = self._decompressor.decompress(block, self._limit.size - self._size + 1)
+        except zlib.error as error:
+            self._reject(f"it cannot be decompressed ({error})")
+            return b""
+        self._add(content)
+        return self._decompressor.unused_data
+
+    def _add(self, content: bytes) -> bool:
+        room = self._limit.size - self._size
+        self._size += len(content)
+        if content:
+            self._chunks.append(content[:room])
+        if len(content) > room:
+            self._reject(self._limit.flaw)
+        return self.flaw is None
+
+    def _reject(self, flaw: str) -> None:
+        if self.flaw is None:
+            self.flaw = flaw
 
     def cut_off(self, reason: str) -> None:
         """Note that the connection failed before the body's end; an earlier flaw remains."""
+        self._decompress(1)
         if self.flaw is not None:
             return
         self.flaw = f"it was cut off after {self._size} byte{'' if self._size == 1 else 's'} ({reason})"
         self.cut = True
 
     def end(self) -> bytes:
-        """Give what was collected, once no more bytes come."""
-        if (
-            self.flaw is None
-            and self._decompressor is not None
-            and self._chunks
-            and not self._decompressor.eof
-        ):
+        """Return what was collected, once no more bytes come."""
+        self._decompress(1)
+        if self._decompressor is not None and self._received and not self._decompressor.eof:
             self.cut_off("its compressed data ends too early")
         return b"".join(self._chunks)

@@ -609,6 +609,19 @@ def compressed(line: Line, answer: Answer) -> None:
     line.send(answer.head(content_encoding="gzip", content_length=str(len(body))) + body)
 
 
+def compressed_in_members(line: Line, answer: Answer) -> None:
+    """Send a body as three members of gzip, one of them empty, each of which begins within a chunk."""
+    body = _deflated(answer.body[:9]) + _deflated(b"") + _deflated(answer.body[9:])
+    line.send(answer.head(content_encoding="gzip", content_length=None, transfer_encoding="chunked"))
+    line.send(b"".join(chunked(body[:40], body[40:], b"")))
+
+
+def compressed_and_padded(line: Line, answer: Answer) -> None:
+    """Send a whole compressed body, and zero bytes in the same chunk."""
+    line.send(answer.head(content_encoding="gzip", content_length=None, transfer_encoding="chunked"))
+    line.send(b"".join(chunked(_deflated(answer.body) + bytes(512), b"")))
+
+
 def compressed_cut(line: Line, answer: Answer) -> None:
     body = _deflated(answer.body)[:-12]
     line.send(answer.head(content_encoding="gzip", content_length=str(len(body))) + body)

@@ -164,6 +164,12 @@ ROWS: dict[str, Row] = {
     "chunks of no size": fails(chaos.chunks_of_no_size, lost("(RemoteProtocolError)")),
     # Compression.
     "gzip": passes(chaos.compressed),
+    "gzip in members": passes(chaos.compressed_in_members),
+    "gzip and zero bytes": Row(
+        Trouble(chaos.compressed_and_padded),
+        broken("goes on after the end"),
+        token_error("goes on after the end"),
+    ),
     "gzip cut": fails(chaos.compressed_cut, lost("compressed data ends too early")),
     "gzip that is none": Row(
         Trouble(chaos.compressed_garbage),
