@@ -34,7 +34,7 @@ from thrive_learning import (
     ThriveClient,
     Timeout,
 )
-from thrive_learning._engine_names import ENGINES, Engine
+from thrive_learning._engine_names import ENGINES, EngineName
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 SANDBOX = Sandbox()
@@ -67,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
 class Server:
     """The sandbox on a real port of this machine, for clients of one engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine: Engine = engine
+    def __init__(self, engine: EngineName) -> None:
+        self.engine: EngineName = engine
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.requests = []  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 import types
 from typing import NamedTuple
 
-from thrive_learning._engine_names import Engine, parse_engine
+from thrive_learning._engine_names import EngineName, parse_engine
 from thrive_learning._transport import proxies_from_environment
 from thrive_learning.errors import ConfigurationError
 
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
         return "<Asked>"  # the proxy's URL may hold a password
 
 
-def choose(asked: Asked) -> Engine:
+def choose(asked: Asked) -> EngineName:
     """Return the engine of a client. No engine is chosen because a library happens to be installed.
 
     Raises:

@@ -24,7 +24,7 @@ from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyL
 from thrive_learning._budget import Budget, current_budget
 from thrive_learning._drift_reports import DriftReports
 from thrive_learning._engine import Asked, choose
-from thrive_learning._engine_names import DEFAULT_ENGINE, Engine
+from thrive_learning._engine_names import DEFAULT_ENGINE, EngineName
 from thrive_learning._failures import connection_failure, deadline_exceeded
 from thrive_learning._frames import forget_locals
 from thrive_learning._interruptions import interruption
@@ -194,7 +194,7 @@ class Options(NamedTuple):
     verify: bool | SSLContext
     on_attempt: Callable[[Attempt], object] | None
     token_cache: "TokenStore | None" = None
-    engine: Engine = DEFAULT_ENGINE
+    engine: EngineName = DEFAULT_ENGINE
     on_drift: Callable[[Drift], object] | None = None
     strict: bool = False
     max_record_bytes: int = DEFAULT_RECORD_BYTES
@@ -454,7 +454,7 @@ def _async_fast_transport(context: SSLContext, proxy: str | None) -> httpx.Async
     return AsyncFastTransport(context, proxy)
 
 
-def _engine(region: Region, options: Options, transport: object) -> Engine:
+def _engine(region: Region, options: Options, transport: object) -> EngineName:
     return choose(Asked(options.engine, transport, options.proxy, region.urls))
 
 
@@ -495,7 +495,7 @@ class HttpClient(httpx.Client):
             region, credentials, self.seam.headers, options.token_cache, options.timeout
         )
         self.runs: weakref.WeakSet[Closable] = weakref.WeakSet()
-        self.engine: Engine = _engine(region, options, transport)
+        self.engine: EngineName = _engine(region, options, transport)
         self._transports = Transports[httpx.BaseTransport](
             kind=httpx.BaseTransport,
             build=_fast_transport if self.engine == "fast" else _transport,
@@ -626,7 +626,7 @@ class AsyncHttpClient(httpx.AsyncClient):
             region, credentials, self.seam.headers, options.token_cache, options.timeout
         )
         self.runs: weakref.WeakSet[AsyncClosable] = weakref.WeakSet()
-        self.engine: Engine = _engine(region, options, transport)
+        self.engine: EngineName = _engine(region, options, transport)
         self._transports = Transports[httpx.AsyncBaseTransport](
             kind=httpx.AsyncBaseTransport,
             build=_async_fast_transport if self.engine == "fast" else _async_transport,

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
 from thrive_learning._body import DEFAULT_RECORD_BYTES
-from thrive_learning._engine_names import DEFAULT_ENGINE, Engine
+from thrive_learning._engine_names import DEFAULT_ENGINE, EngineName
 from thrive_learning.credentials import BasicCredentials, ClientAuth, ClientCredentials, Credentials, Secret
 from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError
@@ -48,7 +48,7 @@ class ClientOptions(SandboxOptions, total=False):
     verify: "bool | SSLContext"
     token_cache: "TokenStore | None"
     transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None"
-    engine: Engine
+    engine: EngineName
 
 
 class AsyncClientOptions(SandboxOptions, total=False):
@@ -58,7 +58,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     verify: "bool | SSLContext"
     token_cache: "TokenStore | None"
     transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None"
-    engine: Engine
+    engine: EngineName
 
 
 class ThriveClient:
@@ -120,7 +120,7 @@ class ThriveClient:
         transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
-        engine: Engine = DEFAULT_ENGINE,
+        engine: EngineName = DEFAULT_ENGINE,
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
@@ -149,7 +149,7 @@ class ThriveClient:
         self.tokens = Tokens(self._http)
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> EngineName:
         """The engine that sends the requests; with `transport=`, it is "httpx"."""
         return self._http.engine
 
@@ -302,7 +302,7 @@ class AsyncThriveClient:
         transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_cache: "TokenStore | None" = None,
-        engine: Engine = DEFAULT_ENGINE,
+        engine: EngineName = DEFAULT_ENGINE,
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
@@ -331,7 +331,7 @@ class AsyncThriveClient:
         self.tokens = AsyncTokens(self._http)
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> EngineName:
         """The engine that sends the requests; with `transport=`, it is "httpx"."""
         return self._http.engine
 

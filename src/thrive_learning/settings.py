@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from thrive_learning._command_line import split_command
-from thrive_learning._engine_names import DEFAULT_ENGINE, Engine, parse_engine
+from thrive_learning._engine_names import DEFAULT_ENGINE, EngineName, parse_engine
 from thrive_learning._home import expand_home
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
@@ -142,7 +142,7 @@ class Settings(NamedTuple):
     credentials: Credentials
     origins: tuple[Setting, ...]
     warnings: tuple[str, ...]
-    engine: Engine = DEFAULT_ENGINE
+    engine: EngineName = DEFAULT_ENGINE
 
 
 # Reading
@@ -526,7 +526,7 @@ def _credentials_of(used: Mapping[str, Given]) -> Credentials:
     raise ConfigurationError(problem)
 
 
-def _engine(layers: Sequence[Layer]) -> tuple[Engine, list[Setting]]:
+def _engine(layers: Sequence[Layer]) -> tuple[EngineName, list[Setting]]:
     found = [layer.given["engine"] for layer in layers if "engine" in layer.given]
     if not found:
         return DEFAULT_ENGINE, []
