@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import cli_reference
 import click
 import httpx
 import pytest
@@ -28,6 +27,7 @@ from thrive_learning.cli import options, program
 from thrive_learning.cli.exit_codes import MEANINGS, ExitCode, exit_code
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.models import Activity
+from tools import cli_reference
 
 COMMENTED_ID = "665d7d88b60b4b3a2c000008"  # whose comment in the sandbox is not ASCII
 GET = ("activity", "get", ACTIVITY_ID)

@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 import respx
-from cli_reference import help_of
 from command import Call, Result
 from harness import token_response
 
@@ -25,6 +24,7 @@ from thrive_learning.sandbox.server import (
     SandboxApp,
     SandboxServer,
 )
+from tools.cli_reference import help_of
 
 SECRET = "canary-fake-secret"
 CORE = Sandbox()

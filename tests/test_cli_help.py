@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cli_reference
 import pytest
 import respx
 from command import OAUTH, Call
@@ -16,6 +15,7 @@ from harness import ACTIVITY_ID, REGION_HOSTS, as_regions
 
 from thrive_learning.sandbox import Sandbox
 from thrive_learning.settings import VARIABLES
+from tools import cli_reference
 
 COMMANDS = [*cli_reference.commands()]
 PROFILES = """\

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("generation.py")
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tools" / "generation.py"
 CONTRACT = (ROOT / "openapi" / "thrive.yaml").read_text(encoding="utf-8")
 PACKAGE = "_thrive_learning_api"
 

@@ -1,14 +1,18 @@
-"""What the generated client rests on: exact pins, known settings, and no way back into the facade."""
+"""What the workshop rests on: exact pins, known settings, scripts that notice what is wrong."""
 
 import ast
 import re
 import tomllib
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from openapi_python_client.config import ConfigFile
+
+from tools import mutation, redocly, wheel
 
 ROOT = Path(__file__).parents[2]
 GROUPS: dict[str, list[Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
@@ -90,3 +94,106 @@ def imported(source: str) -> set[str]:
 )
 def test_generated_code_imports_nothing_of_the_facade(path: Path) -> None:
     assert "thrive_learning" not in imported(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("module", mutation.MUTATED)
+def test_a_mutated_module_and_its_tests_exist(module: str) -> None:
+    assert mutation.missing(module) == []
+
+
+def test_a_missing_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mutation.MUTATED, "gone", ["tests/test_gone.py", "-k", "not slow"])
+    monkeypatch.setattr("sys.argv", ["mutation", "errors", "gone", "unlisted"])
+    with pytest.raises(SystemExit) as stopped:
+        mutation.main()
+    names = "src/thrive_learning/gone.py, tests/test_gone.py, unlisted in MUTATED of tools/mutation.py"
+    assert stopped.value.code == f"does not exist: {names}"
+
+
+METADATA = "License-Expression: MIT AND Apache-2.0\nLicense-File: LICENSE\n\nText"
+WHEEL = {
+    "thrive_learning/py.typed": "",
+    "_thrive_learning_api/py.typed": "",
+    "thrive_learning/sandbox/thrive.yaml": "the contract",
+    "a-1.dist-info/METADATA": METADATA,
+    "a-1.dist-info/RECORD": "",
+    "a-1.dist-info/licenses/LICENSE": "",
+}
+CODE = [name for name in WHEEL if ".dist-info/" not in name]
+
+
+def mistakes_in(folder: Path, contents: Mapping[str, str]) -> list[str]:
+    path = folder / "a-1.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in contents.items():
+            archive.writestr(name, text)
+    return wheel.mistakes_in(path, CODE, ["licenses/LICENSE"], b"the contract")
+
+
+def test_a_wheel_as_expected_has_no_mistakes(tmp_path: Path) -> None:
+    assert mistakes_in(tmp_path, WHEEL) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "mistake"),
+    [
+        (
+            {"thrive_learning/sandbox/thrive.yaml": "another"},
+            "thrive_learning/sandbox/thrive.yaml is not openapi/thrive.yaml",
+        ),
+        ({"tests/test_ids.py": ""}, "tests/test_ids.py does not belong there"),
+        (
+            {"a-1.dist-info/METADATA": METADATA.replace("MIT AND ", "")},
+            "no 'License-Expression: MIT AND Apache-2.0'",
+        ),
+        *(({name: None}, f"{name} is missing") for name in ("_thrive_learning_api/py.typed", [*WHEEL][-1])),
+    ],
+)
+def test_each_mistake_in_a_wheel_is_named(
+    tmp_path: Path, changes: dict[str, str | None], mistake: str
+) -> None:
+    contents = {name: text for name, text in {**WHEEL, **changes}.items() if text is not None}
+    assert mistakes_in(tmp_path, contents) == [mistake]
+
+
+def test_the_wheel_is_expected_to_hold_the_checkout() -> None:
+    assert {"thrive_learning/errors.py", "_thrive_learning_api/py.typed"} <= wheel.expected_code()
+    assert not any("__pycache__" in name for name in wheel.expected_code())
+    assert "licenses/LICENSE" in wheel.expected_licenses()
+
+
+@pytest.mark.parametrize(
+    ("started", "ci", "outcome"),
+    [
+        (None, "", None),
+        (None, "true", None),
+        (1, "", None),
+        (1, "true", redocly.CANNOT_START),
+        (0, "true", 7),
+    ],
+)
+def test_redocly_is_skipped_if_it_cannot_start_but_not_in_ci(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: int | None,
+    ci: str,
+    outcome: int | str | None,
+) -> None:
+    def run(*options: str, silent: bool = False) -> int | None:
+        assert silent == (options == ("--version",))
+        return started if options == ("--version",) else 7
+
+    monkeypatch.setattr(redocly, "run", run)
+    monkeypatch.setenv("CI", ci)
+    assert redocly.lint() == outcome
+    assert capsys.readouterr().out.startswith("Redocly SKIPPED") == (outcome is None)
+
+
+def test_the_noxfile_is_a_list_of_short_sessions() -> None:
+    tree = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    sessions = [node for node in functions if node.decorator_list]
+    assert [node.name for node in functions if node not in sessions] == ["sync"]
+    assert all(len(node.body) <= 8 for node in functions)
+    assert all(ast.get_docstring(node) for node in functions)
+    assert imported((ROOT / "noxfile.py").read_text(encoding="utf-8")) == {"nox", "os"}

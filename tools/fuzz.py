@@ -30,7 +30,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, TENANT_ID, Flavour
 

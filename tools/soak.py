@@ -29,7 +29,7 @@ from typing import Any, cast
 import anyio
 import trio
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, TENANT_ID
 

@@ -1,10 +1,10 @@
-"""Writes the generated client, or says where the committed one differs from what would be written.
+"""Write the generated client, or compare the committed one with what the generator writes.
 
-    python tests/contract/generation.py write     what `nox -s generate` does
-    python tests/contract/generation.py check     what `nox -s drift` does
+    python -m tools.generation write     what `nox -s generate` does
+    python -m tools.generation check     what `nox -s drift` does
 
-Both generate into a temporary folder first. `write` then puts that folder in the place of the committed one,
-so that files which the generator no longer writes vanish; `check` compares the two, byte by byte.
+Both generate into a temporary folder first. `write` then replaces the committed folder with it, so that files
+that the generator no longer writes disappear. `check` compares the two, byte by byte.
 """
 
 import argparse
@@ -15,14 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CONTRACT = ROOT / "openapi" / "thrive.yaml"
 COMMITTED = ROOT / "generated"
 PACKAGE = "_thrive_learning_api"
 
 
 def generate(contract: Path, into: Path) -> None:
-    """Write the package into an empty folder, or exit with the generator's own words."""
+    """Write the package into an empty folder, or exit after the generator's own message."""
     options = ["--meta", "none", "--fail-on-warning", "--config", str(ROOT / "generator-config.yaml")]
     options += ["--path", str(contract), "--output-path", str(into / PACKAGE)]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *options]
@@ -35,7 +35,7 @@ def generate(contract: Path, into: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder, hidden ones too, but for what Python leaves there when it imports."""
+    """Return every file below the folder, hidden ones too, without Python's caches."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def differences(generated: dict[str, bytes], committed: dict[str, bytes]) -> list[str]:
-    """One line for each file that is not the same on both sides."""
+    """Return one line for each file that is not the same on both sides."""
     verdicts = {
         **dict.fromkeys(generated.keys() & committed.keys(), "changed"),
         **dict.fromkeys(generated.keys() - committed.keys(), "missing"),
@@ -58,7 +58,7 @@ def differences(generated: dict[str, bytes], committed: dict[str, bytes]) -> lis
 
 
 def main() -> None:
-    """Carry out one of the two commands."""
+    """Run one of the two commands."""
     parser = argparse.ArgumentParser(description="Write the generated client, or check the committed one.")
     parser.add_argument("command", choices=["write", "check"])
     parser.add_argument("--contract", type=Path, default=CONTRACT, help="default: %(default)s")

@@ -1,4 +1,7 @@
-"""The part of docs/reference/cli.md that --help gives: `write` puts it there; a test compares it."""
+"""Write the part of docs/reference/cli.md that `--help` prints. A test compares the two.
+
+python -m tools.cli_reference write     what `nox -s reference` does
+"""
 
 import contextlib
 import io
@@ -18,7 +21,7 @@ END = "<!-- Here ends what `nox -s reference` writes. -->\n"
 
 
 def commands(command: click.Command = thrive, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Give the words behind `thrive` of every command, the groups included."""
+    """Yield the words after `thrive` of every command, the groups included."""
     yield words
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -29,14 +32,14 @@ def commands(command: click.Command = thrive, words: tuple[str, ...] = ()) -> It
 
 
 def help_of(words: tuple[str, ...]) -> str:
-    """Give what a command's --help prints."""
+    """Return what a command's --help prints."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert program.run([*words, "--help"]) == 0
     return printed.getvalue()
 
 
 def reference() -> str:
-    """Give the generated part."""
+    """Return the generated part."""
     parts: list[str] = []
     for words in commands():
         name = " ".join(["thrive", *words])
@@ -45,7 +48,7 @@ def reference() -> str:
 
 
 def with_reference(page: str) -> str:
-    """Give the page with its generated part as it should be."""
+    """Return the page with its generated part as it should be."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + reference() + END + after

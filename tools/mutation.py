@@ -1,0 +1,110 @@
+"""Change a module in small ways with mutmut, and count the changes that its tests notice.
+
+    python -m tools.mutation                 what `nox -s mutation` does: all modules below
+    python -m tools.mutation ids regions     some of them
+
+Each module is changed in a copy of the checkout. `--copies` names the folder of the copies, so that
+`mutmut show` can be run there afterwards.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+#: The tests that must notice a change of a module, which are about it and quick.
+#: A module is named by its path below src/thrive_learning, without `.py`.
+MUTATED = {
+    "ids": ["tests/test_ids.py"],
+    "regions": ["tests/test_regions.py"],
+    "errors": ["tests/test_errors.py"],
+    "_retry": ["tests/test_retry.py"],
+    "_token_cache": ["tests/test_token_cache.py"],
+    "_token_endpoint": ["tests/test_token_endpoint.py", "tests/test_token_failures.py", "tests/test_auth.py"],
+    "_token_reply": ["tests/test_token_endpoint.py", "tests/test_auth.py"],
+    "_auth": [
+        *("tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "tests/test_shared_tokens.py"),
+        *("tests/test_token_endpoint.py", "tests/test_token_failures.py"),
+        *("-k", "not every_status"),
+    ],
+    "_seam": [
+        *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
+        *("tests/test_client.py", "tests/test_engine.py", "tests/test_fast.py", "-k", "not every_status"),
+    ],
+}
+KILLED_AT_LEAST = 0.9  # of the mutants of a module
+
+
+def missing(module: str, root: Path = ROOT) -> list[str]:
+    """Return what is needed to mutate a module and does not exist: files, or its row in MUTATED."""
+    if module not in MUTATED:
+        return [f"{module} in MUTATED of tools/mutation.py"]
+    files = [source_of(module), *(name for name in MUTATED[module] if name.startswith("tests/"))]
+    return [name for name in files if not (root / name).is_file()]
+
+
+def source_of(module: str) -> str:
+    """Return the path of a module."""
+    return f"src/thrive_learning/{module}.py"
+
+
+def settings(module: str) -> str:
+    """Return the setup.cfg that makes mutmut change one module and run its tests."""
+    lists = {
+        "source_paths": ["src"],
+        "only_mutate": [source_of(module)],
+        "also_copy": ["generated", "openapi"],
+        "pytest_add_cli_args": ["--hypothesis-profile=ci"],  # the same examples each time, and no deadline
+        "pytest_add_cli_args_test_selection": MUTATED[module],
+    }
+    return "[mutmut]\n" + "".join(
+        f"{name}=\n" + "".join(f"    {value}\n" for value in values) for name, values in lists.items()
+    )
+
+
+def kill(module: str, copies: Path) -> tuple[int, int]:
+    """Mutate a copy of a module, and return how many mutants its tests killed, of how many.
+
+    Args:
+        module: Its name in MUTATED.
+        copies: The folder for the copy of the checkout.
+    """
+    copy = copies / module
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    (copy / "setup.cfg").write_text(settings(module), encoding="utf-8")
+
+    def mutmut(*options: str, silent: bool = False) -> None:
+        command = [str(Path(sys.executable).with_name("mutmut")), *options]
+        subprocess.run(command, cwd=copy, check=True, stdout=subprocess.DEVNULL if silent else None)
+
+    mutmut("run", "--max-children", str(os.cpu_count() or 1), silent=True)
+    mutmut("results")
+    mutmut("export-cicd-stats", silent=True)
+    stats = json.loads((copy / "mutants" / "mutmut-cicd-stats.json").read_text(encoding="utf-8"))
+    return stats["killed"] + stats["timeout"], stats["total"] - stats["skipped"]
+
+
+def main() -> None:
+    """Mutate modules; exit with 1 if the tests of one of them notice too little."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("modules", nargs="*", default=list(MUTATED), help="default: all that are listed")
+    parser.add_argument("--copies", type=Path, help="default: a new temporary folder")
+    arguments = parser.parse_args()
+    if absent := [name for module in arguments.modules for name in missing(module)]:
+        sys.exit(f"does not exist: {', '.join(absent)}")
+    copies = arguments.copies or Path(tempfile.mkdtemp())
+    scores = {module: kill(module, copies) for module in arguments.modules}
+    for module, (dead, total) in scores.items():
+        print(f"{module}: {dead} of {total} killed, {dead / total:.1%}")
+    if weak := [module for module, (dead, total) in scores.items() if dead < total * KILLED_AT_LEAST]:
+        sys.exit(f"fewer than {KILLED_AT_LEAST:.0%} killed: {', '.join(weak)}")
+
+
+if __name__ == "__main__":
+    main()
