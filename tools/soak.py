@@ -331,9 +331,7 @@ def wait_for_nothing(client: AsyncThriveClient) -> None:
         await anyio.lowlevel.checkpoint()
 
     seam: Any = client._http
-    seam._anyio = SimpleNamespace(
-        sleep=wait, move_on_after=anyio.move_on_after, CancelScope=anyio.CancelScope
-    )
+    seam._anyio = SimpleNamespace(**{**vars(anyio), "sleep": wait})
 
 
 def say(text: str) -> None:
