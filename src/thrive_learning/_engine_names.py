@@ -5,13 +5,13 @@ from typing import Literal, get_args
 from thrive_learning.errors import ConfigurationError
 
 #: How requests are sent: by httpx's own connections, or by those of the extra `fast`.
-Engine = Literal["httpx", "fast"]
+EngineName = Literal["httpx", "fast"]
 
-ENGINES: tuple[Engine, ...] = get_args(Engine)
-DEFAULT_ENGINE: Engine = "httpx"
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+DEFAULT_ENGINE: EngineName = "httpx"
 
 
-def parse_engine(name: object) -> Engine:
+def parse_engine(name: object) -> EngineName:
     """Return the engine of this name.
 
     Raises:
