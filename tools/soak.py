@@ -266,7 +266,14 @@ class Soak:
             await anyio.to_thread.run_sync(meeting.wait)
             return not self.over
 
-        return threading.Thread(target=run, args=(self.tasks, name, turn))
+        def rounds() -> None:
+            try:
+                run(self.tasks, name, turn)
+            except BaseException:
+                meeting.abort()  # or the others would wait forever
+                raise
+
+        return threading.Thread(target=rounds)
 
     over = False
 
@@ -324,14 +331,20 @@ class Counts:
         )
 
 
-def wait_for_nothing(client: AsyncThriveClient) -> None:
-    """Let the seam of a client wait for nothing between its tries. A patient server is no slower for it."""
+class Sleepless:
+    """Behave as anyio does, and sleep no time at all."""
 
-    async def wait(_delay: float) -> None:
+    async def sleep(self, _delay: float) -> None:
         await anyio.lowlevel.checkpoint()
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(anyio, name)
+
+
+def wait_for_nothing(client: AsyncThriveClient) -> None:
+    """Let the seam of a client not wait between its attempts."""
     seam: Any = client._http
-    seam._anyio = SimpleNamespace(**{**vars(anyio), "sleep": wait})
+    seam._anyio = Sleepless()
 
 
 def say(text: str) -> None:
