@@ -21,6 +21,11 @@ from thrive_learning.errors import (
 )
 
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+# What may end a date: a zone that `email.utils` knows, the seconds, or in the format of asctime the year.
+# `email.utils` would ignore anything else, such as another zone.
+_END_OF_DATE = re.compile(
+    r"(?::\d\d| \d{4}| (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4}))[ \t]*\Z", re.ASCII | re.IGNORECASE
+)
 
 #: How much of a body an error keeps, in characters.
 MAX_ERROR_BODY_CHARACTERS = 4096
@@ -59,7 +64,18 @@ class Reply:
         request_id: What to quote to the vendor's support, masked, once the seam has seen the response.
     """
 
-    __slots__ = ("_fields", "body", "cut", "flaw", "history", "operation", "request_id", "status_code", "url")
+    __slots__ = (
+        "_fields",
+        "_headers",
+        "body",
+        "cut",
+        "flaw",
+        "history",
+        "operation",
+        "request_id",
+        "status_code",
+        "url",
+    )
 
     def __init__(
         self,
@@ -71,6 +87,7 @@ class Reply:
         cut: bool = False,
     ) -> None:
         self.status_code: int = status_code
+        self._headers = headers
         self._fields = _by_name(headers)
         self.body: bytes = body
         self.flaw: str | None = flaw
@@ -81,9 +98,25 @@ class Reply:
         self.request_id: str | None = None
 
     def header(self, name: bytes) -> str | None:
-        """Give the value of a header by its name in small letters, None where it is missing."""
+        """Return the value of a header by its name in small letters, None if it is missing.
+
+        The values of a header that was sent several times are joined, as those of a list.
+        """
         value = self._fields.get(name)
         return None if value is None else value.decode(errors="replace")
+
+    def values(self, name: bytes) -> list[str]:
+        """Return the values of a header by its name in small letters, each once and in their order.
+
+        It is for headers that are not lists, and whose values may hold a comma.
+        """
+        found = (value for cased, value in self._headers if cased.lower() == name)
+        return list(dict.fromkeys(value.decode(errors="replace").strip(" \t") for value in found))
+
+    def only_value(self, name: bytes) -> str | None:
+        """Return the value of a header that is not a list; None if it is missing or contradicts itself."""
+        values = self.values(name)
+        return values[0] if len(values) == 1 else None
 
     def has_request_id(self) -> bool:
         """Say whether the response names what to quote to the vendor's support."""
@@ -92,9 +125,8 @@ class Reply:
     def shown_request_id(self, secrets: tuple[str, ...]) -> str | None:
         """Return what to quote to the vendor's support, masked; None if the response does not name it."""
         for name in _REQUEST_ID_HEADERS:
-            value = self.header(name)
-            if value:
-                return show(value, secrets)
+            if self._fields.get(name):
+                return show(", ".join(self.values(name)), secrets)
         return None
 
     def retry_after(self) -> float | None:
@@ -102,7 +134,8 @@ class Reply:
         value = self.header(b"retry-after")
         if value is None:
             return None
-        return retry_after(value, dt.datetime.now(dt.UTC), self.header(b"date"), self.header(b"age"))
+        date, age = self.only_value(b"date"), self.header(b"age")
+        return retry_after(value, dt.datetime.now(dt.UTC), date, age)
 
 
 def _by_name(headers: Headers) -> dict[bytes, bytes]:
@@ -233,36 +266,43 @@ _JSON_NAMES: dict[type, str] = {
 def retry_after(
     value: str | None, now: dt.datetime, date: str | None = None, age: str | None = None
 ) -> float | None:
-    """Return the seconds that a `Retry-After` header asks to wait; None if it says nothing usable.
+    """Return the seconds that a `Retry-After` header asks to wait; None if it has no usable value.
+
+    The header has one value. If there are several, because each of two servers added its own, the longest of
+    those that can be read satisfies them all.
 
     A date counts from the time of the response by the server's own clock, `Date` plus `Age`: this machine's
     may be hours off.
 
     Args:
-        value: The header: seconds, or a date.
+        value: The header: seconds, or a date; if it was sent several times, its values joined by commas.
         now: This machine's time, for a response without a usable `Date`; aware.
         date: The response's `Date`.
-        age: The response's `Age`: for how many seconds a cache had it.
+        age: The response's `Age`: for how many seconds a cache had it. Its first value counts.
 
-    Source: RFC 9110 sections 5.6.7, 6.6.1 and 10.2.3; RFC 9111 section 5.1.
+    Source: RFC 9110 sections 5.3, 5.6.7, 6.6.1 and 10.2.3; RFC 9111 section 5.1.
     """
-    if value is None:
-        return None
-    seconds = _SECONDS.fullmatch(value.strip(" \t"))
-    if seconds is not None:
-        return float(seconds[0])
-    until, sent = _http_date(value), _http_date(date)
-    if until is None:
-        return None
-    if sent is not None:
-        seconds = _SECONDS.fullmatch((age or "").strip(" \t"))
-        now = sent + dt.timedelta(seconds=0.0 if seconds is None else float(seconds[0]))
-    return max(0.0, (until - now).total_seconds())
+    members = [member.strip(" \t") for member in (value or "").split(",")]
+    waits = [float(member) for member in members if _SECONDS.fullmatch(member)]
+    # The name of a day, which a comma separates from its date, is a member of its own and says nothing.
+    untils = [until for until in map(http_date, members) if until is not None]
+    if untils:
+        sent, waited = http_date(date), (age or "").partition(",")[0].strip(" \t")
+        if sent is not None:
+            now = sent + dt.timedelta(seconds=float(waited) if _SECONDS.fullmatch(waited) else 0.0)
+        waits += [max(0.0, (until - now).total_seconds()) for until in untils]
+    return max(waits, default=None)
 
 
-def _http_date(value: str | None) -> dt.datetime | None:
+def http_date(value: str | None) -> dt.datetime | None:
+    """Read a date of HTTP in any of its three formats; None if it is not one. The result is aware.
+
+    Source: RFC 9110 section 5.6.7.
+    """
+    if value is None or _END_OF_DATE.search(value) is None:
+        return None
     try:
-        date = email.utils.parsedate_to_datetime(value or "")
+        date = email.utils.parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=dt.UTC)
@@ -491,7 +531,7 @@ def redirect_advice(reply: Reply, setting: str, secrets: tuple[str, ...]) -> str
             "That answers a conditional request, which this was not, so a proxy or a cache seems to have "
             f"answered, not the API; check the proxy and the region's {setting}."
         )
-    target = show(_origin(mask_secrets(reply.header(b"location") or "", secrets)), secrets)
+    target = show(_origin(mask_secrets(reply.only_value(b"location") or "", secrets)), secrets)
     return (
         f"It redirects to {target or 'an unnamed location'}, where nothing was sent, because credentials go "
         f"to the region's own hosts only; check the region's {setting}."

@@ -4,7 +4,6 @@ It moves no bytes: `_checking` does.
 """
 
 import datetime as dt
-import email.utils
 import enum
 import os
 import urllib.parse
@@ -13,7 +12,7 @@ from typing import Any
 import attrs
 
 from thrive_learning._budget import Budget
-from thrive_learning._outcome import Reply, is_json_object
+from thrive_learning._outcome import Reply, http_date, is_json_object
 from thrive_learning._seam import Call, Options
 from thrive_learning._server_text import show_proxy
 from thrive_learning._transport import proxy_from_environment
@@ -228,12 +227,11 @@ class Examination:
             received_at: When it was there.
         """
         self._has_answer = True
-        try:
-            date = email.utils.parsedate_to_datetime(reply.header(b"date") or "")
-        except (ValueError, OverflowError):
+        date = http_date(reply.only_value(b"date"))
+        if date is None:
             return
         # A date has whole seconds, and may be of any moment between the two.
-        at = (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
+        at = date.timestamp()
         self._skew_s = max(0.0, at - received_at) or min(0.0, at + 1 - sent_at)
 
     def token_given(self, token: AccessToken, wanted: tuple[Scope, ...]) -> None:

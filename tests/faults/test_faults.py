@@ -216,6 +216,12 @@ ROWS: dict[str, Row] = {
         token_error("answered 429"),
         retry=THRICE,
     ),
+    "429, come back at once and in a year": Row(
+        Trouble(chaos.status("429 Said", b"", retry_after="31536000", Retry_After="0, soon")),
+        (RateLimitedError, "wait 3.1536e+07 s"),
+        token_error("answered 429"),
+        retry=THRICE,
+    ),
     "429, come back on a date that is none": Row(
         Trouble(chaos.status("429 Said", b"", retry_after=NO_DATE)),
         (RateLimitedError, "wait a while"),
