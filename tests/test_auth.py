@@ -45,7 +45,8 @@ from thrive_learning import (
     UnauthorizedError,
     policies,
 )
-from thrive_learning._token_cache import Flight, Key, Lead
+from thrive_learning._auth.outcomes import Key
+from thrive_learning._auth.single_flight import Flight, Lead
 
 ONCE = RetryPolicy(attempts=1)
 SECRETS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1)

@@ -19,7 +19,7 @@ from benchmarks.report import markdown, measure_table, number, table, targets_ta
 from benchmarks.subject import ACTIVITY_ID, RECORD, many_ids, mismatch
 from benchmarks.targets import TARGETS
 from thrive_learning import ThriveClient
-from thrive_learning.ids import activity_id
+from thrive_learning._ids import activity_id
 
 ROWS = [
     Row("warm", "httpcore", (0.4, 0.5, 0.6), note="to httpx", also={"CPU µs per call": 210.0}),

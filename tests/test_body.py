@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError
-from thrive_learning._body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
+from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
 
 ENCODE: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -171,7 +171,7 @@ def test_thousands_of_members_take_little_time(content: bytes) -> None:
             copied += len(self._inner.unused_data)
             return self._inner.unused_data
 
-    with patch("thrive_learning._body.zlib.decompressobj", Decompressor):
+    with patch("thrive_learning._exchange.body.zlib.decompressobj", Decompressor):
         assert outcome("gzip", sent) == (content * members, None, False)
     assert copied < 200 * len(sent)
 

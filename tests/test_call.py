@@ -7,12 +7,13 @@ from _thrive_learning_api.types import Response
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
 from thrive_learning import ApiError, Region, ThriveClient, UnexpectedResponseError, activities
+from thrive_learning._call import generated
 
 
 def test_the_documented_successes_are_those_of_the_contract(contract: dict[str, Any]) -> None:
     documented = contract["paths"]["/activity/{id}"]["get"]["responses"]
     assert {status for status in documented if status.startswith("2")} == {
-        str(status) for status in activities._GET.successes
+        str(status) for status in generated.GET_ACTIVITY.successes
     }
 
 
@@ -41,10 +42,10 @@ def failing(parser: Callable[..., Any], error: Exception, *, in_parser: bool) ->
 def test_a_generated_parser_that_fails_is_no_exception_of_its_own(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    get = activities._GET
+    get = generated.GET_ACTIVITY
     sync, _ = failing(get.sync, error, in_parser=True)
     _, asynchronous = failing(get.asyncio, error, in_parser=True)
-    monkeypatch.setattr(activities, "_GET", get._replace(sync=sync, asyncio=asynchronous))
+    monkeypatch.setattr(activities, "GET_ACTIVITY", get._replace(sync=sync, asyncio=asynchronous))
     with (
         flavour.answering(lambda _request: page_response()) as client,
         pytest.raises(
@@ -59,7 +60,9 @@ def test_a_mistake_before_the_request_is_not_blamed_on_the_response(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync, asynchronous = failing(lambda: None, TypeError("a mistake of ours"), in_parser=False)
-    monkeypatch.setattr(activities, "_GET", activities._GET._replace(sync=sync, asyncio=asynchronous))
+    monkeypatch.setattr(
+        activities, "GET_ACTIVITY", generated.GET_ACTIVITY._replace(sync=sync, asyncio=asynchronous)
+    )
     with (
         flavour.answering(lambda _request: page_response()) as client,
         pytest.raises(TypeError, match="a mistake of ours"),
@@ -98,7 +101,7 @@ def test_a_record_that_cannot_be_made_is_no_exception_of_its_own(
     def build(*_received: Any) -> Any:
         raise AttributeError("x")
 
-    monkeypatch.setattr(activities, "_GET", activities._GET._replace(build=build))
+    monkeypatch.setattr(activities, "GET_ACTIVITY", generated.GET_ACTIVITY._replace(build=build))
     with flavour.answering(lambda _request: page_response()) as client:
         with pytest.raises(UnexpectedResponseError, match=r"no record can be made of it .AttributeError."):
             client.activities.get(ACTIVITY_ID)

@@ -20,9 +20,9 @@ from thrive_learning import (
     Scope,
     errors,
 )
-from thrive_learning._outcome import Reply
-from thrive_learning._seam import Options
-from thrive_learning.checks import PROBE_ID, Examination, looks_like_another_region
+from thrive_learning._call.seam import Options
+from thrive_learning._checking.examination import PROBE_ID, Examination, looks_like_another_region
+from thrive_learning._exchange.reply import Reply
 from thrive_learning.policies import Timeout
 
 OPTIONS = Options(
@@ -464,7 +464,7 @@ def test_scopes_that_the_api_does_not_know_fail_before_any_request(flavour: Flav
 def test_the_clock_is_compared(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, offset_s: int, expected: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr("thrive_learning._checking.time.time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr("thrive_learning._checking.run.time.time", lambda: 1_800_000_000.0)
     date = email.utils.formatdate(1_800_000_000 + offset_s, usegmt=True)
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, detail = found(client.check())["clock"]
@@ -478,7 +478,9 @@ def test_the_clock_is_compared(
 def test_a_date_that_is_none_or_has_no_zone(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
-    monkeypatch.setattr("thrive_learning._checking.time.time", lambda: 1_800_000_000.0)  # that very second
+    monkeypatch.setattr(
+        "thrive_learning._checking.run.time.time", lambda: 1_800_000_000.0
+    )  # that very second
     with flavour.answering(answering(httpx.Response(404, headers={"Date": date}))) as client:
         status, _ = found(client.check())["clock"]
     assert status == ("ok" if "2027" in date else "skipped")
@@ -486,7 +488,7 @@ def test_a_date_that_is_none_or_has_no_zone(
 
 def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_000.0]
-    monkeypatch.setattr("thrive_learning._checking.time.time", lambda: now[0])
+    monkeypatch.setattr("thrive_learning._checking.run.time.time", lambda: now[0])
 
     def answer(_request: httpx.Request) -> httpx.Response:
         now[0] += 100

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 import thrive_learning.cli
 from thrive_learning import Region, errors
-from thrive_learning.cli import activity as activity_command
 from thrive_learning.cli import options, program
+from thrive_learning.cli.commands import activity as activity_command
 from thrive_learning.cli.exit_codes import MEANINGS, ExitCode, exit_code
 from thrive_learning.cli.rendering import as_json, as_table
 from thrive_learning.models import Activity

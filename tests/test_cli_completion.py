@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from command import Call
 
+from thrive_learning._settings.resolution import VARIABLES
 from thrive_learning._version import __version__
-from thrive_learning.cli.completion import COMPLETION_VARIABLE
+from thrive_learning.cli.commands.completion import COMPLETION_VARIABLE
 from thrive_learning.credentials import Scope
 from thrive_learning.sandbox.faults import KINDS
-from thrive_learning.settings import VARIABLES
 
 SHELLS = ["bash", "zsh", "fish"]
 Complete = Callable[..., list[str]]

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError
-from thrive_learning.cli import profile_editing
-from thrive_learning.cli.profile_editing import with_changes, write_private
-from thrive_learning.profiles import load_profiles, parsed
+from thrive_learning._settings.profiles import load_profiles, parsed
+from thrive_learning.cli.commands import config_editing
+from thrive_learning.cli.commands.config_editing import with_changes, write_private
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_what_is_no_file_is_not_replaced(call: Call, monkeypatch: pytest.MonkeyP
         device.symlink_to(os.devnull)
     folder = tmp_path / "folder"
     folder.mkdir()
-    monkeypatch.delattr(profile_editing, "_locked")  # no lock beside it either
+    monkeypatch.delattr(config_editing, "_locked")  # no lock beside it either
     for name in (os.devnull, str(folder), *([str(device)] if os.name != "nt" else [])):
         monkeypatch.setenv("THRIVE_CONFIG_FILE", name)
         result = call("config", "set", "region", "staging")
@@ -283,7 +283,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 
 
 def test_without_a_home_there_is_no_place(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thrive_learning.cli.config.config_file", lambda: None)
+    monkeypatch.setattr("thrive_learning.cli.commands.config.config_file", lambda: None)
     result = call("config", "path")
     assert_complaint(result, 2)
     assert "Name a file in THRIVE_CONFIG_FILE" in result.err
@@ -384,7 +384,7 @@ def test_values_are_utf8_whatever_the_locale(path: Path, tmp_path: Path) -> None
     run("config", "unset", "api_secret_file")
     run("config", "set", "api_secret_command", f"cat '{secret}'")
     script = (
-        "from thrive_learning.settings import settings; "
+        "from thrive_learning._settings.resolution import settings; "
         "print(settings(profile='pr\\xfcf').credentials.api_secret.reveal())"
     )
     command = [sys.executable, "-c", script]
@@ -434,7 +434,7 @@ def test_changes_of_many_processes_are_all_in_the_file(path: Path) -> None:
 def test_a_lock_that_another_process_keeps_is_an_error(
     call: Call, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profile_editing, "LOCK_LIMIT_S", 0.01)
+    monkeypatch.setattr(config_editing, "LOCK_LIMIT_S", 0.01)
     path.parent.mkdir(parents=True)
     with filelock.FileLock(lock_of(path)):
         result = call("config", "set", "region", "staging")

@@ -13,9 +13,9 @@ import respx
 from command import Call, Result
 from harness import token_response
 
-from thrive_learning.cli import config_init
-from thrive_learning.cli.profile_editing import change_profile
-from thrive_learning.profiles import ProfileFile, load_profiles
+from thrive_learning._settings.profiles import ProfileFile, load_profiles
+from thrive_learning.cli.commands import config_init
+from thrive_learning.cli.commands.config_editing import change_profile
 from thrive_learning.sandbox import FaultySandbox, Sandbox
 from thrive_learning.sandbox.server import (
     API_PATH,

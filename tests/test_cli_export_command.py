@@ -15,8 +15,8 @@ from command import BASIC, Call, assert_complaint
 from export_server import ExportServer, record_of, serving
 from harness import ACTIVITY_ID, PAGE_EXAMPLE
 
-from thrive_learning.cli import export_files, program
-from thrive_learning.cli.export_files import ExportFiles
+from thrive_learning.cli import program
+from thrive_learning.cli.export.files import ExportFiles, OutputError
 
 OTHER_ID = "665d7d88b60b4b3a2c000002"
 MISSING_ID = "0" * 24
@@ -296,7 +296,7 @@ def test_a_disk_that_is_full_is_said(call: Call, monkeypatch: pytest.MonkeyPatch
 
     def full(files: ExportFiles, key: bytes, line: bytes) -> None:
         if files.records == 1:
-            raise export_files.OutputError(f"{files.paths.output} cannot be written: No space left on device")
+            raise OutputError(f"{files.paths.output} cannot be written: No space left on device")
         written(files, key, line)
 
     monkeypatch.setattr(ExportFiles, "write_record", full)
@@ -314,7 +314,7 @@ def test_a_pipe_that_closes_ends_it_without_a_word(
     def closed(*_arguments: object) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("thrive_learning.cli.export_run.take", closed)
+    monkeypatch.setattr("thrive_learning.cli.export.run.take", closed)
     with monkeypatch.context() as patched:  # what is done to a stdout that is closed, is not done to pytest's
         patched.setattr(os, "dup2", lambda *_descriptors: None)
         code = program.run([*EXPORT, say_ids(ACTIVITY_ID), "-o", name, "--sandbox"])

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from thrive_learning.cli import export_files, regular_files
-from thrive_learning.cli.export_failures import Failure
-from thrive_learning.cli.export_files import ExportFiles, ExportPaths, Origin, OutputError
-from thrive_learning.cli.id_set import HAS_FAILED, HAS_RECORD, key_of
+from thrive_learning.cli import regular_files
+from thrive_learning.cli.export import files as export_files
+from thrive_learning.cli.export.failures import Failure
+from thrive_learning.cli.export.files import ExportFiles, ExportPaths, Origin, OutputError
+from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.errors import ConfigurationError
 
 IDS = [f"{number:024x}" for number in range(1, 6)]
@@ -351,7 +352,7 @@ def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         write(files, IDS[0])
         script = (
-            "import sys, pathlib; from thrive_learning.cli.export_files import *\n"
+            "import sys, pathlib; from thrive_learning.cli.export.files import *\n"
             "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), Origin('x'), force=True)\n"
             "except Exception as error: print(error)"
         )

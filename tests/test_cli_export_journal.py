@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from thrive_learning.cli.export_journal import Entry, Extent, Recovered, header, recovered
-from thrive_learning.cli.id_set import IdSet
+from thrive_learning.cli.export.id_set import IdSet
+from thrive_learning.cli.export.journal import Entry, Extent, Recovered, header, recovered
 from thrive_learning.errors import ConfigurationError
 
 ORIGIN = "region production, tenant t"

@@ -15,9 +15,10 @@ import pytest
 from command import Call, assert_complaint
 from harness import ACTIVITY_ID, PAGE_EXAMPLE
 
-from thrive_learning.cli import export_output, program
-from thrive_learning.cli.export_output import Output, Stream, output_of
-from thrive_learning.cli.export_streams import StreamError, StreamOutput
+from thrive_learning.cli import program
+from thrive_learning.cli.export import output
+from thrive_learning.cli.export.output import Output, Stream, output_of
+from thrive_learning.cli.export.streams import StreamError, StreamOutput
 from thrive_learning.errors import ConfigurationError
 
 EXPORT = ("activity", "export", "ids.txt", "--sandbox")
@@ -216,7 +217,7 @@ def test_what_is_not_a_place_for_records_is_rejected(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ConfigurationError, match="the folder locked is not writable"):
         output_of("locked/out.ndjson", None)
-    monkeypatch.setattr(export_output, "kind_of", lambda *_, **__: "a disk")
+    monkeypatch.setattr(output, "kind_of", lambda *_, **__: "a disk")
     with pytest.raises(ConfigurationError, match="cannot write out: it is a disk"):
         output_of("out", None)
 

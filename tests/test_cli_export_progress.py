@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from thrive_learning.cli import terminal
-from thrive_learning.cli.export_progress import LINE_INTERVAL_S, Advance, duration, shown
+from thrive_learning.cli.export.progress import LINE_INTERVAL_S, Advance, duration, shown
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 from harness import PAGE_EXAMPLE
 
 from thrive_learning import errors
-from thrive_learning.cli.export_failures import Failure, FailureCounts
-from thrive_learning.cli.export_files import ExportPaths
-from thrive_learning.cli.export_run import record_line, unseen
-from thrive_learning.cli.export_tally import Tally
-from thrive_learning.cli.id_set import HAS_FAILED, HAS_RECORD, IdSet, key_of
+from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.files import ExportPaths
+from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, IdSet, key_of
+from thrive_learning.cli.export.run import record_line, unseen
+from thrive_learning.cli.export.tally import Tally
 from thrive_learning.models import Activity
 
 

@@ -13,8 +13,8 @@ import respx
 from command import OAUTH, Call
 from harness import ACTIVITY_ID, REGION_HOSTS, as_regions
 
+from thrive_learning._settings.resolution import VARIABLES
 from thrive_learning.sandbox import Sandbox
-from thrive_learning.settings import VARIABLES
 from tools import cli_reference
 
 COMMANDS = [*cli_reference.commands()]

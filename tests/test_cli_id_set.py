@@ -3,7 +3,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning.cli.id_set import HAS_FAILED, HAS_RECORD, IS_REPEATED, IdSet, key_of
+from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, IS_REPEATED, IdSet, key_of
 
 keys = st.integers(0, 40).map(lambda number: number.to_bytes(12, "big")) | st.binary(min_size=12, max_size=12)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning.cli import input_lines
-from thrive_learning.cli.id_sources import IdSource, NoIdsError, format_of, ids_in
+from thrive_learning.cli.export.id_sources import IdSource, NoIdsError, format_of, ids_in
 from thrive_learning.cli.input_lines import InputLines, UnreadableInputError
 
 ONE, TWO = "60d5ec49b60b4b3a2c8f9a10", "665d7d88b60b4b3a2c000002"

@@ -40,9 +40,9 @@ def test_an_export_announces_a_pause(
     monkeypatch: pytest.MonkeyPatch,
     quiet: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    from thrive_learning.cli import export_run  # noqa: PLC0415 - it is patched
+    from thrive_learning.cli.export import run  # noqa: PLC0415 - it is patched
 
-    take = export_run.take
+    take = run.take
 
     def paused(results: Any, sink: Any, tally: Any, show: Any) -> None:
         LOGGER.warning("something else")
@@ -52,7 +52,7 @@ def test_an_export_announces_a_pause(
         take(results, sink, tally, show)
         assert not tally.is_paused
 
-    monkeypatch.setattr(export_run, "take", paused)
+    monkeypatch.setattr(run, "take", paused)
     ids, out = tmp_path / "ids.txt", tmp_path / "out.ndjson"
     ids.write_text(ACTIVITY_ID)
     options = ("--quiet",) if quiet else ()

@@ -13,9 +13,9 @@ import pytest
 from command import BASIC, Call
 from harness import ACTIVITY_ID
 
+from thrive_learning._settings.profiles import load_profiles
 from thrive_learning.cli import program
 from thrive_learning.cli.streams import ClosedInput, ClosedOutput, discard, open_closed_streams
-from thrive_learning.profiles import load_profiles
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 

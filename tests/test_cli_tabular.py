@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from harness import PAGE_EXAMPLE, ROOT
 
-from thrive_learning.cli import tabular
-from thrive_learning.cli.tabular import COLUMNS, FORMATS, TableError, convert, row_of
+from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.tables import COLUMNS, FORMATS, TableError, convert, row_of
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import Activity
 
@@ -38,7 +38,7 @@ def test_the_columns_are_the_fields_of_a_record_and_what_else_there_is() -> None
         data={"g": 1}, with_={"h": 1},
     )  # fmt: skip
     assert {*COLUMNS} == {*everything.to_dict(), "extra"}  # under their names in NDJSON
-    assert tabular.arrow_schema(pa).names == list(COLUMNS)
+    assert tables.arrow_schema(pa).names == list(COLUMNS)
 
 
 def test_parquet(records: Path, tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ def test_the_first_and_the_last_days_of_the_calendar(records: Path, tmp_path: Pa
 def test_many_records_are_written_in_batches(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    monkeypatch.setattr(tabular, "_BATCH_ROWS", 10)
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 10)
     fill(records, *({"id": str(number)} for number in range(25)))
     assert convert(records, tmp_path / "t", form) == 25
-    monkeypatch.setattr(tabular, "_BATCH_BYTES", 40)
+    monkeypatch.setattr(tables, "_BATCH_BYTES", 40)
     assert convert(records, tmp_path / "t", form) == 25
     read = parquet.read_table if form == "parquet" else csv.read_csv
     assert [int(one) for one in read(tmp_path / "t")["id"].to_pylist()] == list(range(25))

@@ -228,7 +228,7 @@ def test_the_twins_are_alike(sync: type, asynchronous: type) -> None:
 
 def as_sync(text: Any) -> str:
     text = str(text).replace("Async", "").replace("httpx._transports.base.", "")
-    text = text.replace("_bulk_tasks.TaskRun", "_bulk_threads.ThreadedRun")
+    text = text.replace("_bulk.tasks.TaskRun", "_bulk.threads.ThreadedRun")
     return " | ".join(dict.fromkeys(text.split(" | ")))  # what takes either takes one, as a sync client does
 
 

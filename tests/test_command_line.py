@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning._command_line import split_command
+from thrive_learning._settings.command_line import split_command
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ import thrive_learning
 import thrive_learning.sandbox
 import thrive_learning.testing
 from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors
+from thrive_learning._settings.profiles import load_profiles
+from thrive_learning._settings.resolution import profile_layer, resolved
 from thrive_learning.cli import program
-from thrive_learning.profiles import load_profiles
 from thrive_learning.sandbox import Sandbox
-from thrive_learning.settings import profile_layer, resolved
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("openapi/*.md")])
 #: What a block may be. All but the last are executed or compared; another name could hide a block from that.

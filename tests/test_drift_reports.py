@@ -18,9 +18,9 @@ from thrive_learning import (
     Region,
     ThriveClient,
     UnexpectedResponseError,
-    _drift_reports,
 )
-from thrive_learning._drift_reports import MAX_KINDS, DriftReports
+from thrive_learning._call import drift_reports
+from thrive_learning._call.drift_reports import MAX_KINDS, DriftReports
 from thrive_learning._reading import MAX_UNKNOWN_FIELDS
 
 UNKNOWN = Drift("unknown_field", "contentType", "a string")
@@ -184,7 +184,7 @@ def test_a_server_that_invents_fields_fills_no_memory(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert MAX_KINDS == 500
-    monkeypatch.setattr(_drift_reports, "MAX_KINDS", 3)
+    monkeypatch.setattr(drift_reports, "MAX_KINDS", 3)
     seen: list[Drift] = []
     reports = DriftReports(seen.append)
     for number in range(10):

@@ -23,10 +23,10 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning._engine import Asked, choose, is_own
-from thrive_learning._engine_names import ENGINES
+from thrive_learning._exchange.engines import Asked, choose, is_own
 from thrive_learning._fast import AsyncFastTransport, FastTransport
 from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
+from thrive_learning._settings.engine_names import ENGINES
 
 TRAVELS = ClientCredentials(
     SANDBOX.tenant_id, SANDBOX.client_id, Secret(SANDBOX.client_secret, may_pickle=True)

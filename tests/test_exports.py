@@ -57,13 +57,13 @@ def loaded_after(code: str) -> set[str]:
         "trio",
         "_thrive_learning_api",
         "attr",
-        "thrive_learning._seam",
+        "thrive_learning._call.seam",
         "thrive_learning.client",
         "thrive_learning.errors",
         "thrive_learning.sandbox",
-        "thrive_learning.settings",
+        "thrive_learning._settings.resolution",
         "thrive_learning.cli",
-        "thrive_learning.token_caches",
+        "thrive_learning.token_stores",
         "filelock",
         "redis",
     )
@@ -88,8 +88,14 @@ def test_a_sync_client_loads_nothing_of_anyio_that_is_for_async_code() -> None:
         "import thrive_learning as t; t.ThriveClient('staging', t.BasicCredentials('t', 's'), engine='httpx')"
     )
     loaded = loaded_after(code)
-    assert {"httpx", "httpcore", "_thrive_learning_api", "attr", "thrive_learning._seam"} <= loaded
-    needless = {"anyio.lowlevel", "thrive_learning.settings", "thrive_learning.token_caches"}
+    assert {
+        "httpx",
+        "httpcore",
+        "_thrive_learning_api",
+        "attr",
+        "thrive_learning._call.seam",
+    } <= loaded
+    needless = {"anyio.lowlevel", "thrive_learning._settings.resolution", "thrive_learning.token_stores"}
     # httpcore loads anyio, which used to load all of itself.
     assert not (loaded - loaded_after("import httpcore")) & needless
 
@@ -97,10 +103,10 @@ def test_a_sync_client_loads_nothing_of_anyio_that_is_for_async_code() -> None:
 def test_a_token_cache_is_loaded_for_those_who_have_one() -> None:
     code = "import thrive_learning as t; c = t.ClientCredentials('t', 'c', 's'); t.ThriveClient('staging', c"
     extras = {"filelock", "redis"}
-    assert not loaded_after(f"{code})") & {"thrive_learning.token_caches", *extras}
-    assert not loaded_after(f"{code}, token_cache=t.MemoryTokenCache())") & extras
-    assert not loaded_after(f"{code}, token_cache=t.RedisTokenCache('redis://127.0.0.1'))") & extras
-    assert not loaded_after(f"{code}, token_cache=t.FileTokenCache())") & extras
+    assert not loaded_after(f"{code})") & {"thrive_learning.token_stores", *extras}
+    assert not loaded_after(f"{code}, token_store=t.MemoryTokenStore())") & extras
+    assert not loaded_after(f"{code}, token_store=t.RedisTokenStore('redis://127.0.0.1'))") & extras
+    assert not loaded_after(f"{code}, token_store=t.FileTokenStore())") & extras
 
 
 def test_both_packages_say_that_they_are_typed() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from thrive_learning import RetryPolicy, Timeout
 from thrive_learning._budget import Budget
-from thrive_learning._failures import Route, connection_failure
+from thrive_learning._exchange.failures import Route, connection_failure
 from thrive_learning.errors import ConnectionFailedError, DeadlineExceededError
 
 PROXY = Route("http://proxy.example:3128", "HTTPS_PROXY")

@@ -49,8 +49,8 @@ from thrive_learning import (
     Timeout,
     UnexpectedResponseError,
 )
-from thrive_learning._outcome import Reply
-from thrive_learning._seam import DocumentedResponse
+from thrive_learning._call.seam import DocumentedResponse
+from thrive_learning._exchange.reply import Reply
 from thrive_learning.errors import api_error_class
 
 ONCE = RetryPolicy(attempts=1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import InvalidIdError
-from thrive_learning.ids import activity_id
+from thrive_learning._ids import activity_id
 
 HEX = string.hexdigits
 

@@ -314,7 +314,7 @@ def test_code_of_the_caller_that_a_call_runs_can_be_interrupted(kind: type[BaseE
         lambda: ThriveClient(Region.PRODUCTION, BASIC, transport=plain, on_attempt=slow).activities.get(
             ACTIVITY_ID
         ),
-        ThriveClient(Region.PRODUCTION, OAUTH, transport=plain, token_cache=store).tokens.get,
+        ThriveClient(Region.PRODUCTION, OAUTH, transport=plain, token_store=store).tokens.get,
         lambda: list(ThriveClient(Region.PRODUCTION, BASIC, transport=plain).activities.get_many(ids())),
     ]
     for call in calls:

@@ -18,14 +18,15 @@ from thrive_learning import (
     AsyncThriveClient,
     BasicCredentials,
     ConfigurationError,
-    MemoryTokenCache,
+    MemoryTokenStore,
     ThriveClient,
     UnexpectedResponseError,
     _asyncio_network,
-    _outcome,
     _transport,
     activities,
 )
+from thrive_learning._call import generated
+from thrive_learning._exchange import reply
 from thrive_learning._interruptions import interruption
 from thrive_learning._network import AsyncBackend, BoundedBackend, BoundedStream
 
@@ -147,8 +148,8 @@ def test_the_ids_of_an_async_run(interrupt: Interrupt) -> None:
 
 
 def test_building_a_record(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
-    operation = activities._GET._replace(build=interrupt(ValueLimit))
-    monkeypatch.setattr(activities, "_GET", operation)
+    operation = generated.GET_ACTIVITY._replace(build=interrupt(ValueLimit))
+    monkeypatch.setattr(activities, "GET_ACTIVITY", operation)
     with ThriveClient.sandbox() as client, pytest.raises(ValueLimit):
         client.activities.get(ACTIVITY_ID)
 
@@ -157,9 +158,9 @@ def test_reading_json(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> 
     class Decoder:
         decode = staticmethod(interrupt(JsonLimit))
 
-    monkeypatch.setattr(_outcome, "_decoder", Decoder())
+    monkeypatch.setattr(reply, "_decoder", Decoder())
     with pytest.raises(JsonLimit):
-        _outcome.json_object(b"{}")
+        reply.json_object(b"{}")
 
 
 # In sync code
@@ -227,7 +228,7 @@ def test_the_generated_parser(monkeypatch: pytest.MonkeyPatch, interrupt: Interr
         client.get_httpx_client().request("get", f"/activity/{activity_id}")
         interrupted()
 
-    monkeypatch.setattr(activities, "_GET", activities._GET._replace(sync=parse))
+    monkeypatch.setattr(activities, "GET_ACTIVITY", generated.GET_ACTIVITY._replace(sync=parse))
     with ThriveClient.sandbox() as client, pytest.raises(ValueLimit):
         client.activities.get(ACTIVITY_ID)
 
@@ -239,10 +240,10 @@ def test_the_function_that_returns_a_secret(interrupt: Interrupt) -> None:
 
 
 def test_a_token_store(interrupt: Interrupt) -> None:
-    class Store(MemoryTokenCache):
+    class Store(MemoryTokenStore):
         load = staticmethod(interrupt(OsLimit))
 
-    with ThriveClient("staging", OAUTH, token_cache=Store()) as client, pytest.raises(OsLimit):
+    with ThriveClient("staging", OAUTH, token_store=Store()) as client, pytest.raises(OsLimit):
         client.activities.get(ACTIVITY_ID)
 
 

@@ -18,10 +18,10 @@ import trustme
 from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, page_response, token_response
 
 from thrive_learning import ClientClosedError, ConnectionFailedError, Region, RetryPolicy, Timeout, _network
-from thrive_learning._body import TOKEN_LIMIT, Body
 from thrive_learning._budget import Budget, current_budget
+from thrive_learning._call.seam import Options
+from thrive_learning._exchange.body import TOKEN_LIMIT, Body
 from thrive_learning._network import BoundedBackend, BoundedStream, TlsOverTls, reason
-from thrive_learning._seam import Options
 
 
 class Peer(httpcore.NetworkStream):

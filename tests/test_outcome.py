@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import ApiError, NotFoundError
-from thrive_learning._outcome import (
-    Circumstances,
-    Reply,
-    api_error,
-    json_object,
-    retry_after,
-    unexpected_response,
-)
+from thrive_learning._exchange.messages import Circumstances, api_error, unexpected_response
+from thrive_learning._exchange.reply import Reply, json_object, retry_after
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 CIRCUMSTANCES = Circumstances(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import RetryPolicy
-from thrive_learning._pace import BUSY, FIRST_IN_FLIGHT, ROUNDS_TO_RECOVER, Pace
+from thrive_learning._bulk.pace import BUSY, FIRST_IN_FLIGHT, ROUNDS_TO_RECOVER, Pace
 
 
 def pace(concurrency: int = 8, draw: float = 1.0, **policy: Any) -> Pace:

@@ -34,7 +34,7 @@ from thrive_learning import (
     ThriveClient,
     Timeout,
 )
-from thrive_learning._engine_names import ENGINES, EngineName
+from thrive_learning._settings.engine_names import ENGINES, EngineName
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 SANDBOX = Sandbox()

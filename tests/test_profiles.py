@@ -14,7 +14,7 @@ from platformdirs.windows import Windows
 
 from thrive_learning import ConfigurationError
 from thrive_learning._home import cache_folder, config_folder, home_folder
-from thrive_learning.profiles import ProfileFile, config_file, lines_of, load_profiles
+from thrive_learning._settings.profiles import ProfileFile, config_file, lines_of, load_profiles
 
 FILE = """\
 # mine

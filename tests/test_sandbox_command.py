@@ -16,7 +16,7 @@ from harness import ACTIVITY_ID, ROOT
 
 from thrive_learning import ClientCredentials, Region, ThriveClient
 from thrive_learning.cli import program
-from thrive_learning.cli.sandbox_command import _EPILOG, welcome
+from thrive_learning.cli.commands.sandbox import _EPILOG, welcome
 from thrive_learning.sandbox import FaultScript, FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
 from thrive_learning.sandbox.faults import KINDS
 

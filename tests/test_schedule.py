@@ -29,7 +29,7 @@ from thrive_learning import (
     UnexpectedResponseError,
 )
 from thrive_learning._budget import Budget
-from thrive_learning._schedule import HOPELESS_IN_A_ROW, ORDERED_WINDOW, WINDOW, Job, Plan, Schedule
+from thrive_learning._bulk.schedule import HOPELESS_IN_A_ROW, ORDERED_WINDOW, WINDOW, Job, Plan, Schedule
 from thrive_learning.errors import Attempt
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from thrive_learning import ConfigurationError, Secret, _secret_process, secret_sources
-from thrive_learning.secret_sources import COMMAND_KEPT_S, SecretCommand, SecretFile, exposure_of
+from thrive_learning import ConfigurationError, Secret
+from thrive_learning._settings import secret_process, secret_sources
+from thrive_learning._settings.secret_sources import COMMAND_KEPT_S, SecretCommand, SecretFile, exposure_of
 
 
 def python(code: str) -> SecretCommand:
@@ -261,7 +262,7 @@ def test_where_pipes_cannot_be_polled(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(*arguments, **options)  # type: ignore[call-overload]
             started.append(self)
 
-    monkeypatch.setattr(_secret_process, "_PIPES_CAN_BE_POLLED", False)
+    monkeypatch.setattr(secret_process, "_PIPES_CAN_BE_POLLED", False)
     monkeypatch.setattr(subprocess, "Popen", Kept)
     monkeypatch.setattr(secret_sources, "COMMAND_LIMIT_S", 30)
     assert python("print('secret')")() == "secret"
@@ -292,7 +293,7 @@ def test_many_threads_run_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ran.append(1)
         return io.BytesIO(b"secret\n")
 
-    monkeypatch.setattr(_secret_process, "output_of", run)
+    monkeypatch.setattr(secret_process, "output_of", run)
     command = SecretCommand(["x"])
     threads = [threading.Thread(target=command) for _ in range(16)]
     for thread in threads:
@@ -307,7 +308,7 @@ def test_a_lock_that_was_held_when_it_was_forked(monkeypatch: pytest.MonkeyPatch
     command = python("print('secret')")
     command._lock.acquire()
     monkeypatch.setattr(secret_sources, "COMMAND_LIMIT_S", 0.01)
-    monkeypatch.setattr(_secret_process, "output_of", lambda *_: io.BytesIO(b"secret\n"))
+    monkeypatch.setattr(secret_process, "output_of", lambda *_: io.BytesIO(b"secret\n"))
     assert command() == "secret"
     assert command._lock.locked()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning._server_text import MASK, excerpt, mask_secrets, proxy_secrets, show, show_proxy
+from thrive_learning._exchange.server_text import MASK, excerpt, mask_secrets, proxy_secrets, show, show_proxy
 
 SECRET = "Kä n/a+r=y&\"'<é>%\\\N{GRINNING FACE}"
 

@@ -19,8 +19,7 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning.secret_sources import SecretCommand, SecretFile
-from thrive_learning.settings import (
+from thrive_learning._settings.resolution import (
     URL_KEYS,
     VARIABLES,
     Given,
@@ -32,6 +31,7 @@ from thrive_learning.settings import (
     resolved,
     settings,
 )
+from thrive_learning._settings.secret_sources import SecretCommand, SecretFile
 
 BASIC = {"THRIVE_TENANT_ID": "tenant", "THRIVE_API_SECRET": "fake"}
 OAUTH = {"THRIVE_TENANT_ID": "tenant", "THRIVE_CLIENT_ID": "client", "THRIVE_CLIENT_SECRET": "fake"}

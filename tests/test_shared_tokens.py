@@ -24,9 +24,9 @@ from thrive_learning import (
     ClientCredentials,
     ConfigurationError,
     DeadlineExceededError,
-    FileTokenCache,
-    MemoryTokenCache,
-    RedisTokenCache,
+    FileTokenStore,
+    MemoryTokenStore,
+    RedisTokenStore,
     Region,
     RetryPolicy,
     Scope,
@@ -35,18 +35,18 @@ from thrive_learning import (
     ThriveClient,
     TokenError,
     UnauthorizedError,
-    _auth,
-    _shared_tokens,
 )
-from thrive_learning._shared_tokens import SharedTokens, Turn, store_key
-from thrive_learning._token_cache import Key, TokenCache
+from thrive_learning._auth import authorizer, sharing
+from thrive_learning._auth.outcomes import Key
+from thrive_learning._auth.sharing import SharedTokens, Turn, store_key
+from thrive_learning._auth.single_flight import SingleFlight
 
 KEY = Key(Service.API, frozenset({Scope.READ}))
 
 
 @pytest.fixture(autouse=True)
 def _cheap_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_shared_tokens, "_ITERATIONS", 1)
+    monkeypatch.setattr(sharing, "_ITERATIONS", 1)
 
 
 class Api:
@@ -72,7 +72,7 @@ class Api:
         return httpx.Response(401) if token in self.refused else page_response()
 
 
-class Store(MemoryTokenCache):
+class Store(MemoryTokenStore):
     """A store that can be told to fail, and says what it was asked."""
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ def get(client: Any) -> None:
 
 def test_clients_share_a_token(flavour: Flavour, api: Api, store: Store) -> None:
     for _ in range(3):
-        with flavour.answering(api, OAUTH, token_cache=store) as client:
+        with flavour.answering(api, OAUTH, token_store=store) as client:
             get(client)
             get(client)
     assert (api.count, api.calls) == (1, ["canary-token-1"] * 6)
@@ -162,7 +162,7 @@ def test_clients_share_a_token(flavour: Flavour, api: Api, store: Store) -> None
 def test_a_stored_token_is_as_the_minted_one_was(flavour: Flavour, api: Api, store: Store) -> None:
     tokens = []
     for _ in range(2):
-        with flavour.answering(api, OAUTH, token_cache=store) as client:
+        with flavour.answering(api, OAUTH, token_store=store) as client:
             tokens.append(client.tokens.get())
     first, second = tokens
     assert first is not second
@@ -173,22 +173,22 @@ def test_a_stored_token_is_as_the_minted_one_was(flavour: Flavour, api: Api, sto
 def test_a_token_that_lives_for_ever_is_stored(flavour: Flavour, api: Api, store: Store) -> None:
     api.lifetime_s = 1e300
     for _ in range(2):
-        with flavour.answering(api, OAUTH, token_cache=store) as client:
+        with flavour.answering(api, OAUTH, token_store=store) as client:
             get(client)
     assert api.count == 1
 
 
 def test_with_basic_credentials_there_is_nothing_to_store(flavour: Flavour, api: Api, store: Store) -> None:
-    with flavour.answering(api, BASIC, token_cache=store) as client:
+    with flavour.answering(api, BASIC, token_store=store) as client:
         get(client)
     assert not store.asked
 
 
-@pytest.mark.parametrize("wrong", ["redis://canary", 5, FileTokenCache, object()])
+@pytest.mark.parametrize("wrong", ["redis://canary", 5, FileTokenStore, object()])
 @pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["Basic", "OAuth"])
 def test_what_is_no_token_cache(flavour: Flavour, wrong: Any, credentials: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"token_cache is .+: pass FileTokenCache") as caught:
-        flavour.client_class(Region.STAGING, credentials, token_cache=wrong)
+    with pytest.raises(ConfigurationError, match=r"token_store is .+: pass FileTokenStore") as caught:
+        flavour.client_class(Region.STAGING, credentials, token_store=wrong)
     assert "canary" not in str(caught.value)
 
 
@@ -250,7 +250,7 @@ def test_each_part_makes_another_name(part: str, another: Any) -> None:
 
 def test_a_guess_at_the_secret_costs_as_much_as_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert _shared_tokens._ITERATIONS >= 200_000
+    assert sharing._ITERATIONS >= 200_000
 
 
 def test_a_secret_that_changes_has_another_token(flavour: Flavour, api: Api, store: Store) -> None:
@@ -259,10 +259,10 @@ def test_a_secret_that_changes_has_another_token(flavour: Flavour, api: Api, sto
     for expected in (1, 1, 2):
         if expected == 2:
             secrets.append("two")
-        with flavour.answering(api, credentials, token_cache=store) as client:
+        with flavour.answering(api, credentials, token_store=store) as client:
             get(client)
         assert api.count == expected
-    with flavour.answering(api, credentials, token_cache=store) as client:
+    with flavour.answering(api, credentials, token_store=store) as client:
         get(client)
         secrets.append("three")
         Clocks(client).move(3600)
@@ -274,7 +274,7 @@ def test_a_function_that_gives_no_secret_is_an_error_of_the_call(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
     credentials = ClientCredentials("tenant", "client", lambda: "")
-    with flavour.answering(api, credentials, token_cache=store) as client:
+    with flavour.answering(api, credentials, token_store=store) as client:
         with pytest.raises(ConfigurationError, match="the function that gives a secret"):
             client.activities.get(ACTIVITY_ID)
     assert not store.asked
@@ -287,8 +287,8 @@ def test_a_renewal_finds_the_token_that_another_process_has_renewed(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
     with (
-        flavour.answering(api, OAUTH, token_cache=store) as client,
-        flavour.answering(api, OAUTH, token_cache=store) as other,
+        flavour.answering(api, OAUTH, token_store=store) as client,
+        flavour.answering(api, OAUTH, token_store=store) as other,
     ):
         clocks = Clocks(client), Clocks(other)
         get(client)
@@ -305,12 +305,12 @@ def test_a_renewal_finds_the_token_that_another_process_has_renewed(
 def test_who_finds_another_process_renewing_goes_on_with_its_token_and_looks_later(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         clocks = Clocks(client)
         get(client)
         clocks.move(3310)
         [name] = store._tokens
-        release = MemoryTokenCache.try_lock(store, name, 60)
+        release = MemoryTokenStore.try_lock(store, name, 60)
         assert release is not None
         store.asked.clear()
         for _ in range(5):
@@ -325,7 +325,7 @@ def test_who_finds_another_process_renewing_goes_on_with_its_token_and_looks_lat
 def test_a_token_request_that_hangs_leaves_time_for_the_call_with_the_token_of_the_store(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     store.change(expires_at=time.time() + 200)
 
@@ -340,7 +340,7 @@ def test_a_token_request_that_hangs_leaves_time_for_the_call_with_the_token_of_t
                 await anyio.sleep_forever()
             return api(request)
 
-    with flavour.open("production", OAUTH, token_cache=store, transport=Hanging(), timeout=0.6) as client:
+    with flavour.open("production", OAUTH, token_store=store, transport=Hanging(), timeout=0.6) as client:
         get(client)
     assert (api.count, api.calls[-1]) == (1, "canary-token-1")
 
@@ -348,22 +348,22 @@ def test_a_token_request_that_hangs_leaves_time_for_the_call_with_the_token_of_t
 def test_a_process_that_starts_late_in_a_tokens_life_renews_it_or_goes_on_with_it(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     store.change(expires_at=time.time() + 200)
     [name] = store._tokens
-    release = MemoryTokenCache.try_lock(store, name, 60)
+    release = MemoryTokenStore.try_lock(store, name, 60)
     assert release is not None
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
         assert api.count == 1  # another process renews it
         release()
     api.token_status = 503
-    with flavour.answering(api, OAUTH, token_cache=store, retry=RetryPolicy(first_delay=0)) as client:
+    with flavour.answering(api, OAUTH, token_store=store, retry=RetryPolicy(first_delay=0)) as client:
         get(client)  # its own renewal fails, and is not tried again
         assert (api.count, api.calls[-1]) == (2, "canary-token-1")
     api.token_status = 200
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
         assert (api.count, api.calls[-1]) == (3, "canary-token-3")
     assert store.only.value == "canary-token-3"
@@ -371,7 +371,7 @@ def test_a_process_that_starts_late_in_a_tokens_life_renews_it_or_goes_on_with_i
 
 def test_a_refusal_is_raised_and_the_lock_given_back(flavour: Flavour, api: Api, store: Store) -> None:
     api.token_status = 401
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         for _ in range(2):
             with pytest.raises(TokenError, match="invalid_client"):
                 client.activities.get(ACTIVITY_ID)
@@ -384,9 +384,9 @@ def test_a_refusal_is_raised_and_the_lock_given_back(flavour: Flavour, api: Api,
 def test_who_waits_for_another_process_takes_its_token(
     flavour: Flavour, api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_shared_tokens, "LOOK_AGAIN_AFTER_S", 0.001)
+    monkeypatch.setattr(sharing, "LOOK_AGAIN_AFTER_S", 0.001)
     name = store_key(Region.PRODUCTION, OAUTH, *KEY)
-    release = MemoryTokenCache.try_lock(store, name, 60)
+    release = MemoryTokenStore.try_lock(store, name, 60)
     assert release is not None
     looks = iter(range(5))
     plain = store._ask
@@ -399,7 +399,7 @@ def test_who_waits_for_another_process_takes_its_token(
             )
 
     store._ask = ask  # type: ignore[method-assign]
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     assert (api.count, api.calls) == (0, ["of-another"])
     assert store.asked == ["load", "try_lock"] * 4 + ["load"]
@@ -419,7 +419,7 @@ def test_a_token_that_comes_between_the_look_and_the_lock_is_taken(
             )
 
     store._ask = ask  # type: ignore[method-assign]
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     assert (api.count, api.calls, store._locks) == (0, ["of-another"], {})
 
@@ -427,19 +427,19 @@ def test_a_token_that_comes_between_the_look_and_the_lock_is_taken(
 def test_patience_ends_at_half_of_what_is_left_of_the_call(flavour: Flavour, api: Api, store: Store) -> None:
     """A process that hangs with a lock, of which the store knows no end, holds nobody."""
     name = store_key(Region.PRODUCTION, OAUTH, *KEY)
-    held = MemoryTokenCache.try_lock(store, name, 600)
+    held = MemoryTokenStore.try_lock(store, name, 600)
     assert held is not None
-    with flavour.answering(api, OAUTH, token_cache=store, timeout=2) as client:
+    with flavour.answering(api, OAUTH, token_store=store, timeout=2) as client:
         get(client)
     assert (api.count, store.only.value) == (1, "canary-token-1")
     assert name in store._locks
 
 
 def test_patience_is_longer_than_a_lease_and_has_its_limit() -> None:
-    assert _shared_tokens.PATIENCE_S > _shared_tokens.LEASE_S
-    cache = TokenCache(lambda: 1000.0)
+    assert sharing.PATIENCE_S > sharing.LEASE_S
+    cache = SingleFlight(lambda: 1000.0)
     shared = SharedTokens(Store(), Region.STAGING, OAUTH, cache)
-    assert shared.turn(KEY, 60, renews=False)._patience_ends == 1000 + _shared_tokens.PATIENCE_S
+    assert shared.turn(KEY, 60, renews=False)._patience_ends == 1000 + sharing.PATIENCE_S
     assert shared.turn(KEY, 6, renews=False)._patience_ends == 1003
 
 
@@ -447,20 +447,20 @@ def test_patience_is_longer_than_a_lease_and_has_its_limit() -> None:
 
 
 def test_a_refused_token_is_not_taken_from_the_store_again(flavour: Flavour, api: Api, store: Store) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     api.refused.add("canary-token-1")
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     assert (api.count, api.calls) == (2, ["canary-token-1", "canary-token-1", "canary-token-2"])
     assert "forget" in store.asked
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     assert api.calls[-1] == "canary-token-2"
 
 
 def test_a_refused_token_is_gone_even_if_there_is_no_other(flavour: Flavour, api: Api, store: Store) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
         api.refused.add("canary-token-1")
         api.token_status = 503
@@ -472,7 +472,7 @@ def test_a_refused_token_is_gone_even_if_there_is_no_other(flavour: Flavour, api
 def test_a_refused_token_that_another_process_replaced_costs_no_request(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
         api.refused.add("canary-token-1")
         store.change(value="of-another")
@@ -488,7 +488,7 @@ def test_a_store_that_cannot_forget_does_not_serve_a_refused_token(
     name = store_key(Region.PRODUCTION, OAUTH, *KEY)
     store._tokens[name] = StoredToken(value="old", expires_at=time.time() + 3600, lifetime_s=3600, scopes=())
     api.refused.add("old")
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         clocks = Clocks(client)
         get(client)
         clocks.move(3310)
@@ -507,9 +507,9 @@ def test_what_a_jump_of_the_wall_clock_does(
     flavour: Flavour, api: Api, store: Store, jump_s: float, requests: int
 ) -> None:
     """Far back, the store's token claims a life that it never had; ahead, it has expired."""
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         clocks = Clocks(client)
         clocks.wall += jump_s
         get(client)
@@ -524,11 +524,11 @@ def test_what_a_jump_of_the_wall_clock_does(
 def test_an_expired_token_that_a_jump_makes_look_valid_costs_one_401(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     api.refused.add("canary-token-1")
     store.change(expires_at=time.time() - 600)
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         Clocks(client).wall -= 1800
         get(client)
     assert api.calls == ["canary-token-1", "canary-token-1", "canary-token-2"]
@@ -556,7 +556,7 @@ def test_a_store_that_fails_breaks_no_call_and_is_reported_once(
     flavour: Flavour, api: Api, store: Store, kept: Kept, method: str, error: Exception
 ) -> None:
     store.fails[method] = error
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         clocks = Clocks(client)
         for _ in range(3):
             get(client)
@@ -582,7 +582,7 @@ def test_a_store_works_again_when_all_of_it_does(
     flavour: Flavour, api: Api, store: Store, kept: Kept
 ) -> None:
     store.fails = dict.fromkeys(("save", "release"), OSError(5, "canary"))
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         clocks = Clocks(client)
         for works in ("nothing", "save", "release", "anything"):
             store.fails.pop(works, None)
@@ -595,7 +595,7 @@ def test_a_store_works_again_when_all_of_it_does(
 def test_a_store_that_fails_is_left_alone_for_a_while(flavour: Flavour, api: Api, store: Store) -> None:
     store.fails["load"] = ConnectionError("down")
     api.lifetime_s = 20
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         clocks = Clocks(client)
         get(client)
         clocks.move(20)
@@ -608,7 +608,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while(flavour: Flavour, api: Api
 
 def test_an_entry_that_is_none_is_replaced(flavour: Flavour, api: Api, store: Store, kept: Kept) -> None:
     store.fails["load"] = ValueError("canary")
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     assert store.only.value == "canary-token-1"
     [line] = lines(kept)
@@ -618,16 +618,16 @@ def test_an_entry_that_is_none_is_replaced(flavour: Flavour, api: Api, store: St
 
 def test_a_store_that_gives_something_else(flavour: Flavour, api: Api, store: Store, kept: Kept) -> None:
     store.load = lambda _key: "canary"  # type: ignore[method-assign,assignment,return-value]
-    with flavour.answering(api, OAUTH, token_cache=store) as client:
+    with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
     assert lines(kept)
     assert "canary" not in "".join(lines(kept))
 
 
 def test_a_corrupt_file_is_replaced(flavour: Flavour, api: Api, tmp_path: Path, kept: Kept) -> None:
-    files = FileTokenCache(tmp_path / "tokens")
+    files = FileTokenStore(tmp_path / "tokens")
     for _ in range(2):
-        with flavour.answering(api, OAUTH, token_cache=files) as client:
+        with flavour.answering(api, OAUTH, token_store=files) as client:
             get(client)
         [path] = files.folder.glob("*.json")
         path.write_text("canary")
@@ -641,7 +641,7 @@ def test_a_folder_that_is_open_to_others_is_not_used(
     flavour: Flavour, api: Api, tmp_path: Path, kept: Kept
 ) -> None:
     tmp_path.chmod(0o755)
-    with flavour.answering(api, OAUTH, token_cache=FileTokenCache(tmp_path)) as client:
+    with flavour.answering(api, OAUTH, token_store=FileTokenStore(tmp_path)) as client:
         get(client)
         get(client)
     assert api.count == 1
@@ -652,23 +652,23 @@ def test_a_folder_that_is_open_to_others_is_not_used(
 
 def test_an_outage_of_redis_and_its_end(flavour: Flavour, api: Api, kept: Kept) -> None:
     with redis_server(password="canary-password") as server:
-        cache = RedisTokenCache(server.url)
+        cache = RedisTokenStore(server.url)
         server.stop()
-        with flavour.answering(api, OAUTH, token_cache=cache) as client:
+        with flavour.answering(api, OAUTH, token_store=cache) as client:
             clocks = Clocks(client)
             get(client)
             assert api.count == 1
             [line] = lines(kept)
-            assert line.startswith("WARNING <RedisTokenCache redis://127.0.0.1/0>: ConnectionError; ")
+            assert line.startswith("WARNING <RedisTokenStore redis://127.0.0.1/0>: ConnectionError; ")
             server.start()
             clocks.now += 3600
             get(client)
             assert (api.count, len(lines(kept))) == (2, 2)
-        with flavour.answering(api, OAUTH, token_cache=cache) as client:
+        with flavour.answering(api, OAUTH, token_store=cache) as client:
             get(client)
         assert api.count == 2
-        wrong = RedisTokenCache(server.url.replace("password", "wrong"))
-        with flavour.answering(api, OAUTH, token_cache=wrong) as client:
+        wrong = RedisTokenStore(server.url.replace("password", "wrong"))
+        with flavour.answering(api, OAUTH, token_store=wrong) as client:
             get(client)
         assert (api.count, len(lines(kept))) == (3, 3)
         for opened in (cache, wrong):
@@ -685,7 +685,7 @@ def test_an_interrupt_gives_the_lock_back(api: Api, store: Store) -> None:
 
     api.on_token_request = interrupt
     with ThriveClient(
-        Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(api), token_cache=store
+        Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(api), token_store=store
     ) as client:
         with pytest.raises(KeyboardInterrupt):
             client.activities.get(ACTIVITY_ID)
@@ -735,7 +735,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 async def test_the_event_loop_is_not_blocked_and_the_deadline_holds(api: Api) -> None:
     store = Slow("load")
     async with AsyncThriveClient(
-        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_cache=store
+        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_store=store
     ) as client:
         with pytest.raises(DeadlineExceededError):
             await client.activities.get(ACTIVITY_ID, timeout=0.05)
@@ -750,7 +750,7 @@ async def test_the_event_loop_is_not_blocked_and_the_deadline_holds(api: Api) ->
 async def test_a_lock_that_is_gained_after_its_caller_was_cancelled_is_given_back(api: Api) -> None:
     store = Slow("try_lock")
     async with AsyncThriveClient(
-        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_cache=store
+        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_store=store
     ) as client:
         with pytest.raises(DeadlineExceededError):
             await client.activities.get(ACTIVITY_ID, timeout=0.05)
@@ -762,7 +762,7 @@ async def test_a_lock_that_is_gained_after_its_caller_was_cancelled_is_given_bac
 @pytest.mark.anyio
 async def test_a_cancelled_token_request_gives_the_lock_back(api: Api, store: Store) -> None:
     transport = AsyncTransport(api, hangs=True)
-    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport, token_cache=store) as client:
+    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport, token_store=store) as client:
         with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(client.activities.get, ACTIVITY_ID)
@@ -778,7 +778,7 @@ async def test_a_cancelled_token_request_gives_the_lock_back(api: Api, store: St
 async def test_a_token_that_comes_at_the_last_moment_is_saved(api: Api, store: Store) -> None:
     """Else the next process would request another."""
     async with AsyncThriveClient(
-        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_cache=store
+        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_store=store
     ) as client:
         with anyio.CancelScope() as scope:
             api.on_token_request = scope.cancel
@@ -791,10 +791,10 @@ async def test_a_token_that_comes_at_the_last_moment_is_saved(api: Api, store: S
 async def test_a_store_that_hangs_does_not_hold_a_call_that_has_its_token(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_auth, "_SAVING_S", 0.05)
+    monkeypatch.setattr(authorizer, "_SAVING_S", 0.05)
     store = Slow("save")
     async with AsyncThriveClient(
-        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_cache=store
+        Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_store=store
     ) as client:
         assert (await client.activities.get(ACTIVITY_ID)).id == ACTIVITY_ID
         store.go_on.set()
@@ -809,7 +809,7 @@ def test_a_task_that_asyncio_cancels_while_it_saves_gives_the_lock_back(api: Api
 
     async def main() -> None:
         async with AsyncThriveClient(
-            Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_cache=store
+            Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_store=store
         ) as client:
             task = asyncio.create_task(client.tokens.get())
             await asyncio.to_thread(store.arrived.wait, 60)
@@ -826,20 +826,20 @@ def test_a_task_that_asyncio_cancels_while_it_saves_gives_the_lock_back(api: Api
 def test_at_the_end_of_the_interpreter_a_lock_is_left_to_its_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turn = SharedTokens(store, Region.STAGING, OAUTH, TokenCache()).turn(KEY, 60, renews=False)
+    turn = SharedTokens(store, Region.STAGING, OAUTH, SingleFlight()).turn(KEY, 60, renews=False)
     assert turn.look() == 0
     assert turn.leads
 
     def no_more(**_options: Any) -> threading.Thread:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(_shared_tokens, "threading", SimpleNamespace(**vars(threading) | {"Thread": no_more}))
+    monkeypatch.setattr(sharing, "threading", SimpleNamespace(**vars(threading) | {"Thread": no_more}))
     turn.abandon()
     assert store._locks
 
 
 def test_a_turn_gives_its_lock_back_once(store: Store) -> None:
-    turn = Turn(SharedTokens(store, Region.STAGING, OAUTH, TokenCache()), KEY, 60, renews=False)
+    turn = Turn(SharedTokens(store, Region.STAGING, OAUTH, SingleFlight()), KEY, 60, renews=False)
     turn.look()
     turn.end(None)
     turn.end(None)
@@ -853,9 +853,9 @@ def test_a_turn_gives_its_lock_back_once(store: Store) -> None:
 def test_nothing_shows(flavour: Flavour, api: Api, store: Store, kept: Kept, tmp_path: Path) -> None:
     credentials = ClientCredentials("tenant", "client", "canary-secret")
     shown: list[str] = []
-    for cache in (store, FileTokenCache(tmp_path / "tokens")):
+    for cache in (store, FileTokenStore(tmp_path / "tokens")):
         api.refused.clear()
-        with flavour.answering(api, credentials, token_cache=cache) as client:
+        with flavour.answering(api, credentials, token_store=cache) as client:
             get(client)
             api.refused.add(f"canary-token-{api.count}")
             get(client)

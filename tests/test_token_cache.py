@@ -19,9 +19,10 @@ from thrive_learning import (
     Service,
     TokenError,
     UnauthorizedError,
-    _token_cache,
 )
-from thrive_learning._token_cache import Failure, Flight, Key, Lead, Minted, Remembered, TokenCache
+from thrive_learning._auth import single_flight
+from thrive_learning._auth.outcomes import Failure, Key, Minted
+from thrive_learning._auth.single_flight import Flight, Lead, Remembered, SingleFlight
 
 TOKEN, OTHER = (
     AccessToken(value=value, expires_at=dt.datetime(2030, 1, 1, tzinfo=dt.UTC), scopes=()) for value in "ab"
@@ -45,17 +46,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cache(clock: Clock) -> TokenCache:
-    return TokenCache(clock, draw=lambda: 0.0)
+def cache(clock: Clock) -> SingleFlight:
+    return SingleFlight(clock, draw=lambda: 0.0)
 
 
-def lead(cache: TokenCache) -> Flight:
+def lead(cache: SingleFlight) -> Flight:
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
     return claim.flight
 
 
-def test_the_first_caller_leads_and_the_others_wait(cache: TokenCache) -> None:
+def test_the_first_caller_leads_and_the_others_wait(cache: SingleFlight) -> None:
     flight = lead(cache)
     assert cache.claim(KEY) is flight
     assert isinstance(cache.claim(OTHER_KEY), Lead)
@@ -80,7 +81,7 @@ def test_the_first_caller_leads_and_the_others_wait(cache: TokenCache) -> None:
     ],
 )
 def test_for_how_long_a_token_is_fresh(clock: Clock, lifetime_s: float, draw: float, fresh_s: float) -> None:
-    cache = TokenCache(clock, draw=lambda: draw)
+    cache = SingleFlight(clock, draw=lambda: draw)
     cache.settle(KEY, lead(cache), Minted(TOKEN, lifetime_s, requested_at=1000))
     clock.now = 1000 + fresh_s - 0.01
     assert cache.claim(KEY) is TOKEN
@@ -91,7 +92,7 @@ def test_for_how_long_a_token_is_fresh(clock: Clock, lifetime_s: float, draw: fl
 @given(st.floats(0.001, 1e9), st.floats(0, 1))
 def test_a_token_is_never_renewed_more_than_half_its_life_early(lifetime_s: float, draw: float) -> None:
     clock = Clock()
-    cache = TokenCache(clock, draw=lambda: draw)
+    cache = SingleFlight(clock, draw=lambda: draw)
     start = clock.now
     cache.settle(KEY, lead(cache), Minted(TOKEN, lifetime_s, start))
     clock.now = start + lifetime_s * 0.49
@@ -100,13 +101,13 @@ def test_a_token_is_never_renewed_more_than_half_its_life_early(lifetime_s: floa
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def renewing(cache: TokenCache, clock: Clock, since_renewal_is_due_s: float = 0.0) -> None:
+def renewing(cache: SingleFlight, clock: Clock, since_renewal_is_due_s: float = 0.0) -> None:
     """Put a token of an hour into the cache, and move to the time when it is to be renewed."""
     cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, requested_at=1000))
     clock.now = 1000 + 3300 + since_renewal_is_due_s
 
 
-def test_one_caller_renews_while_the_others_go_on(cache: TokenCache, clock: Clock) -> None:
+def test_one_caller_renews_while_the_others_go_on(cache: SingleFlight, clock: Clock) -> None:
     renewing(cache, clock)
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
@@ -116,7 +117,7 @@ def test_one_caller_renews_while_the_others_go_on(cache: TokenCache, clock: Cloc
     assert cache.claim(KEY) is OTHER
 
 
-def test_a_renewal_that_fails_leaves_the_token_and_pauses(cache: TokenCache, clock: Clock) -> None:
+def test_a_renewal_that_fails_leaves_the_token_and_pauses(cache: SingleFlight, clock: Clock) -> None:
     renewing(cache, clock)
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
@@ -128,7 +129,7 @@ def test_a_renewal_that_fails_leaves_the_token_and_pauses(cache: TokenCache, clo
 
 
 def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
-    cache = TokenCache(clock, draw=lambda: 1.0)
+    cache = SingleFlight(clock, draw=lambda: 1.0)
     renewing(cache, clock, since_renewal_is_due_s=60)
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
@@ -139,7 +140,7 @@ def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_in_its_last_seconds_all_wait_for_the_next_token(cache: TokenCache, clock: Clock) -> None:
+def test_in_its_last_seconds_all_wait_for_the_next_token(cache: SingleFlight, clock: Clock) -> None:
     renewing(cache, clock, since_renewal_is_due_s=269.9)
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
@@ -152,7 +153,7 @@ def test_in_its_last_seconds_all_wait_for_the_next_token(cache: TokenCache, cloc
     assert later.fallback is None
 
 
-def test_at_its_very_end_a_token_serves_nobody(cache: TokenCache, clock: Clock) -> None:
+def test_at_its_very_end_a_token_serves_nobody(cache: SingleFlight, clock: Clock) -> None:
     renewing(cache, clock)
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
@@ -167,13 +168,13 @@ def refused(error: TokenError | None = None, **options: Any) -> Failure:
     return Failure(error or TokenError("no.", status_code=401), **options)
 
 
-def remembered(cache: TokenCache, key: Key = KEY) -> Remembered:
+def remembered(cache: SingleFlight, key: Key = KEY) -> Remembered:
     claim = cache.claim(key)
     assert isinstance(claim, Remembered)
     return claim
 
 
-def test_a_failure_is_remembered_for_all_scopes_of_its_service(cache: TokenCache, clock: Clock) -> None:
+def test_a_failure_is_remembered_for_all_scopes_of_its_service(cache: SingleFlight, clock: Clock) -> None:
     cache.settle(KEY, lead(cache), refused())
     assert remembered(cache) is remembered(cache, OTHER_KEY)
     assert isinstance(cache.claim(WEBHOOKS_KEY), Lead)
@@ -184,7 +185,7 @@ def test_a_failure_is_remembered_for_all_scopes_of_its_service(cache: TokenCache
     assert cache.claim(KEY) is TOKEN
 
 
-def test_a_remembered_error_says_so(cache: TokenCache, clock: Clock) -> None:
+def test_a_remembered_error_says_so(cache: SingleFlight, clock: Clock) -> None:
     error = TokenError("no.", status_code=401, error="invalid_client")
     error.history = (Attempt(1, 401, "status 401", None, 0.1, None),)
     error.url = "https://token.example/{tenant_id}"
@@ -201,19 +202,19 @@ def test_a_remembered_error_says_so(cache: TokenCache, clock: Clock) -> None:
     assert str(remembered(cache).error()).endswith("for another 1 s.")
 
 
-def test_a_failure_of_scopes_says_nothing_about_others(cache: TokenCache) -> None:
+def test_a_failure_of_scopes_says_nothing_about_others(cache: SingleFlight) -> None:
     cache.settle(KEY, lead(cache), refused(is_about_scopes=True))
     remembered(cache)
     assert isinstance(cache.claim(OTHER_KEY), Lead)
 
 
 @pytest.mark.parametrize("outcome", [None, Failure(ConfigurationError("m"))])
-def test_other_outcomes_are_not_remembered(cache: TokenCache, outcome: Failure | None) -> None:
+def test_other_outcomes_are_not_remembered(cache: SingleFlight, outcome: Failure | None) -> None:
     cache.settle(KEY, lead(cache), outcome)
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_a_failure_lasts_as_long_as_the_server_asks(cache: TokenCache, clock: Clock) -> None:
+def test_a_failure_lasts_as_long_as_the_server_asks(cache: SingleFlight, clock: Clock) -> None:
     cache.settle(KEY, lead(cache), refused(pause_s=100.0))
     clock.now += 99.9
     remembered(cache)
@@ -221,7 +222,7 @@ def test_a_failure_lasts_as_long_as_the_server_asks(cache: TokenCache, clock: Cl
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_a_token_ends_what_is_remembered(cache: TokenCache, clock: Clock) -> None:
+def test_a_token_ends_what_is_remembered(cache: SingleFlight, clock: Clock) -> None:
     flight = lead(cache)
     other = cache.claim(OTHER_KEY)
     assert isinstance(other, Lead)
@@ -230,7 +231,7 @@ def test_a_token_ends_what_is_remembered(cache: TokenCache, clock: Clock) -> Non
     assert isinstance(cache.claim(OTHER_KEY), Lead)
 
 
-def test_failures_can_be_forgotten(cache: TokenCache) -> None:
+def test_failures_can_be_forgotten(cache: SingleFlight) -> None:
     first, second = Secret("first"), Secret("second")
     cache.settle(KEY, lead(cache), refused(secret=first, is_about_scopes=True))
     other = cache.claim(OTHER_KEY)
@@ -244,13 +245,13 @@ def test_failures_can_be_forgotten(cache: TokenCache) -> None:
     assert isinstance(cache.claim(OTHER_KEY), Lead)
 
 
-def test_all_failures_can_be_forgotten(cache: TokenCache) -> None:
+def test_all_failures_can_be_forgotten(cache: SingleFlight) -> None:
     cache.settle(KEY, lead(cache), refused(secret=Secret("first"), is_about_scopes=True))
     cache.forget_failures()
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_a_valid_token_serves_on_while_a_failure_is_remembered(cache: TokenCache, clock: Clock) -> None:
+def test_a_valid_token_serves_on_while_a_failure_is_remembered(cache: SingleFlight, clock: Clock) -> None:
     renewing(cache, clock)
     claim = cache.claim(KEY)
     assert isinstance(claim, Lead)
@@ -263,7 +264,7 @@ def test_a_valid_token_serves_on_while_a_failure_is_remembered(cache: TokenCache
 
 
 def test_a_renewal_that_may_pass_says_nothing_to_callers_without_a_token(
-    cache: TokenCache, clock: Clock
+    cache: SingleFlight, clock: Clock
 ) -> None:
     renewing(cache, clock)
     claim = cache.claim(KEY)
@@ -276,11 +277,11 @@ def test_a_renewal_that_may_pass_says_nothing_to_callers_without_a_token(
 REJECTION = Failure(UnauthorizedError("rejected.", status_code=401), secret=Secret("fake"))
 
 
-def keep(cache: TokenCache, clock: Clock, token: AccessToken) -> None:
+def keep(cache: SingleFlight, clock: Clock, token: AccessToken) -> None:
     cache.settle(KEY, lead(cache), Minted(token, 3600, clock.now))
 
 
-def test_a_rejected_token_is_replaced_once(cache: TokenCache, clock: Clock) -> None:
+def test_a_rejected_token_is_replaced_once(cache: SingleFlight, clock: Clock) -> None:
     keep(cache, clock, TOKEN)
     assert cache.renounce(KEY, TOKEN, REJECTION)
     keep(cache, clock, OTHER)
@@ -296,7 +297,7 @@ def test_a_rejected_token_is_replaced_once(cache: TokenCache, clock: Clock) -> N
     remembered(cache)
 
 
-def test_a_token_that_has_served_for_a_while_is_replaced_again(cache: TokenCache, clock: Clock) -> None:
+def test_a_token_that_has_served_for_a_while_is_replaced_again(cache: SingleFlight, clock: Clock) -> None:
     keep(cache, clock, TOKEN)
     assert cache.renounce(KEY, TOKEN, REJECTION)
     keep(cache, clock, OTHER)
@@ -305,7 +306,7 @@ def test_a_token_that_has_served_for_a_while_is_replaced_again(cache: TokenCache
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_a_renewed_token_replaces_none_that_was_rejected(cache: TokenCache, clock: Clock) -> None:
+def test_a_renewed_token_replaces_none_that_was_rejected(cache: SingleFlight, clock: Clock) -> None:
     keep(cache, clock, OTHER)
     assert cache.renounce(KEY, OTHER, REJECTION)
     keep(cache, clock, OTHER)
@@ -315,7 +316,9 @@ def test_a_renewed_token_replaces_none_that_was_rejected(cache: TokenCache, cloc
     assert isinstance(cache.claim(KEY), Lead)
 
 
-def test_a_call_is_repeated_while_another_caller_replaces_the_token(cache: TokenCache, clock: Clock) -> None:
+def test_a_call_is_repeated_while_another_caller_replaces_the_token(
+    cache: SingleFlight, clock: Clock
+) -> None:
     keep(cache, clock, TOKEN)
     assert cache.renounce(KEY, TOKEN, REJECTION)
     assert cache.renounce(KEY, TOKEN, REJECTION)  # nothing is remembered, and no token is there yet
@@ -326,7 +329,7 @@ def test_a_call_is_repeated_while_another_caller_replaces_the_token(cache: Token
     assert cache.claim(KEY) is OTHER
 
 
-def test_only_the_token_that_was_refused_is_renounced(cache: TokenCache, clock: Clock) -> None:
+def test_only_the_token_that_was_refused_is_renounced(cache: SingleFlight, clock: Clock) -> None:
     cache.renounce(KEY, TOKEN, REJECTION)
     cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, clock.now))
     cache.renounce(KEY, OTHER, REJECTION)
@@ -337,16 +340,18 @@ def test_only_the_token_that_was_refused_is_renounced(cache: TokenCache, clock: 
     assert claim.fallback is None
 
 
-def test_a_forked_child_keeps_the_token_and_not_what_others_were_at(cache: TokenCache, clock: Clock) -> None:
+def test_a_forked_child_keeps_the_token_and_not_what_others_were_at(
+    cache: SingleFlight, clock: Clock
+) -> None:
     cache.settle(KEY, lead(cache), Minted(TOKEN, 3600, clock.now))
     assert isinstance(cache.claim(OTHER_KEY), Lead)
     cache._lock.acquire()  # as another thread of the parent may have
-    _token_cache._after_fork()
+    single_flight._after_fork()
     assert cache.claim(KEY) is TOKEN
     assert isinstance(cache.claim(OTHER_KEY), Lead)
 
 
-def test_every_waiter_gets_an_error_of_its_own(cache: TokenCache) -> None:
+def test_every_waiter_gets_an_error_of_its_own(cache: SingleFlight) -> None:
     flight = lead(cache)
     cache.settle(KEY, flight, refused())
     with pytest.raises(TokenError) as first:
@@ -357,7 +362,7 @@ def test_every_waiter_gets_an_error_of_its_own(cache: TokenCache) -> None:
     assert vars(first.value) == vars(second.value)
 
 
-def test_a_leader_that_gives_up_is_followed_by_another(cache: TokenCache) -> None:
+def test_a_leader_that_gives_up_is_followed_by_another(cache: SingleFlight) -> None:
     flight = lead(cache)
     cache.settle(KEY, flight, None)
     assert flight.wait(0)
@@ -373,7 +378,7 @@ def test_a_thread_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -
             waits.append(timeout)
             return super().wait(0)
 
-    monkeypatch.setattr(_token_cache, "threading", SimpleNamespace(**vars(threading) | {"Event": Event}))
+    monkeypatch.setattr(single_flight, "threading", SimpleNamespace(**vars(threading) | {"Event": Event}))
     assert not Flight().wait(0.001)
     assert not Flight().wait(-1)
     assert waits == [0.001, 0]
@@ -428,7 +433,7 @@ def test_a_loop_that_has_ended_does_not_harm_the_others(backend: str) -> None:
         flight.outcome()
 
 
-def test_a_leader_that_is_lost_is_replaced_when_its_time_is_up(cache: TokenCache, clock: Clock) -> None:
+def test_a_leader_that_is_lost_is_replaced_when_its_time_is_up(cache: SingleFlight, clock: Clock) -> None:
     claim = cache.claim(KEY, 10)
     assert isinstance(claim, Lead)
     lost = claim.flight
@@ -442,7 +447,7 @@ def test_a_leader_that_is_lost_is_replaced_when_its_time_is_up(cache: TokenCache
     assert cache.claim(KEY) is successor.flight
 
 
-def test_a_thread_does_not_wait_for_itself(cache: TokenCache) -> None:
+def test_a_thread_does_not_wait_for_itself(cache: SingleFlight) -> None:
     """An exception of a signal handler may end a leader before it can say so."""
     claim = cache.claim(KEY, 10, thread=1)
     assert isinstance(claim, Lead)
@@ -454,7 +459,7 @@ def test_a_thread_does_not_wait_for_itself(cache: TokenCache) -> None:
     assert cache.claim(KEY, 10, thread=2) is successor.flight
 
 
-def test_the_lock_does_not_shut_out_its_own_thread(cache: TokenCache) -> None:
+def test_the_lock_does_not_shut_out_its_own_thread(cache: SingleFlight) -> None:
     """The garbage collector may end an abandoned leader, which settles, while the same thread claims."""
     flight = lead(cache)
     with cache._lock:

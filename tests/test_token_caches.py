@@ -23,15 +23,15 @@ from thrive_learning import (
     AsyncThriveClient,
     BasicCredentials,
     ConfigurationError,
-    FileTokenCache,
-    MemoryTokenCache,
-    RedisTokenCache,
+    FileTokenStore,
+    MemoryTokenStore,
+    RedisTokenStore,
     Region,
     Secret,
     StoredToken,
     ThriveClient,
     TokenStore,
-    token_caches,
+    token_stores,
 )
 
 KEY, ANOTHER_KEY = "0" * 32, "f" * 32
@@ -77,7 +77,7 @@ class FakeRedis:
         self.entries[name] = value
 
     def eval(self, script: str, numkeys: int, name: str, value: bytes) -> None:
-        assert (script, numkeys) == (token_caches._DELETE_IF_SAME, 1)
+        assert (script, numkeys) == (token_stores._DELETE_IF_SAME, 1)
         if self.get(name) == value:
             del self.entries[name]
 
@@ -95,15 +95,15 @@ def real_redis() -> Iterator[RedisServer]:
 @pytest.fixture(params=["memory", "file", "Redis", "a real Redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenStore]:
     if request.param == "memory":
-        yield MemoryTokenCache()
+        yield MemoryTokenStore()
     elif request.param == "file":
-        yield FileTokenCache(tmp_path / "tokens")
+        yield FileTokenStore(tmp_path / "tokens")
     elif request.param == "Redis":
         fake: Any = FakeRedis()
-        yield RedisTokenCache(lambda: fake)
+        yield RedisTokenStore(lambda: fake)
     else:
         server: RedisServer = request.getfixturevalue("real_redis")
-        cache = RedisTokenCache(server.url, prefix=f"{tmp_path}:")
+        cache = RedisTokenStore(server.url, prefix=f"{tmp_path}:")
         yield cache
         cache._client().close()
 
@@ -147,7 +147,7 @@ def test_a_lock_is_free_after_its_lease_and_given_back_by_its_owner_alone(store:
     late = store.try_lock(KEY, 0.01)
     assert late is not None
     time.sleep(0.05)  # the lease runs out in the server
-    if isinstance(store, FileTokenCache):  # the system's locks have no lease: they end with their process
+    if isinstance(store, FileTokenStore):  # the system's locks have no lease: they end with their process
         assert store.try_lock(KEY, 60) is None
         late()
     owner = store.try_lock(KEY, 60)
@@ -248,27 +248,27 @@ def redis_of_this_machine() -> redis.Redis:
 @pytest.mark.parametrize(
     ("cache", "shown"),
     [
-        (MemoryTokenCache(), "MemoryTokenCache()"),
-        (FileTokenCache(Path("folder")), "FileTokenCache('folder')"),
-        (RedisTokenCache("redis://127.0.0.1:1/3"), "<RedisTokenCache redis://127.0.0.1/3>"),
-        (RedisTokenCache("unix:///run/redis.sock"), "<RedisTokenCache unix:///run/redis.sock>"),
-        (RedisTokenCache(redis_of_this_machine), "<RedisTokenCache>"),
+        (MemoryTokenStore(), "MemoryTokenStore()"),
+        (FileTokenStore(Path("folder")), "FileTokenStore('folder')"),
+        (RedisTokenStore("redis://127.0.0.1:1/3"), "<RedisTokenStore redis://127.0.0.1/3>"),
+        (RedisTokenStore("unix:///run/redis.sock"), "<RedisTokenStore unix:///run/redis.sock>"),
+        (RedisTokenStore(redis_of_this_machine), "<RedisTokenStore>"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("cls", [ThriveClient, AsyncThriveClient])
 def test_a_client_travels_with_its_token_cache(cls: type, cache: Any, shown: str) -> None:
     assert repr(cache) == shown
-    if isinstance(cache, MemoryTokenCache):
+    if isinstance(cache, MemoryTokenStore):
         cache.save(KEY, token())
-    data = pickle.dumps(cls(Region.STAGING, basic(), token_cache=cache))
+    data = pickle.dumps(cls(Region.STAGING, basic(), token_store=cache))
     assert b"canary" not in data
-    revived = pickle.loads(data)._options.token_cache
+    revived = pickle.loads(data)._options.token_store
     assert (type(revived), repr(revived)) == (type(cache), shown)
     assert revived is not cache
-    if isinstance(cache, MemoryTokenCache):
+    if isinstance(cache, MemoryTokenStore):
         assert revived.load(KEY) is None
-    if isinstance(cache, RedisTokenCache):
+    if isinstance(cache, RedisTokenStore):
         assert (revived._server, revived._prefix) == (cache._server, cache._prefix)
 
 
@@ -280,7 +280,7 @@ def basic() -> Any:
     "url", ["redis://me:canary@127.0.0.1", "rediss://127.0.0.1?password=canary", "redis://:canary@127.0.0.1/"]
 )
 def test_a_redis_url_with_a_password_neither_shows_nor_travels(url: str) -> None:
-    cache = RedisTokenCache(url)
+    cache = RedisTokenStore(url)
     assert "canary" not in repr(cache)
     with pytest.raises(TypeError, match="does not pickle: give it a function") as caught:
         pickle.dumps(cache)
@@ -303,7 +303,7 @@ def test_a_redis_url_with_a_password_neither_shows_nor_travels(url: str) -> None
 )
 def test_what_is_no_redis_url(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="pass ") as caught:
-        RedisTokenCache(url)
+        RedisTokenStore(url)
     assert "canary" not in str(caught.value)
     frame = caught.tb.tb_next
     assert frame is not None
@@ -313,8 +313,8 @@ def test_what_is_no_redis_url(url: Any) -> None:
 @pytest.mark.parametrize(
     ("create", "module", "extra"),
     [
-        (FileTokenCache, "filelock", "cache"),
-        (lambda: RedisTokenCache("redis://127.0.0.1"), "redis", "redis"),
+        (FileTokenStore, "filelock", "cache"),
+        (lambda: RedisTokenStore("redis://127.0.0.1"), "redis", "redis"),
     ],
 )
 def test_an_extra_that_is_missing_is_named(
@@ -330,11 +330,11 @@ def test_an_extra_that_is_missing_is_named(
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> FileTokenCache:
-    return FileTokenCache(tmp_path / "deep" / "tokens")
+def files(tmp_path: Path) -> FileTokenStore:
+    return FileTokenStore(tmp_path / "deep" / "tokens")
 
 
-def entry(files: FileTokenCache, key: str = KEY) -> Path:
+def entry(files: FileTokenStore, key: str = KEY) -> Path:
     return files.folder / f"thrive-token-{key}.json"
 
 
@@ -344,7 +344,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_files_and_their_folder_are_closed_to_others(files: FileTokenCache, umask: int) -> None:
+def test_files_and_their_folder_are_closed_to_others(files: FileTokenStore, umask: int) -> None:
     before = os.umask(umask)
     try:
         release = files.try_lock(KEY, 1)
@@ -360,8 +360,8 @@ def test_files_and_their_folder_are_closed_to_others(files: FileTokenCache, umas
 def test_the_folder_is_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if sys.platform == "linux":
-        assert FileTokenCache().folder == tmp_path / "thrive-learning" / "tokens"
-    assert FileTokenCache().folder.name == "tokens"
+        assert FileTokenStore().folder == tmp_path / "thrive-learning" / "tokens"
+    assert FileTokenStore().folder.name == "tokens"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the home folder is another variable's there")
@@ -375,38 +375,38 @@ def test_without_a_home_folder_the_cache_needs_a_folder_or_xdg(
     if home is not None:
         monkeypatch.setenv("HOME", home)
     with pytest.raises(
-        ConfigurationError, match=r"FileTokenCache\(folder\): there is no home folder"
+        ConfigurationError, match=r"FileTokenStore\(folder\): there is no home folder"
     ) as caught:
-        FileTokenCache()
+        FileTokenStore()
     assert caught.value.__context__ is None
     with pytest.raises(ConfigurationError, match=r"'~/x' begins with ~, and there is no home folder"):
-        FileTokenCache("~/x")
-    assert FileTokenCache("x").folder == Path("x")
+        FileTokenStore("~/x")
+    assert FileTokenStore("x").folder == Path("x")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if sys.platform != "darwin":
-        assert FileTokenCache().folder == tmp_path / "thrive-learning" / "tokens"
+        assert FileTokenStore().folder == tmp_path / "thrive-learning" / "tokens"
 
 
 def test_the_folder_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
-    assert FileTokenCache("~/.myapp").folder == tmp_path / ".myapp"
+    assert FileTokenStore("~/.myapp").folder == tmp_path / ".myapp"
     for folder, problem in (
         ("~no-such-user/x", "no such user"),
         ("", "'' is not a path"),
         ("a\0", "not a path"),
     ):
         with pytest.raises(ConfigurationError, match=problem):
-            FileTokenCache(folder)
+            FileTokenStore(folder)
 
 
-def test_reading_creates_nothing(files: FileTokenCache) -> None:
+def test_reading_creates_nothing(files: FileTokenStore) -> None:
     assert files.load(KEY) is None
     files.forget(KEY, "one")
     assert not files.folder.exists()
 
 
-def test_a_folder_that_others_may_enter_is_not_used(files: FileTokenCache) -> None:
+def test_a_folder_that_others_may_enter_is_not_used(files: FileTokenStore) -> None:
     files.save(KEY, token())
     files.folder.chmod(0o750)
     for operation in (
@@ -420,7 +420,7 @@ def test_a_folder_that_others_may_enter_is_not_used(files: FileTokenCache) -> No
 
 
 def test_a_folder_of_somebody_else_is_not_used(
-    files: FileTokenCache, monkeypatch: pytest.MonkeyPatch
+    files: FileTokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.save(KEY, token())
     mine = os.geteuid()
@@ -429,7 +429,7 @@ def test_a_folder_of_somebody_else_is_not_used(
         files.load(KEY)
 
 
-def test_a_file_in_the_place_of_the_folder_is_not_used(files: FileTokenCache) -> None:
+def test_a_file_in_the_place_of_the_folder_is_not_used(files: FileTokenStore) -> None:
     files.folder.parent.mkdir()
     files.folder.write_text("x")
     with pytest.raises(OSError, match="its folder is of another kind"):
@@ -441,7 +441,7 @@ def test_a_file_in_the_place_of_the_folder_is_not_used(files: FileTokenCache) ->
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_folder_that_is_a_link_is_not_followed(
-    files: FileTokenCache,
+    files: FileTokenStore,
     tmp_path: Path,
     exists: bool,  # noqa: FBT001
 ) -> None:
@@ -462,7 +462,7 @@ def test_a_folder_that_is_a_link_is_not_followed(
 
 
 @pytest.mark.parametrize("key", ["", "..", "../x", "A" * 32, "0" * 31, "0" * 32 + "\n"])
-def test_a_key_cannot_name_another_file(files: FileTokenCache, key: str) -> None:
+def test_a_key_cannot_name_another_file(files: FileTokenStore, key: str) -> None:
     files.save(KEY, token())
     for operation in (
         lambda: files.load(key),
@@ -507,7 +507,7 @@ def too_long(path: Path) -> None:
     ids=["open to others", "too long", "empty", "cut"],
 )
 def test_an_entry_that_is_not_right_is_replaced(
-    files: FileTokenCache, break_it: Callable[[Path], object], problem: str
+    files: FileTokenStore, break_it: Callable[[Path], object], problem: str
 ) -> None:
     files.save(KEY, token("canary-old"))
     break_it(entry(files))
@@ -523,7 +523,7 @@ def test_an_entry_that_is_not_right_is_replaced(
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files in folders")
 @pytest.mark.parametrize("put_there", [a_link, a_pipe, a_folder])
 def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(
-    files: FileTokenCache, put_there: Callable[[Path], object]
+    files: FileTokenStore, put_there: Callable[[Path], object]
 ) -> None:
     files.save(KEY, token("canary-old"))
     lock = files.folder / f"thrive-token-{KEY}.lock"
@@ -541,7 +541,7 @@ def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(
     assert [(one.st_ino, one.st_mode) for one in after] == [(one.st_ino, one.st_mode) for one in before]
 
 
-def test_a_file_of_somebody_else_is_not_read(files: FileTokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_somebody_else_is_not_read(files: FileTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     files.save(KEY, token())
     real = os.fstat
 
@@ -555,7 +555,7 @@ def test_a_file_of_somebody_else_is_not_read(files: FileTokenCache, monkeypatch:
         files.load(KEY)
 
 
-def test_where_the_system_knows_no_owners(files: FileTokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_system_knows_no_owners(files: FileTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     files.save(KEY, token())
     files.folder.chmod(0o755)
     monkeypatch.delattr(os, "geteuid")
@@ -563,7 +563,7 @@ def test_where_the_system_knows_no_owners(files: FileTokenCache, monkeypatch: py
 
 
 def test_a_full_disk_leaves_the_old_entry_and_nothing_else(
-    files: FileTokenCache, monkeypatch: pytest.MonkeyPatch
+    files: FileTokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.save(KEY, token("old"))
 
@@ -580,7 +580,7 @@ def test_a_full_disk_leaves_the_old_entry_and_nothing_else(
     assert list(files.folder.iterdir()) == [entry(files)]
 
 
-def test_entries_and_leftovers_of_a_week_ago_are_removed_and_nothing_else(files: FileTokenCache) -> None:
+def test_entries_and_leftovers_of_a_week_ago_are_removed_and_nothing_else(files: FileTokenStore) -> None:
     """The folder may be one that another program uses as well."""
     files.save(ANOTHER_KEY, token())
     old = [
@@ -613,7 +613,7 @@ def test_entries_and_leftovers_of_a_week_ago_are_removed_and_nothing_else(files:
 
 
 def test_a_file_of_another_user_is_not_removed(
-    files: FileTokenCache, monkeypatch: pytest.MonkeyPatch
+    files: FileTokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.save(ANOTHER_KEY, token())
     os.utime(entry(files, ANOTHER_KEY), (0, 0))
@@ -632,7 +632,7 @@ def test_a_file_of_another_user_is_not_removed(
     assert entry(files, ANOTHER_KEY).exists()
 
 
-def test_whoever_reads_while_another_writes_finds_a_whole_token(files: FileTokenCache) -> None:
+def test_whoever_reads_while_another_writes_finds_a_whole_token(files: FileTokenStore) -> None:
     files.save(KEY, token("x" * 5000))
     stop = threading.Event()
 
@@ -656,7 +656,7 @@ def test_whoever_reads_while_another_writes_finds_a_whole_token(files: FileToken
 
 
 def test_redis_deletes_what_has_expired(real_redis: RedisServer) -> None:
-    cache = RedisTokenCache(real_redis.url, prefix="expiry:")
+    cache = RedisTokenStore(real_redis.url, prefix="expiry:")
     cache.save(KEY, token(lifetime_s=100))
     left_ms: Any = cache._client().pttl(f"expiry:{KEY}")
     assert 90_000 < left_ms <= 100_000
@@ -668,7 +668,7 @@ def test_redis_deletes_what_has_expired(real_redis: RedisServer) -> None:
 
 def test_a_client_of_ones_own_that_decodes(real_redis: RedisServer) -> None:
     own = redis.Redis(port=real_redis.port, decode_responses=True)
-    cache = RedisTokenCache(lambda: own, prefix="decoded:")
+    cache = RedisTokenStore(lambda: own, prefix="decoded:")
     cache.save(KEY, token("one"))
     loaded = cache.load(KEY)
     assert loaded is not None
@@ -679,7 +679,7 @@ def test_a_client_of_ones_own_that_decodes(real_redis: RedisServer) -> None:
 
 
 def test_a_connection_is_opened_when_it_is_needed_and_has_its_limits() -> None:
-    cache = RedisTokenCache("rediss://127.0.0.1:1/0?socket_timeout=3")
+    cache = RedisTokenStore("rediss://127.0.0.1:1/0?socket_timeout=3")
     assert cache._connected is None
     options = cache._client().connection_pool.connection_kwargs
     assert (options["socket_connect_timeout"], options["socket_timeout"]) == (0.5, 3)
@@ -698,7 +698,7 @@ def test_the_hostname_of_the_certificate_is_checked(tmp_path: Path, has_our_name
     authority.cert_pem.write_to_path(str(files["tls-ca-cert-file"]))
     with redis_server("fake", tls_files=files | {"tls-auth-clients": Path("no")}) as server:
         trusted = files["tls-ca-cert-file"]
-        cache = RedisTokenCache(f"rediss://:fake@127.0.0.1:{server.port}/0?ssl_ca_certs={trusted}")
+        cache = RedisTokenStore(f"rediss://:fake@127.0.0.1:{server.port}/0?ssl_ca_certs={trusted}")
         if has_our_name:
             cache.save(KEY, token("one"))
             loaded = cache.load(KEY)
@@ -723,7 +723,7 @@ def server() -> Iterator[TokenServer]:
         server.stop()
 
 
-FILES = "return thrive.FileTokenCache()"
+FILES = "return thrive.FileTokenStore()"
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -737,7 +737,7 @@ def test_12_processes_that_start_cold_request_one_token(server: TokenServer, tmp
 def test_two_machines_with_one_redis_request_one_token(
     server: TokenServer, real_redis: RedisServer, tmp_path: Path
 ) -> None:
-    cache = f"return thrive.RedisTokenCache({real_redis.url!r}, prefix={f'{tmp_path}:'!r})"
+    cache = f"return thrive.RedisTokenStore({real_redis.url!r}, prefix={f'{tmp_path}:'!r})"
     homes = (tmp_path / "one", tmp_path / "another")
     assert cold_start(server, cache, *homes, processes=6) == ["Bearer token-1"] * 12
     assert server.count == 1
@@ -759,7 +759,7 @@ def test_a_process_that_is_killed_while_it_holds_the_lock_holds_nobody_for_long(
     if kind == "Redis":
         real: RedisServer = request.getfixturevalue("real_redis")
         # With a lease that runs out within the test.
-        cache = f"_shared_tokens.LEASE_S = 1.0; return thrive.RedisTokenCache({real.url!r}, prefix='killed:')"
+        cache = f"sharing.LEASE_S = 1.0; return thrive.RedisTokenStore({real.url!r}, prefix='killed:')"
     server.answers.clear()
     victim = Machine(server, cache, tmp_path, processes=1)
     try:

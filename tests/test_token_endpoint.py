@@ -18,7 +18,7 @@ from thrive_learning import (
     Service,
     TokenError,
 )
-from thrive_learning._token_reply import compact
+from thrive_learning._auth.token_reply import compact
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 
 Answer = Callable[[str], httpx.Response]

@@ -27,10 +27,10 @@ from thrive_learning import (
     Timeout,
     TokenError,
     UnauthorizedError,
-    _auth,
 )
-from thrive_learning._token_cache import TokenCache
-from thrive_learning.token_caches import MemoryTokenCache
+from thrive_learning._auth import authorizer
+from thrive_learning._auth.single_flight import SingleFlight
+from thrive_learning.token_stores import MemoryTokenStore
 
 ONCE = RetryPolicy(attempts=1)
 TOKEN_URL = "https://public.api.learn.link/oauth2/token/{tenant_id}"
@@ -47,7 +47,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock of every cache that the test makes."""
     fake = Clock()
-    monkeypatch.setattr(_auth, "TokenCache", lambda: TokenCache(fake, draw=lambda: 0.5))
+    monkeypatch.setattr(authorizer, "SingleFlight", lambda: SingleFlight(fake, draw=lambda: 0.5))
     return fake
 
 
@@ -518,9 +518,9 @@ async def test_1000_tasks_whose_tokens_are_all_rejected() -> None:
 
 
 def test_processes_that_share_a_store_replace_one_rejected_token_each(flavour: Flavour, clock: Clock) -> None:
-    api, store = Api(numbered(), REJECTED), MemoryTokenCache()
+    api, store = Api(numbered(), REJECTED), MemoryTokenStore()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(flavour.answering(api, OAUTH, token_cache=store)) for _ in range(4)]
+        clients = [stack.enter_context(flavour.answering(api, OAUTH, token_store=store)) for _ in range(4)]
         for _ in range(3):
             for client in clients:
                 with pytest.raises(UnauthorizedError):

@@ -142,7 +142,7 @@ MACHINE = """
 import os, sys
 import anyio, anyio._backends._asyncio, filelock, redis
 import thrive_learning as thrive
-from thrive_learning import _shared_tokens
+from thrive_learning._auth import sharing
 
 url, activity_id, count = sys.argv[1:]
 region = thrive.Region.custom("here", api_url=url + "/rest", token_url=url + "/token/{tenant_id}")
@@ -154,12 +154,12 @@ def cache():
 
 
 def work():
-    with thrive.ThriveClient(region, credentials, token_cache=cache()) as client:
+    with thrive.ThriveClient(region, credentials, token_store=cache()) as client:
         return client.activities.get(activity_id).name
 
 
 async def work_async():
-    async with thrive.AsyncThriveClient(region, credentials, token_cache=cache()) as client:
+    async with thrive.AsyncThriveClient(region, credentials, token_store=cache()) as client:
         return (await client.activities.get(activity_id)).name
 
 

@@ -42,9 +42,9 @@ from thrive_learning import (
     RetryPolicy,
     ThriveError,
 )
+from thrive_learning._auth.masking import basic_header
 from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, Line, Route
 from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
-from thrive_learning._masking import basic_header
 
 # What the server repeats. In them are quotes, slashes and letters that JSON escapes.
 API_SECRET = 'fake-"api"-secr\\t/\N{LATIN SMALL LETTER E WITH ACUTE}'

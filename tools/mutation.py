@@ -20,19 +20,19 @@ ROOT = Path(__file__).parents[1]
 #: The tests that must notice a change of a module, which are about it and quick.
 #: A module is named by its path below src/thrive_learning, without `.py`.
 MUTATED = {
-    "ids": ["tests/test_ids.py"],
+    "_ids": ["tests/test_ids.py"],
     "regions": ["tests/test_regions.py"],
     "errors": ["tests/test_errors.py"],
-    "_retry": ["tests/test_retry.py"],
-    "_token_cache": ["tests/test_token_cache.py"],
-    "_token_endpoint": ["tests/test_token_endpoint.py", "tests/test_token_failures.py", "tests/test_auth.py"],
-    "_token_reply": ["tests/test_token_endpoint.py", "tests/test_auth.py"],
-    "_auth": [
+    "_exchange/retries": ["tests/test_retry.py"],
+    "_auth/single_flight": ["tests/test_token_cache.py"],
+    "_auth/endpoint": ["tests/test_token_endpoint.py", "tests/test_token_failures.py", "tests/test_auth.py"],
+    "_auth/token_reply": ["tests/test_token_endpoint.py", "tests/test_auth.py"],
+    "_auth/authorizer": [
         *("tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "tests/test_shared_tokens.py"),
         *("tests/test_token_endpoint.py", "tests/test_token_failures.py"),
         *("-k", "not every_status"),
     ],
-    "_seam": [
+    "_call/seam": [
         *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
         *("tests/test_client.py", "tests/test_engine.py", "tests/test_fast.py", "-k", "not every_status"),
     ],

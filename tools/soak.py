@@ -33,15 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, TENANT_ID
 
-from thrive_learning import (
-    AsyncThriveClient,
-    ClientCredentials,
-    Region,
-    ThriveClient,
-    ThriveError,
-    Timeout,
-    _seam,
-)
+from thrive_learning import AsyncThriveClient, ClientCredentials, Region, ThriveClient, ThriveError, Timeout
+from thrive_learning._call import seam as seam_module
 
 THREADS, TASKS = 4, 4  # and as many tasks again on trio
 CALLERS = THREADS + 2 * TASKS
@@ -357,7 +350,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=4.0, help="of fake time (default: 4)")
     parser.add_argument("--seed", type=int, default=20261123)
     options = parser.parse_args()
-    seam: Any = _seam
+    seam: Any = seam_module
     seam.time = SimpleNamespace(sleep=lambda _delay: None)  # between the tries of sync code
     began = time.monotonic()
     # What is loaded and cached once is no leak: the first count comes after a shorter run.

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 from thrive_learning._version import __version__
 
 if TYPE_CHECKING:
-    from _thrive_learning_api.models import ActivityType
-
-    from thrive_learning._bulk_tasks import AsyncResultStream
-    from thrive_learning._bulk_threads import ResultStream
+    from thrive_learning._bulk.tasks import AsyncResultStream
+    from thrive_learning._bulk.threads import ResultStream
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
     from thrive_learning.client import AsyncThriveClient, ThriveClient
@@ -41,14 +39,15 @@ if TYPE_CHECKING:
         ActivityFailed,
         ActivityFound,
         ActivityResult,
+        ActivityType,
         ApiResponse,
     )
     from thrive_learning.policies import RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
-    from thrive_learning.token_caches import (
-        FileTokenCache,
-        MemoryTokenCache,
-        RedisTokenCache,
+    from thrive_learning.token_stores import (
+        FileTokenStore,
+        MemoryTokenStore,
+        RedisTokenStore,
         StoredToken,
         TokenStore,
     )
@@ -82,13 +81,13 @@ __all__ = [
     "Credentials",
     "DeadlineExceededError",
     "Drift",
-    "FileTokenCache",
+    "FileTokenStore",
     "ForbiddenError",
     "InvalidIdError",
-    "MemoryTokenCache",
+    "MemoryTokenStore",
     "NotFoundError",
     "RateLimitedError",
-    "RedisTokenCache",
+    "RedisTokenStore",
     "Region",
     "ResultStream",
     "RetryPolicy",
@@ -112,9 +111,8 @@ __all__ = [
 # Each name is loaded when it is first asked for: whoever catches an error, or asks the command for its
 # version, need not wait for httpx. What type checkers see is above; a test holds the two equal.
 _NAMES = {
-    "_thrive_learning_api.models": ("ActivityType",),
-    "thrive_learning._bulk_tasks": ("AsyncResultStream",),
-    "thrive_learning._bulk_threads": ("ResultStream",),
+    "thrive_learning._bulk.tasks": ("AsyncResultStream",),
+    "thrive_learning._bulk.threads": ("ResultStream",),
     "thrive_learning.activities": (
         "Activities",
         "AsyncActivities",
@@ -162,6 +160,7 @@ _NAMES = {
         "ActivityFailed",
         "ActivityFound",
         "ActivityResult",
+        "ActivityType",
         "ApiResponse",
     ),
     "thrive_learning.policies": (
@@ -172,10 +171,10 @@ _NAMES = {
         "Region",
         "Service",
     ),
-    "thrive_learning.token_caches": (
-        "FileTokenCache",
-        "MemoryTokenCache",
-        "RedisTokenCache",
+    "thrive_learning.token_stores": (
+        "FileTokenStore",
+        "MemoryTokenStore",
+        "RedisTokenStore",
         "StoredToken",
         "TokenStore",
     ),

@@ -1,4 +1,4 @@
-"""What one call may spend: time and attempts."""
+"""What one call may spend: time and attempts. Pure: it reads the clock, and neither waits nor sends."""
 
 import contextvars
 import time

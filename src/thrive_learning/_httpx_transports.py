@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpcore
 import httpx
 
-from thrive_learning._engine import is_own
+from thrive_learning._exchange.engines import is_own
 from thrive_learning._network import AsyncBackend, BoundedBackend
 from thrive_learning._pool import AsyncPool, Pool, origin
 from thrive_learning._request import Received, Site, destination, raw_headers

@@ -16,7 +16,7 @@ import anyio
 import httpcore
 
 from thrive_learning._budget import MAX_CONNECTIONS
-from thrive_learning._engine import is_own
+from thrive_learning._exchange.engines import is_own
 from thrive_learning._request import Site
 
 # For so long a server may be expected to keep an idle connection; httpx's default. Seconds.

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import attrs
-from _thrive_learning_api.types import Unset
 
 from thrive_learning.drift import Drift
 
@@ -124,10 +123,12 @@ class Reader:
         generated: The generated model.
         model: Our model. Its fields have the generated names, or those without their last underscore.
         namespace: Where the generated model's type hints are found.
+        unset: The type of the value that a generated model has for a field that was not sent.
     """
 
-    def __init__(self, generated: type, model: type, namespace: Mapping[str, Any]) -> None:
-        self.fields: tuple[Field, ...] = _fields(generated, model, dict(namespace))
+    def __init__(self, generated: type, model: type, namespace: Mapping[str, Any], unset: type) -> None:
+        self.fields: tuple[Field, ...] = _fields(generated, model, dict(namespace), unset)
+        self._unset = unset
         self._by_wire_name = {field.wire_name: field for field in self.fields}
         self._required = [field for field in self.fields if field.is_required]
 
@@ -185,7 +186,7 @@ class Reader:
         arguments: dict[str, Any] = {}
         for field in self.fields:
             value = getattr(parsed, field.generated_name)
-            if isinstance(value, Unset):
+            if isinstance(value, self._unset):
                 value = None if field.wire_name in reading.received else field.default()
             elif field.is_object and value is not None:
                 value = value.additional_properties
@@ -251,12 +252,12 @@ def read_date(text: str) -> dt.datetime | None:
         return None
 
 
-def _fields(generated: type, model: type, namespace: dict[str, Any]) -> tuple[Field, ...]:
+def _fields(generated: type, model: type, namespace: dict[str, Any], unset: type) -> tuple[Field, ...]:
     """Describe the fields of a generated model by what it says of itself."""
     hints = typing.get_type_hints(generated, localns=namespace)
     defaults = {field.name: field.default for field in attrs.fields(model)}
     described = [field for field in attrs.fields(generated) if field.init]
-    kinds = {field.name: _kinds(hints[field.name]) for field in described}
+    kinds = {field.name: _kinds(hints[field.name], unset) for field in described}
     samples = {name: _samples(of_field) for name, of_field in kinds.items()}
     full: Any = generated(**{name: one for name, (one, _) in samples.items()})
     fields: list[Field] = []
@@ -288,10 +289,10 @@ def _maker(default: Any) -> Callable[[], Any]:
     return default.factory if isinstance(default, attrs.Factory) else lambda: default  # type: ignore[arg-type]
 
 
-def _kinds(hint: Any) -> list[Any]:
+def _kinds(hint: Any, unset: type) -> list[Any]:
     is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
     members = typing.get_args(hint) if is_union else (hint,)
-    return [typing.get_origin(member) or member for member in members if member is not Unset]
+    return [typing.get_origin(member) or member for member in members if member is not unset]
 
 
 def _json_types(kind: Any) -> tuple[type, ...]:

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from thrive_learning._failures import Route
+from thrive_learning._exchange.failures import Route
+from thrive_learning._exchange.server_text import proxy_secrets, show_proxy
 from thrive_learning._loops import ProcessAndLoop, has_ended
 from thrive_learning._request import netloc
-from thrive_learning._server_text import proxy_secrets, show_proxy
 from thrive_learning.errors import ConfigurationError
 
 TransportT = TypeVar("TransportT", httpx.BaseTransport, httpx.AsyncBaseTransport)

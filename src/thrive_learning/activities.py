@@ -3,30 +3,18 @@
 from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import TYPE_CHECKING
 
-from _thrive_learning_api import Client
-from _thrive_learning_api.api.activity import get_activity
-
 from thrive_learning._budget import Budget
-from thrive_learning._call import Operation, run, run_async, with_response
-from thrive_learning._seam import AsyncHttpClient, Call, HttpClient
+from thrive_learning._call.generated import GET_ACTIVITY, async_client_of, client_of
+from thrive_learning._call.operation import run, run_async, with_response
+from thrive_learning._call.seam import AsyncHttpClient, Call, HttpClient
+from thrive_learning._ids import activity_id as validated
 from thrive_learning.errors import Attempt
-from thrive_learning.ids import activity_id as validated
-from thrive_learning.models import Activity, ApiResponse, activity_from, read_activity
+from thrive_learning.models import Activity, ApiResponse
 from thrive_learning.policies import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
-    from thrive_learning._bulk_tasks import AsyncResultStream
-    from thrive_learning._bulk_threads import ResultStream
-
-_GET: Operation[Activity] = Operation(
-    name="activities.get",
-    noun="activity",
-    sync=get_activity.sync_detailed,
-    asyncio=get_activity.asyncio_detailed,
-    successes=frozenset({200}),
-    read=read_activity,
-    build=activity_from,
-)
+    from thrive_learning._bulk.tasks import AsyncResultStream
+    from thrive_learning._bulk.threads import ResultStream
 
 
 class Activities:
@@ -34,7 +22,7 @@ class Activities:
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
-        self._api = Client(base_url=http.seam.region.api_url).set_httpx_client(http)
+        self._api = client_of(http)
 
     def get(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
@@ -80,7 +68,7 @@ class Activities:
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> tuple[Activity, Call]:
         identifier = validated(activity_id)
-        return run(_GET, self._http, self._api, identifier, self._http.seam.begin(timeout, retry))
+        return run(GET_ACTIVITY, self._http, self._api, identifier, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - what a run can be told
         self,
@@ -127,12 +115,12 @@ class Activities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        from thrive_learning._bulk import iterator_of  # noqa: PLC0415 - few need it
-        from thrive_learning._bulk_threads import ResultStream, ThreadedRun  # noqa: PLC0415
-        from thrive_learning._schedule import Plan  # noqa: PLC0415
+        from thrive_learning._bulk.run import iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk.schedule import Plan  # noqa: PLC0415
+        from thrive_learning._bulk.threads import ResultStream, ThreadedRun  # noqa: PLC0415
 
         def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
-            return run(_GET, self._http, self._api, identifier, budget, history)[0]
+            return run(GET_ACTIVITY, self._http, self._api, identifier, budget, history)[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = iterator_of(ids)
@@ -144,7 +132,7 @@ class AsyncActivities:
 
     def __init__(self, http: AsyncHttpClient) -> None:
         self._http = http
-        self._api = Client(base_url=http.seam.region.api_url).set_async_httpx_client(http)
+        self._api = async_client_of(http)
 
     async def get(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
@@ -190,7 +178,9 @@ class AsyncActivities:
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> Awaitable[tuple[Activity, Call]]:
         identifier = validated(activity_id)
-        return run_async(_GET, self._http, self._api, identifier, self._http.seam.begin(timeout, retry))
+        return run_async(
+            GET_ACTIVITY, self._http, self._api, identifier, self._http.seam.begin(timeout, retry)
+        )
 
     def get_many(  # noqa: PLR0913 - what a run can be told
         self,
@@ -237,12 +227,12 @@ class AsyncActivities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        from thrive_learning._bulk import iterator_of  # noqa: PLC0415 - few need it
-        from thrive_learning._bulk_tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
-        from thrive_learning._schedule import Plan  # noqa: PLC0415
+        from thrive_learning._bulk.run import iterator_of  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk.schedule import Plan  # noqa: PLC0415
+        from thrive_learning._bulk.tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
 
         async def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
-            return (await run_async(_GET, self._http, self._api, identifier, budget, history))[0]
+            return (await run_async(GET_ACTIVITY, self._http, self._api, identifier, budget, history))[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = ids if isinstance(ids, AsyncIterable) else iterator_of(ids)

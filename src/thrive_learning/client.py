@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
 
-from thrive_learning._body import DEFAULT_RECORD_BYTES
-from thrive_learning._engine_names import DEFAULT_ENGINE, EngineName
+from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES
+from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
 from thrive_learning.credentials import BasicCredentials, ClientAuth, ClientCredentials, Credentials, Secret
 from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from thrive_learning._seam import AsyncHttpClient, HttpClient, Options
+    from thrive_learning._call.seam import AsyncHttpClient, HttpClient, Options
+    from thrive_learning._checking.examination import Examination
     from thrive_learning.activities import Activities, AsyncActivities
-    from thrive_learning.checks import CheckReport, Examination
+    from thrive_learning.checks import CheckReport
     from thrive_learning.sandbox import SandboxTransport
-    from thrive_learning.token_caches import TokenStore
+    from thrive_learning.token_stores import TokenStore
     from thrive_learning.tokens import AsyncTokens, Tokens
 
 
@@ -46,7 +47,7 @@ class ClientOptions(SandboxOptions, total=False):
 
     proxy: str | None
     verify: "bool | SSLContext"
-    token_cache: "TokenStore | None"
+    token_store: "TokenStore | None"
     transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None"
     engine: EngineName
 
@@ -56,7 +57,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
 
     proxy: str | None
     verify: "bool | SSLContext"
-    token_cache: "TokenStore | None"
+    token_store: "TokenStore | None"
     transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None"
     engine: EngineName
 
@@ -80,8 +81,8 @@ class ThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
-        token_cache: Where access tokens lie so that several clients, processes or machines share one:
-            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
+        token_store: Where access tokens lie so that several clients, processes or machines share one:
+            `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or a `TokenStore` of your own;
             None for the memory of this client alone.
         engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the extra
             `fast` and takes less CPU time.
@@ -119,13 +120,13 @@ class ThriveClient:
         verify: "bool | SSLContext" = True,
         transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-        token_cache: "TokenStore | None" = None,
+        token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._seam import HttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning._call.seam import HttpClient, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import Activities  # noqa: PLC0415
         from thrive_learning.tokens import Tokens  # noqa: PLC0415
 
@@ -137,7 +138,7 @@ class ThriveClient:
             proxy=proxy,
             verify=verify,
             on_attempt=on_attempt,
-            token_cache=token_cache,
+            token_store=token_store,
             engine=engine,
             on_drift=on_drift,
             strict=strict,
@@ -172,7 +173,7 @@ class ThriveClient:
             ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
                 and where it stands.
         """
-        from thrive_learning.settings import log_warnings, settings  # noqa: PLC0415 - not every client's
+        from thrive_learning._settings.resolution import log_warnings, settings  # noqa: PLC0415 - not every client's
 
         found = settings(profile=profile, engine=options.get("engine"))
         log_warnings(found)
@@ -216,7 +217,7 @@ class ThriveClient:
             InvalidIdError: The ID is none; nothing was sent.
             ClientClosedError: The client is closed.
         """
-        from thrive_learning._checking import check  # noqa: PLC0415 - few clients need it
+        from thrive_learning._checking.run import check  # noqa: PLC0415 - few clients need it
 
         return check(
             self._http, _examination(self._http, self._options, self._transport, activity_id), timeout
@@ -262,8 +263,8 @@ class AsyncThriveClient:
             function that gives one, which is closed with the client.
         on_attempt: Called with what each request came to, token requests included, from the thread or task of
             the call. Whatever it raises is logged and goes no further.
-        token_cache: Where access tokens lie so that several clients, processes or machines share one:
-            `FileTokenCache()`, `RedisTokenCache(url)`, `MemoryTokenCache()`, or a `TokenStore` of your own;
+        token_store: Where access tokens lie so that several clients, processes or machines share one:
+            `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or a `TokenStore` of your own;
             None for the memory of this client alone.
         engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the extra
             `fast` and takes less CPU time.
@@ -301,13 +302,13 @@ class AsyncThriveClient:
         verify: "bool | SSLContext" = True,
         transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-        token_cache: "TokenStore | None" = None,
+        token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._seam import AsyncHttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning._call.seam import AsyncHttpClient, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import AsyncActivities  # noqa: PLC0415
         from thrive_learning.tokens import AsyncTokens  # noqa: PLC0415
 
@@ -319,7 +320,7 @@ class AsyncThriveClient:
             proxy=proxy,
             verify=verify,
             on_attempt=on_attempt,
-            token_cache=token_cache,
+            token_store=token_store,
             engine=engine,
             on_drift=on_drift,
             strict=strict,
@@ -354,7 +355,7 @@ class AsyncThriveClient:
             ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
                 and where it stands.
         """
-        from thrive_learning.settings import log_warnings, settings  # noqa: PLC0415 - not every client's
+        from thrive_learning._settings.resolution import log_warnings, settings  # noqa: PLC0415 - not every client's
 
         found = settings(profile=profile, engine=options.get("engine"))
         log_warnings(found)
@@ -398,7 +399,7 @@ class AsyncThriveClient:
             InvalidIdError: The ID is none; nothing was sent.
             ClientClosedError: The client is closed.
         """
-        from thrive_learning._checking import check_async  # noqa: PLC0415 - few clients need it
+        from thrive_learning._checking.run import check_async  # noqa: PLC0415 - few clients need it
 
         return await check_async(
             self._http, _examination(self._http, self._options, self._transport, activity_id), timeout
@@ -432,8 +433,8 @@ def _region(region: Region | str) -> Region:
 def _examination(
     http: "HttpClient | AsyncHttpClient", options: "Options", transport: object, activity_id: str | None
 ) -> "Examination":
-    from thrive_learning._checking import checked_id  # noqa: PLC0415 - few clients need it
-    from thrive_learning.checks import Examination  # noqa: PLC0415
+    from thrive_learning._checking.examination import Examination  # noqa: PLC0415
+    from thrive_learning._checking.run import checked_id  # noqa: PLC0415 - few clients need it
 
     return Examination(
         http.seam.region, http.authorizer.credentials, options, transport, checked_id(activity_id)
@@ -476,7 +477,7 @@ def _revived(
 ) -> Any:
     if not isinstance(kept, _Elsewhere):
         return cls(region, kept, **options)
-    from thrive_learning.settings import credentials_for  # noqa: PLC0415 - few clients travel
+    from thrive_learning._settings.resolution import credentials_for  # noqa: PLC0415 - few clients travel
 
     credentials = credentials_for(region)
     if not isinstance(credentials, kept.kind) or credentials.tenant_id != kept.tenant_id:

@@ -1,4 +1,4 @@
-"""What a client proves its identity with, and what it asks to be allowed."""
+"""What a client proves its identity with, and what it asks to be allowed. Pure."""
 
 import enum
 import functools

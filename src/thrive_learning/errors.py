@@ -1,4 +1,4 @@
-"""The errors that the SDK raises: one tree, plain data, nothing else of the project imported.
+"""The errors that the SDK raises: one tree, plain data, nothing else of the project imported. Pure.
 
 Every message says what happened and what to do next. The errors hold no live request or response, so they
 pickle, deepcopy and travel between processes.

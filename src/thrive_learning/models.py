@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self, Type
 
 import attrs
 from _thrive_learning_api import models as wire
-from _thrive_learning_api.models import ActivityType
+from _thrive_learning_api.types import Unset
 
 from thrive_learning._json_text import compact, dump
 from thrive_learning._reading import Reader, Reading
@@ -17,6 +17,9 @@ from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
 T = TypeVar("T")
+
+#: The types of activities that the contract documents.
+ActivityType: TypeAlias = wire.ActivityType
 
 
 class _Received(NamedTuple):
@@ -170,7 +173,7 @@ _A = TypeVar("_A", bound=Activity)
 
 @functools.cache
 def _reader() -> Reader:
-    return Reader(wire.Activity, Activity, vars(wire))
+    return Reader(wire.Activity, Activity, vars(wire), Unset)
 
 
 def _build(cls: type[_A], text: str, parsed: wire.Activity, reading: Reading) -> _A:

@@ -1,4 +1,4 @@
-"""How long a call may take, and how often it may try."""
+"""How long a call may take, and how often it may try. Pure."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Where the API and its token endpoints are."""
+"""Where the API and its token endpoints are. Pure."""
 
 import enum
 import ipaddress

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from thrive_learning._seam import AsyncHttpClient, HttpClient
+from thrive_learning._call.seam import AsyncHttpClient, HttpClient
 from thrive_learning.credentials import Scope
 from thrive_learning.models import AccessToken
 from thrive_learning.policies import Timeout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from thrive_learning._engine_names import DEFAULT_ENGINE, ENGINES
+from thrive_learning._settings.engine_names import DEFAULT_ENGINE, ENGINES
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import Attempt
@@ -16,8 +16,8 @@ from thrive_learning.policies import Timeout
 from thrive_learning.regions import VENDOR_REGIONS, Region
 
 if TYPE_CHECKING:
+    from thrive_learning._settings.resolution import Settings
     from thrive_learning.client import ThriveClient
-    from thrive_learning.settings import Settings
 
 #: The vendor's regions.
 REGIONS = VENDOR_REGIONS
@@ -84,7 +84,7 @@ class Target(NamedTuple):
 
     def settings(self) -> "Settings":
         """Resolve the settings."""
-        from thrive_learning.settings import settings  # noqa: PLC0415 - neither --help nor --version needs it
+        from thrive_learning._settings.resolution import settings  # noqa: PLC0415 - neither --help nor --version needs it
 
         return settings(
             profile=self.profile,
@@ -122,8 +122,8 @@ def _tell(attempt: Attempt) -> None:
 
 def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Give the profiles that a shell may complete a name to."""
+    from thrive_learning._settings.profiles import config_file, load_profiles  # noqa: PLC0415 - for shells alone
     from thrive_learning.errors import ThriveError  # noqa: PLC0415 - for shells alone
-    from thrive_learning.profiles import config_file, load_profiles  # noqa: PLC0415 - for shells alone
 
     try:
         names = load_profiles(config_file()).tables

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from thrive_learning.cli.commands import thrive
-from thrive_learning.cli.completion import COMPLETION_VARIABLE, completed
+from thrive_learning.cli.commands.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.rendering import visible
 from thrive_learning.cli.streams import discard

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, Unpack
 
 import attrs
-from _thrive_learning_api.models import ActivityType
 
+from thrive_learning._ids import activity_id as validated
 from thrive_learning.client import AsyncThriveClient, SandboxOptions, ThriveClient
 from thrive_learning.credentials import ClientAuth, ClientCredentials
-from thrive_learning.ids import activity_id as validated
-from thrive_learning.models import Activity
+from thrive_learning.models import Activity, ActivityType
 from thrive_learning.policies import RetryPolicy
 from thrive_learning.regions import Region
 from thrive_learning.sandbox import (

@@ -1,0 +1,1 @@
+"""Adds Authorization to a request: tokens, who requests them, and how processes share them."""

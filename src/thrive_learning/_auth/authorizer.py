@@ -1,0 +1,460 @@
+"""The Authorization header, for both kinds of credentials; mints access tokens and shares them."""
+
+import copy
+import functools
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import httpx
+
+from thrive_learning._auth.endpoint import Method, Minting, TokenEndpoint
+from thrive_learning._auth.masking import basic_header, forms_sent
+from thrive_learning._auth.outcomes import Failure, Key, Minted
+from thrive_learning._auth.single_flight import Flight, Lead, Remembered, SingleFlight
+from thrive_learning._budget import Budget
+from thrive_learning._exchange.failures import deadline_exceeded
+from thrive_learning._exchange.messages import Circumstances, Purpose, api_error
+from thrive_learning._exchange.reply import Reply
+from thrive_learning._exchange.server_text import show
+from thrive_learning._request import Headers
+from thrive_learning.credentials import (
+    BasicCredentials,
+    ClientCredentials,
+    Credentials,
+    Scope,
+    Secret,
+    scopes_for,
+)
+from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError
+from thrive_learning.models import AccessToken
+from thrive_learning.policies import Timeout
+from thrive_learning.regions import Region, Service
+
+if TYPE_CHECKING:
+    from thrive_learning._auth.sharing import SharedTokens, Turn
+    from thrive_learning.token_stores import TokenStore
+
+logger = logging.getLogger("thrive_learning")
+
+T = TypeVar("T")
+_OK, _UNAUTHORIZED = 200, 401
+Send = Callable[[httpx.Request, Budget, Purpose], Reply]
+AsyncSend = Callable[[httpx.Request, Budget, Purpose], Awaitable[Reply]]
+
+_WAITING = "the token endpoint"
+
+# An async call gives a store so long to take a new token, beyond its own time if need be. Seconds.
+_SAVING_S = 1.0
+
+# A phase whose limit is what was left of the call can end this much before the call itself. Seconds.
+_TOLERANCE_S = 0.05
+
+
+def _basic_authorization(credentials: BasicCredentials) -> bytes:
+    return basic_header(credentials.tenant_id, credentials.api_secret.reveal()).encode("ascii")
+
+
+class Authorization:
+    """What the two authorizers below decide alike.
+
+    Args:
+        region: Where tokens are requested.
+        credentials: What proves the client's identity.
+        headers: What every request has.
+        token_store: A store that other processes share; None for this client's memory alone.
+        timeout: The client's time-outs. A phase that took longer than its limit says something about the
+            token endpoint only if the limit is the client's.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        credentials: Credentials,
+        headers: Headers,
+        token_store: "TokenStore | None" = None,
+        timeout: Timeout | None = None,
+    ) -> None:
+        self.region: Region = region
+        self.credentials: Credentials = credentials
+        self.cache: SingleFlight = SingleFlight()
+        self._timeout = timeout or Timeout()
+        self._methods: dict[Service, Method] = {}  # those that have worked
+        self._remarked: set[str] = set()
+        self._accepted: AccessToken | None = None  # the last one with which the API gave a record
+        self._endpoint: TokenEndpoint | None = None
+        self._basic: bytes | None = None
+        self._proxy_secrets: tuple[str, ...] = ()
+        if isinstance(credentials, BasicCredentials):
+            if credentials.api_secret.is_fixed:
+                self._basic = _basic_authorization(credentials)
+        else:
+            self._endpoint = TokenEndpoint(region, credentials, headers)
+        self.shared: SharedTokens | None = None
+        if token_store is not None:
+            from thrive_learning._auth import sharing  # noqa: PLC0415 - most clients have no store
+
+            store = sharing.checked(token_store)
+            if isinstance(credentials, ClientCredentials):
+                self.shared = sharing.SharedTokens(store, region, credentials, self.cache)
+
+    def mask_proxies(self, secrets: tuple[str, ...]) -> None:
+        """Mask the credentials of proxies as well, should one of them repeat its own."""
+        self._proxy_secrets = secrets
+        if self._endpoint is not None:
+            self._endpoint.proxy_secrets = secrets
+
+    def header(self, token: AccessToken | None) -> bytes:
+        """Give the value of the Authorization header: for a token, or without one for HTTP Basic."""
+        if token is not None:
+            return b"Bearer " + token.value.encode("ascii")
+        return self._basic or _basic_authorization(cast("BasicCredentials", self.credentials))
+
+    def endpoint(self) -> TokenEndpoint:
+        """Give the token endpoint's rules.
+
+        Raises:
+            ConfigurationError: The client has HTTP Basic credentials, which no tokens belong to.
+        """
+        if self._endpoint is None:
+            raise ConfigurationError(
+                "BasicCredentials have no access tokens, they are sent with every call themselves: "
+                "create the client with ClientCredentials to use tokens"
+            )
+        return self._endpoint
+
+    def scopes(self, service: Service, wanted: Iterable[Scope | str] | None) -> tuple[Scope, ...]:
+        """Decide which scopes to ask for, before any I/O."""
+        return scopes_for(service, wanted, self.endpoint().credentials.scopes)
+
+    @functools.cached_property
+    def api_scopes(self) -> tuple[Scope, ...]:
+        """The scopes that calls to the API need."""
+        return self.scopes(Service.API, None)
+
+    def is_stale(self, reply: Reply, token: AccessToken | None) -> bool:
+        """Say whether the API rejected a token so that the call may be repeated with another one.
+
+        HTTP Basic has no tokens. Call it for the reply to a repeated call as well, so that a rejection is
+        remembered.
+        """
+        if token is None:
+            return False
+        if reply.status_code != _UNAUTHORIZED:
+            if token is not self._accepted and reply.status_code == _OK:
+                self._accepted = token
+            return False
+        key = Key(Service.API, frozenset(self.api_scopes))
+        error = api_error(reply, self.circumstances("a record", token))
+        error.url = (
+            self.region.api_url
+        )  # the URL of the reply names a record that the next caller may not want
+        rejection = Failure(error, secret=self._secret_now())
+        may_repeat = self.cache.renounce(key, token, rejection, was_accepted=token is self._accepted)
+        if self.shared is not None:
+            self.shared.refuse(key, token)
+        return may_repeat
+
+    def _secret_now(self) -> Secret | None:
+        try:
+            return cast("ClientCredentials", self.credentials).client_secret.fixed()
+        except ConfigurationError:
+            return None  # the next token request reports it
+
+    def claim(self, key: Key, budget: Budget, thread: int | None = None) -> AccessToken | Flight | Lead:
+        """Return a valid token, the flight to wait for, or the lead to take.
+
+        Raises:
+            ThriveError: A token request with the same secret brought none, not long ago.
+            ConfigurationError: The function that returns the secret fails.
+        """
+        claim = self.cache.claim(key, budget.remaining(), thread)
+        if isinstance(claim, Remembered):
+            secret = self.endpoint().credentials.client_secret
+            if not secret.is_fixed and claim.failure.secret != (now := secret.fixed()):
+                self.cache.forget_failures(but_of=now)
+                return self.claim(key, budget, thread)
+            raise claim.error()
+        return claim
+
+    def minting(self, key: Key, scopes: tuple[Scope, ...]) -> Minting:
+        """Return the token requests of a leader."""
+        endpoint = self.endpoint()
+        setting, known = endpoint.credentials.client_auth, self._methods.get(key.service)
+        if setting != "auto":
+            return Minting(endpoint, key, scopes, setting, None, self.cache.clock)
+        other: Method | None = "basic" if known is None else None
+        return Minting(endpoint, key, scopes, known or "post", other, self.cache.clock)
+
+    def outcome(self, key: Key, minting: Minting, budget: Budget) -> Minted | Failure:
+        """Say what came of a leader's token requests."""
+        outcome = minting.outcome
+        if isinstance(outcome, Minted):
+            self._learn(key, minting)
+            return outcome
+        if isinstance(outcome, ThriveError) and (
+            budget.is_ended or (isinstance(outcome, DeadlineExceededError) and self._is_own(budget))
+        ):
+            return Failure(outcome, is_own=True)
+        return minting.failure
+
+    def _is_own(self, budget: Budget) -> bool:
+        """Whether a time limit is a call's own, and says nothing about the token endpoint."""
+        mine, usual = budget.timeout, self._timeout
+        phases = ("connect", "read", "write", "pool")
+        is_usual = all(getattr(mine, phase) == getattr(usual, phase) for phase in phases)
+        return not is_usual or budget.remaining() <= _TOLERANCE_S
+
+    def _learn(self, key: Key, minting: Minting) -> None:
+        if self.endpoint().credentials.client_auth == "auto" and key.service not in self._methods:
+            self._methods[key.service] = minting.method
+            if minting.method == "basic":
+                logger.info(
+                    "%s: the token endpoint for %s rejects form fields and accepts HTTP Basic; "
+                    "client_auth='basic' saves the first request",
+                    self.region.name,
+                    key.service.value,
+                )
+        for remark in minting.remarks:
+            if remark.kind not in self._remarked:
+                self._remarked.add(remark.kind)
+                logger.warning(
+                    "%s: the token endpoint sent a token whose %s is %s; %s",
+                    self.region.name,
+                    remark.name,
+                    remark.value,
+                    remark.consequence,
+                )
+
+    def turn(self, key: Key, lead: Lead, budget: Budget) -> "Turn | None":
+        """Give a leader its turn at the store; None if there is no store."""
+        if self.shared is None:
+            return None
+        return self.shared.turn(key, budget.remaining(), renews=lead.fallback is not None)
+
+    def conclude(
+        self, key: Key, lead: Lead, turn: "Turn | None", outcome: Minted | Failure | None
+    ) -> AccessToken | ThriveError:
+        """End a leader's flight: return the token that it goes on with, or the error.
+
+        Args:
+            key: What the token is for.
+            lead: What the leader was given.
+            turn: Its turn at the store.
+            outcome: What its token request came to; None if it made none.
+        """
+        if turn is not None and (
+            turn.is_fresh or (lead.fallback is None and not isinstance(outcome, Minted))
+        ):
+            outcome = turn.token or outcome  # one that is valid still serves on, as with any renewal
+        self.cache.settle(key, lead.flight, _to_share(outcome))
+        if isinstance(outcome, Minted):
+            return outcome.token
+        return lead.fallback or cast("Failure", outcome).error
+
+    def give_up(self, key: Key, lead: Lead, turn: "Turn | None") -> None:
+        """End the flight of a leader that was cancelled or interrupted: another caller has to lead."""
+        self.cache.settle(key, lead.flight, None)
+        if turn is not None:
+            turn.abandon()
+
+    def sent_with(self, request: httpx.Request) -> tuple[str, ...]:
+        """Give what a response could repeat of the credentials that its request had."""
+        sent = request.headers.get("authorization", "").partition(" ")[2]
+        return (sent, *self._fixed, *self._proxy_secrets)
+
+    @functools.cached_property
+    def _fixed(self) -> tuple[str, ...]:
+        """What is sent of a secret that does not change."""
+        mine = self.credentials
+        secret = mine.api_secret if isinstance(mine, BasicCredentials) else mine.client_secret
+        return tuple(forms_sent(mine)) if secret.is_fixed else ()
+
+    def circumstances(self, subject: str, token: AccessToken | None) -> Circumstances:
+        """Describe a call for the message of its error."""
+        if isinstance(self.credentials, BasicCredentials):
+            kind = "HTTP Basic credentials"
+            allowed = "The API secret does not allow this; ask the vendor what it may do."
+            secrets = forms_sent(self.credentials)
+        else:
+            kind = "OAuth client credentials"
+            granted = show(", ".join(token.scopes), ()) if token is not None else ""
+            allowed = (
+                f"The scopes of the token ({granted or 'none'}) do not allow this; request {Scope.READ} or "
+                f"{Scope.ALL} with scopes=."
+            )
+            secrets = forms_sent(self.credentials) + ([token.value] if token is not None else [])
+        return Circumstances(
+            region=self.region.name,
+            subject=subject,
+            credentials=kind,
+            allowed=allowed,
+            with_token=token is not None,
+            secrets=(*secrets, *self._proxy_secrets),
+        )
+
+
+def _to_share(outcome: Minted | Failure | None) -> Minted | Failure | None:
+    """Return what the others get of an outcome: not a time limit of the leader, nor the error it raises."""
+    if not isinstance(outcome, Failure):
+        return outcome
+    # What is remembered must not keep the frames of the leader, which its traceback has.
+    return None if outcome.is_own else outcome._replace(error=copy.copy(outcome.error))
+
+
+def _spending(budget: Budget, turn: "Turn | None") -> Budget:
+    """Give what a token request may spend: less if the store has a token that is valid for a while."""
+    return budget if turn is None or turn.token is None else budget.for_renewal()
+
+
+class Authorizer(Authorization):
+    """Authorizes the calls of a sync client."""
+
+    def token_for_call(self, budget: Budget, send: Send) -> AccessToken | None:
+        """Return the token for a call to the API, or None where HTTP Basic needs none."""
+        if self._endpoint is None:
+            return None
+        return self.token(Service.API, self.api_scopes, budget, send)
+
+    def token(self, service: Service, scopes: tuple[Scope, ...], budget: Budget, send: Send) -> AccessToken:
+        """Return a fresh token, minting one if there is none and nobody else does."""
+        key = Key(service, frozenset(scopes))
+        while True:
+            claim = self.claim(key, budget, threading.get_ident())
+            if isinstance(claim, AccessToken):
+                return claim
+            if isinstance(claim, Lead):
+                return self._mint(key, claim, scopes, budget, send)
+            claim.wait(min(budget.remaining(), claim.ends_at - self.cache.clock()))
+            if budget.remaining() <= 0:
+                raise deadline_exceeded(budget, host=_WAITING)
+            token = claim.outcome()
+            if token is not None:
+                return token
+
+    def _mint(
+        self, key: Key, lead: Lead, scopes: tuple[Scope, ...], budget: Budget, send: Send
+    ) -> AccessToken:
+        budget = budget if lead.fallback is None else budget.for_renewal()
+        turn = self.turn(key, lead, budget)
+        outcome: Minted | Failure | None = None
+        try:
+            while turn is not None and (wait_s := turn.look()):
+                time.sleep(wait_s)
+            if turn is None or turn.leads:
+                outcome = self._requested(key, scopes, _spending(budget, turn), send)
+        except ThriveError as error:
+            outcome = Failure(error)
+        except BaseException:
+            self.give_up(key, lead, turn)
+            raise
+        result = self.conclude(key, lead, turn, outcome)
+        if turn is not None:
+            turn.end(outcome if isinstance(outcome, Minted) else None)
+        if isinstance(result, ThriveError):
+            raise result
+        return result
+
+    def _requested(self, key: Key, scopes: tuple[Scope, ...], budget: Budget, send: Send) -> Minted | Failure:
+        minting = self.minting(key, scopes)
+        try:
+            while minting.saw(send(minting.request(), budget, minting.purpose)):
+                pass
+        except ThriveError as error:
+            minting.failed(error)
+        return self.outcome(key, minting, budget)
+
+
+class AsyncAuthorizer(Authorization):
+    """Authorizes the calls of an async client."""
+
+    async def token_for_call(self, budget: Budget, send: AsyncSend) -> AccessToken | None:
+        """Return the token for a call to the API, or None where HTTP Basic needs none."""
+        if self._endpoint is None:
+            return None
+        return await self.token(Service.API, self.api_scopes, budget, send)
+
+    async def token(
+        self, service: Service, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
+    ) -> AccessToken:
+        """Return a fresh token, minting one if there is none and nobody else does."""
+        key = Key(service, frozenset(scopes))
+        while True:
+            claim = self.claim(key, budget)
+            if isinstance(claim, AccessToken):
+                return claim
+            if isinstance(claim, Lead):
+                return await self._mint(key, claim, scopes, budget, send)
+            # The cancel scope around the call is the limit of this caller.
+            budget.waits_for = _WAITING
+            await claim.wait_async(claim.ends_at - self.cache.clock())
+            budget.waits_for = None
+            token = claim.outcome()
+            if token is not None:
+                return token
+
+    async def _mint(
+        self, key: Key, lead: Lead, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
+    ) -> AccessToken:
+        import anyio  # noqa: PLC0415 - sync users need not pay for it
+
+        late = Failure(deadline_exceeded(budget, host=_WAITING), is_own=True)
+        budget = budget if lead.fallback is None else budget.for_renewal()
+        turn = self.turn(key, lead, budget)
+        outcome: Minted | Failure | None = late
+        try:
+            with anyio.move_on_after(budget.remaining()):
+                # Other processes set no event.
+                while turn is not None and (wait_s := await _in_thread(turn.look)):  # noqa: ASYNC110
+                    await anyio.sleep(wait_s)
+                outcome = None
+                if turn is None or turn.leads:
+                    outcome = late
+                    spending = _spending(budget, turn)
+                    with anyio.move_on_after(spending.remaining()):
+                        outcome = await self._requested(key, scopes, spending, send)
+                    if outcome is late:
+                        outcome = late._replace(error=spending.too_late or late.error)
+        except ThriveError as error:
+            outcome = Failure(error)
+        except BaseException:
+            self.give_up(key, lead, turn)
+            raise
+        result = self.conclude(key, lead, turn, outcome)
+        if turn is not None:
+            await _end(turn, outcome if isinstance(outcome, Minted) else None)
+        if isinstance(result, ThriveError):
+            raise result
+        return result
+
+    async def _requested(
+        self, key: Key, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
+    ) -> Minted | Failure:
+        minting = self.minting(key, scopes)
+        try:
+            while minting.saw(await send(minting.request(), budget, minting.purpose)):
+                pass
+        except ThriveError as error:
+            minting.failed(error)
+        return self.outcome(key, minting, budget)
+
+
+async def _in_thread(operation: Callable[[], T]) -> T:
+    """Run what blocks in a thread that nobody else can keep busy, and leave it behind when cancelled."""
+    import anyio.to_thread  # noqa: PLC0415 - most clients have no store
+
+    return await anyio.to_thread.run_sync(operation, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+
+
+async def _end(turn: "Turn", minted: Minted | None) -> None:
+    """Save what was minted, even at the end of the caller's time: the next process would request another."""
+    import anyio  # noqa: PLC0415 - sync users need not pay for it
+
+    try:
+        with anyio.move_on_after(_SAVING_S, shield=True):
+            await _in_thread(functools.partial(turn.end, minted))
+    except BaseException:  # cancelled by asyncio's own means, which no shield keeps off
+        turn.abandon()
+        raise

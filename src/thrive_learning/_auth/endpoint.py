@@ -1,0 +1,259 @@
+"""What is sent to a token endpoint, and what its replies mean. Pure: it moves no bytes.
+
+A leader asks `Minting` for a request and hands it the reply. There is a second request only with
+`client_auth="auto"`.
+"""
+
+import datetime as dt
+import urllib.parse
+from collections.abc import Callable
+from typing import Literal, cast
+
+import httpx
+
+from thrive_learning._auth.masking import basic_header, client_forms, client_pair
+from thrive_learning._auth.outcomes import PAUSE_S, Failure, Key, Minted
+from thrive_learning._auth.token_reply import Answer, Granted, Remark
+from thrive_learning._exchange.messages import Circumstances, Purpose, cut_response, redirect_advice
+from thrive_learning._exchange.reply import Reply
+from thrive_learning._exchange.server_text import show
+from thrive_learning._request import Headers, whole_request
+from thrive_learning.credentials import ClientCredentials, Scope, Secret, scope_or_text
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    Attempt,
+    ConnectionFailedError,
+    ThriveError,
+    TokenError,
+)
+from thrive_learning.models import AccessToken
+from thrive_learning.regions import Region, Service
+
+Method = Literal["post", "basic"]
+
+#: How messages name the two ways of authenticating.
+METHOD_NAMES: dict[Method, str] = {"post": "form fields", "basic": "HTTP Basic"}
+
+#: The least and the most that a `Retry-After` header can ask for. Seconds.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 3600.0
+
+_OK = 200  # RFC 6749 section 5.1 knows no other success
+
+
+class TokenEndpoint:
+    """The token endpoints of a region, as one client uses them.
+
+    Args:
+        region: Whose endpoints.
+        credentials: What proves the client's identity.
+        headers: What every request has.
+
+    Source: RFC 6749 sections 2.3.1 and 4.4.
+    """
+
+    def __init__(self, region: Region, credentials: ClientCredentials, headers: Headers) -> None:
+        self.region: Region = region
+        self.credentials: ClientCredentials = credentials
+        self.headers: Headers = headers
+        #: What the client's proxies could repeat of their own credentials.
+        self.proxy_secrets: tuple[str, ...] = ()
+
+    def request(
+        self, service: Service, scopes: tuple[Scope, ...], method: Method, secret: Secret
+    ) -> httpx.Request:
+        """Build a token request, with the secret in one place only."""
+        mine = self.credentials
+        # First of all, as it may raise: then no local variable holds a secret yet.
+        url = self.region.token_url(mine.tenant_id, service)
+        form = {"grant_type": "client_credentials"}
+        if scopes:
+            form["scope"] = " ".join(scopes)
+        headers = [*self.headers, (b"Content-Type", b"application/x-www-form-urlencoded")]
+        if method == "basic":
+            value = basic_header(*client_pair(mine.client_id, secret))
+            headers.append((b"Authorization", value.encode("ascii")))
+        else:
+            form |= {"client_id": mine.client_id, "client_secret": secret.reveal()}
+        body = urllib.parse.urlencode(form).encode("ascii")
+        return whole_request("POST", url, {"headers": headers, "content": body})
+
+
+class Minting:
+    """The token requests of one leader, and what came of them.
+
+    Args:
+        endpoint: Where they go.
+        key: What the token is for.
+        scopes: What to ask for, in this order.
+        method: How the client authenticates first.
+        other: How it authenticates if the server rejects the client that way; None if it does not.
+        clock: The cache's clock.
+
+    Attributes:
+        outcome: What came of the last request.
+        method: How the client authenticated in it.
+        remarks: What had to be assumed of the token.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a token request depends on
+        self,
+        endpoint: TokenEndpoint,
+        key: Key,
+        scopes: tuple[Scope, ...],
+        method: Method,
+        other: Method | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.outcome: Minted | ThriveError | None = None
+        self.method: Method = method
+        self.remarks: tuple[Remark, ...] = ()
+        self._endpoint = endpoint
+        self._key = key
+        self._scopes = scopes
+        self._other: Method | None = other
+        self._clock = clock
+        self._requested_at = 0.0
+        self._secret: Secret | None = None
+        self._history: tuple[Attempt, ...] = ()
+        self._rejected = ""  # what the server said to the first method
+
+    def request(self) -> httpx.Request:
+        """Build the next request.
+
+        Raises:
+            ConfigurationError: The function that returns the secret fails, or the region has no such
+                endpoint.
+        """
+        self._secret = self._endpoint.credentials.client_secret.fixed()
+        self._requested_at = self._clock()
+        return self._endpoint.request(self._key.service, self._scopes, self.method, self._secret)
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the requests are for, as errors, attempts, and log records name it."""
+        service = self._key.service
+        return Purpose("tokens.get", service.value, self._endpoint.region.token_url_template(service))
+
+    def saw(self, reply: Reply) -> bool:
+        """Take a reply, and say whether another request is to be sent.
+
+        An error is kept, not raised, so that no traceback has a frame with a token in it.
+        """
+        done = len(self._history)
+        self._history += tuple(
+            attempt._replace(number=number) for number, attempt in enumerate(reply.history, done + 1)
+        )
+        answer = Answer(reply, self._secrets)
+        self.outcome = self._error(answer) if answer.granted is None else self._token(answer.granted)
+        if isinstance(self.outcome, Minted):
+            return False
+        self.outcome.history = self._history
+        self.outcome.url, self.outcome.operation = reply.url, reply.operation
+        if self._other is None or not answer.rejects_the_client:
+            return False
+        self._rejected = f"{answer.said} to {METHOD_NAMES[self.method]}"
+        self.method = self._other
+        self._other = None
+        return True
+
+    def failed(self, error: ThriveError) -> None:
+        """Take an error in place of a reply."""
+        if self._rejected:
+            before = f"Before that, the token endpoint answered {self._rejected}{self._setting}."
+            error.args = (f"{error} {before}",)
+        self.outcome = error
+
+    @property
+    def failure(self) -> Failure:
+        """What the others are to know of an outcome that is not a token."""
+        error = cast("ThriveError", self.outcome)
+        if not isinstance(error, (TokenError, ConnectionFailedError)):
+            return Failure(error)  # nothing was sent
+        asked_s = min(max(error.retry_after or 0.0, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+        if error.retry_after is None or (not error.is_transient and asked_s < PAUSE_S):
+            asked_s = PAUSE_S
+        return Failure(
+            error,
+            pause_s=asked_s,
+            secret=self._secret,
+            is_transient=error.is_transient,
+            is_about_scopes=isinstance(error, TokenError) and error.error == "invalid_scope",
+        )
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        """What a server or a proxy could repeat."""
+        client_id = self._endpoint.credentials.client_id
+        return (*client_forms(client_id, cast("Secret", self._secret)), *self._endpoint.proxy_secrets)
+
+    @property
+    def _setting(self) -> str:
+        return f" (client_auth={self._endpoint.credentials.client_auth!r})"
+
+    def _token(self, given: Granted) -> Minted:
+        self.remarks = given.remarks
+        # RFC 6749 section 5.1: a server that grants what was asked for need not repeat it.
+        names = self._scopes if given.scopes is None else given.scopes
+        scopes = tuple(self._scope(name, given.value) for name in names)
+        expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=given.lifetime_s)
+        token = AccessToken(value=given.value, expires_at=expires_at, scopes=scopes)
+        return Minted(token, given.lifetime_s, self._requested_at)
+
+    def _scope(self, name: str, token: str) -> Scope | str:
+        """Read a scope. An unknown name is the server's, and may repeat anything that was sent."""
+        known = scope_or_text(name)
+        return known if isinstance(known, Scope) else show(name, (token, *self._secrets))
+
+    def _error(self, answer: Answer) -> ThriveError:
+        reply, region = answer.reply, self._endpoint.region
+        if reply.status_code == _OK and reply.cut:
+            subject = "an access token"
+            return cut_response(
+                reply, Circumstances(region=region.name, subject=subject, credentials="", allowed="")
+            )
+        to = ""
+        if self._rejected or answer.is_explained or 400 <= reply.status_code <= 499:  # noqa: PLR2004
+            after = f", after {self._rejected}" if self._rejected else ""
+            to = f" to {METHOD_NAMES[self.method]}{after}{self._setting}"
+        url = region.token_url_template(self._key.service)
+        if reply.status_code == _OK and not answer.is_explained:
+            said = f"200{to}, but {answer.problem}"
+            advice = f"Check the region's token URL {url}. If it is right, ask the API's support."
+        else:
+            said = f"{answer.said}{to}"
+            advice = self._advice(answer, url)
+        return TokenError(
+            f"the token endpoint of {region.name} answered {said}. {advice}",
+            status_code=reply.status_code,
+            error=answer.error,
+            error_description=answer.description,
+            retry_after=answer.wait_s,
+        )
+
+    def _advice(self, answer: Answer, url: str) -> str:  # noqa: PLR0911 - a table: the first row that fits
+        region, status = self._endpoint.region.name, answer.status
+        if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+            return redirect_advice(answer.reply, "token URL", self._secrets)
+        if answer.error == "invalid_scope":
+            return (
+                f"The client may not have the scopes that it asked for ({', '.join(self._scopes)}). "
+                "Choose others with scopes=."
+            )
+        if answer.reply.status_code in TRANSIENT_STATUS_CODES:
+            pause = "a little later" if answer.wait_s is None else f"in {answer.wait_s:g} s"
+            return f"It is failing or busy. The same call may succeed {pause}."
+        if status >= 500 or status in TRANSIENT_STATUS_CODES:  # noqa: PLR2004
+            return f"It failed. Check the region's token URL {url}, or try again later."
+        if status in {401, 403, 404} and answer.error is None:
+            return (
+                f"A proxy or a gateway may have answered in place of {url}. Check that URL, the tenant ID, "
+                "and the credentials."
+            )
+        if answer.rejects_the_client or status in {401, 403}:
+            return (
+                "Check that client ID, client secret, and tenant ID belong together and to the region "
+                f"{region!r}."
+            )
+        if status == 404:  # noqa: PLR2004
+            return f"Check the tenant ID: the region {region!r} seems not to know it."
+        return f"Check the credentials and the region's token URL {url}."

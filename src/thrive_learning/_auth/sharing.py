@@ -1,0 +1,351 @@
+"""What a caller that has to get a token asks of a store that several processes share.
+
+Everything here blocks and nothing raises for a store's sake: one that fails counts as empty, and its lock as
+taken, so that the caller goes on by itself.
+"""
+
+import collections
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from thrive_learning._auth.outcomes import LONGEST_LIFETIME_S, Key, Minted
+from thrive_learning._auth.single_flight import (
+    RENEW_BEFORE_EXPIRY_S,
+    WAIT_BEFORE_EXPIRY_S,
+    SingleFlight,
+)
+from thrive_learning._interruptions import interruption
+from thrive_learning.credentials import ClientCredentials, Scope, Secret, scope_or_text
+from thrive_learning.errors import ConfigurationError
+from thrive_learning.models import AccessToken
+from thrive_learning.regions import Region, Service
+from thrive_learning.token_stores import EntryError, FolderError, StoredToken, TokenStore
+
+logger = logging.getLogger("thrive_learning")
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+#: After so many seconds the lock of a process that is lost is free.
+LEASE_S = 10.0
+
+#: So long a caller without a token waits for another process, or half of what is left of its call. Longer
+#: than the lease, so that of those who wait for a lost process one takes its place, and not each.
+PATIENCE_S = 2 * LEASE_S
+
+#: Between two looks, give or take a half. Seconds.
+LOOK_AGAIN_AFTER_S = 0.1
+
+#: For so long a store that failed is left alone. Seconds.
+LEFT_ALONE_S = 30.0
+
+# A store's token that has longer to live than it ever had, by more than this, was written by another clock.
+_CLOCK_SKEW_S = 60.0
+
+# So many refused tokens are remembered for each key: a store may come back with one from before its outage.
+_REFUSED_KEPT = 8
+
+# The price of each guess at the secret, and of a cold start: some 50 ms.
+_ITERATIONS = 200_000
+
+
+def store_key(
+    region: Region, credentials: ClientCredentials, service: Service, scopes: frozenset[Scope]
+) -> str:
+    """Give the name under which a store keeps a token, which depends on all that the token depends on.
+
+    It is a slow hash of the secret, with all else as its salt: who sees the name learns nothing, and has to
+    pay for each guess at the secret.
+
+    Source: RFC 8018 section 5.2 (PBKDF2).
+    """
+    parts = [
+        "thrive-learning 1",
+        region.api_url,
+        region.token_url(credentials.tenant_id, service),
+        credentials.tenant_id,
+        credentials.client_id,
+        sorted(scopes),
+    ]
+    salt = hashlib.sha256(json.dumps(parts).encode("ascii")).digest()
+    secret = credentials.client_secret
+    return hashlib.pbkdf2_hmac("sha256", secret.reveal().encode(), salt, _ITERATIONS, dklen=16).hex()
+
+
+class SharedTokens:
+    """One client's view of a store.
+
+    Args:
+        store: Where the tokens are.
+        region: Where they are requested.
+        credentials: With what.
+        cache: The client's own cache, whose clock and dice this uses.
+        wall_clock: Gives the seconds since 1970, by which all processes go.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        region: Region,
+        credentials: ClientCredentials,
+        cache: SingleFlight,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store: TokenStore = store
+        self.cache: SingleFlight = cache
+        self.wall_clock: Callable[[], float] = wall_clock
+        self._region = region
+        self._credentials = credentials
+        self._names: dict[Key, tuple[Secret, str]] = {}
+        self._refused: dict[Key, collections.deque[str]] = {}
+        self._left_alone_until = 0.0
+        self._failing: set[str] = set()  # those of its operations that failed when they were last tried
+        self._corrupt: set[str] = set()  # the names of entries that were none when they were last read
+
+    def turn(self, key: Key, time_s: float, *, renews: bool) -> "Turn":
+        """Give a caller that has to get a token its turn. See `Turn`."""
+        return Turn(self, key, time_s, renews=renews)
+
+    def name(self, key: Key) -> str:
+        """Give the name of a token in the store, with the secret as it is now."""
+        secret = Secret(self._credentials.client_secret.reveal())
+        known = self._names.get(key)
+        if known is None or known[0] != secret:
+            known = (secret, store_key(self._region, self._credentials, *key))
+            self._names[key] = known
+        return known[1]
+
+    def refuse(self, key: Key, token: AccessToken) -> None:
+        """Never take a token from the store again which the API does not accept. It moves no bytes."""
+        self._refused.setdefault(key, collections.deque(maxlen=_REFUSED_KEPT)).append(token.value)
+
+    def is_refused(self, key: Key, value: str) -> bool:
+        """Say whether the API did not accept a token."""
+        return value in self._refused.get(key, ())
+
+    def read(self, key: Key, name: str) -> tuple[Minted | None, str | None]:
+        """Give the store's token if it is valid, or the value of one that has to go."""
+        stored = self._guarded("load", lambda: self._loaded(name), None)
+        if stored is None:
+            return None, None
+        if self.is_refused(key, stored.value):
+            return None, stored.value
+        left_s = stored.expires_at - self.wall_clock()
+        if left_s > stored.lifetime_s + _CLOCK_SKEW_S:
+            return None, None
+        left_s = min(left_s, stored.lifetime_s)
+        if left_s <= min(WAIT_BEFORE_EXPIRY_S, stored.lifetime_s / 2):
+            return None, None
+        token = AccessToken(
+            value=stored.value,
+            expires_at=dt.datetime.fromtimestamp(stored.expires_at, dt.UTC),
+            scopes=tuple(scope_or_text(scope) for scope in stored.scopes),
+        )
+        return Minted(token, stored.lifetime_s, self.cache.clock() + left_s - stored.lifetime_s), None
+
+    def _loaded(self, name: str) -> StoredToken | None:
+        try:
+            stored = cast("object", self.store.load(name))
+        except ValueError as error:
+            if name not in self._corrupt:
+                self._warn(error, "it is replaced")
+            self._corrupt.add(name)
+            return None
+        self._corrupt.discard(name)
+        if stored is None or isinstance(stored, StoredToken):
+            return stored
+        raise TypeError  # a store of the caller's own
+
+    def write(self, name: str, minted: Minted) -> None:
+        """Put a new token into the store."""
+        lifetime_s = min(minted.lifetime_s, LONGEST_LIFETIME_S)
+        since_request_s = self.cache.clock() - minted.requested_at
+        stored = StoredToken(
+            value=minted.token.value,
+            expires_at=self.wall_clock() - since_request_s + lifetime_s,
+            lifetime_s=lifetime_s,
+            scopes=tuple(str(scope) for scope in minted.token.scopes),
+        )
+        self._guarded("save", lambda: self.store.save(name, stored), None)
+
+    def forget(self, name: str, value: str) -> None:
+        """Take a token that was refused out of the store."""
+        self._guarded("forget", lambda: self.store.forget(name, value), None)
+
+    def try_lock(self, name: str) -> Callable[[], object] | None:
+        """Take the lock of a token, or give None if another process has it."""
+        otherwise: Callable[[], object] = _nothing  # without a store, everybody leads
+        return self._guarded("lock", lambda: self.store.try_lock(name, LEASE_S), otherwise)
+
+    def release(self, release: Callable[[], object]) -> None:
+        """Give a lock back, even to a store that is left alone: nothing else frees a lock of the system."""
+        self._tried("release", release, None)
+
+    def _guarded(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
+        if self.cache.clock() < self._left_alone_until:
+            return otherwise
+        return self._tried(what, operation, otherwise)
+
+    def _tried(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
+        try:
+            result = operation()
+        except Exception as error:  # a store may raise anything, and none of it may get out
+            if interruption(error) is not None:
+                raise
+            self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
+            if not self._failing:  # once for each outage
+                self._warn(error, "this process goes on with tokens of its own, and tries again later")
+            self._failing.add(what)
+            return otherwise
+        if what in self._failing:
+            self._failing.discard(what)
+            if not self._failing:
+                logger.info("%s: works again", _described(self.store))
+        return result
+
+    def _warn(self, error: Exception, consequence: str) -> None:
+        logger.warning("%s: %s; %s", _described(self.store), _said(error), consequence)
+
+
+def _nothing() -> None:
+    """Give back a lock that there is none of."""
+
+
+def _described(store: TokenStore) -> str:
+    # A class of the caller's own may print whatever it holds.
+    ours = type(store).__module__ == StoredToken.__module__
+    return repr(store) if ours else f"the token cache {type(store).__name__}"
+
+
+def _said(error: Exception) -> str:
+    """Say what is wrong without the text of other packages' errors, which may repeat what was sent."""
+    if isinstance(error, (EntryError, FolderError)):
+        return str(error)
+    kind = type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    return kind if number is None else f"{kind} ({os.strerror(number)})"
+
+
+class Turn:
+    """One caller's turn at the store, from its first look to the end of its lock.
+
+    All methods but `abandon` block. `abandon` may be called at any time, even while another one runs.
+
+    Args:
+        shared: The client's view of the store.
+        key: Which token.
+        renews: Whether the caller has a token that is valid still.
+        time_s: How long the call may still take, in seconds.
+
+    Attributes:
+        token: A valid token that the store held; None if there is none.
+        is_fresh: Whether nobody need renew it yet.
+        leads: Whether the caller has to request a token.
+    """
+
+    def __init__(self, shared: SharedTokens, key: Key, time_s: float, *, renews: bool) -> None:
+        self.token: Minted | None = None
+        self.is_fresh: bool = False
+        self.leads: bool = False
+        self._shared = shared
+        self._key = key
+        self._name = ""
+        self._renews = renews
+        self._patience_ends = shared.cache.clock() + min(PATIENCE_S, time_s / 2)
+        self._mutex = threading.Lock()
+        self._release: Callable[[], object] | None = None
+        self._ended = False
+
+    def look(self) -> float:
+        """Look for a token, and take the lock if there is none or it is due for renewal.
+
+        Returns:
+            After how many seconds to look again: another process is at it; 0 if `token` and `leads` say what
+            to do.
+
+        Raises:
+            ConfigurationError: The function that gives the secret fails.
+        """
+        shared = self._shared
+        self._name = self._name or shared.name(self._key)
+        self._read()
+        if self.is_fresh:
+            return 0.0
+        release = shared.try_lock(self._name)
+        if release is not None:
+            self._hold(release)
+            # Another process may have saved one between that look and the lock.
+            self._read(forget=True)
+            self.leads = not self.is_fresh
+            if self.is_fresh:
+                self.end(None)
+            return 0.0
+        if self._renews or self.token is not None:
+            return 0.0  # another process renews it, and this one is valid for a while
+        left_s = self._patience_ends - shared.cache.clock()
+        if left_s <= 0:
+            self.leads = True
+            return 0.0
+        return min(LOOK_AGAIN_AFTER_S * (0.5 + shared.cache.draw()), left_s)
+
+    def _read(self, *, forget: bool = False) -> None:
+        self.token, refused = self._shared.read(self._key, self._name)
+        if refused is not None and forget:
+            self._shared.forget(self._name, refused)
+        if self.token is not None:
+            left_s = self.token.requested_at + self.token.lifetime_s - self._shared.cache.clock()
+            self.is_fresh = left_s > min(RENEW_BEFORE_EXPIRY_S, self.token.lifetime_s / 2)
+
+    def _hold(self, release: Callable[[], object]) -> None:
+        with self._mutex:
+            if not self._ended:
+                self._release = release
+                return
+        self._shared.release(release)  # the caller was cancelled meanwhile
+
+    def _let_go(self) -> Callable[[], object] | None:
+        with self._mutex:
+            self._ended = True
+            release, self._release = self._release, None
+            return release
+
+    def end(self, minted: Minted | None) -> None:
+        """Save the new token, if there is one, and give the lock back."""
+        try:
+            if minted is not None:
+                self._shared.write(self._name, minted)
+        finally:
+            release = self._let_go()
+            if release is not None:
+                self._shared.release(release)
+
+    def abandon(self) -> None:
+        """Give the lock back from where nothing may block, nor be awaited: in a thread."""
+        release = self._let_go()
+        if release is not None:
+            # At the end of the interpreter no thread starts any more; the lease runs out then.
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._shared.release, args=(release,)).start()
+
+
+def checked(store: object) -> TokenStore:
+    """Give a token cache that was passed to a client.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(store, TokenStore) and not isinstance(store, type):
+        return store
+    given = f"the class {store.__name__}" if isinstance(store, type) else f"of type {type(store).__name__}"
+    raise ConfigurationError(
+        f"token_store is {given}: pass FileTokenStore(), RedisTokenStore(url), or what has the methods of "
+        "TokenStore"
+    )

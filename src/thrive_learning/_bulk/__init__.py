@@ -1,0 +1,1 @@
+"""Many records at once: one module decides, the others act."""

@@ -1,0 +1,297 @@
+"""Many records at once in async code: each request has a task, on asyncio and trio."""
+
+import time
+import weakref
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+)
+from types import TracebackType
+from typing import Any, Self, cast
+
+import anyio
+
+from thrive_learning._budget import Budget
+from thrive_learning._bulk.run import CLOSING_S, Run
+from thrive_learning._bulk.schedule import Job, Plan
+from thrive_learning._call.seam import AsyncHttpClient
+from thrive_learning._interruptions import interruption
+from thrive_learning._loops import current_loop, from_any_thread, spawn
+from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
+from thrive_learning.models import Activity, ActivityResult
+
+#: Gets a record; the last argument is what the requests for it came to so far.
+AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[Activity]]
+
+
+class _Seat:
+    """Where a worker without work waits for some."""
+
+    __slots__ = ("event", "job")
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.job: Job | None = None
+
+
+class TaskRun(Run):
+    """A run in tasks of its own, all of them within one, which belongs to the event loop and to no caller.
+
+    A task group that is open from one result to the next would tie the caller's own scopes in knots: neither
+    asyncio nor trio allows that.
+    """
+
+    stopped: bool  # without it, checkers take this to be another one than the base's
+
+    def __init__(
+        self, http: AsyncHttpClient, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
+    ) -> None:
+        super().__init__(plan)
+        self._http = http
+        self._fetch = fetch
+        self._ids = ids
+        self._scope: anyio.CancelScope
+        self._workers = 0
+        self._idle: list[_Seat] = []
+        self._waiting: list[anyio.Event] = []
+        self._changed: anyio.Event
+        self._slot: anyio.Event | None = None
+        self._reading: anyio.CancelScope | None = None
+        self._waits_for_id = False
+        self._has_ended: anyio.Event
+        self._group: Any
+        self._place: tuple[int, Any] | None = None
+        self._soon: Callable[[], object] | None = None
+
+    async def next(self) -> ActivityResult | None:
+        """Give the next result; None if there is none any more."""
+        if not self.started:
+            self._start()
+        elif self._place is not None and current_loop() != self._place:
+            raise ConfigurationError("a run of get_many stays in its event loop: call get_many in this one")
+        while not self.stopped:
+            self.schedule.expire(time.monotonic())
+            result = self.schedule.take()
+            if result is not None:
+                self._advance()
+                return result
+            if self.schedule.is_over:
+                break
+            event = anyio.Event()
+            self._waiting.append(event)
+            await event.wait()
+        await self.aclose()
+        self.conclude()
+        return None
+
+    def _start(self) -> None:
+        self.begin(time.thread_time)
+        self._place = current_loop()
+        self._has_ended, self._changed = anyio.Event(), anyio.Event()
+        self._soon = from_any_thread(self.stop)
+        self._scope = anyio.CancelScope()
+        self._http.runs.add(self)
+        spawn(self._supervise)
+
+    async def _supervise(self) -> None:
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._group:
+                    if isinstance(self._ids, AsyncIterable):
+                        self._group.start_soon(self._read_async, self._ids)
+                    while True:  # until it is cancelled
+                        self._changed = anyio.Event()
+                        now = time.monotonic()
+                        self.schedule.expire(now)
+                        self._tell()
+                        self._advance()
+                        with anyio.move_on_after(self.schedule.wait_s(now)):
+                            await self._changed.wait()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - it has to reach the caller: trio would end with it
+            self._fail(error)
+        finally:
+            if not self.stopped:
+                self._fail(ThriveError("the event loop ended the run: ask for results while it runs"))
+            self.stopped = True
+            self._has_ended.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Wake whoever waits for a result."""
+        while self._waiting:
+            self._waiting.pop().set()
+
+    def _advance(self) -> None:
+        """Read what may be read, and give workers what may begin, if there are some without work."""
+        if self.stopped:
+            return
+        if self._slot is not None and (self.schedule.exhausted or self.schedule.may_read(time.monotonic())):
+            self._slot.set()
+        if not self._idle and self._workers == self.plan.concurrency:
+            return
+        if not isinstance(self._ids, AsyncIterable):
+            self._read(self._ids)
+        while self._idle or self._workers < self.plan.concurrency:
+            job = self.schedule.next_job(time.monotonic())
+            if job is None:
+                return
+            if self._idle:
+                seat = self._idle.pop()
+                seat.job = job
+                seat.event.set()
+            else:
+                self._workers += 1
+                self._group.start_soon(self._run_worker, job)
+
+    def _read(self, ids: Iterator[str]) -> None:
+        while self.schedule.may_read(time.monotonic()):
+            try:
+                given = next(ids)
+            except StopIteration:
+                self.schedule.exhausted = True
+            except Exception as error:  # noqa: BLE001 - the caller's own
+                self._end_of_ids(error)
+            else:
+                self.schedule.add(given)
+
+    def _end_of_ids(self, error: Exception) -> None:
+        if interruption(error) is None:
+            self.end_of_ids(error)
+        else:
+            self._fail(error)
+
+    async def _read_async(self, ids: AsyncIterable[str]) -> None:
+        """Read IDs, in one task from beginning to end: what gives them may have scopes of its own.
+
+        So it is cancelled only while it waits for an ID, and closed within the scopes that it began in.
+        """
+        with anyio.CancelScope(shield=True) as self._reading:
+            source = aiter(ids)
+            try:
+                while not self.stopped and not self.schedule.exhausted:
+                    if self.schedule.may_read(time.monotonic()):
+                        self._waits_for_id = True
+                        self.schedule.add(await anext(source))
+                        self._waits_for_id = False
+                        self.schedule.expire(time.monotonic())
+                        self._advance()
+                        self._tell()
+                    else:
+                        self._slot = anyio.Event()
+                        await self._slot.wait()
+                if isinstance(source, AsyncGenerator):  # one that is left half-way would end in a warning
+                    await source.aclose()
+            except StopAsyncIteration:
+                self.schedule.exhausted = True
+            except Exception as error:  # noqa: BLE001 - the caller's own
+                self._end_of_ids(error)
+        self._tell()
+
+    async def _run_worker(self, job: Job) -> None:
+        while True:
+            await self._do(job)
+            job = await self._next_job()
+
+    async def _next_job(self) -> Job:
+        if not isinstance(self._ids, AsyncIterable):
+            self._read(self._ids)
+        job = self.schedule.next_job(time.monotonic())
+        if job is not None:
+            self._advance()  # the limit may have risen
+            return job
+        seat = _Seat()
+        self._idle.append(seat)
+        self._advance()
+        await seat.event.wait()
+        return cast("Job", seat.job)
+
+    async def _do(self, job: Job) -> None:
+        outcome: Activity | ThriveError
+        try:
+            budget = self.schedule.budget(job, time.monotonic())
+            outcome = await self._fetch(job.activity_id, budget, job.history)
+        except ThriveError as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001 - a defect: it has to reach the caller
+            self._fail(error)
+            return
+        self.schedule.finish(job, outcome, time.monotonic())
+        self.announce_pause()
+        if isinstance(outcome, ThriveError):
+            self._changed.set()  # the one who looks at the clock looks again
+        self._tell()
+
+    def _fail(self, error: BaseException) -> None:
+        self.schedule.failure = self.schedule.failure or error
+        self._tell()
+
+    def stop(self) -> None:
+        """Cancel every task; this waits for none."""
+        self.stopped = True
+        self._scope.cancel()
+        if self._slot is not None:
+            self._slot.set()
+        if self._reading is not None and self._waits_for_id:
+            self._reading.cancel()
+        self._tell()
+
+    def drop(self) -> None:
+        """Stop, from whatever thread the garbage collector runs in."""
+        if self._soon is not None:
+            self._soon()
+
+    async def aclose(self) -> None:
+        """End it, and wait for its tasks. What was closed by others is told to whoever asks for more."""
+        if not self.started:
+            self.stopped = True
+            self.begin()
+            return
+        if current_loop() != self._place:
+            self.drop()
+            return
+        self.note_closing(self._http.seam)
+        self.stop()
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            await self._has_ended.wait()
+
+
+class AsyncResultStream(AsyncIterator[ActivityResult]):
+    """What `activities.get_many` gives: an iterator of `ActivityResult`, and a context manager that ends it.
+
+    It is for one event loop. It ends, and leaves no task and no connection behind, when it is exhausted, when
+    a task that waits for a result is cancelled, when `aclose()` is called, at the end of its `async with`
+    block, when the client closes, and when the last reference to it goes, as by `break` in an `async for`
+    loop. All but the last wait until that is done; after a `break` the event loop does it in its next steps.
+    """
+
+    def __init__(self, run: TaskRun) -> None:
+        self._run = run
+        self._dropped = weakref.finalize(self, run.drop)
+
+    async def __anext__(self) -> ActivityResult:
+        try:
+            result = await self._run.next()
+        except BaseException:
+            await self.aclose()
+            raise
+        if result is None:
+            raise StopAsyncIteration
+        return result
+
+    async def aclose(self) -> None:
+        """End the run: what is in flight is given up. It is safe to do so twice."""
+        await self._run.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

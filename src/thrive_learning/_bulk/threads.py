@@ -1,0 +1,214 @@
+"""Many records at once in sync code: each request has a thread."""
+
+import contextlib
+import contextvars
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from thrive_learning._budget import Budget
+from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run
+from thrive_learning._bulk.schedule import Job, Plan
+from thrive_learning._call.seam import HttpClient
+from thrive_learning._interruptions import interruption
+from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
+from thrive_learning.models import Activity, ActivityResult
+
+#: Gets a record; the last argument is what the requests for it came to so far.
+Fetch = Callable[[str, Budget, tuple[Attempt, ...]], Activity]
+
+
+class ThreadedRun(Run):
+    """A run in threads.
+
+    The IDs are read in the thread that asks for results, as they may come from what belongs to that thread,
+    such as a cursor of sqlite3.
+    """
+
+    def __init__(self, http: HttpClient, fetch: Fetch, ids: Iterator[str], plan: Plan) -> None:
+        super().__init__(plan)
+        self._http = http
+        self._fetch = fetch
+        self._ids = ids
+        # Reentrant: the garbage collector may drop a stream, which stops its run, at any moment. It is
+        # entered directly, not through the condition: a signal handler that raises must not leave it locked.
+        self._lock = threading.RLock()
+        self._work = threading.Condition(self._lock)
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # for the caller's thread
+        self._threads: list[threading.Thread] = []
+        self._budgets: set[Budget] = set()
+        self._idle = 0
+        self._process = os.getpid()
+
+    def next(self) -> ActivityResult | None:
+        """Give the next result; None if there is none any more."""
+        if os.getpid() != self._process:
+            raise ConfigurationError("a run of get_many stays in its process: call get_many in this one")
+        if not self.started:
+            self.begin()
+            self._http.runs.add(self)
+        while not self.stopped:
+            self._read()
+            with self._lock:
+                now = time.monotonic()
+                self.schedule.expire(now)
+                result = self.schedule.take()
+                if result is not None:
+                    return result
+                if self.schedule.is_over:
+                    break
+                wait_s = 0.0 if self.schedule.may_read(now) else self.schedule.wait_s(now)
+            self._wait_for_news(wait_s)
+        self.close()
+        self.conclude()
+        return None
+
+    def _wait_for_news(self, wait_s: float | None) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._news.get(timeout=None if wait_s is None else min(wait_s, threading.TIMEOUT_MAX))
+            while True:
+                self._news.get_nowait()
+
+    def _read(self) -> None:
+        """Read as many IDs as there are slots for."""
+        while True:
+            with self._lock:
+                if self.stopped or not self.schedule.may_read(time.monotonic()):
+                    return
+            try:
+                given = next(self._ids)
+            except StopIteration:
+                self.schedule.exhausted = True
+                return
+            except Exception as error:
+                if interruption(error) is not None:
+                    raise
+                self.end_of_ids(error)  # the caller's own, which is raised after the results
+                return
+            with self._lock:
+                self.schedule.add(given)
+                if self.schedule.pending:
+                    self._call_worker()
+
+    def _call_worker(self) -> None:
+        if self.schedule.pending <= self._idle:
+            self._work.notify()
+        elif len(self._threads) < self.plan.concurrency:
+            work = contextvars.copy_context().run
+            # Daemons: a program whose main thread ends with a run half-way does not wait for it.
+            thread = threading.Thread(target=work, args=(self._run_worker,), name="thrive-bulk", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run_worker(self) -> None:
+        while (begun := self._next_job()) is not None:
+            self._do(*begun)
+
+    def _next_job(self) -> tuple[Job, Budget] | None:
+        with self._lock:
+            self._idle += 1
+            try:
+                while not self.stopped:
+                    now = time.monotonic()
+                    self._expire(now)
+                    job = self.schedule.next_job(now)
+                    if job is not None:
+                        budget = self.schedule.budget(job, now)
+                        self._budgets.add(budget)
+                        return job, budget
+                    self._work.wait(self.schedule.wait_s(now) if self.schedule.pending else None)
+            finally:
+                self._idle -= 1
+        return None
+
+    def _expire(self, now: float) -> None:
+        """Give up what nobody may be asking for."""
+        before = self.schedule.pending
+        self.schedule.expire(now)
+        if self.schedule.pending != before:
+            self._news.put(None)
+
+    def _do(self, job: Job, budget: Budget) -> None:
+        outcome: Activity | ThriveError
+        try:
+            outcome = self._fetch(job.activity_id, budget, job.history)
+        except ThriveError as error:
+            outcome = error
+        except BaseException as error:  # noqa: BLE001 - a defect: it has to reach the caller
+            self._fail(error)
+            return
+        finally:
+            self._budgets.discard(budget)
+        with self._lock:
+            self.schedule.finish(job, outcome, time.monotonic())
+            self.announce_pause()
+            self._news.put(None)
+            if self.schedule.pending:
+                self._work.notify()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self.schedule.failure = self.schedule.failure or error
+            self._news.put(None)
+
+    def stop(self) -> None:
+        """Let every worker end as soon as it can, and wait for none."""
+        if os.getpid() != self._process:
+            return  # a forked child has neither the workers nor, perhaps, the lock
+        with self._lock:
+            self.stopped = True
+            self._work.notify_all()
+            self._news.put(None)
+        for budget in list(self._budgets):
+            budget.end()
+
+    def close(self, within_s: float = CLOSING_S) -> None:
+        """End it, and wait for its workers. Whoever asks for more results learns what has closed it."""
+        if not self.started:
+            self.begin()
+        self.note_closing(self._http.seam)
+        self.stop()
+        ends_at = time.monotonic() + within_s
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(ends_at - time.monotonic(), 0.0))
+
+
+class ResultStream(Iterator[ActivityResult]):
+    """What `activities.get_many` gives: an iterator of `ActivityResult`, and a context manager that ends it.
+
+    It is for one thread at a time. It ends, and leaves no thread and no connection behind, when it is
+    exhausted, when `close()` is called, at the end of its `with` block, when the client closes, and when the
+    last reference to it goes, as by `break` in a `for` loop. The first three wait until that is done.
+    """
+
+    def __init__(self, run: ThreadedRun) -> None:
+        self._run = run
+        self._dropped = weakref.finalize(self, run.stop)
+
+    def __next__(self) -> ActivityResult:
+        try:
+            result = self._run.next()
+        except BaseException:
+            self._run.close(INTERRUPTED_S)
+            raise
+        if result is None:
+            raise StopIteration
+        return result
+
+    def close(self) -> None:
+        """End the run: what is in flight is given up. It is safe to do so twice."""
+        self._run.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

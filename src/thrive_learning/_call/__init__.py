@@ -1,0 +1,1 @@
+"""One generated operation: arguments in, model out; and the seam below it."""

@@ -1,0 +1,89 @@
+"""Reports how responses depart from the contract, once per kind and client."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from thrive_learning._exchange.server_text import show
+from thrive_learning.drift import Drift
+
+logger = logging.getLogger("thrive_learning")
+
+#: How many kinds one client reports. A server may invent any number of field names.
+MAX_KINDS: Final = 500
+
+_LONGEST_NAME = 64  # characters of a server's text that a report repeats
+
+
+class DriftReports:
+    """Remembers which kinds of drift a client has reported.
+
+    Args:
+        on_drift: Called with each kind; None to log it alone.
+    """
+
+    def __init__(self, on_drift: Callable[[Drift], object] | None) -> None:
+        self._on_drift = on_drift
+        self._disclosed: dict[tuple[str, Drift], Drift] = {}
+        self._reported: dict[tuple[str, ...], object] = {}
+
+    def report(
+        self, problems: Iterable[Drift], region: str, operation: str, secrets: Callable[[], tuple[str, ...]]
+    ) -> tuple[Drift, ...]:
+        """Report the kinds that are new.
+
+        Args:
+            problems: What was found in one response, as the server put it.
+            region: The region's name.
+            operation: The method that was called.
+            secrets: Returns what a server's text must not disclose.
+
+        Returns:
+            The same problems without secrets, in short.
+        """
+        disclosed = tuple(self._disclose(drift, operation, secrets) for drift in problems)
+        for drift in disclosed:
+            kind = (drift.kind, drift.field, "" if drift.kind == "unknown_field" else drift.found)
+            token = object()
+            # Atomic: of two threads that meet a new kind, one reports it.
+            if len(self._reported) <= MAX_KINDS and self._reported.setdefault(kind, token) is token:
+                self._report(drift, region, is_last=len(self._reported) > MAX_KINDS)
+        return disclosed
+
+    def _disclose(self, drift: Drift, operation: str, secrets: Callable[[], tuple[str, ...]]) -> Drift:
+        # Real records have the same unknown fields again and again: they share one object.
+        known = self._disclosed.get((operation, drift))
+        if known is not None:
+            return known
+        known = drift._replace(operation=operation)
+        # The server's words alone: masked in ours, a short secret would make them unreadable.
+        if drift.kind == "unknown_field":
+            known = known._replace(field=_show(drift.field, secrets))
+        elif drift.kind == "unknown_value":
+            known = known._replace(found=_show(drift.found, secrets))
+        if len(self._disclosed) < MAX_KINDS and len(drift.field) + len(drift.found) <= 2 * _LONGEST_NAME:
+            self._disclosed[operation, drift] = known
+        return known
+
+    def _report(self, drift: Drift, region: str, *, is_last: bool) -> None:
+        if is_last:
+            logger.warning(
+                "%s: responses differ from the contract in more than %d ways. No further ones are reported.",
+                region,
+                MAX_KINDS,
+            )
+            return
+        level = logging.WARNING if drift.breaks_contract else logging.INFO
+        logger.log(level, "%s: %s: %s", region, drift.operation, drift)
+        if self._on_drift is not None:
+            try:
+                self._on_drift(drift)
+            except Exception:
+                logger.exception("on_drift= failed; the call goes on")
+
+
+def _show(text: str, secrets: Callable[[], tuple[str, ...]]) -> str:
+    try:
+        return show(text, secrets(), _LONGEST_NAME)
+    except Exception:  # noqa: BLE001 - a secret may come from a function of the caller's, which fails as it likes
+        return "…"  # what cannot be masked is not shown

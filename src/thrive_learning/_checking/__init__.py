@@ -1,0 +1,1 @@
+"""What `client.check()` sends, and what it makes of what comes back."""

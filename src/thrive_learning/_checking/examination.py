@@ -1,0 +1,331 @@
+"""What a check makes of what it sees: it moves no bytes, `run` does."""
+
+import datetime as dt
+import os
+import urllib.parse
+
+from thrive_learning._budget import Budget
+from thrive_learning._call.seam import Call, Options
+from thrive_learning._exchange.reply import Reply, http_date, is_json_object
+from thrive_learning._exchange.server_text import show_proxy
+from thrive_learning._transport import proxy_from_environment
+from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
+from thrive_learning.credentials import BasicCredentials, Credentials, Scope
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    ApiError,
+    ConnectionFailedError,
+    NotFoundError,
+    ThriveError,
+    TokenError,
+    UnauthorizedError,
+)
+from thrive_learning.models import AccessToken, read_activity
+from thrive_learning.regions import Region
+
+#: How far this machine's clock may be from the server's before it is worth a warning. Seconds.
+TOLERATED_CLOCK_SKEW_S = 30.0
+
+
+#: An ID that no record has, for a check without an ID.
+PROBE_ID = "0" * 24
+
+
+_REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+
+
+_SUCCESSES = frozenset({200})
+
+
+_REJECTIONS = frozenset({401, 403})
+
+
+class Examination:
+    """What a check makes of what it sees. Pure: it moves no bytes.
+
+    Args:
+        region: The client's region.
+        credentials: Its credentials.
+        options: What it was told besides.
+        transport: The transport that its caller injected, or None.
+        activity_id: The record to read; None to ask for one that is not there.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        credentials: Credentials,
+        options: Options,
+        transport: object,
+        activity_id: str | None,
+    ) -> None:
+        self.region: Region = region
+        self.credentials: Credentials = credentials
+        self.activity_id: str | None = activity_id
+        self._options = options
+        self._is_injected = transport is not None
+        self._findings: list[CheckFinding] = []
+        self._skew_s: float | None = None
+        self._has_answer = False
+        self._no_answer: ConnectionFailedError | None = None
+        self._doubt: str = "the API was not reached"
+        self._access: tuple[CheckStatus, str, ThriveError | None] = (
+            CheckStatus.UNKNOWN,
+            "not verified, because the API was not reached",
+            None,
+        )
+
+    def _add(self, subject: str, status: CheckStatus, detail: str, error: ThriveError | None = None) -> None:
+        self._findings.append(_finding(subject, status, detail, error))
+
+    def _failed(self, subject: str, error: ThriveError) -> None:
+        """Note an error: what is known not to work, or what is not known because the server is busy."""
+        is_busy = error.is_transient and not isinstance(error, ConnectionFailedError)
+        status = CheckStatus.UNKNOWN if is_busy else CheckStatus.FAILED
+        if isinstance(error, ConnectionFailedError):
+            self._no_answer = error
+        self._add(subject, status, f"{error}{self._hint(error)}", error)
+
+    def _settings(self) -> list[CheckFinding]:
+        """Report the settings by what came of using them."""
+        hosts = f"{self.region.name}: {', '.join(_hosts(self.region))}"
+        if self._doubt:
+            region = _finding("region", CheckStatus.UNKNOWN, f"{hosts}; {self._doubt}")
+        else:
+            region = _finding("region", CheckStatus.OK, hosts)
+        status, said, error = self._access
+        access = _finding("credentials", status, f"{_described(self.credentials)}; {said}", error)
+        return [region, access, *self._route()]
+
+    def _route(self) -> list[CheckFinding]:
+        if self._is_injected:
+            detail = "the transport that the client was given decides"
+            return [_finding(subject, CheckStatus.SKIPPED, detail) for subject in ("proxy", "certificates")]
+        reason = self._no_answer.reason if self._no_answer is not None else None
+        proxies = {
+            urllib.parse.urlsplit(url).netloc: self._options.proxy or proxy_from_environment(url)
+            for url in self.region.urls
+        }
+        origin = "proxy=" if self._options.proxy else "the environment"
+        shown = [
+            f"{host} by {show_proxy(proxy) or 'an invalid URL'}" for host, proxy in proxies.items() if proxy
+        ]
+        detail = f"{', '.join(shown)} (from {origin})" if shown else "none: straight to the region's hosts"
+        proxy = self._by_use("proxy", detail, is_cause=(reason or "").startswith("proxy"))
+        verify = self._options.verify
+        if self.region.api_url.startswith("http:"):
+            certificates = _finding(
+                "certificates", CheckStatus.SKIPPED, "plain HTTP to this machine needs none"
+            )
+        elif verify is False:
+            certificates = _finding(
+                "certificates", CheckStatus.WARNING, "verify=False trusts any server: for tests alone"
+            )
+        else:
+            detail = (
+                _authorities() if verify is True else "those of the ssl.SSLContext that the client was given"
+            )
+            certificates = self._by_use("certificates", detail, is_cause=reason == "certificate")
+        return [proxy, certificates]
+
+    def _by_use(self, subject: str, detail: str, *, is_cause: bool) -> CheckFinding:
+        """Report what every answer has come through."""
+        if is_cause:
+            return _finding(subject, CheckStatus.FAILED, detail, self._no_answer)
+        if self._has_answer:
+            return _finding(subject, CheckStatus.OK, detail)
+        return _finding(subject, CheckStatus.UNKNOWN, f"{detail}; no answer came that way")
+
+    @property
+    def subject(self) -> str:
+        """What is read, in words."""
+        return f"activity {self.activity_id or PROBE_ID}"
+
+    def call(self, budget: Budget, token: AccessToken | None) -> Call:
+        """Return the call that reads it."""
+        call = Call(
+            "activities.get", "activity", self.activity_id or PROBE_ID, budget, _SUCCESSES, read_activity
+        )
+        call.token = token
+        return call
+
+    @property
+    def path(self) -> str:
+        """The path of the record that is read."""
+        return f"/activity/{self.activity_id or PROBE_ID}"
+
+    def saw(self, reply: Reply, sent_at: float, received_at: float) -> None:
+        """Note that a server has answered, and compare its clock with this machine's.
+
+        Args:
+            reply: The reply.
+            sent_at: When the first try of its request began, Unix seconds.
+            received_at: When it was there.
+        """
+        self._has_answer = True
+        date = http_date(reply.only_value(b"date"))
+        if date is None:
+            return
+        # A date has whole seconds, and may be of any moment between the two.
+        at = date.timestamp()
+        self._skew_s = max(0.0, at - received_at) or min(0.0, at + 1 - sent_at)
+
+    def token_given(self, token: AccessToken, wanted: tuple[Scope, ...]) -> None:
+        """Note that there is a token, and what it allows."""
+        remaining = token.expires_at - dt.datetime.now(dt.UTC)
+        self._add(
+            "token",
+            CheckStatus.OK,
+            f"the token endpoint gave one, valid for {remaining.total_seconds():.0f} s",
+        )
+        granted = token.scopes
+        listed = ", ".join(granted) or "none"
+        missing = [scope for scope in wanted if scope not in granted and Scope.ALL not in granted]
+        if missing:
+            detail = f"granted: {listed}; asked for and not granted: {', '.join(missing)}"
+            self._add("scopes", CheckStatus.FAILED, detail)
+        elif not {Scope.READ, Scope.ALL} & set(granted):
+            detail = f"granted: {listed}; reading needs {Scope.READ} or {Scope.ALL}"
+            self._add("scopes", CheckStatus.WARNING, detail)
+        elif wanted and set(granted) - set(wanted):
+            detail = f"granted: {listed}; asked for: {', '.join(wanted)}: the token allows more than that"
+            self._add("scopes", CheckStatus.WARNING, detail)
+        else:
+            self._add("scopes", CheckStatus.OK, f"granted: {listed}")
+
+    def no_token_needed(self) -> None:
+        """Note that HTTP Basic goes without a token."""
+        self._add("token", CheckStatus.SKIPPED, "HTTP Basic needs none")
+
+    def token_failed(self, error: ThriveError) -> None:
+        """Note that there is no token, and that nothing was read."""
+        self._failed("token", error)
+        if isinstance(error, TokenError) and _rejects_credentials(error):
+            self._access = CheckStatus.FAILED, "the token endpoint does not accept them", error
+        elif isinstance(error, TokenError):
+            self._access = CheckStatus.UNKNOWN, "not verified, because there is no token", None
+        for subject in ("scopes", "api" if self.activity_id is None else "record"):
+            self._add(subject, CheckStatus.SKIPPED, "not reached, because there is no token")
+
+    def needs_comparison(self, error: ThriveError | None) -> bool:
+        """Say whether only the answer to credentials that are made up can tell what this one means."""
+        return error is None or isinstance(error, NotFoundError)
+
+    def compared(self, outcome: Reply | ThriveError) -> None:
+        """Note the answer to the same request with credentials that are made up."""
+        if isinstance(outcome, ThriveError):
+            said = (
+                "not verified, because the request with made-up credentials, to compare with, got no answer"
+            )
+            self._access = CheckStatus.UNKNOWN, said, None
+        elif outcome.status_code in _REJECTIONS and is_json_object(outcome):
+            self._access = CheckStatus.OK, "the API accepts them, and rejects made-up ones", None
+        elif outcome.status_code in _REJECTIONS:
+            said = (
+                "not verified, because made-up credentials, to compare with, got status "
+                f"{outcome.status_code} without JSON, as from a proxy or a firewall"
+            )
+            self._access = CheckStatus.UNKNOWN, said, None
+        elif outcome.status_code in TRANSIENT_STATUS_CODES:
+            status = outcome.status_code
+            said = f"not verified, because made-up credentials, to compare with, got status {status}"
+            self._access = CheckStatus.UNKNOWN, said, None
+        else:
+            said = (
+                f"not verified, because the server answers made-up credentials as well "
+                f"(status {outcome.status_code})"
+            )
+            self._access = CheckStatus.UNKNOWN, said, None
+
+    def read(self, error: ThriveError | None, request_id: str | None = None) -> None:
+        """Note what came of reading the record, after `compared` if there was something to compare."""
+        subject = "api" if self.activity_id is None else "record"
+        shown_id = f" (request ID {request_id})" if request_id else ""
+        if error is None or (isinstance(error, ApiError) and error.in_api_format):
+            self._doubt = ""
+        elif not isinstance(error, ConnectionFailedError):
+            self._doubt = "the API did not answer in its own format"
+        is_verified = self._access[0] is CheckStatus.OK
+        if error is None:
+            self._add(subject, CheckStatus.OK, f"{self.subject} can be read{shown_id}")
+        elif isinstance(error, NotFoundError) and self.activity_id is None:
+            if is_verified:
+                self._add(subject, CheckStatus.OK, f"it answers in its own format{shown_id}")
+            else:
+                self._doubt = "a server answered that may not be the API"
+                detail = f"a server answered 404 in the API's format, which may not be the API{shown_id}"
+                self._add(subject, CheckStatus.UNKNOWN, detail)
+        else:
+            self._failed(subject, error)
+            if not self.needs_comparison(error):
+                self._access = self._access_after(error)
+
+    def _access_after(self, error: ThriveError) -> tuple[CheckStatus, str, ThriveError | None]:
+        """Say what an error tells about the credentials."""
+        if isinstance(error, ConnectionFailedError):
+            return self._access
+        if self._doubt:
+            return CheckStatus.UNKNOWN, "not verified, because the API did not answer in its own format", None
+        if isinstance(error, UnauthorizedError):
+            return CheckStatus.FAILED, "the API does not accept them", error
+        return CheckStatus.UNKNOWN, "not verified, because the API did not answer with a record", None
+
+    def _hint(self, error: ThriveError) -> str:
+        """Say that the credentials may be another region's, where that would explain an error."""
+        if not looks_like_another_region(error) or self.region not in _REGIONS:
+            return ""
+        others = ", ".join(region.name for region in _REGIONS if region != self.region)
+        return f" If they were issued for another region ({others}), choose that one."
+
+    def report(self) -> CheckReport:
+        """Return what was found."""
+        skew_s = self._skew_s
+        if skew_s is None:
+            self._add("clock", CheckStatus.SKIPPED, "no answer named the server's time")
+        elif abs(skew_s) > TOLERATED_CLOCK_SKEW_S:
+            side = "behind" if skew_s > 0 else "ahead of"
+            detail = f"this machine's clock is {abs(skew_s):.0f} s {side} the server's: set it"
+            self._add("clock", CheckStatus.WARNING, detail)
+        else:
+            self._add("clock", CheckStatus.OK, f"within {max(1.0, abs(skew_s)):.0f} s of the server's")
+        return CheckReport(region=self.region.name, findings=(*self._settings(), *self._findings))
+
+
+def _finding(
+    subject: str, status: CheckStatus, detail: str, error: ThriveError | None = None
+) -> CheckFinding:
+    if error is not None:
+        error.__traceback__ = None  # its frames would live as long as the report
+    return CheckFinding(subject=subject, status=status, detail=detail, error=error)
+
+
+def _rejects_credentials(error: TokenError) -> bool:
+    """Say whether a token endpoint rejects the client, in its own words and not in those of a gateway."""
+    return error.error in {"invalid_client", "unauthorized_client", "unauthorized"}
+
+
+def looks_like_another_region(error: ThriveError | None) -> bool:
+    """Whether an error is what credentials get that were issued for another region."""
+    if isinstance(error, TokenError):
+        return error.error == "invalid_client" or error.status_code in {401, 404}
+    return isinstance(error, UnauthorizedError)
+
+
+def _hosts(region: Region) -> list[str]:
+    return list(dict.fromkeys(urllib.parse.urlsplit(url).netloc for url in region.urls))
+
+
+def _described(credentials: Credentials) -> str:
+    if isinstance(credentials, BasicCredentials):
+        return f"HTTP Basic, tenant {credentials.tenant_id}"
+    return (
+        f"OAuth, tenant {credentials.tenant_id}, client {credentials.client_id}, "
+        f"client_auth {credentials.client_auth}"
+    )
+
+
+def _authorities() -> str:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # the order in which httpx looks
+        if value := os.environ.get(name):
+            return f"{value} (from {name})"
+    return "certifi's"

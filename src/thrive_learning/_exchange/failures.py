@@ -1,0 +1,182 @@
+"""Why there is no response: the one cause, and the setting to look at. Pure."""
+
+import errno
+import re
+import socket
+from typing import NamedTuple
+
+import httpx
+
+from thrive_learning._budget import Budget
+from thrive_learning._exchange.server_text import show
+from thrive_learning.errors import TRANSIENT_STATUS_CODES, ConnectionFailedError, DeadlineExceededError
+
+# What h11 quotes of an illegal header or status line.
+_WIRE_BYTES = re.compile(r"(?:bytearray\()?b['\"].*", re.DOTALL)
+_CODE = re.compile(r"\[(?:Errno|WinError) (-?\d+)\]")
+_PROXY_STATUS = re.compile(r"(\d{3})\b")
+_VERIFICATION = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl|$)", re.DOTALL)
+
+_RESOLUTION = frozenset(getattr(socket, name) for name in dir(socket) if name.startswith("EAI_"))
+_REFUSED = frozenset({errno.ECONNREFUSED, 10061})  # the second is that of Windows
+_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, 10051})
+
+_PHASES: dict[type[Exception], str] = {
+    httpx.ConnectTimeout: "connect",
+    httpx.ReadTimeout: "read",
+    httpx.WriteTimeout: "write",
+    httpx.PoolTimeout: "pool",
+}
+
+
+class Route(NamedTuple):
+    """How requests to a host leave this machine.
+
+    Attributes:
+        proxy: The URL of the proxy without user name and password; None if there is none.
+        setting: The setting that names the proxy, such as `HTTPS_PROXY`.
+        has_credentials: Whether the proxy's URL has a user name in it.
+    """
+
+    proxy: str | None = None
+    setting: str = ""
+    has_credentials: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.proxy} (from {self.setting})"
+
+
+def connection_failure(
+    error: Exception, *, host: str, budget: Budget, route: Route | None = None, secrets: tuple[str, ...] = ()
+) -> ConnectionFailedError:
+    """Return the error for an exchange that ended without a response.
+
+    Args:
+        error: What the transport raised. It is described, not kept: its frames hold the Authorization header.
+        host: The host that the request was for.
+        budget: The call's time limits.
+        route: How the request left this machine; None if that is up to the caller's own transport.
+        secrets: What a server or a proxy may repeat.
+    """
+    route = route or Route()
+    if isinstance(error, httpx.TimeoutException) or budget.remaining() <= 0:
+        via = "" if route.proxy is None else f", through the proxy {route},"
+        return deadline_exceeded(budget, host=f"{host}{via}", phase=_PHASES.get(type(error)))
+    text = str(error)
+    reason, message = _explain(error, text, host, route, secrets)
+    if not message:
+        # h11 repeats an illegal header, which is one of ours.
+        is_ours = isinstance(error, httpx.LocalProtocolError)
+        said = "" if is_ours else show(_WIRE_BYTES.sub("…", text), secrets).rstrip(".")
+        via = "" if route.proxy is None else f" through the proxy {route}"
+        message = (
+            f"The connection to {host}{via} failed before a response arrived "
+            f"({type(error).__name__}{f': {said}' if said else ''}). Try again later; if this persists, "
+            f"check the network{'' if route.proxy is None else ' and the proxy'}."
+        )
+    failure = ConnectionFailedError(message)
+    if reason is not None:
+        failure.reason = reason
+    return failure
+
+
+def _explain(  # noqa: PLR0911 - one for each cause
+    error: Exception, text: str, host: str, route: Route, secrets: tuple[str, ...]
+) -> tuple[str | None, str]:
+    """Return the reason and the message; an empty message if the cause is not known."""
+    if isinstance(error, httpx.ProxyError):
+        return _explain_proxy(text, host, route, secrets)
+    if not isinstance(error, httpx.NetworkError):
+        return None, ""
+    said = show(text, secrets)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "certificate", _explain_certificate(text, host, route, secrets)
+    is_tls = "[SSL" in text and "UNEXPECTED_EOF" not in text  # which is a connection that was cut
+    if is_tls and (route.proxy or "").startswith("https:"):
+        return "tls", (
+            f"The TLS handshake with the proxy {route}, or with {host} through it, failed ({said}). If the "
+            "proxy does not speak TLS itself, write its URL with http://."
+        )
+    if is_tls:
+        return "tls", (
+            f"The TLS handshake with {host} failed ({said}). Check that the region's URL and port are those "
+            "of an HTTPS server"
+            + (f", and that the proxy {route} passes TLS through." if route.proxy else ".")
+        )
+    match = _CODE.search(text)
+    code = int(match[1]) if match else None
+    if code not in _RESOLUTION | _REFUSED | _UNREACHABLE:
+        return None, ""
+    if route.proxy is not None:
+        return "proxy", (
+            f"The proxy {route} cannot be reached ({said}), so nothing was sent to {host}. Check "
+            f"{route.setting}, and that the proxy is running."
+        )
+    if code in _RESOLUTION:
+        return "unknown_host", (
+            f"The host name {host} cannot be resolved ({said}). Check the region's URLs and this machine's "
+            "DNS; if only a proxy can resolve it, set HTTPS_PROXY."
+        )
+    if code in _REFUSED:
+        return "refused", (
+            f"{host} refused the connection ({said}). Check the region's URLs and that the server is running."
+        )
+    return "unreachable", (
+        f"{host} cannot be reached from this machine ({said}). Check the network; if it needs a proxy, set "
+        "HTTPS_PROXY."
+    )
+
+
+def _explain_proxy(text: str, host: str, route: Route, secrets: tuple[str, ...]) -> tuple[str, str]:
+    match = _PROXY_STATUS.match(text)
+    status = int(match[1]) if match else None
+    proxy = f"The proxy {route}" if route.proxy else "The proxy"
+    if status == 407 or "username/password" in text:  # noqa: PLR2004 - the second is what SOCKS proxies get
+        said = "status 407" if status else "SOCKS"
+        if route.has_credentials:
+            return "proxy_authentication", (
+                f"{proxy} did not accept the user name and password in its URL ({said}). Check them in "
+                f"{route.setting}; special characters must be percent-encoded."
+            )
+        url = f"its URL in {route.setting}" if route.setting else "the URL of the transport's proxy"
+        return "proxy_authentication", (
+            f"{proxy} asks for a user name and a password ({said}). Put them into {url}, as "
+            "in http://user:password@host:port."
+        )
+    is_transient = status is None or status in TRANSIENT_STATUS_CODES
+    return "proxy" if is_transient else "proxy_rejection", (
+        f"{proxy} did not open a connection to {host} ({show(text, secrets)}). "
+        + (
+            "Try again later; if this persists, check the proxy."
+            if is_transient
+            else f"Check that the proxy allows connections to {host}."
+        )
+    )
+
+
+def _explain_certificate(text: str, host: str, route: Route, secrets: tuple[str, ...]) -> str:
+    found = _VERIFICATION.search(text)
+    why = show(found[1] if found else text, secrets)
+    whose = f"{host} or of the proxy {route}" if (route.proxy or "").startswith("https:") else host
+    if "mismatch" in why:
+        advice = "Check the host in the region's URLs."
+    elif "expired" in why or "not yet valid" in why:
+        advice = "Check this machine's clock; if it is right, the server needs a new certificate."
+    else:
+        advice = (
+            "If a proxy or a firewall inspects TLS, name the file of its CA in SSL_CERT_FILE, or pass an "
+            "ssl.SSLContext as verify=."
+        )
+    return f"The certificate of {whose} could not be verified (CERTIFICATE_VERIFY_FAILED: {why}). {advice}"
+
+
+def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) -> DeadlineExceededError:
+    """Return the error for a call, or one phase of it, that took too long."""
+    if phase is None or budget.remaining() <= 0:
+        limit = f"Timeout.total={budget.timeout.total:g} s"
+    else:
+        limit = f"Timeout.{phase}={getattr(budget.timeout, phase):g} s"
+    return DeadlineExceededError(
+        f"{host} did not answer within {limit}; the call was given up after {budget.elapsed():.2f} s. "
+        "Try again later, or allow more time with timeout=."
+    )

@@ -1,0 +1,320 @@
+"""What a reply means: JSON to go on with, or a typed error. Pure: it moves no bytes."""
+
+import json
+import re
+import urllib.parse
+from typing import NamedTuple
+
+from thrive_learning._exchange.reply import Reply, is_json_object, json_object
+from thrive_learning._exchange.server_text import excerpt, mask_secrets, show
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    ApiError,
+    ConnectionFailedError,
+    UnexpectedResponseError,
+    api_error_class,
+)
+
+#: How much of a body an error keeps, in characters.
+MAX_ERROR_BODY_CHARACTERS = 4096
+
+# Plain classes, here and in _http: attrs takes up to a millisecond of everybody's import for each of its own,
+# and these are neither compared nor printed.
+
+
+class Purpose(NamedTuple):
+    """What a request is for, as errors, attempts and log records name it.
+
+    Attributes:
+        operation: The method that it is sent for, such as `activities.get`.
+        subject: The ID of the record; for a token, the service.
+        url: The URL without tenant ID, credentials and query.
+    """
+
+    operation: str
+    subject: str
+    url: str
+
+
+class Circumstances:
+    """What an error's message says besides the response.
+
+    Attributes:
+        region: The region's name.
+        subject: What was asked for, such as `activity 60d5…`.
+        credentials: What kind of credentials the client has.
+        allowed: What to do about a 403.
+        with_token: Whether an access token was sent in their place.
+        secrets: What must not show, should the server repeat it.
+    """
+
+    __slots__ = ("allowed", "credentials", "region", "secrets", "subject", "with_token")
+
+    def __init__(  # noqa: PLR0913 - what there is to say
+        self,
+        *,
+        region: str,
+        subject: str,
+        credentials: str,
+        allowed: str,
+        with_token: bool = False,
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        self.region: str = region
+        self.subject: str = subject
+        self.credentials: str = credentials
+        self.allowed: str = allowed
+        self.with_token: bool = with_token
+        self.secrets: tuple[str, ...] = secrets
+
+
+def in_error_format(reply: Reply) -> bool:
+    """Say whether a reply is in the API's own error format, in which gateways and proxies do not answer.
+
+    That is a JSON object with a `message`, and with the name of an `error` or a `status` that equals the HTTP
+    status. A `status` that contradicts the HTTP status is somebody else's.
+
+    Source: the vendor's pages on errors, which type `message` as text or object.
+    """
+    read = json_object(reply.body) if reply.flaw is None else ""
+    if isinstance(read, str):
+        return False
+    fields = read[1]
+    message, error, status = fields.get("message"), fields.get("error"), fields.get("status")
+    if isinstance(message, str):
+        message = message.strip()
+    if not message or not isinstance(message, (str, dict, list)):
+        return False
+    if isinstance(status, int) and not isinstance(status, bool):
+        return status == reply.status_code
+    return isinstance(error, str) and bool(error.strip())
+
+
+def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
+    """Return the error for a status that is not a documented success, whatever its body holds."""
+    status, secrets = reply.status_code, circumstances.secrets
+    error, message = fields_of(reply.body, ("error", "message"), secrets)
+    in_api_format, wait = in_error_format(reply), reply.retry_after()
+    request_id = reply.shown_request_id(secrets)
+    if in_api_format:
+        head = f"{circumstances.region} answered {status} to the request for {circumstances.subject}: "
+        head += f'"{show(message or "", ())}".'
+        advice = _advice(status, reply, circumstances, wait)
+    else:
+        where = reply.url or circumstances.region
+        head = f"{where} answered {status} with {_described(reply, error, message, secrets)}."
+        advice = _advice_on_a_stranger(status, reply, circumstances, wait)
+    parts = [head, advice, *([] if request_id is None else [f"(request ID {request_id})"])]
+    found = api_error_class(status, in_api_format=in_api_format)(
+        " ".join(parts),
+        status_code=status,
+        error=error,
+        message=message,
+        request_id=request_id,
+        retry_after=wait,
+        body=excerpt_of(reply.body, secrets),
+        region=circumstances.region,
+        in_api_format=in_api_format,
+    )
+    found.url, found.operation = reply.url, reply.operation
+    return found
+
+
+def excerpt_of(body: bytes, secrets: tuple[str, ...]) -> str:
+    """Return the beginning of a body as text for an error."""
+    return excerpt(body.decode(errors="replace"), secrets, MAX_ERROR_BODY_CHARACTERS)
+
+
+def fields_of(body: bytes, names: tuple[str, ...], secrets: tuple[str, ...]) -> list[str | None]:
+    """Return some fields of a JSON body as text, masked and printable; None for those that are missing.
+
+    The vendor's `message` may be text or an object. An object or a list becomes compact JSON.
+    """
+    read = json_object(body)
+    document = {} if isinstance(read, str) else read[1]
+    return [_as_text(name, document.get(name), secrets) for name in names]
+
+
+def _as_text(name: str, value: object, secrets: tuple[str, ...]) -> str | None:
+    if value is None or isinstance(value, bool):
+        return None
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return show_error_name(value, secrets) if name == "error" else _show_field(value, secrets)
+
+
+def show_error_name(name: str, secrets: tuple[str, ...]) -> str:
+    """Return the name of an error. A word of the protocol is not masked, even if a short secret is in it."""
+    return name if name in KNOWN_ERRORS else _show_field(name, secrets)
+
+
+def _show_field(text: str, secrets: tuple[str, ...]) -> str:
+    return show(text, secrets, MAX_ERROR_BODY_CHARACTERS)
+
+
+def _described(reply: Reply, error: str | None, message: str | None, secrets: tuple[str, ...]) -> str:
+    """Say what a body that is not in the API's own format is, and who seems to have sent it."""
+    start = reply.body[:_SNIFFED_BYTES].decode(errors="replace").lstrip("\ufeff \t\r\n")
+    said = message or error or next(filter(None, fields_of(reply.body, _EXPLANATIONS, secrets)), "")
+    if reply.flaw is not None:
+        what = f"a body that cannot be used, because {reply.flaw}"
+    elif not start:
+        what = "an empty body"
+    elif start.startswith("<"):
+        title = _TITLE.search(start)
+        what = "an HTML page" if _HTML.search(start) else "XML"
+        what += f' titled "{show(title[1], secrets, 100)}"' if title and title[1].strip() else ""
+    elif said:
+        what = f'JSON that is not in the API\'s error format ("{show(said, ())}")'
+    else:
+        read = json_object(reply.body)
+        is_text = isinstance(read, str) and not read.startswith("its body is JSON")
+        what = f"{'text' if is_text else 'JSON'} that is not in the API's error format"
+    server = reply.header(b"server") or ("Amazon API Gateway" if reply.header(b"apigw-requestid") else "")
+    return what + (f' from "{show(server, secrets, 100)}"' if server.strip() else "")
+
+
+_SNIFFED_BYTES = 2048
+_HTML = re.compile(r"<(?:!doctype html|html|head|body|title|h1|p)\b", re.IGNORECASE)
+_TITLE = re.compile(r"<title\b[^>]{0,100}>([^<]{0,300})", re.IGNORECASE)
+
+#: Where gateways and frameworks put their explanation.
+_EXPLANATIONS = ("Message", "error_description", "errorMessage", "detail", "title", "fault")
+
+#: The names of errors that the protocol and the vendor's pages know.
+#: Source: RFC 6749 section 5.2; the vendor's pages on errors.
+KNOWN_ERRORS = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope"),
+        *("unsupported_grant_type", "unauthorized", "forbidden", "not_found", "conflict", "server_error"),
+        *("unprocessable_entity", "rate_limit_exceeded", "Bad Request", "Unauthorized", "Forbidden"),
+        *("Not Found", "Conflict", "Unprocessable Entity", "Too Many Requests", "Internal Server Error"),
+    }
+)
+
+_BUSY = "the same call may succeed a little later"
+_STRANGER = "A proxy or a gateway seems to have answered, not the API"
+
+
+def _advice_on_a_stranger(  # noqa: PLR0911
+    status: int, reply: Reply, circumstances: Circumstances, wait: float | None
+) -> str:
+    """Say what to do about an answer that is not in the API's own format."""
+    match status:
+        case 401:
+            kind = circumstances.credentials
+            return f"{_STRANGER}; check the region's api_url and the proxy, then the {kind}."
+        case 403:
+            return (
+                f"{_STRANGER}, so this may say nothing about what the {circumstances.credentials} allow; "
+                "check the region's api_url and the proxy."
+            )
+        case 404:
+            return (
+                f"{_STRANGER}, or the URL is wrong, so this does not say that the record is missing; check "
+                "the region's api_url."
+            )
+        case 407:
+            return (
+                "A proxy asks for a user name and a password; put them into its URL in proxy= or HTTPS_PROXY."
+            )
+        case 429:
+            return _slow_down(wait)
+        case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+            return redirect_advice(reply, "api_url", circumstances.secrets)
+        case _ if status in TRANSIENT_STATUS_CODES:
+            return f"The API, or a server in front of it, is failing or busy; {_BUSY}."
+        case _:
+            return f"{_STRANGER}; check the region's api_url and the proxy."
+
+
+def _slow_down(wait: float | None) -> str:
+    pause = "a while" if wait is None else f"{wait:g} s"
+    return f"Too many requests were sent; wait {pause}, then send fewer at a time."
+
+
+def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float | None) -> str:  # noqa: PLR0911
+    """Say what to do about an answer in the API's own format."""
+    region, kind = circumstances.region, circumstances.credentials
+    match status:
+        case 401 if circumstances.with_token:
+            return (
+                f"The access token is not accepted, although the region {region!r} issued it for these "
+                f"{kind}; check that the region's api_url and token URL belong together, and that the client "
+                "has not been blocked since."
+            )
+        case 401:
+            return (
+                f"The {kind} are not accepted; check that they are complete, current, and issued for the "
+                f"region {region!r}, because each region has its own."
+            )
+        case 403:
+            return circumstances.allowed
+        case 404:
+            return (
+                f"The region {region!r} holds no such record; check the ID and the region, because staging "
+                "and production do not share records."
+            )
+        case 429:
+            return _slow_down(wait)
+        case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+            return redirect_advice(reply, "api_url", circumstances.secrets)
+        case _ if status in TRANSIENT_STATUS_CODES:
+            return f"The API is failing or busy; {_BUSY}."
+        case _:
+            return (
+                "The API does not accept this request; quote the message and the request ID to its support."
+            )
+
+
+def _origin(location: str) -> str:
+    """Return where a redirect leads, without its query and user name, which may hold anything."""
+    try:
+        parts = urllib.parse.urlsplit(location)
+        host = parts.hostname
+    except ValueError:
+        return ""
+    return f"{parts.scheme or 'https'}://{host}" if host else parts.path
+
+
+def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
+    """Give the error for a 2xx that breaks the contract."""
+    is_object = is_json_object(reply)
+    where = circumstances.region if is_object else reply.url or circumstances.region
+    advice = "The response was discarded; if this persists, inspect `error.body` and ask the API's support."
+    if reply.flaw is None and reply.body.lstrip()[:1] == b"<":
+        problem = f"with {_described(reply, None, None, circumstances.secrets)}"
+        advice = f"{_STRANGER}; check the region's api_url and the proxy."
+    found = UnexpectedResponseError(
+        f"{where} answered {reply.status_code} to the request for {circumstances.subject}, but {problem}. "
+        f"{advice}",
+        status_code=reply.status_code,
+        body=excerpt_of(reply.body, circumstances.secrets),
+        in_api_format=is_object,
+    )
+    found.url, found.operation = reply.url, reply.operation
+    return found
+
+
+def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailedError:
+    """Give the error for a success whose body did not arrive whole."""
+    found = ConnectionFailedError(
+        f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
+        f"but {reply.flaw}. Try again."
+    )
+    found.url, found.operation = reply.url, reply.operation
+    return found
+
+
+def redirect_advice(reply: Reply, setting: str, secrets: tuple[str, ...]) -> str:
+    """Say where a redirect leads, that nothing was sent there, and which setting of the region to check."""
+    if reply.status_code == 304:  # noqa: PLR2004 - the one 3xx that leads nowhere
+        return (
+            "That answers a conditional request, which this was not, so a proxy or a cache seems to have "
+            f"answered, not the API; check the proxy and the region's {setting}."
+        )
+    target = show(_origin(mask_secrets(reply.only_value(b"location") or "", secrets)), secrets)
+    return (
+        f"It redirects to {target or 'an unnamed location'}, where nothing was sent, because credentials go "
+        f"to the region's own hosts only; check the region's {setting}."
+    )

@@ -1,0 +1,230 @@
+"""A response as data, and what its body and its headers say. Pure."""
+
+import datetime as dt
+import email.utils
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from thrive_learning._exchange.server_text import show
+from thrive_learning._interruptions import interruption
+from thrive_learning._request import Headers
+
+if TYPE_CHECKING:
+    from thrive_learning.errors import Attempt
+
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+
+
+# What may end a date: a zone that `email.utils` knows, the seconds, or in the format of asctime the year.
+# `email.utils` would ignore anything else, such as another zone.
+_END_OF_DATE = re.compile(
+    r"(?::\d\d| \d{4}| (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4}))[ \t]*\Z", re.ASCII | re.IGNORECASE
+)
+
+
+# None of them is documented; these are what API gateways and load balancers of AWS send.
+_REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"apigw-requestid")
+
+
+class Reply:
+    """A response as data: whatever came back, its body read and its connection given back.
+
+    Attributes:
+        flaw: Why the body cannot be used, or None if it can.
+        cut: Whether the flaw is that the body's end is missing.
+        history: What the requests came to that led here.
+        url: The URL that was requested, as an error may show it.
+        operation: What it was requested for.
+        request_id: What to quote to the vendor's support, masked, once the seam has seen the response.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_headers",
+        "body",
+        "cut",
+        "flaw",
+        "history",
+        "operation",
+        "request_id",
+        "status_code",
+        "url",
+    )
+
+    def __init__(
+        self,
+        *,
+        status_code: int,
+        headers: Headers = (),
+        body: bytes = b"",
+        flaw: str | None = None,
+        cut: bool = False,
+    ) -> None:
+        self.status_code: int = status_code
+        self._headers = headers
+        self._fields = _by_name(headers)
+        self.body: bytes = body
+        self.flaw: str | None = flaw
+        self.cut: bool = cut
+        self.history: tuple[Attempt, ...] = ()
+        self.url: str | None = None
+        self.operation: str | None = None
+        self.request_id: str | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of a header by its name in small letters, None if it is missing.
+
+        The values of a header that was sent several times are joined, as those of a list.
+        """
+        value = self._fields.get(name)
+        return None if value is None else value.decode(errors="replace")
+
+    def values(self, name: bytes) -> list[str]:
+        """Return the values of a header by its name in small letters, each once and in their order.
+
+        It is for headers that are not lists, and whose values may hold a comma.
+        """
+        found = (value for cased, value in self._headers if cased.lower() == name)
+        return list(dict.fromkeys(value.decode(errors="replace").strip(" \t") for value in found))
+
+    def only_value(self, name: bytes) -> str | None:
+        """Return the value of a header that is not a list; None if it is missing or contradicts itself."""
+        values = self.values(name)
+        return values[0] if len(values) == 1 else None
+
+    def has_request_id(self) -> bool:
+        """Say whether the response names what to quote to the vendor's support."""
+        return any(self._fields.get(name) for name in _REQUEST_ID_HEADERS)
+
+    def shown_request_id(self, secrets: tuple[str, ...]) -> str | None:
+        """Return what to quote to the vendor's support, masked; None if the response does not name it."""
+        for name in _REQUEST_ID_HEADERS:
+            if self._fields.get(name):
+                return show(", ".join(self.values(name)), secrets)
+        return None
+
+    def retry_after(self) -> float | None:
+        """Return the seconds that the server asks to wait before the next attempt, None if it does not."""
+        value = self.header(b"retry-after")
+        if value is None:
+            return None
+        date, age = self.only_value(b"date"), self.header(b"age")
+        return retry_after(value, dt.datetime.now(dt.UTC), date, age)
+
+
+def _by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Give headers by their names in small letters, the values of one name joined.
+
+    httpx's own look-up goes through all of them each time, and decodes them first.
+
+    Source: RFC 9110 section 5.3.
+    """
+    fields: dict[bytes, bytes] = {}
+    for cased, value in headers:
+        name = cased.lower()
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise OverflowError
+    return value
+
+
+# Python's own leniencies are off: what it would accept, to_dict() could not give back as JSON.
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:  # noqa: PLR0911 - one for each flaw
+    """Read a body as a JSON object.
+
+    Returns:
+        The text and the object, or what is wrong with the body.
+    """
+    try:
+        text = body.decode().removeprefix("\ufeff")
+        document: object = _decoder.decode(text)
+    except RecursionError:
+        return "its body is JSON that is nested too deeply"
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        if interruption(error) is not None:
+            raise
+        problem = str(error)  # Python's own words, which name positions and quote nothing
+        if not body.strip():
+            return "its body is empty"
+        if body.lstrip()[:1] == b"<":
+            return "its body is HTML or XML, not JSON, so a proxy or a gateway seems to have answered"
+        return f"its body is not JSON ({problem})"
+    except (OverflowError, ValueError):  # a float beyond 1e308, an integer of more than 4,300 digits
+        return "its body has a number that is too large for Python"
+    if not isinstance(document, dict):
+        return f"its body is JSON, but {_JSON_NAMES[type(document)]} and not an object"
+    return text, cast("dict[str, Any]", document)
+
+
+def is_json_object(reply: Reply) -> bool:
+    """Return whether a body arrived intact and is a JSON object, as all bodies of the API are."""
+    return reply.flaw is None and not isinstance(json_object(reply.body), str)
+
+
+_JSON_NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+}
+
+
+def retry_after(
+    value: str | None, now: dt.datetime, date: str | None = None, age: str | None = None
+) -> float | None:
+    """Return the seconds that a `Retry-After` header asks to wait; None if it has no usable value.
+
+    The header has one value. If there are several, because each of two servers added its own, the longest of
+    those that can be read satisfies them all.
+
+    A date counts from the time of the response by the server's own clock, `Date` plus `Age`: this machine's
+    may be hours off.
+
+    Args:
+        value: The header: seconds, or a date; if it was sent several times, its values joined by commas.
+        now: This machine's time, for a response without a usable `Date`; aware.
+        date: The response's `Date`.
+        age: The response's `Age`: for how many seconds a cache had it. Its first value counts.
+
+    Source: RFC 9110 sections 5.3, 5.6.7, 6.6.1 and 10.2.3; RFC 9111 section 5.1.
+    """
+    members = [member.strip(" \t") for member in (value or "").split(",")]
+    waits = [float(member) for member in members if _SECONDS.fullmatch(member)]
+    # The name of a day, which a comma separates from its date, is a member of its own and says nothing.
+    untils = [until for until in map(http_date, members) if until is not None]
+    if untils:
+        sent, waited = http_date(date), (age or "").partition(",")[0].strip(" \t")
+        if sent is not None:
+            now = sent + dt.timedelta(seconds=float(waited) if _SECONDS.fullmatch(waited) else 0.0)
+        waits += [max(0.0, (until - now).total_seconds()) for until in untils]
+    return max(waits, default=None)
+
+
+def http_date(value: str | None) -> dt.datetime | None:
+    """Read a date of HTTP in any of its three formats; None if it is not one. The result is aware.
+
+    Source: RFC 9110 section 5.6.7.
+    """
+    if value is None or _END_OF_DATE.search(value) is None:
+        return None
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)

@@ -1,0 +1,556 @@
+"""Settings: arguments, then the environment, then a profile; for each value, where it came from.
+
+The decision is pure: it takes layers, one for each place that settings come from, the strongest first. A
+layer holds secrets as `Secret` and shows nothing of them, so that no frame has a bare one.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from thrive_learning._home import expand_home
+from thrive_learning._settings.command_line import split_command
+from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName, parse_engine
+from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
+from thrive_learning._settings.secret_sources import SecretCommand, SecretFile, exposure_of
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
+from thrive_learning.errors import ConfigurationError
+from thrive_learning.regions import VENDOR_REGIONS, Region
+
+_logger = logging.getLogger("thrive_learning")
+
+#: The keys of a profile, and the variable that says the same.
+VARIABLES = {
+    "region": "THRIVE_REGION",
+    "api_url": "THRIVE_API_URL",
+    "token_url": "THRIVE_TOKEN_URL",
+    "webhooks_token_url": "THRIVE_WEBHOOKS_TOKEN_URL",
+    "tenant_id": "THRIVE_TENANT_ID",
+    "api_secret": "THRIVE_API_SECRET",
+    "api_secret_file": "THRIVE_API_SECRET_FILE",
+    "api_secret_command": "THRIVE_API_SECRET_COMMAND",
+    "client_id": "THRIVE_CLIENT_ID",
+    "client_secret": "THRIVE_CLIENT_SECRET",
+    "client_secret_file": "THRIVE_CLIENT_SECRET_FILE",
+    "client_secret_command": "THRIVE_CLIENT_SECRET_COMMAND",
+    "scopes": "THRIVE_SCOPES",
+    "client_auth": "THRIVE_CLIENT_AUTH",
+    "engine": "THRIVE_ENGINE",
+}
+#: The variables that are no setting of a client.
+OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG")
+
+#: The keys whose value is itself a secret.
+SECRET_KEYS = ("api_secret", "client_secret")
+
+#: The keys that describe a region of one's own.
+URL_KEYS = ("api_url", "token_url", "webhooks_token_url")
+
+#: The advice to a program that has no credentials yet.
+FIRST_STEPS = (
+    "Set THRIVE_TENANT_ID, and THRIVE_API_SECRET for HTTP Basic or THRIVE_CLIENT_SECRET for OAuth, "
+    "or write a profile with 'thrive config init'"
+)
+
+_REGION = ("region", *URL_KEYS)
+_BASIC = ("api_secret",)
+_OAUTH = ("client_secret",)  # a missing client ID means the tenant ID
+_OAUTH_ONLY = ("client_id", "client_secret", "scopes", "client_auth")
+_SECRET_FORMS = re.compile(r"(.+_secret)_(file|command)")
+
+_MASK = "**********"
+
+
+class Given(NamedTuple):
+    """The value that a layer has for a key.
+
+    Attributes:
+        value: Text; a tuple of texts for the scopes; a `Secret` for a secret.
+        source: Where it is from, such as `THRIVE_REGION` or `profile 'work' in config.toml:7`.
+    """
+
+    value: Any
+    source: str
+
+    @property
+    def shown(self) -> str:
+        """The value as text; a secret is masked."""
+        value: object = self.value
+        if isinstance(value, tuple):
+            return " ".join(cast("tuple[str, ...]", value))
+        return _MASK if isinstance(value, Secret) else str(value)
+
+
+class Layer:
+    """The settings that come from one place.
+
+    Attributes:
+        given: Its values by key; `…_file` and `…_command` are under the key of their secret.
+        problem: What is wrong with it, or None.
+        warnings: What its owner should know.
+    """
+
+    __slots__ = ("given", "problem", "warnings")
+
+    def __init__(
+        self,
+        given: Mapping[str, Given] | None = None,
+        problem: str | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self.given: Mapping[str, Given] = given or {}
+        self.problem: str | None = problem
+        self.warnings: tuple[str, ...] = tuple(warnings)
+
+    def those_of(self, keys: Sequence[str]) -> list[str]:
+        """Return those of the keys that it has a value for."""
+        return [key for key in keys if key in self.given]
+
+
+class Setting(NamedTuple):
+    """One setting as it is used.
+
+    Attributes:
+        key: Its name, as in a profile.
+        shown: Its value; a secret is masked.
+        source: Where it came from.
+        shadowed: Where else it has a value, without effect.
+    """
+
+    key: str
+    shown: str
+    source: str
+    shadowed: tuple[str, ...] = ()
+
+
+class Settings(NamedTuple):
+    """The region, the credentials, and the engine of a client.
+
+    Attributes:
+        region: The region.
+        credentials: The credentials.
+        origins: Each setting, and where it came from.
+        warnings: What is not an error, but should be looked at.
+        engine: The engine that sends its requests.
+    """
+
+    region: Region
+    credentials: Credentials
+    origins: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+    engine: EngineName = DEFAULT_ENGINE
+
+
+# Reading
+
+
+def settings(
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    engine: str | None = None,
+    said_by: str = "argument ",
+    first_steps: str = FIRST_STEPS,
+) -> Settings:
+    """Resolve the settings: arguments, then environment variables, then a profile.
+
+    Args:
+        profile: The profile's name; None for that of THRIVE_PROFILE, or `default` if there is one.
+        region: The region's name; None to leave it to the others.
+        engine: The engine's name; None to leave it to the others.
+        said_by: What precedes the names of the arguments in messages.
+        first_steps: The advice to a user who has no credentials yet.
+
+    Raises:
+        ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
+    """
+    named = {"region": region, "engine": engine}
+    arguments = Layer(
+        {key: Given(value, f"{said_by}{key}") for key, value in named.items() if value is not None}
+    )
+    of_environment = environment_layer(os.environ)
+    of_profile, absence = chosen_profile(profile, said_by)
+    return resolved([arguments, of_environment, of_profile], absence, first_steps)
+
+
+#: The warnings that were logged: many clients may have the same settings.
+_logged: set[str] = set()
+
+
+def log_warnings(found: Settings) -> None:
+    """Log each warning once in a process."""
+    for warning in found.warnings:
+        if warning not in _logged:
+            _logged.add(warning)
+            _logger.warning("%s", warning)
+
+
+def credentials_for(region: Region) -> Credentials:
+    """Resolve the credentials of a client that has its region already, such as one from a pickle.
+
+    Raises:
+        ConfigurationError: As `settings`; or the region is not the vendor's, and the settings describe
+            another one.
+    """
+    layers = [environment_layer(os.environ)]
+    of_profile, absence = chosen_profile(None, "")
+    layers = [_checked(layer) for layer in (*layers, of_profile)]
+    if any(region.urls == one.urls for one in VENDOR_REGIONS):
+        return _credentials(layers, absence, FIRST_STEPS)[0]
+    found = resolved(layers, absence)
+    if not {*region.urls} <= {*found.region.urls}:  # it may have no token endpoint for webhooks
+        raise ConfigurationError(
+            f"the client has the URLs of its region {region.name!r}, and the settings have a secret for "
+            f"{found.region.name!r}. Set the URLs where the secret is set"
+        )
+    return found.credentials
+
+
+def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
+    """Return the layer of the profile to use, and why it is empty if it is.
+
+    Raises:
+        ConfigurationError: There is no such profile, or the file of profiles is broken.
+    """
+    file = load_profiles(config_file())
+    if file.absence is not None and os.environ.get("THRIVE_CONFIG_FILE"):
+        raise ConfigurationError(f"THRIVE_CONFIG_FILE: {file.absence}")
+    wanted = utf8(name or os.environ.get("THRIVE_PROFILE") or "")
+    lack = file.lack_of(wanted or DEFAULT_PROFILE)
+    if lack is None:
+        return profile_layer(file, wanted or DEFAULT_PROFILE), None
+    if wanted:
+        raise ConfigurationError(f"{f'{said_by}profile' if name else 'THRIVE_PROFILE'}: {lack}")
+    warnings = [f"no profile is used, since {file.absence}"] if file.is_unreadable else []
+    return Layer(warnings=warnings), lack
+
+
+def environment_layer(environment: Mapping[str, str]) -> Layer:
+    """Return the settings of the environment. An empty variable counts as missing."""
+    values = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
+    # A path must stay as the system has it.
+    texts = {key: utf8(value) for key, value in values.items() if not _SECRET_FORMS.fullmatch(key)}
+    known = {*VARIABLES.values(), *OTHER_VARIABLES}
+    strange = sorted(name for name in environment if name.startswith("THRIVE_") and name not in known)
+    warnings = [
+        f"{name} is not a setting (did you mean {near}?)"
+        for name in strange
+        if (near := _nearest(name, known))
+    ]
+    return _layer(values | texts, VARIABLES, Path(), warnings)
+
+
+def utf8(text: str) -> str:
+    """Return text of the environment or the command line as UTF-8, whatever the locale's encoding is."""
+    try:
+        return text if text.isascii() else os.fsencode(text).decode()
+    except UnicodeError:
+        return text
+
+
+def of_system(text: str) -> str:
+    """Return text of a file in UTF-8 as the system has names and arguments: the inverse of `utf8`."""
+    try:
+        return text if text.isascii() else os.fsdecode(text.encode())
+    except UnicodeError:
+        return text
+
+
+def profile_layer(file: ProfileFile, name: str) -> Layer:
+    """Return the settings of a profile that the file has. An empty text counts as missing."""
+    table, path = file.tables[name], cast("Path", file.path)
+    for key in table:
+        if key not in VARIABLES:
+            return Layer(problem=f"{file.place(name, key)}: {unknown_key(key)}")
+    sources = {key: f"profile {name!r} in {file.place(name, key)}" for key in table}
+    exposed = [key for key in SECRET_KEYS if table.get(key)] if not file.is_private else []
+    warnings = [f"other users can read {key} in {path}. Run chmod go= {path}" for key in exposed]
+    values = {
+        key: of_system(value) if isinstance(value, str) and key.endswith("_file") else value
+        for key, value in table.items()
+        if value != ""
+    }
+    return _layer(values, sources, path.parent, warnings)
+
+
+def unknown_key(key: str) -> str:
+    """Say that a profile has no such key, and which one may have been meant."""
+    near = _nearest(key, VARIABLES)
+    advice = f" (did you mean {near!r}?)" if near else f". The keys are {', '.join(VARIABLES)}"
+    return f"unknown profile key {key!r}{advice}"
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
+    """Return the known name that is most like a wrong one; None if none is like it."""
+    import difflib  # noqa: PLC0415 - for mistakes only
+
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)), None)
+
+
+class _Problem(NamedTuple):
+    text: str
+
+
+def _layer(
+    values: Mapping[str, object], sources: Mapping[str, str], folder: Path, warnings: Sequence[str]
+) -> Layer:
+    given: dict[str, Given] = {}
+    warnings = list(warnings)
+    for key, value in values.items():
+        form = _SECRET_FORMS.fullmatch(key)
+        target = form[1] if form else key
+        made = _made(key, value, folder)
+        if isinstance(made, _Problem):
+            return Layer(problem=f"{sources[key]}: {made.text}", warnings=warnings)
+        if isinstance(made, SecretFile):
+            if exposure := exposure_of(made.path):
+                warnings.append(f"{sources[key]}: {exposure}. Run chmod go= {made.path}")
+            made = Secret(made)
+        if target in given:
+            return Layer(
+                problem=f"{given[target].source} and {sources[key]} are for the same secret. Remove one",
+                warnings=warnings,
+            )
+        given[target] = Given(made, sources[key])
+    return Layer(given, warnings=warnings)
+
+
+def _made(key: str, value: object, folder: Path) -> Any:
+    """Return the value of a key in its form, or what is wrong with it."""
+    form = _SECRET_FORMS.fullmatch(key)
+    if key == "scopes" or (form and form[2] == "command"):
+        words = _words(key, value)
+        if isinstance(words, _Problem):
+            return words
+        return words if key == "scopes" else Secret(SecretCommand([of_system(word) for word in words]))
+    if not isinstance(value, str):
+        return _Problem(f"{key} is of type {type(value).__name__}. Write it as text, in quotation marks")
+    return _secret_file(value, folder) if form else _text_or_secret(key, value)
+
+
+def _words(key: str, value: object) -> tuple[str, ...] | _Problem:
+    """Return a list of words, which may also be one text."""
+    if isinstance(value, str):
+        if key == "scopes":
+            return tuple(value.replace(",", " ").split())
+        words = split_command(value, sys.platform)
+        return _Problem(words) if isinstance(words, str) else words
+    if not isinstance(value, list):
+        return _Problem(
+            f"{key} is of type {type(value).__name__}. Write it as a list of texts, or as one text"
+        )
+    found = cast("list[object]", value)
+    if not found:
+        return _Problem(f"{key} is an empty list. Remove it, or fill it")
+    # An argument of a command may be empty; the name of a scope or a program may not.
+    wrong = [
+        word
+        for place, word in enumerate(found)
+        if not isinstance(word, str) or (not word and (key == "scopes" or place == 0))
+    ]
+    if wrong:
+        return _Problem(f"{key} contains {wrong[0]!r}, which is not a word. Write each word as text")
+    return tuple(cast("list[str]", found))
+
+
+def _secret_file(value: str, folder: Path) -> SecretFile | _Problem:
+    """Return the file of a secret. That it holds one is seen now, not at the first call."""
+    path = expand_home(value)
+    if isinstance(path, str):
+        return _Problem(f"{path}. Give an absolute path")
+    file = SecretFile(str(folder / path))
+    try:
+        Secret(file).reveal()
+    except ConfigurationError as error:
+        return _Problem(str(error))
+    return file
+
+
+def _text_or_secret(key: str, value: str) -> str | Secret | _Problem:
+    if key not in SECRET_KEYS:
+        return value
+    try:
+        return Secret(value)
+    except ConfigurationError as error:
+        return _Problem(str(error))
+
+
+# Deciding
+
+
+def resolved(layers: Sequence[Layer], absence: str | None = None, first_steps: str = FIRST_STEPS) -> Settings:
+    """Resolve layers, the strongest first. Pure, but for a file that holds a secret.
+
+    The settings of the region go together: the first layer that has one of them decides. The kind of the
+    credentials is that of the first layer that names one; each of their values comes from the first layer
+    that has it. URLs and secret must be from one layer: a secret is sent to no other server than its own.
+
+    Args:
+        layers: The values of each place.
+        absence: Why there is no profile, for the message that says what is missing.
+        first_steps: The advice to a user who has no credentials yet.
+
+    Raises:
+        ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
+    """
+    checked = [_checked(layer) for layer in layers]
+    region, of_region = _region(checked)
+    credentials, of_credentials = _credentials(checked, absence, first_steps)
+    _check_destination(checked, credentials)
+    engine, of_engine = _engine(checked)
+    return Settings(
+        region=region,
+        credentials=credentials,
+        origins=(*of_region, *of_credentials, *of_engine),
+        warnings=tuple(warning for layer in checked for warning in layer.warnings),
+        engine=engine,
+    )
+
+
+def _check_destination(layers: Sequence[Layer], credentials: Credentials) -> None:
+    """Check that a secret goes to URLs of its own layer, or to the vendor."""
+    to = next((layer for layer in layers if layer.those_of(_REGION)), Layer())
+    urls = to.those_of(URL_KEYS)
+    key = _BASIC[0] if isinstance(credentials, BasicCredentials) else _OAUTH[0]
+    of_secret = next(layer for layer in layers if key in layer.given)
+    if urls and of_secret is not to:
+        raise ConfigurationError(
+            f"{_listed(_sources(to, urls))} would send {key} from {of_secret.given[key].source} to a server "
+            f"that it may not be for. Set {key} and the URLs in the same place, or remove the URLs"
+        )
+
+
+def _checked(layer: Layer) -> Layer:
+    if layer.problem is not None:
+        raise ConfigurationError(layer.problem)
+    return layer
+
+
+def _region(layers: Sequence[Layer]) -> tuple[Region, list[Setting]]:
+    deciding = next((layer for layer in layers if layer.those_of(_REGION)), Layer())
+    keys = deciding.those_of(_REGION)
+    weaker = [layer for layer in layers if layer is not deciding]
+    if not keys:
+        return Region.PRODUCTION, [Setting("region", Region.PRODUCTION.name, "default")]
+    given = {key: deciding.given[key] for key in keys}
+    origins = [Setting(key, given[key].shown, given[key].source, _shadowed(weaker, key)) for key in keys]
+    others = [key for key in _REGION if key not in given]
+    origins += [
+        Setting(key, "(not used)", origins[0].source, shadowed)
+        for key in others
+        if (shadowed := _shadowed(weaker, key))
+    ]
+    return _region_of(given), origins
+
+
+def _region_of(given: Mapping[str, Given]) -> Region:
+    urls = {key: given[key].value for key in URL_KEYS if key in given}
+    missing = [VARIABLES[key] for key in URL_KEYS if key not in given]
+    sources = _listed([value.source for value in given.values()])
+    if urls and missing:
+        raise ConfigurationError(
+            f"{sources} {_verb(given, 'describes', 'describe')} a region of your own, which needs "
+            f"{_listed(missing)} as well"
+        )
+    try:
+        if not urls:
+            return Region.parse(given["region"].value)
+        name = given["region"].value if "region" in given else "custom"
+        return Region.custom(name, **urls)
+    except ConfigurationError as error:
+        problem = f"{sources}: {error}"
+    raise ConfigurationError(problem)
+
+
+def _credentials(
+    layers: Sequence[Layer], absence: str | None, first_steps: str
+) -> tuple[Credentials, list[Setting]]:
+    deciding = next((layer for layer in layers if layer.those_of((*_BASIC, *_OAUTH_ONLY))), Layer())
+    basic, oauth = deciding.those_of(_BASIC), deciding.those_of(_OAUTH_ONLY)
+    if basic and oauth:
+        raise ConfigurationError(
+            f"{_listed(_sources(deciding, basic))} is for HTTP Basic, "
+            f"{_listed(_sources(deciding, oauth))} for OAuth. Unset the one that you do not use"
+        )
+    wanted = ("tenant_id", *(_OAUTH_ONLY if oauth else _BASIC))
+    found = {key: [layer.given[key] for layer in layers if key in layer.given] for key in wanted}
+    used = {key: all_of_them[0] for key, all_of_them in found.items() if all_of_them}
+    _check_complete(used, _OAUTH if oauth else _BASIC, absence, first_steps)
+    origins = [
+        Setting(key, value.shown, value.source, tuple(other.source for other in found[key][1:]))
+        for key, value in used.items()
+    ]
+    other_kind = _BASIC if oauth else _OAUTH_ONLY
+    if oauth and "client_id" not in used:
+        origins.append(Setting("client_id", used["tenant_id"].shown, "default: the tenant ID"))
+    decided_by = _sources(deciding, oauth or basic)[0]
+    origins += [
+        Setting(key, "(not used)", decided_by, shadowed)
+        for key in other_kind
+        if (shadowed := _shadowed(layers, key))
+    ]
+    return _credentials_of(used), origins
+
+
+def _check_complete(
+    used: Mapping[str, Given], needed: Sequence[str], absence: str | None, first_steps: str
+) -> None:
+    missing = [VARIABLES[key] for key in ("tenant_id", *needed) if key not in used]
+    if not missing:
+        return
+    no_profile = f" ({absence})" if absence else ""
+    if set(used) <= {"tenant_id"}:
+        raise ConfigurationError(f"no credentials are set{no_profile}. {first_steps}")
+    given = _listed([value.source for value in used.values()])
+    raise ConfigurationError(
+        f"{given} {_verb(used, 'needs', 'need')} {_listed(missing)} as well, "
+        f"which {_verb(missing, 'is', 'are')} not set{no_profile}"
+    )
+
+
+def _credentials_of(used: Mapping[str, Given]) -> Credentials:
+    values: dict[str, Any] = {key: value.value for key, value in used.items()}
+    try:
+        if "api_secret" in values:
+            return BasicCredentials(**values)
+        values["scopes"] = values.get("scopes") or (Scope.READ,)
+        values.setdefault("client_id", None)
+        return ClientCredentials(**values)
+    except ConfigurationError as error:
+        sources = _listed([value.source for value in used.values()])
+        problem = f"the credentials from {sources} are not valid: {error}"
+    raise ConfigurationError(problem)
+
+
+def _engine(layers: Sequence[Layer]) -> tuple[EngineName, list[Setting]]:
+    found = [layer.given["engine"] for layer in layers if "engine" in layer.given]
+    if not found:
+        return DEFAULT_ENGINE, []
+    used, *weaker = found
+    origin = Setting("engine", used.shown, used.source, tuple(other.source for other in weaker))
+    try:
+        return parse_engine(used.value), [origin]
+    except ConfigurationError as error:
+        problem = f"{used.source}: {error}"
+    raise ConfigurationError(problem)
+
+
+def _sources(layer: Layer, keys: Sequence[str]) -> list[str]:
+    return [layer.given[key].source for key in keys]
+
+
+def _shadowed(layers: Sequence[Layer], key: str) -> tuple[str, ...]:
+    return tuple(layer.given[key].source for layer in layers if key in layer.given)
+
+
+def _verb(subjects: Sized, one: str, several: str) -> str:
+    return one if len(subjects) == 1 else several
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = sorted(names)
+    return f"{', '.join(others)}{',' if len(others) > 1 else ''} and {last}" if others else last

@@ -1,0 +1,175 @@
+"""Secrets in files and from password managers, for users who want none in a variable or a profile.
+
+Both are functions that return a secret, as `Secret` takes them: they are called again, and a new secret takes
+effect without a restart. Neither the text nor the output of a command shows in a frame that raises, or in a
+message.
+"""
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from thrive_learning.credentials import Secret
+from thrive_learning.errors import ConfigurationError
+
+#: The time limit of a command: its user may have to unlock a password manager. Seconds.
+COMMAND_LIMIT_S = 60.0
+#: How long the secret from a command is used before the command is run again. Seconds.
+COMMAND_KEPT_S = 300.0
+
+_MOST_BYTES = 65_536
+
+
+class SecretFile:
+    """A file that holds a secret in UTF-8 and at most a line end behind it. It is read each time.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path: str = path
+
+    def __call__(self) -> str:
+        """Return the secret.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or holds no secret; the message names the file.
+        """
+        found = _in_file(self.path)
+        if isinstance(found, Secret):
+            return found.reveal()
+        raise ConfigurationError(found)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretFile) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash((SecretFile, self.path))
+
+    def __repr__(self) -> str:
+        return f"SecretFile({self.path!r})"
+
+
+class SecretCommand:
+    """A command that prints a secret, such as a password manager's.
+
+    It runs without a shell, input, and terminal, for at most `COMMAND_LIMIT_S`, and has finished when the
+    program exits, even if a child of it keeps the output open. Its stderr is discarded. Its secret is used
+    for `COMMAND_KEPT_S` before it is run again.
+
+    Args:
+        command: The program and its arguments.
+        clock: Returns seconds that only go up.
+    """
+
+    def __init__(self, command: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.command: tuple[str, ...] = tuple(command)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: tuple[Secret, float] | None = None
+
+    def __call__(self) -> str:
+        """Return the secret.
+
+        Raises:
+            ConfigurationError: The command fails or prints no secret; the message names the program.
+        """
+        # Many threads may need it at once, and a password manager may ask its owner each time. The time limit
+        # is for a child that was forked while another thread held the lock.
+        held = self._lock.acquire(timeout=COMMAND_LIMIT_S)
+        try:
+            found = self._current()
+        finally:
+            if held:
+                self._lock.release()
+        if isinstance(found, Secret):
+            return found.reveal()
+        raise ConfigurationError(found)
+
+    def _current(self) -> Secret | str:
+        if self._kept is not None and self._clock() < self._kept[1]:
+            return self._kept[0]
+        found = _from_command(self.command)
+        self._kept = (found, self._clock() + COMMAND_KEPT_S) if isinstance(found, Secret) else None
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretCommand) and self.command == other.command
+
+    def __hash__(self) -> int:
+        return hash((SecretCommand, self.command))
+
+    def __repr__(self) -> str:
+        return f"SecretCommand({self.command[0]!r})"  # its arguments are nobody's business
+
+    def __reduce__(self) -> tuple[type["SecretCommand"], tuple[Any, ...]]:
+        return SecretCommand, (self.command,)  # without the secret
+
+
+def secret_from(content: bytes) -> Secret | str:
+    """Return the secret in bytes that a user gave, or the one reason why there is none and what to do.
+
+    Args:
+        content: UTF-8, with or without a byte-order mark. One line end behind it is removed.
+    """
+    if len(content) > _MOST_BYTES:
+        return f"the secret is longer than {_MOST_BYTES // 1024} KiB. Give the secret alone"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "the secret is UTF-16. Save it as UTF-8"
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "the secret is not UTF-8. Save it as UTF-8"
+    try:
+        return Secret(text.removesuffix("\n").removesuffix("\r"))
+    except ConfigurationError as error:
+        return str(error)
+
+
+def exposure_of(path: str) -> str | None:
+    """Say which other users can read or change a file with a secret; None if none can, or on Windows."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path can be one that pathlib rejects
+    except (OSError, ValueError):
+        return None  # reading it says why
+    if os.name == "nt" or not mode & 0o077:
+        return None
+    return f"other users can {'change' if mode & 0o022 else 'read'} {path} (mode {stat.S_IMODE(mode):04o})"
+
+
+def _in_file(path: str) -> Secret | str:
+    """Return the secret in a file, or say why there is none."""
+    name = f"the secret file {path!r}"
+    try:
+        # Without waiting for a writer, if it is a FIFO.
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    except ValueError:  # a NUL character, or one that the system's encoding lacks
+        return f"{name} cannot be read: the system cannot have a file of this name"
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            return f"{name} is not a regular file. Give one, since it is read whenever the secret is needed"
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            found = secret_from(file.read(_MOST_BYTES + 1))
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    finally:
+        os.close(opened)
+    return f"{name}: {found}" if isinstance(found, str) else found
+
+
+def _from_command(command: tuple[str, ...]) -> Secret | str:
+    """Return the secret that a command prints, or say why there is none."""
+    from thrive_learning._settings.secret_process import output_of  # noqa: PLC0415 - few secrets come from commands
+
+    name = f"the secret command {command[0]!r}"
+    output = output_of(command, COMMAND_LIMIT_S, _MOST_BYTES)
+    if isinstance(output, str):
+        return f"{name} {output}"
+    found = secret_from(output.getvalue())
+    return f"{name}: {found}" if isinstance(found, str) else found

@@ -1,0 +1,164 @@
+"""`thrive activity`: activity records."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from thrive_learning.cli import EXAMPLE_ID
+from thrive_learning.cli.exit_codes import exit_code
+from thrive_learning.cli.export.command import export
+from thrive_learning.cli.export.id_sources import no_ids
+from thrive_learning.cli.input_lines import InputLines
+from thrive_learning.cli.notices import noticed
+from thrive_learning.cli.options import Target, output_option, talks_to_the_api
+from thrive_learning.cli.rendering import as_json_text, as_table
+from thrive_learning.cli.suggestions import Group
+from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, write
+from thrive_learning.errors import ThriveError, TokenError
+from thrive_learning.policies import Timeout
+
+if TYPE_CHECKING:
+    from thrive_learning.activities import Activities
+    from thrive_learning.cli.input_lines import Readable
+    from thrive_learning.models import Activity, ActivityResult
+
+_ACTIVITY = f"""\b
+Example:
+  thrive activity get {EXAMPLE_ID} --sandbox
+"""
+
+_GET = f"""\b
+Examples:
+  thrive activity get {EXAMPLE_ID} --sandbox
+  thrive activity get {EXAMPLE_ID} --region staging -v
+  thrive activity get {EXAMPLE_ID} -o json --timeout 10
+  thrive activity get {EXAMPLE_ID} | jq -r .type
+  thrive activity get - -o ndjson < ids.txt
+
+Several IDs, and those on stdin, are fetched with up to 32 requests at once; with
+-v, one by one. Records are printed in the order of the IDs; programs get a line
+of JSON each, and -o json makes one array of them. An ID that fails is reported
+on stderr, the others go on, and the exit code is that of the first failure. What
+no other ID would escape ends the command, such as credentials that are not
+accepted, or a server that asks to wait longer than --timeout.
+
+Where credentials come from: `thrive config --help`. Exit codes: `thrive --help`.
+"""
+
+
+@click.group(cls=Group, epilog=_ACTIVITY)
+def activity() -> None:
+    """Activity records: who did what, to what, and when."""
+
+
+@activity.command(epilog=_GET)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@talks_to_the_api
+@output_option("table", "json", "ndjson", otherwise="json, ndjson for several")
+def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
+    """Print the activity records with these IDs, 24 hexadecimal digits each.
+
+    `-` reads IDs from stdin, one a line.
+    """
+    alone = len(ids) == 1 and ids[0] != "-"
+    printer = _Printer(chosen_output(output, "json" if alone else "ndjson"), alone=alone)
+    with target.client() as client:
+        if alone:
+            printer.record(client.activities.get(ids[0]))
+            return
+        # What -v tells of an attempt names no ID: it can be told whose it is as long as they take turns.
+        concurrency = 1 if target.verbose else 32
+        try:
+            with noticed(say):
+                limit_s = Timeout.of(target.timeout_s, Timeout()).total
+                results = _results(client.activities, ids, concurrency)
+                failures, count = _print_all(results, limit_s, printer)
+        finally:
+            printer.end()
+    if not count:
+        raise no_ids("stdin contains no IDs")
+    if failures:
+        records = "record" if count == 1 else "records"
+        verb = "is" if len(failures) == 1 else "are"
+        complain(f"{len(failures)} of {count} {records} {verb} missing from the output")
+        raise click.exceptions.Exit(exit_code(failures[0]))
+
+
+def _results(activities: "Activities", ids: Sequence[str], concurrency: int) -> "Iterator[ActivityResult]":
+    for portion in _portions(ids):
+        yield from activities.get_many(portion, concurrency=concurrency, ordered=True)
+
+
+def _print_all(
+    results: "Iterator[ActivityResult]", limit_s: float, printer: "_Printer"
+) -> tuple[list[ThriveError], int]:
+    """Print the records, and return the failures and the number of IDs."""
+    failures: list[ThriveError] = []
+    count = 0
+    for result in results:
+        count += 1
+        if result.error is None:
+            printer.record(result.activity)
+        elif _ends_all(result.error, limit_s):
+            raise result.error
+        else:
+            complain(str(result.error))
+            failures.append(result.error)
+    return failures, count
+
+
+def _ends_all(error: ThriveError, limit_s: float) -> bool:
+    """Return whether no other ID would fare better within the time limit of a call."""
+    retry_after = cast("float | None", getattr(error, "retry_after", None))
+    return isinstance(error, TokenError) or (retry_after is not None and retry_after > limit_s)
+
+
+def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Return the IDs in portions, for `-` what stdin has so far: no record waits for IDs that come later."""
+    named: list[str] = []
+    for activity_id in ids:
+        if activity_id != "-":
+            named.append(activity_id)
+            continue
+        yield named
+        named = []
+        for lines in InputLines(cast("Readable", sys.stdin.buffer), "stdin").portions():
+            yield _texts(lines)
+    yield named
+
+
+def _texts(lines: Sequence[bytes]) -> list[str]:
+    return [text for line in lines if (text := line.decode(errors="backslashreplace").strip())]
+
+
+class _Printer:
+    """Prints records one after the other, in one of the formats."""
+
+    def __init__(self, output: str, *, alone: bool) -> None:
+        self._output = output
+        self._is_array = output == "json" and not alone
+        self._count = 0
+
+    def record(self, record: "Activity") -> None:
+        encoding = sys.stdout.encoding
+        first = self._count == 0
+        self._count += 1
+        match self._output:
+            case "table":
+                write(("" if first else "\n") + as_table(record, encoding, heading, page_width()))
+            case "ndjson":
+                write(as_json_text(record.to_json(), encoding, indent=None))
+            case _ if self._is_array:
+                text = as_json_text(record.to_json(), encoding).replace("\n", "\n  ")
+                write(f"{'[' if first else ','}\n  {text}", end="")
+            case _:
+                write(as_json_text(record.to_json(), encoding))
+
+    def end(self) -> None:
+        if self._is_array:
+            write("\n]" if self._count else "[]")
+
+
+activity.add_command(export)

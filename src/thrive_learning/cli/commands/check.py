@@ -1,0 +1,176 @@
+"""`thrive check`: whether the settings work, and where they come from."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from thrive_learning.cli import EXAMPLE_ID
+from thrive_learning.cli.exit_codes import ExitCode, exit_code
+from thrive_learning.cli.options import REGIONS, Target, output_option, talks_to_the_api
+from thrive_learning.cli.rendering import as_columns, as_json
+from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, styled, write
+from thrive_learning.regions import Region
+
+if TYPE_CHECKING:
+    from thrive_learning._settings.resolution import Settings
+    from thrive_learning.checks import CheckReport
+
+_CHECK = f"""\b
+Examples:
+  thrive check --sandbox
+  thrive check
+  thrive check {EXAMPLE_ID} --region staging
+  thrive check --try-regions
+  thrive check -o json | jq .ok
+
+It says where each setting comes from and what it shadows, which proxy and
+certificates are used, asks for a token, compares its scopes with those that were
+wanted, asks the API for the record (or, without an ID, for one that is not
+there), asks the same once more with made-up credentials, which the API has to
+reject, and compares the clocks. Secrets are masked.
+
+The exit code is 0 only if the settings are known to work. Otherwise it is that of
+the first failure, or 11 if the check could not find out; see `thrive --help`.
+"""
+
+_COLOURS = {"ok": "green", "warning": "yellow", "unknown": "yellow", "failed": "red", "refused": "red"}
+_ACCEPTANCE = {True: "ok", False: "refused", None: "unknown"}
+
+
+class _Elsewhere(NamedTuple):
+    """What another region said to the same credentials."""
+
+    region: str
+    accepted: bool | None
+    detail: str
+
+
+@click.command(epilog=_CHECK)
+@click.argument("activity_id", metavar="[ID]", required=False)
+@talks_to_the_api
+@click.option(
+    "--try-regions",
+    is_flag=True,
+    help="If the credentials are refused, send them to the vendor's other regions too.",
+)
+@output_option("table", "json")
+def check(target: Target, activity_id: str | None, *, try_regions: bool, output: str | None) -> None:
+    """Find out whether the settings work.
+
+    With the ID of a record, that is read; without one, access is tried all the
+    same.
+    """
+    chosen = chosen_output(output)
+    settings = None if target.sandbox else target.settings()
+    with target.client(settings) as client:
+        report = client.check(activity_id)
+    elsewhere: list[_Elsewhere] = []
+    if try_regions and settings is not None and _was_refused(report):
+        elsewhere = [
+            _asked(target, settings, region)
+            for region in REGIONS
+            if settings.region in REGIONS and region != settings.region
+        ]
+    code = show_report(settings, report, elsewhere, chosen)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def show_report(
+    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere], output: str
+) -> ExitCode:
+    """Print what a check found.
+
+    Args:
+        settings: The settings that were checked; None for those of the sandbox.
+        report: What was found.
+        elsewhere: What other regions said to the same credentials.
+        output: `"json"` or `"table"`.
+
+    Returns:
+        The exit code.
+    """
+    if output == "json":
+        write(as_json(_document(settings, report, elsewhere), sys.stdout.encoding))
+    else:
+        write(_table(settings, report, elsewhere))
+    failed = [finding for finding in report.findings if finding.status == "failed"]
+    unknown = [finding for finding in report.findings if finding.status == "unknown"]
+    if failed:
+        complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
+        error = failed[0].error
+        # Without an error of its own, what failed is that the token allows too little.
+        return ExitCode.ACCESS_DENIED if error is None else exit_code(error)
+    if unknown:
+        subjects = ", ".join(finding.subject for finding in unknown)
+        complain(f"the check could not find out whether these work: {subjects}")
+        errors = (finding.error for finding in unknown if finding.error is not None)
+        return next(map(exit_code, errors), ExitCode.UNKNOWN)
+    return ExitCode.OK
+
+
+def _was_refused(report: "CheckReport") -> bool:
+    from thrive_learning._checking.examination import looks_like_another_region  # noqa: PLC0415 - --help needs no HTTP
+
+    return any(looks_like_another_region(finding.error) for finding in report.findings)
+
+
+def _asked(target: Target, settings: "Settings", region: Region) -> _Elsewhere:
+    """Send the credentials to another region, which the user has asked for."""
+    with target.client(settings._replace(region=region, origins=())) as client:
+        report = client.check()
+    if report.ok:
+        return _Elsewhere(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
+    failed = [finding for finding in report.findings if finding.status == "failed"]
+    if failed:
+        return _Elsewhere(region.name, accepted=False, detail=str(failed[0].error or failed[0].detail))
+    unknown = [finding for finding in report.findings if finding.status == "unknown"]
+    return _Elsewhere(region.name, accepted=None, detail=str(unknown[-1].error or unknown[-1].detail))
+
+
+def _document(
+    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]
+) -> dict[str, Any]:
+    origins = () if settings is None else settings.origins
+    return report.to_dict() | {
+        "settings": [
+            {
+                "key": setting.key,
+                "value": setting.shown,
+                "source": setting.source,
+                "shadowed": list(setting.shadowed),
+            }
+            for setting in origins
+        ],
+        "warnings": [] if settings is None else list(settings.warnings),
+        "other_regions": [place._asdict() for place in elsewhere],
+    }
+
+
+def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]) -> str:
+    encoding, columns = sys.stdout.encoding, page_width()
+    parts: list[str] = []
+    if settings is not None:
+        rows = [("SETTING", "VALUE", "FROM")]
+        for setting in settings.origins:
+            shadowed = f"; shadows {', '.join(setting.shadowed)}" if setting.shadowed else ""
+            rows.append((setting.key, setting.shown, setting.source + shadowed))
+        parts.append(as_columns(rows, encoding, columns, heading))
+    found = [("STATUS", "CHECK", "DETAIL")]
+    found += [("warning", "settings", warning) for warning in (settings.warnings if settings else ())]
+    found += [(str(finding.status), finding.subject, finding.detail) for finding in report.findings]
+    found += [(_ACCEPTANCE[place.accepted], place.region, place.detail) for place in elsewhere]
+    parts.append(_coloured(as_columns(found, encoding, columns, heading)))
+    return "\n\n".join(parts)
+
+
+def _coloured(table: str) -> str:
+    """Give the statuses, with which its lines begin, their colours."""
+    lines = table.split("\n")
+    for number, line in enumerate(lines):
+        status, space, rest = line.partition(" ")
+        if status in _COLOURS:
+            lines[number] = styled(status, sys.stdout, fg=_COLOURS[status]) + space + rest
+    return "\n".join(lines)

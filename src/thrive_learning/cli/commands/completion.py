@@ -1,0 +1,120 @@
+"""`thrive completion`: what a shell needs to complete commands, options, and values."""
+
+import os
+
+import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    shell_complete,
+)
+
+from thrive_learning._version import __version__
+from thrive_learning.cli.suggestions import Choice
+from thrive_learning.cli.terminal import write
+
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+#: The variable that a shell asks for completions with.
+COMPLETION_VARIABLE = "_THRIVE_COMPLETE"
+
+#: zsh reads the first line of a file in fpath to learn what the file completes.
+_ZSH_HEADER = "#compdef thrive\n"
+
+_COMPLETION = """\b
+Examples:
+  thrive completion bash > ~/.local/share/bash-completion/completions/thrive
+  thrive completion zsh > ~/.zfunc/_thrive
+  thrive completion fish > ~/.config/fish/completions/thrive.fish
+
+For zsh, add the folder to fpath before compinit runs. To use it in the current
+bash or zsh only:
+
+\b
+  eval "$(thrive completion bash)"
+"""
+
+
+@click.command(epilog=_COMPLETION)
+@click.argument("shell", type=Choice([*_SHELLS]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script for tab completion."""
+    # Not ShellComplete.source(): that of bash looks for bash itself, and complains if it is not there.
+    made = _SHELLS[shell](context.find_root().command, {}, "thrive", COMPLETION_VARIABLE)
+    script = (made.source_template % made.source_vars()).strip().removeprefix(_ZSH_HEADER).lstrip()
+    # fish would cut a description off at its first comma.
+    script = script.replace('string split ","', 'string split -m 1 ","')
+    header = f"# Tab completion of thrive {__version__} for {shell}, from `thrive completion {shell}`.\n"
+    write(f"{_ZSH_HEADER if shell == 'zsh' else ''}{header}\n{script}")
+
+
+def completed(command: click.Command, instruction: str) -> int:
+    """Print the completions that a shell asks for.
+
+    Args:
+        command: The command itself.
+        instruction: What the shell wants, such as `bash_complete`.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return shell_complete(command, {}, "thrive", COMPLETION_VARIABLE, instruction)
+    except Exception:  # a shell that completes has no place for messages
+        if os.environ.get("THRIVE_DEBUG") == "1":
+            raise
+        return 1
+
+
+# What values are completed to
+
+
+def complete_keys(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return the keys of a profile that a shell may complete a word to, without those already given."""
+    from thrive_learning._settings.resolution import VARIABLES  # noqa: PLC0415 - for shells alone
+
+    given: tuple[str, ...] = context.params.get("keys") or ()
+    return [
+        CompletionItem(key, help=variable)
+        for key, variable in VARIABLES.items()
+        if key.startswith(incomplete.replace("-", "_")) and key not in given
+    ]
+
+
+def complete_value(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return the values that a shell may complete a word to: those of the key in front of it."""
+    from thrive_learning._settings.engine_names import ENGINES  # noqa: PLC0415 - for shells alone
+    from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
+    from thrive_learning.credentials import Scope  # noqa: PLC0415 - for shells alone
+
+    key = str(context.params.get("key") or "").replace("-", "_")
+    if key.endswith("_file"):
+        return [CompletionItem(incomplete, type="file")]
+    known: dict[str, list[str]] = {
+        "region": [region.name for region in REGIONS],
+        "scopes": [str(scope) for scope in Scope],
+        "client_auth": ["auto", "basic", "post"],
+        "engine": [*ENGINES],
+    }
+    return [CompletionItem(value) for value in known.get(key, []) if value.startswith(incomplete)]
+
+
+def complete_faults(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return the faults that a shell may complete a word to."""
+    from thrive_learning.sandbox.faults import KINDS  # noqa: PLC0415 - for shells alone
+
+    statuses = {"429": "too many requests", "500": "the API failed", "503": "the API is not available"}
+    names = statuses | {name: kind.meaning for name, kind in KINDS.items() if name.isascii()}
+    return [
+        CompletionItem(name, help=meaning) for name, meaning in names.items() if name.startswith(incomplete)
+    ]

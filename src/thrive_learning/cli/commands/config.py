@@ -1,0 +1,256 @@
+"""`thrive config`: the file of profiles."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
+from thrive_learning._settings.resolution import utf8
+from thrive_learning._settings.secret_sources import secret_from
+from thrive_learning.cli.commands.completion import complete_keys, complete_value
+from thrive_learning.cli.commands.config_editing import (
+    Changes,
+    absolute,
+    change_profile,
+    check_value,
+    is_secret,
+    known_key,
+)
+from thrive_learning.cli.options import output_option, profile_option
+from thrive_learning.cli.rendering import MASK, as_columns, as_json
+from thrive_learning.cli.suggestions import Group
+from thrive_learning.cli.terminal import chosen_output, heading, page_width, say, write, write_exact
+from thrive_learning.credentials import Secret
+from thrive_learning.errors import ConfigurationError
+
+_CONFIG = """\b
+Examples:
+  thrive config init
+  thrive config set region staging
+  thrive config set tenant_id eu-west-2_AbcdEfghI
+  thrive config set client_id reports
+  thrive config set client_secret_command 'pass show thrive'
+  thrive config list
+  thrive check
+
+Settings come from options, else from environment variables, else from the
+profile that --profile or THRIVE_PROFILE names, or `default` if there is one.
+
+\b
+Key                  Variable
+region               THRIVE_REGION
+tenant_id            THRIVE_TENANT_ID
+api_secret           THRIVE_API_SECRET             HTTP Basic
+api_secret_file      THRIVE_API_SECRET_FILE        a file that holds it
+api_secret_command   THRIVE_API_SECRET_COMMAND     a command that prints it
+client_id            THRIVE_CLIENT_ID              OAuth
+client_secret        THRIVE_CLIENT_SECRET
+client_secret_file   THRIVE_CLIENT_SECRET_FILE
+client_secret_command
+                     THRIVE_CLIENT_SECRET_COMMAND
+scopes               THRIVE_SCOPES                 such as 'api/read'
+client_auth          THRIVE_CLIENT_AUTH            auto, post, or basic
+engine               THRIVE_ENGINE                 httpx or fast
+api_url              THRIVE_API_URL                a region of your own:
+token_url            THRIVE_TOKEN_URL              all three, and its name
+webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     in region
+
+THRIVE_CONFIG_FILE names another file. A file .env is not read.
+"""
+
+_INIT = """\b
+Examples:
+  thrive config init
+  thrive config init --profile work
+
+It asks for the region, the kind of credentials, the tenant ID, the client ID,
+and the secret, and runs `thrive check` with them. Nothing is written before
+that, nor if you end it with Ctrl-C. A profile that exists is replaced only if
+you say so.
+"""
+
+_SET = """\b
+Examples:
+  thrive config set region staging
+  thrive config set scopes 'api/read api/write' --profile work
+  thrive config set client_secret_file ~/.secrets/thrive
+  thrive config set client_secret < secret.txt
+
+A secret is no argument, since other users of the machine could read it there:
+leave out the value, and it is asked for on a terminal or else read from stdin.
+"""
+
+_GET = """\b
+Examples:
+  thrive config get region
+  thrive config get client_secret --reveal
+"""
+
+_LIST = """\b
+Examples:
+  thrive config list
+  thrive config list -o json | jq .default
+"""
+
+_UNSET = """\b
+Examples:
+  thrive config unset client_secret
+  thrive config unset region tenant_id --profile work
+"""
+
+_PATH = """\b
+Example:
+  thrive config path
+"""
+
+
+@click.group(cls=Group, epilog=_CONFIG)
+def config() -> None:
+    """Profiles: settings that are kept in a file."""
+
+
+@config.command(epilog=_PATH)
+def path() -> None:
+    """Print where the file of profiles is, whether it exists or not."""
+    write_exact(str(_path()))
+
+
+@config.command(epilog=_INIT)
+@profile_option
+def init(*, profile: str | None) -> None:
+    """Ask for the settings, try them, and write them as a profile.
+
+    The secret is typed in, is not shown, and is written to the file, for you
+    alone (mode 0600).
+    """
+    from thrive_learning.cli.commands.config_init import initialize  # noqa: PLC0415 - --help needs no HTTP
+
+    initialize(_path(), _profile(profile))
+
+
+@config.command("list", epilog=_LIST)
+@output_option("table", "json")
+def list_profiles(*, output: str | None) -> None:
+    """List all profiles; secrets are masked."""
+    file = load_profiles(_path())
+    shown = {
+        profile: {key: _shown(key, value) for key, value in table.items()}
+        for profile, table in file.tables.items()
+    }
+    if chosen_output(output) == "json":
+        write(as_json(shown, sys.stdout.encoding))
+    elif shown:
+        rows = [
+            (profile, key, _text(value)) for profile, keys in shown.items() for key, value in keys.items()
+        ]
+        head = ("PROFILE", "KEY", "VALUE")
+        write(as_columns([head, *rows], sys.stdout.encoding, page_width(), heading))
+    else:
+        say(f"there are no profiles: {file.absence or f'{file.path} is empty'}")
+
+
+@config.command("get", epilog=_GET)
+@click.argument("key", shell_complete=complete_keys)
+@profile_option
+@click.option("--reveal", is_flag=True, help="Show a secret itself.")
+def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
+    """Print the value of a key of a profile."""
+    key = known_key(key)
+    file, name = load_profiles(_path()), _profile(profile)
+    lack = file.lack_of(name)
+    if lack is None and key not in file.tables[name]:
+        lack = f"the profile {name!r} in {file.path} has no {key}"
+    if lack is not None:
+        raise ConfigurationError(lack)
+    value = file.tables[name][key]
+    write_exact(_text(value if reveal else _shown(key, value)))
+
+
+@config.command("set", epilog=_SET)
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("value", required=False, shell_complete=complete_value)
+@profile_option
+def set_value(key: str, value: str | None, *, profile: str | None) -> None:
+    """Set a key of a profile; the file is written for you alone (mode 0600)."""
+    key, name, path = known_key(key), _profile(profile), _path()
+    if is_secret(key):
+        if value is not None:
+            raise click.UsageError(
+                f"{key} is a secret, and other users can read arguments. Leave out the value, and type it in."
+            )
+        secret = _asked_for(key)
+        change_profile(path, name, lambda _file: {key: secret})
+    elif value is None:
+        raise click.UsageError("Missing argument 'VALUE'.")
+    else:
+        new = utf8(absolute(key, value))
+
+        def checked(file: ProfileFile) -> Changes:
+            check_value(key, new, file.tables.get(name, {}))
+            return {key: new}
+
+        change_profile(path, name, checked)
+    say(f"set {key} of the profile {name!r} in {path}")
+
+
+@config.command("unset", epilog=_UNSET)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=complete_keys)
+@profile_option
+def unset_values(keys: tuple[str, ...], *, profile: str | None) -> None:
+    """Remove keys from a profile; one that is left empty goes with them."""
+    name, path = _profile(profile), _path()
+
+    def removals(file: ProfileFile) -> Changes:
+        lack = file.lack_of(name)
+        missing = [] if lack else [key for key in keys if key.replace("-", "_") not in file.tables[name]]
+        if missing:
+            lack = f"the profile {name!r} in {file.path} has no {', '.join(missing)}"
+        if lack is not None:
+            raise ConfigurationError(lack)
+        return dict.fromkeys(key.replace("-", "_") for key in keys)
+
+    change_profile(path, name, removals)
+    say(f"removed {', '.join(keys)} from the profile {name!r} in {path}")
+
+
+def _path() -> Path:
+    found = config_file()
+    if found is None:
+        raise ConfigurationError(
+            "there is no home folder for a file of profiles. Name a file in THRIVE_CONFIG_FILE"
+        )
+    return found
+
+
+def _profile(name: str | None) -> str:
+    return utf8(name or os.environ.get("THRIVE_PROFILE") or DEFAULT_PROFILE)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return shlex.join(str(word) for word in cast("list[object]", value))
+    return str(value)
+
+
+def _shown(key: str, value: Any) -> Any:
+    return MASK if is_secret(key) else value
+
+
+def _asked_for(key: str) -> Secret:
+    """Return a secret from the terminal, without showing it, or from stdin, as UTF-8."""
+    if sys.stdin.isatty():
+        text = str(click.prompt(key, hide_input=True, err=True))
+        found = secret_from(text.encode(errors="surrogateescape"))
+        del text
+    else:
+        try:
+            found = secret_from(sys.stdin.buffer.read())
+        except OSError as error:
+            found = f"stdin cannot be read ({error.strerror or 'it is not open for reading'})"
+    if isinstance(found, Secret):
+        return found
+    raise ConfigurationError(f"{key}: {found}")

@@ -1,0 +1,219 @@
+"""Changing the file of profiles: which values it accepts, and how it is replaced whole. Comments stay."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from thrive_learning._home import expand_home
+from thrive_learning._settings.engine_names import parse_engine
+from thrive_learning._settings.profiles import ProfileFile, load_profiles
+from thrive_learning._settings.resolution import SECRET_KEYS, URL_KEYS, VARIABLES, profile_layer, unknown_key
+from thrive_learning.cli.suggestions import did_you_mean, nearest
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
+from thrive_learning.errors import ConfigurationError
+from thrive_learning.regions import VENDOR_REGIONS, Region
+
+#: How long one process waits for another one that changes the file. Seconds.
+LOCK_LIMIT_S = 10.0
+
+#: New values by key; None removes a key.
+Changes = Mapping[str, str | Secret | None]
+
+
+def known_key(key: str) -> str:
+    """Return a key of a profile, which may be written with `-`.
+
+    Raises:
+        ConfigurationError: There is no such key; the message names the nearest.
+    """
+    found = key.replace("-", "_")
+    if found in VARIABLES:
+        return found
+    raise ConfigurationError(unknown_key(found))
+
+
+def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
+    """Check a value before it is written.
+
+    Args:
+        key: A key of a profile.
+        value: Its value, which is not a secret.
+        others: The other keys of the profile, and their values.
+
+    Raises:
+        ConfigurationError: It cannot be the value of this key.
+    """
+    if not value.strip():
+        raise ConfigurationError(f"the value of {key} is empty. Use 'thrive config unset' to remove a key")
+    alone = ProfileFile(Path.cwd() / "config.toml", None, {"profile": {key: value}})
+    problem = profile_layer(alone, "profile").problem
+    if problem is not None:
+        raise ConfigurationError(problem.partition(": ")[2])
+    _check_meaning(key, value, others)
+
+
+def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
+    urls = dict.fromkeys(URL_KEYS, "https://a.invalid/{tenant_id}") | {"api_url": "https://a.invalid"}
+    match key:
+        case "region" if any(name in others for name in URL_KEYS):
+            Region.custom(value, **urls)
+        case "region":
+            _check_known(value)
+        case "api_url" | "token_url" | "webhooks_token_url":
+            Region.custom("custom", **(urls | {key: value}))
+        case "tenant_id":
+            BasicCredentials(value, "checked")
+        case "client_id" | "client_auth":
+            options: dict[str, Any] = {"client_id": "checked", key: value}
+            ClientCredentials("checked", client_secret="checked", **options)  # noqa: S106 - it is none
+        case "engine":
+            parse_engine(value)
+        case "scopes":
+            ClientCredentials("checked", "checked", "checked", value.replace(",", " ").split())
+        case _:
+            pass  # a file or a command was checked with the layer
+
+
+def _check_known(region: str) -> None:
+    names = [known.name for known in VENDOR_REGIONS]
+    if region.strip().lower().replace("_", "-") not in names:
+        raise ConfigurationError(
+            f"{region!r} is not one of {', '.join(names)}.{did_you_mean(nearest(region, names))} "
+            f"For a region of your own, set {', '.join(URL_KEYS)} first"
+        )
+
+
+def absolute(key: str, value: str) -> str:
+    """Return a value as it is to be written: the path of a file is made absolute.
+
+    Raises:
+        ConfigurationError: The path begins with the home folder of nobody.
+    """
+    if not key.endswith("_file"):
+        return value
+    path = expand_home(value)
+    if isinstance(path, str):
+        raise ConfigurationError(f"{key}: {path}. Give an absolute path")
+    return str(path.absolute())
+
+
+def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Changes]) -> None:
+    """Change a profile, while no other process changes the file.
+
+    Args:
+        path: The file, which need not exist. A link stays a link, and its target is changed.
+        profile: The profile's name.
+        decide: Returns the changes for the file as it is. It may raise, and is called twice: before anything
+            is created, and under the lock.
+
+    Raises:
+        ConfigurationError: The file cannot be read or written, or another process keeps changing it.
+    """
+    target = Path(os.path.realpath(path))
+    decide(_editable(path, target))
+    with _locked(target):
+        changes = decide(_editable(path, target))
+        # Neither the old text nor the new one is a local variable here: they may contain secrets.
+        write_private(
+            target,
+            with_changes(
+                target.read_text(encoding="utf-8-sig") if os.path.lexists(target) else "", profile, changes
+            ),
+        )
+
+
+def _editable(path: Path, target: Path) -> ProfileFile:
+    """Return a file of profiles that does not exist yet, or that can be read: a broken one stays as it is."""
+    file = load_profiles(path)
+    if file.absence is not None and os.path.lexists(target):
+        raise ConfigurationError(f"{path} is not a file of profiles. Name one in THRIVE_CONFIG_FILE")
+    return file
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Hold the lock of a file. The lock is a file beside it, and is not taken if that is a link."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - reading needs none
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_LIMIT_S, mode=0o600)
+    problem = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        problem = f"another process has been changing {path} for {LOCK_LIMIT_S:g} s. Try again"
+    except OSError as error:
+        problem = f"{path} cannot be written: {error.strerror} ({error.filename})"
+    if problem is not None:
+        raise ConfigurationError(problem)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def with_changes(text: str, profile: str, changes: Changes) -> str:
+    """Return the text of a file of profiles with some keys of a profile set or removed.
+
+    A profile that is left without keys is removed too.
+    """
+    import tomlkit  # noqa: PLC0415 - reading does without it
+
+    document = tomlkit.parse(text)
+    if profile not in document:
+        document[profile] = tomlkit.table()
+    table: Any = document[profile]
+    for key, value in changes.items():
+        if value is not None:
+            table[key] = value.reveal() if isinstance(value, Secret) else value
+        elif key in table:
+            del table[key]
+    if not table:
+        del document[profile]
+    return tomlkit.dumps(document)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file at once and for its owner alone (mode 0600), so that it survives a crash whole.
+
+    Args:
+        path: A regular file, or one that does not exist; its folder exists.
+        text: The new text.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    problem = _written(path, text)
+    del text  # it may contain secrets
+    if problem is not None:
+        raise ConfigurationError(problem)
+
+
+def _written(path: Path, text: str) -> str | None:
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        return f"{path} cannot be written: {error.strerror}"
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems sync none
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return None
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a key is itself a secret."""
+    return key in SECRET_KEYS

@@ -1,0 +1,185 @@
+"""`thrive config init`: asks for the settings, tries them, and writes them as a profile."""
+
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from thrive_learning._settings.profiles import ProfileFile, load_profiles
+from thrive_learning._settings.resolution import URL_KEYS, VARIABLES, Settings
+from thrive_learning._settings.secret_sources import secret_from
+from thrive_learning.cli.commands.check import show_report
+from thrive_learning.cli.commands.config_editing import Changes, change_profile, check_value
+from thrive_learning.cli.exit_codes import ExitCode
+from thrive_learning.cli.options import REGIONS, Target
+from thrive_learning.cli.suggestions import Choice
+from thrive_learning.cli.terminal import complain, say
+from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
+from thrive_learning.errors import ConfigurationError
+from thrive_learning.regions import Region
+
+_CUSTOM = "custom"
+#: The kinds of credentials, and the key that the secret of each has.
+_SECRET_OF = {"oauth": "client_secret", "basic": "api_secret"}
+
+
+class _Answers:
+    """What the user has answered so far. It holds the secret as a `Secret`, and no repr shows it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.secret_key: str = ""
+        self.secret: Secret | None = None
+
+    def changes(self, old: Mapping[str, Any]) -> Changes:
+        """Return the changes that turn a profile into the answers: all of its other keys are removed."""
+        return {**dict.fromkeys(old), **self.values, self.secret_key: self.secret}
+
+    def region(self) -> Region:
+        """Return the region that the answers name or describe."""
+        urls = {key: self.values[key] for key in URL_KEYS if key in self.values}
+        name = self.values["region"]
+        return Region.custom(name, **urls) if urls else Region.parse(name)
+
+    def credentials(self) -> Credentials:
+        """Return the credentials that the answers give."""
+        tenant_id, secret = self.values["tenant_id"], self.secret
+        assert secret is not None  # noqa: S101 - it was asked for last
+        if self.secret_key == _SECRET_OF["basic"]:
+            return BasicCredentials(tenant_id, secret)
+        return ClientCredentials(tenant_id, self.values.get("client_id"), secret)
+
+
+def initialize(path: Path, profile: str) -> None:
+    """Ask for the settings, try them, and write them as a profile.
+
+    Args:
+        path: The file of profiles, which need not exist.
+        profile: The profile's name.
+
+    Raises:
+        click.UsageError: There is no terminal to ask at, or the user keeps the profile that exists.
+        click.Abort: The user ended it. Nothing was written.
+        ConfigurationError: The file cannot be read or written, or the profile was changed meanwhile.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            "thrive config init asks questions, and there is no terminal to ask them at. "
+            "Run it in a terminal, or use 'thrive config set'."
+        )
+    for name in ("filelock", "tomlkit"):  # what writes the profile should be missed before the questions
+        importlib.import_module(name)
+    file = load_profiles(path)
+    if file.is_unreadable:
+        raise ConfigurationError(f"{file.absence}. Name another file in THRIVE_CONFIG_FILE")
+    seen = _digest(file, profile)
+    if seen and not click.confirm(f"The profile {profile!r} in {path} exists. Replace it?", err=True):
+        raise click.UsageError(f"The profile {profile!r} was kept. Name another one with --profile.")
+    answers = _asked()
+    code = _tried(answers)
+    if code and not click.confirm("Write the profile all the same?", err=True):
+        say("nothing was written")
+        raise click.exceptions.Exit(code)
+
+    def decide(now: ProfileFile) -> Changes:
+        if _digest(now, profile) != seen:
+            raise ConfigurationError(
+                f"the profile {profile!r} in {path} was changed meanwhile, and was kept. Run this again"
+            )
+        return answers.changes(now.tables.get(profile, {}))
+
+    change_profile(path, profile, decide)
+    say(f"wrote the profile {profile!r} to {path}")
+    _name_what_overrides()
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _digest(file: ProfileFile, profile: str) -> str:
+    """Return what tells whether a profile has changed; nothing if it does not exist.
+
+    Not the profile itself, which may contain a secret: no frame that raises may hold one.
+    """
+    table = file.tables.get(profile)
+    return "" if table is None else hashlib.sha256(repr(table).encode(errors="surrogatepass")).hexdigest()
+
+
+def _asked() -> _Answers:
+    """Ask for everything that a client needs."""
+    answers = _Answers()
+    names = [*(region.name for region in REGIONS), _CUSTOM]
+    region = _choice("Region", names, Region.PRODUCTION.name)
+    if region == _CUSTOM:
+        _ask_for_urls(answers)
+    else:
+        answers.values["region"] = region
+    kind = _choice("Credentials", [*_SECRET_OF], "oauth")
+    answers.values["tenant_id"] = _value("tenant_id", "Tenant ID")
+    if kind == "oauth":
+        tenant_id = answers.values["tenant_id"]
+        client_id = _value("client_id", "Client ID (the tenant ID unless you were given another)", tenant_id)
+        if client_id != tenant_id:
+            answers.values["client_id"] = client_id
+    answers.secret_key = _SECRET_OF[kind]
+    answers.secret = _secret(answers.secret_key)
+    return answers
+
+
+def _ask_for_urls(answers: _Answers) -> None:
+    values = answers.values
+    values["api_url"] = _value("api_url", "URL of the API, such as https://gateway.example/rest/v1")
+    values["token_url"] = _value("token_url", "URL of the token endpoint, with {tenant_id} in it")
+    values["webhooks_token_url"] = _value(
+        "webhooks_token_url", "URL of the token endpoint for webhooks, likewise", values["token_url"]
+    )
+    # With the URLs, so that the name of one of the vendor's regions is rejected.
+    values["region"] = _value("region", "Name of the region", _CUSTOM, values)
+
+
+def _choice(question: str, names: Sequence[str], default: str) -> str:
+    return str(click.prompt(question, type=Choice(names, case_sensitive=False), default=default, err=True))
+
+
+def _value(key: str, question: str, default: str | None = None, others: Mapping[str, Any] = {}) -> str:
+    """Ask for a value until it is one that the key may have."""
+    while True:
+        answer = str(click.prompt(question, default=default, err=True)).strip()
+        try:
+            check_value(key, answer, others)
+        except ConfigurationError as error:
+            complain(str(error))
+        else:
+            return answer
+
+
+def _secret(key: str) -> Secret:
+    """Ask for a secret, without showing it, until it is one."""
+    while True:
+        typed: str = click.prompt(f"{key} (not shown)", hide_input=True, err=True)
+        found = secret_from(typed.encode(errors="surrogateescape"))
+        del typed
+        if isinstance(found, Secret):
+            return found
+        complain(f"{key}: {found}")
+
+
+def _tried(answers: _Answers) -> ExitCode:
+    """Check the settings as `thrive check` does, and print the report."""
+    settings = Settings(answers.region(), answers.credentials(), origins=(), warnings=())
+    say(f"checking these settings with the region {settings.region.name}")
+    target = Target(region=None, profile=None, sandbox=False, engine=None, timeout_s=None, verbose=False)
+    with target.client(settings) as client:
+        return show_report(None, client.check(), (), "table")
+
+
+def _name_what_overrides() -> None:
+    """Warn of variables that are stronger than the profile that was written."""
+    names = [name for name in VARIABLES.values() if os.environ.get(name)]
+    if names:
+        verb = "overrides" if len(names) == 1 else "override"
+        say(f"warning: {', '.join(names)} in the environment {verb} the profile")

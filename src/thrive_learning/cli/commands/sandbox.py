@@ -1,0 +1,211 @@
+"""`thrive sandbox`: the sandbox as a server, and what another terminal needs to reach it."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from thrive_learning.cli.commands.completion import complete_faults
+from thrive_learning.cli.options import Whole
+from thrive_learning.cli.terminal import to_stderr
+from thrive_learning.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from thrive_learning.credentials import ClientAuth
+    from thrive_learning.sandbox import FaultScript, Reply, Sandbox, SandboxRequest
+
+_IDS_TO_TRY = 5
+
+_EPILOG = """\b
+Examples:
+  thrive sandbox
+  thrive sandbox --port 8000 --records activities.ndjson
+  thrive sandbox --fault 429:3 --fault slow:2s
+  curl -H 'Prefer: fault=503' http://127.0.0.1:8000/rest/v1/activity/ID
+
+\b
+Faults, for --fault and for the request header Prefer: fault=...
+  400 to 599      an error with this status; a duration is its Retry-After
+  throttle        429 with Retry-After: 1, or what its duration says
+  slow            the right answer, late: by 1s, or what its duration says
+  cut             the connection ends in the middle of the body
+  html            502 with a page of HTML, as a proxy's
+  expired-token   401, the access token expired
+  revoked-token   401, the access token was revoked
+  wrong-scope     403, the access token does not allow it
+  clock-skew      the clock is 5m ahead, or what its duration says, as in -1h
+With --fault, :3 is for three requests, and without it for all that follow;
+:token is for requests to the token endpoints instead of the API.
+Durations are such as 500ms, 2s, 5m and 1h.
+
+Ctrl-C ends the server, with exit code 0.
+"""
+
+
+@click.command("sandbox", epilog=_EPILOG)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this name or address.")
+@click.option(
+    "--port",
+    type=Whole(0, 65535),
+    default=0,
+    metavar="PORT",
+    help="Listen on this port.  [default: a free one]",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Also answer to this host name, such as that of a container; repeatable.",
+)
+@click.option(
+    "--records",
+    "files",
+    type=click.File("rb"),
+    multiple=True,
+    metavar="FILE",
+    help="Hold the records of this file too, one JSON object a line; - is stdin.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    shell_complete=complete_faults,
+    help="Let requests fail, as listed; repeatable.",
+)
+@click.option(
+    "--token-lifetime",
+    type=Whole(min=1),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Let access tokens expire after this long.",
+)
+@click.option(
+    "--client-auth",
+    type=click.Choice(["auto", "post", "basic"]),
+    default="auto",
+    show_default=True,
+    help="Accept clients at the token endpoints by form fields (post), HTTP Basic (basic), or both (auto).",
+)
+def sandbox_command(  # noqa: PLR0913 - its options
+    *,
+    host: str,
+    port: int,
+    allowed_hosts: Sequence[str],
+    files: Sequence[IO[bytes]],
+    faults: Sequence[str],
+    token_lifetime: int,
+    client_auth: "ClientAuth",
+) -> None:
+    """Serve an API to try things on: fake records, public credentials.
+
+    It prints what to paste into another terminal, and a line for each request to stderr. The page to browse
+    and try the API is at /, the contract at /openapi.yaml.
+    """
+    try:
+        from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        problem = (
+            f"thrive sandbox needs the extra 'sandbox', which is not installed (there is no {error.name}): "
+            "python3 -m pip install 'thrive-learning[sandbox]'"
+        )
+    else:
+        from thrive_learning.sandbox import FaultySandbox  # noqa: PLC0415 - --help needs no sandbox
+
+        script, core = _script(faults), _core(files, token_lifetime, client_auth)
+        app = server.SandboxApp(FaultySandbox(core, script), on_reply=_report)
+        try:
+            listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
+        except OSError as error:
+            problem = (
+                f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
+            )
+        else:
+            sys.stdout.write(welcome(listening.url, core, script))
+            sys.stdout.flush()
+            listening.run()
+            return
+    raise ConfigurationError(problem)
+
+
+def welcome(url: str, core: "Sandbox", script: "FaultScript") -> str:
+    """Say where the server is, and what to paste into another terminal.
+
+    Args:
+        url: Where it is, without a slash at its end.
+        core: Whose credentials and records it has.
+        script: What goes wrong.
+    """
+    from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
+
+    def export(name: str, value: str) -> str:
+        return f"export {name}={shlex.quote(value)}"
+
+    ids = list(core.records)[:_IDS_TO_TRY]
+    return "\n".join(
+        [
+            f"The sandbox listens on {url}",
+            "This is a fake API: it never contacts Thrive, and its credentials are public.",
+            "Open it in a browser, or paste into another terminal, for OAuth:",
+            "",
+            export("THRIVE_API_URL", f"{url}{server.API_PATH}"),
+            export("THRIVE_TOKEN_URL", f"{url}{server.TOKEN_PATH}"),
+            export("THRIVE_WEBHOOKS_TOKEN_URL", f"{url}{server.WEBHOOKS_TOKEN_PATH}"),
+            export("THRIVE_TENANT_ID", core.tenant_id),
+            "unset THRIVE_API_SECRET",
+            export("THRIVE_CLIENT_ID", core.client_id),
+            export("THRIVE_CLIENT_SECRET", core.client_secret),
+            "",
+            "For HTTP Basic, paste this as well:",
+            "",
+            "unset THRIVE_CLIENT_ID THRIVE_CLIENT_SECRET THRIVE_SCOPES",
+            export("THRIVE_API_SECRET", core.api_secret),
+            "",
+            "Then try:",
+            "",
+            *(f"thrive activity get {activity_id}" for activity_id in ids),
+            "",
+            *(f"Fault: {fault}" for fault in script),
+            "Ctrl-C ends it.",
+            "",
+        ]
+    )
+
+
+def _script(faults: Sequence[str]) -> "FaultScript":
+    from thrive_learning.sandbox import FaultScript  # noqa: PLC0415 - --help needs no sandbox
+
+    try:
+        return FaultScript(faults)
+    except ValueError as error:
+        problem = str(error)
+    raise click.BadParameter(problem, param_hint="--fault")
+
+
+def _core(files: Sequence[IO[bytes]], token_lifetime_s: int, client_auth: "ClientAuth") -> "Sandbox":
+    from thrive_learning.sandbox import Sandbox  # noqa: PLC0415 - --help needs no sandbox
+    from thrive_learning.sandbox.records import records_from_ndjson, seeded_records  # noqa: PLC0415
+
+    loaded: dict[str, dict[str, object]] = {}
+    try:
+        for file in files:
+            loaded |= records_from_ndjson(file, file.name)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        # Those of the user come first, since the first are shown.
+        return Sandbox(
+            records={**loaded, **seeded_records(), **loaded},
+            token_lifetime_s=token_lifetime_s,
+            client_auth=client_auth,
+        )
+    raise click.BadParameter(problem, param_hint="--records")
+
+
+def _report(request: "SandboxRequest", reply: "Reply") -> None:
+    fault = f"  fault: {reply.fault}" if reply.fault is not None else ""
+    to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}")

@@ -1,0 +1,1 @@
+"""`thrive activity export`: many records into files or streams."""

@@ -1,0 +1,343 @@
+"""The files of an export: whatever happens at whatever moment, no record in them is lost or doubled."""
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+
+from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.id_set import HAS_FAILED, IdSet, key_of
+from thrive_learning.cli.export.journal import Entry, Extent, header, origin_of, recovered
+from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
+from thrive_learning.errors import ConfigurationError, ThriveError
+
+#: How often what was written is brought to the disk itself. A crash of the process loses nothing in between,
+#: one of the machine what came since; both are noticed when the export is resumed.
+SYNC_INTERVAL_S, SYNC_INTERVAL_RECORDS = 5.0, 10_000
+
+_EXTENSIONS = {".ndjson", ".jsonl", ".json"}
+
+
+class OutputError(ThriveError):
+    """A file of the export cannot be written."""
+
+
+class ExportPaths(NamedTuple):
+    """Where the files of an export are: beside its output."""
+
+    output: Path
+    failures: Path
+    journal: Path
+
+    @classmethod
+    def of(cls, output: Path) -> "ExportPaths":
+        """Name them after the output."""
+        stem = output.stem if output.suffix.lower() in _EXTENSIONS else output.name
+        return cls(
+            output, output.with_name(f"{stem}.failures.ndjson"), output.with_name(f"{output.name}.journal")
+        )
+
+    def check(self, *, resume: bool, force: bool) -> None:
+        """Check whether an export can begin or go on there, before anything is created.
+
+        Raises:
+            ConfigurationError: It cannot.
+            OutputError: The system does not tell.
+        """
+        with _explained(self.output):
+            if not self.output.parent.is_dir():
+                raise ConfigurationError(
+                    f"the folder {self.output.parent} does not exist. Create it, or name another output."
+                )
+            there = [path for path in self if is_there(path)]
+        for path in (self.output, self.failures):
+            if path in there and not (resume or force):
+                raise ConfigurationError(
+                    f"{path} already exists. Use --resume to continue or --force to overwrite."
+                )
+
+
+class Origin(NamedTuple):
+    """Where records come from.
+
+    Attributes:
+        name: The region and the tenant. The records of two of them do not mix.
+        url: The base URL of the API, which can be corrected; None for the embedded sandbox.
+    """
+
+    name: str
+    url: str | None = None
+
+
+class ExportFiles:
+    """The output, the failures and the journal of one export, which one process at a time can have open.
+
+    The journal is locked for as long as they are.
+
+    Args:
+        paths: Where they are.
+        origin: Where the records come from. A resumed export must have the same.
+        resume: Continue the export that is there. If there is none, this begins one.
+        force: Begin anew, whatever is there.
+        clock: Returns seconds; those from one to the next `sync` count.
+
+    Raises:
+        ConfigurationError: There is an output already, or what is there cannot be resumed. Nothing is created
+            then.
+        OutputError: They cannot be written.
+    """
+
+    def __init__(
+        self,
+        paths: ExportPaths,
+        origin: Origin,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.paths = paths
+        self.done: IdSet = IdSet()
+        #: The number of records in the output, the failures of earlier runs that stay, and the bytes that
+        #: were cut off.
+        self.records: int = 0
+        self.kept_failures: FailureCounts = FailureCounts()
+        self.cut_bytes: int = 0
+        self._origin = origin
+        self._clock = clock
+        self._unsynced = 0
+        self._extent = Extent(0, 0)
+        self._created: list[Path] = []
+        self._failures: io.FileIO | None = None
+        self._open = contextlib.ExitStack()
+        paths.check(resume=resume, force=force)
+        try:
+            with _explained(paths.output):
+                self._journal = self._locked_journal()
+                self._begin(resume=resume)
+        except BaseException:
+            self._discard()
+            self._open.close()
+            raise
+
+    def _locked_journal(self) -> io.FileIO:
+        """Open the journal, or create it, and lock it."""
+        from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, and for exports alone
+
+        path = self.paths.journal
+        journal = self._open.enter_context(self._opened(path))
+        # Another export may have removed it between the two.
+        if not lock_descriptor(journal.fileno(), blocking=False) or not _is_at(journal, path):
+            self._created.clear()
+            raise ConfigurationError(
+                f"another export is writing {self.paths.output}. Wait for it, or name another output."
+            )
+        return journal
+
+    def _opened(self, path: Path) -> io.FileIO:
+        """Open a file of the export, and create it if it is not there."""
+        if is_there(path):
+            return open_regular(path)
+        file = create(path)
+        self._created.append(path)
+        return file
+
+    def _begin(self, *, resume: bool) -> None:
+        paths = self.paths
+        if resume:
+            self._recover()
+        elif (problem := self._problem_of_journal()) is not None:
+            raise ConfigurationError(f"{paths.journal} is in the way: {problem}. Move it away.")
+        if not self._extent.journal_bytes:
+            self._journal.truncate(0)  # a crash leaves an output without a journal, never with a wrong one
+            remove(paths.failures)
+            if not resume:
+                remove(paths.output)
+        self._output = self._open.enter_context(self._opened(paths.output))
+        if not self._extent.journal_bytes:
+            first = header(self._origin.name)
+            _write(self._journal, first)
+            self._extent = Extent(len(first), 0)
+        else:
+            self._keep_failures()
+        self._settle()
+        self.sync()
+
+    def _problem_of_journal(self) -> str | None:
+        """Find out whether the file in its place is a journal, and nothing that somebody else needs."""
+        try:
+            origin_of(_reader(self._journal))
+        except ConfigurationError:
+            return "it is not a journal of an export"
+        return None
+
+    def _recover(self) -> None:
+        """Find out what is there."""
+        paths = self.paths
+        with contextlib.ExitStack() as opened:
+            output: BinaryIO = io.BytesIO()
+            if is_there(paths.output):
+                output = opened.enter_context(io.BufferedReader(open_regular(paths.output)))
+            size = output.seek(0, os.SEEK_END)
+            try:
+                self.records, self._extent = recovered(
+                    _reader(self._journal), output, self._origin.name, self.done
+                )
+                problem = None
+            except ConfigurationError as error:
+                problem = str(error)
+        if problem is not None:
+            raise ConfigurationError(
+                f"cannot resume {paths.output}: {problem} (see {paths.journal}). Run the command as it was "
+                "begun, name another output, or overwrite this one with --force."
+            )
+        self.cut_bytes = size - self._extent.output_bytes
+
+    def _keep_failures(self) -> None:
+        """Keep the failures that are final; the IDs of the others are fetched again."""
+        path = self.paths.failures
+        if not is_there(path):
+            return
+        with io.BufferedReader(open_regular(path)) as before, replacing(path) as after:
+            for line in before:
+                failure = Failure.parsed(line)
+                if (
+                    failure is not None
+                    and failure.is_final_at(self._origin.url)
+                    and self.done.add(key_of(failure.id), HAS_FAILED)
+                ):
+                    after.write(line)
+                    self.kept_failures.add(failure)
+        if not self.kept_failures.total:
+            remove(path)
+
+    def write_record(self, key: bytes, line: bytes) -> None:
+        """Write a record.
+
+        Args:
+            key: That of the ID that was asked for.
+            line: The record, with its line end.
+
+        Raises:
+            OutputError: It cannot be written. The files are as they were.
+        """
+        entry = Entry.of(key, line).text()
+        try:
+            with _explained(self.paths.output):
+                _write(self._journal, entry)
+                _write(self._output, line)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._settle()
+            raise
+        self._extent = Extent(self._extent.journal_bytes + len(entry), self._extent.output_bytes + len(line))
+        self.records += 1
+        self._sync_now_and_then()
+
+    def write_failure(self, failure: Failure) -> None:
+        """Write what is known of an ID that failed.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        path = self.paths.failures
+        with _explained(path):
+            if self._failures is None:
+                self._failures = self._open.enter_context(self._opened(path))
+            _write(self._failures, failure.line())
+        self._sync_now_and_then()
+
+    def _sync_now_and_then(self) -> None:
+        self._unsynced += 1
+        waited_s = self._clock() - self._synced_at
+        if waited_s >= SYNC_INTERVAL_S or self._unsynced >= SYNC_INTERVAL_RECORDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring what was written to the disk itself.
+
+        Raises:
+            OutputError: The disk does not take it.
+        """
+        with _explained(self.paths.output):
+            os.fsync(self._output.fileno())
+            if self._failures is not None:
+                os.fsync(self._failures.fileno())
+            checkpoint = Entry.checkpoint(self._extent.output_bytes).text()
+            _write(self._journal, checkpoint)
+            self._extent = self._extent._replace(journal_bytes=self._extent.journal_bytes + len(checkpoint))
+            os.fsync(self._journal.fileno())
+        self._synced_at, self._unsynced = self._clock(), 0
+
+    def _settle(self) -> None:
+        """Cut off what is no whole record: the rest of one that could not be written, or was interrupted."""
+        self._output.truncate(self._extent.output_bytes)
+        self._journal.truncate(self._extent.journal_bytes)
+
+    def close(self) -> None:
+        """Leave the files as they should be found, whatever went before.
+
+        Raises:
+            OutputError: The disk does not take the last of it.
+        """
+        with self._open, _explained(self.paths.output):
+            self._settle()
+            self.sync()
+
+    def _discard(self) -> None:
+        """Remove what this run has created."""
+        for path in self._created:
+            with contextlib.suppress(OSError, ConfigurationError):
+                remove(path)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither a record nor a failure is there."""
+        return not self.records and not self.kept_failures.total and self._failures is None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is not None and self.is_empty:  # an export that never came to anything
+            self._discard()
+        try:
+            self.close()
+        except OutputError:
+            if kind is None:  # else that goes first: a full disk says it twice
+                raise
+
+
+def _reader(file: io.FileIO) -> BinaryIO:
+    """Return the file from its beginning, to be read through a buffer that does not close it."""
+    file.seek(0)
+    return io.BufferedReader(io.FileIO(file.fileno(), "rb", closefd=False))
+
+
+def _is_at(file: io.FileIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _write(file: io.FileIO, data: bytes) -> None:
+    written = file.write(data)
+    while written < len(data):  # the disk is full, or nearly so: the next one says it
+        written += file.write(data[written:])
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Generator[None, None, None]:
+    """Turn an error of the system into one of ours."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str) else path
+        problem = f"{named} cannot be written: {error.strerror or error}"
+    else:
+        return
+    raise OutputError(problem)

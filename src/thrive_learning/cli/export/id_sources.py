@@ -1,0 +1,249 @@
+"""IDs out of lines of text, a column of CSV, a field of NDJSON, or a JSON array: as they are asked for."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import PurePath
+from typing import Any, NamedTuple, cast
+
+from thrive_learning._ids import activity_id
+from thrive_learning.cli.input_lines import LONGEST_LINE, UnreadableInputError
+from thrive_learning.errors import InvalidIdError
+
+#: What the extensions of names say of the format; any other one is text. A `.gz` after them is skipped.
+_EXTENSIONS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+
+FORMATS = ("text", "csv", "ndjson", "json")
+
+#: The delimiters that are looked for in the header of a CSV file.
+DELIMITERS = (",", ";", "\t", "|")
+
+_SPREADSHEET_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # by which Excel names the delimiter
+_LONGEST_HEADER = 100  # lines
+_NO_CELLS: list[str] = []
+
+
+class NoIdsError(UnreadableInputError):
+    """The input was read to its end, and there is no ID in it."""
+
+
+class IdSource(NamedTuple):
+    """Where IDs come from.
+
+    Attributes:
+        name: What messages call it.
+        form: One of `FORMATS`.
+        label: The name of the column or field; text has none.
+        delimiter: What separates the cells of CSV; None to look for it in the header.
+    """
+
+    name: str
+    form: str
+    label: str = "id"
+    delimiter: str | None = None
+
+
+def format_of(name: str) -> str:
+    """Guess the format from the extension of a file's name."""
+    path = PurePath(name)
+    if path.suffix.lower() == ".gz":
+        path = path.with_suffix("")
+    return _EXTENSIONS.get(path.suffix.lower(), "text")
+
+
+def ids_in(
+    lines: Iterable[tuple[int, str]], source: IdSource, skip: Callable[[], object] = lambda: None
+) -> Iterator[str]:
+    """Return the IDs, white space around them removed. Whether they are IDs is not looked at.
+
+    Args:
+        lines: The lines with their numbers and their ends.
+        source: What they are.
+        skip: Is called for each cell or field that is empty.
+
+    Raises:
+        UnreadableInputError: A line is not JSON or CSV, or lacks the column or field. The IDs before it have
+            been returned by then.
+        NoIdsError: There is none.
+    """
+    empty = 0
+    found = False
+    read = {"csv": _of_csv, "ndjson": _of_ndjson, "json": _of_json}.get(source.form, _of_text)
+    for given in read(lines, source):
+        if given:
+            found = True
+            yield given
+        else:
+            empty += 1
+            skip()
+    if not found:
+        skipped = f" but {empty:,} empty {'cell' if empty == 1 else 'cells'}" if empty else ""
+        raise no_ids(f"{source.name} contains no IDs{skipped}")
+
+
+def no_ids(problem: str) -> NoIdsError:
+    """Return the error for an input without IDs."""
+    return NoIdsError(f"{problem}. Check the file, or the command that should print them.")
+
+
+def _of_text(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]:
+    is_first = True
+    for number, line in lines:
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        if is_first:
+            is_first = False
+            _check_text(text, source, number)
+            if text.strip('"').lower() == source.label:  # a header, and surely not an ID
+                continue
+        yield text
+
+
+def _check_text(line: str, source: IdSource, number: int) -> None:
+    """Find out whether the first line shows that the input is of another format."""
+    if line[0] in "[{":
+        raise _unreadable(source, number, "it looks like JSON. Use --from json or --from ndjson")
+    cells = [cell.strip(' "') for cell in re.split(r"[,;\t|]", line)]
+    if len(cells) > 1 and any(cell.lower() == source.label or _is_id(cell) for cell in cells):
+        raise _unreadable(
+            source, number, "it looks like CSV. Use --from csv, and name the column with --column"
+        )
+
+
+def _is_id(text: str) -> bool:
+    try:
+        activity_id(text)
+    except InvalidIdError:
+        return False
+    return True
+
+
+def _of_ndjson(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            parsed: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            problem = "it is not JSON. Write one JSON object a line, or use --from"
+            raise _unreadable(source, number, problem) from None
+        yield _id_of(parsed, source, f"line {number}")
+
+
+def _of_json(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]:
+    text = "".join(line for _, line in lines)
+    if not text.strip():
+        return
+    try:
+        items: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        problem = "it is not JSON. For one JSON object a line, use --from ndjson"
+        raise _unreadable(source, error.lineno, problem) from None
+    except (ValueError, RecursionError):
+        raise UnreadableInputError(f"{source.name} cannot be read: it is not JSON") from None
+    if not isinstance(items, list):
+        raise UnreadableInputError(
+            f"{source.name} cannot be read: it is not a JSON array. "
+            "For one JSON object a line, use --from ndjson"
+        )
+    for number, item in enumerate(cast("Iterable[Any]", items), 1):
+        yield _id_of(item, source, f"item {number}")
+
+
+def _id_of(parsed: Any, source: IdSource, where: str) -> str:
+    """Return the ID of a line or item; an empty text for none."""
+    value = parsed
+    if isinstance(parsed, dict):
+        document = cast("dict[str, Any]", parsed)
+        if source.label not in document:
+            raise UnreadableInputError(
+                f"{source.name}, {where}, cannot be read: it has no field {source.label!r}. "
+                "Name it with --field"
+            )
+        value = document[source.label]
+    elif parsed is not None and not isinstance(parsed, str):
+        raise UnreadableInputError(
+            f"{source.name}, {where}, cannot be read: it is neither an object nor a string"
+        )
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else json.dumps(value)
+
+
+def _of_csv(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]:
+    import csv  # noqa: PLC0415 - the exit codes know this module, and need none of it
+
+    csv.field_size_limit(LONGEST_LINE)
+    texts = (line for _, line in lines)
+    head, delimiter = _header_in(texts, source)
+    reader = csv.reader(chain(head, texts), strict=True, delimiter=delimiter)
+    try:
+        yield from _column_of(reader, source)
+    except csv.Error as error:
+        problem = f"it is not CSV: {error}"
+    else:
+        return
+    raise _unreadable(source, reader.line_num, problem)
+
+
+def _column_of(reader: Any, source: IdSource) -> Iterator[str]:
+    column: int | None = None
+    for row in reader:
+        if not row:
+            continue
+        if column is None:
+            column = _place(row, source.label)
+            if column is None:
+                found = ", ".join(map(repr, row[:20]))
+                problem = f"the header must name {source.label!r} once, and has {found}. Use --column"
+                raise _unreadable(source, reader.line_num, problem)
+        elif column < len(row):
+            yield row[column].strip()
+        else:
+            problem = f"it ends before column {column + 1}, which is {source.label!r}"
+            raise _unreadable(source, reader.line_num, problem)
+
+
+def _header_in(texts: Iterator[str], source: IdSource) -> tuple[list[str], str]:
+    """Read as far as the end of the header, and find out what separates its cells.
+
+    Returns:
+        The lines that were read, and the delimiter.
+    """
+    import csv  # noqa: PLC0415 - see above
+
+    head: list[str] = []
+    delimiter = source.delimiter
+    header: list[str] = []
+    for text in texts:
+        named = None if header else _SPREADSHEET_LINE.fullmatch(text)
+        head.append("\n" if named else text)
+        if named:
+            delimiter = delimiter or named[1]
+        elif header or text.strip():
+            header.append(text)
+            if "".join(header).count('"') % 2 == 0 or len(header) >= _LONGEST_HEADER:
+                break
+    if delimiter is not None:
+        return head, delimiter
+    found: dict[str, list[str]] = {}
+    for candidate in DELIMITERS:
+        found[candidate] = next(csv.reader(header, delimiter=candidate), _NO_CELLS)
+    # Among those that give the column, the one that gives most; else the one that gives most.
+    return head, max(
+        DELIMITERS, key=lambda one: (_place(found[one], source.label) is not None, len(found[one]))
+    )
+
+
+def _place(header: list[str], label: str) -> int | None:
+    """Return where in a header a column is; upper and lower case differ only if they must."""
+    names = [name.strip() for name in header]
+    if label not in names:
+        names, label = [name.lower() for name in names], label.lower()
+    return names.index(label) if names.count(label) == 1 else None
+
+
+def _unreadable(source: IdSource, number: int, problem: str) -> UnreadableInputError:
+    return UnreadableInputError(f"{source.name}, line {number}, cannot be read: {problem}")

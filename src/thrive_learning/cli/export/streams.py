@@ -1,0 +1,107 @@
+"""Records to a stream, such as stdout, a FIFO, or a device: nothing that could be resumed."""
+
+import io
+import os
+import stat
+import sys
+from typing import Self
+
+from thrive_learning.cli.cells import visible_json
+from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.id_set import IdSet
+from thrive_learning.cli.export.output import Stream
+from thrive_learning.cli.terminal import complain
+from thrive_learning.errors import ConfigurationError, ThriveError
+
+
+class StreamError(ThriveError):
+    """A stream cannot be written."""
+
+
+class StreamOutput:
+    """Records to a stream, failures to stderr.
+
+    Args:
+        stream: Where the records go.
+
+    Raises:
+        ConfigurationError: It cannot be opened, or is not a stream any more.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.done: IdSet = IdSet()
+        self.records: int = 0  # that were there before
+        self.kept_failures: FailureCounts = FailureCounts()
+        self._name = stream.name
+        self._file = None if stream.is_stdout else _opened(stream)
+        # A file gets the text as received; a terminal would obey some of it.
+        self._is_terminal = (self._file or sys.stdout).isatty()
+
+    def write_record(self, key: bytes, line: bytes) -> None:  # noqa: ARG002 - what a Sink takes
+        """Write a record now, when a closed pipe can still be told from success.
+
+        Raises:
+            OSError: Its reader has gone, or it is stdout and cannot be written.
+            StreamError: It cannot be written.
+        """
+        data = visible_json(line.decode()).encode() if self._is_terminal else line
+        if self._file is None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+            return
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            problem = error.strerror or str(error)
+        else:
+            return
+        raise StreamError(f"{self._name} cannot be written: {problem}")
+
+    def write_failure(self, failure: Failure) -> None:
+        """Report it."""
+        complain(failure.message)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _opened(stream: Stream) -> io.FileIO:
+    try:
+        if stream.descriptor is None:
+            return _opened_anew(stream.name)
+        return io.FileIO(_writable(stream.descriptor), "wb")
+    except OSError as error:
+        problem = error.strerror or str(error)
+    raise ConfigurationError(f"cannot write {stream.name}: {problem}. Name another output.")
+
+
+def _writable(descriptor: int) -> int:
+    """Return a duplicate of a descriptor, or raise `OSError` if nothing can be written to it."""
+    duplicate = os.dup(descriptor)
+    try:
+        os.write(duplicate, b"")
+    except OSError:
+        os.close(duplicate)
+        raise
+    return duplicate
+
+
+def _opened_anew(name: str) -> io.FileIO:
+    # Neither created nor emptied. Opening a FIFO waits for its reader.
+    file = io.FileIO(os.open(name, os.O_WRONLY | getattr(os, "O_NOCTTY", 0)), "wb")
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        return file
+    file.close()
+    raise ConfigurationError(f"{name} is no longer a stream. Name another output.")
