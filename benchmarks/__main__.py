@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import bulk, chart, fresh, machine, peers, report, targets
+from benchmarks import bulk, chart, fresh, machine, path, peers, report, targets
 from benchmarks.contenders import ASYNC, SYNC, TOKEN_PATHS, Contender
 from benchmarks.figures import Row, as_json
 from benchmarks.ours import engines
@@ -68,6 +68,7 @@ MEASURES: list[tuple[tuple[str, ...], Callable[[Run], list[Row]]]] = [
         (targets.FIRST_CLIENT, targets.SECOND_CLIENT),
         lambda run: fresh.construction(run.place, run.engines, run.mode.starts),
     ),
+    ((path.FILES, path.PRIVATE), lambda run: path.measure(run.place, run.engines)),
     ((targets.RSS,), lambda run: fresh.memory_after_import(run.place, 3)),
     (
         (bulk.MEASURES[0], bulk.MEASURES[4]),

@@ -1,8 +1,12 @@
 """What the benchmarks decide without measuring: what numbers come to, and what the tables say."""
 
+import builtins
 import json
 import re
 import shutil
+import sys
+import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as bench
-from benchmarks import canned, instructions, peers
+from benchmarks import canned, instructions, path, peers
 from benchmarks.contenders import GROUPS
 from benchmarks.figures import Pair, Row, Summary, Target, as_json, paired_row, summary
 from benchmarks.report import markdown, measure_table, number, table, targets_table
@@ -242,3 +246,75 @@ def test_the_record_is_one() -> None:
     record = json.loads(instructions.RECORD.read_text(encoding="utf-8"))
     assert record["circumstances"].keys() >= {"python", "build", "machine", "httpx", "anyio", "attrs"}
     assert record["instructions_per_get"].keys() == canned.RUNS.keys()
+
+
+# The path of a call
+
+
+class Theirs:
+    """Stands for a class of another library."""
+
+    def __init__(self) -> None:
+        self.public = self._private = self.__class__
+
+
+class Ours(Theirs):
+    """Stands for a class of ours that extends one of theirs."""
+
+    @property
+    def _defined(self) -> int:
+        return 1
+
+
+Ours.__module__ = "thrive_learning.made_up"
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("theirs.public; theirs.__dict__; theirs.__class__", set()),
+        ("theirs._private", {"Theirs._private"}),
+        ("getattr(theirs, '_absent', None)", {"Theirs._absent"}),
+        ("theirs._added = 1", {"Theirs._added"}),
+        ("ours._private", {"Theirs._private"}),
+        ("ours._defined", set()),
+        ("ours._own = 1; ours._own", set()),
+        ("module._hidden", {"theirs._hidden"}),
+        ("module.shown", set()),
+        ("from theirs import _hidden", {"theirs._hidden"}),
+        ("import httpcore._sync.http11", {"httpcore._sync.http11"}),
+        ("from httpcore import ConnectionPool", set()),
+    ],
+)
+def test_private_names_of_other_libraries_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, names: set[str]
+) -> None:
+    module: Any = types.ModuleType("theirs")
+    module._hidden = module.shown = 1
+    monkeypatch.setitem(sys.modules, "theirs", module)
+    monkeypatch.setattr(builtins, "__import__", builtins.__import__)
+    for hooked in ("__getattribute__", "__setattr__"):
+        monkeypatch.setattr(Theirs, hooked, getattr(Theirs, hooked))
+    watch = path.Watch(tmp_path)
+    watch.watch_class(Theirs)
+    watch.watch_module(module)
+    watch.watch_imports()
+    scope = {"theirs": Theirs(), "ours": Ours(), "module": module}
+    exec(compile(source, "/elsewhere/code.py", "exec"), scope)  # noqa: S102 - it is above
+    assert watch.names == set()
+    scope["ours"] = Ours()
+    exec(compile(source, f"{tmp_path}/code.py", "exec"), scope)  # noqa: S102
+    assert {name.removeprefix(f"{__name__}.") for name in watch.names} == names
+
+
+def test_files_are_those_that_a_call_runs() -> None:
+    package = ROOT / "src" / "thrive_learning"
+    assert path.called_files(lambda: None, package) == set()
+    assert path.called_files(lambda: activity_id(ACTIVITY_ID), package) == {"ids.py"}
+
+    def in_a_thread() -> None:
+        thread = threading.Thread(target=activity_id, args=(ACTIVITY_ID,))
+        thread.start()
+        thread.join()
+
+    assert path.called_files(in_a_thread, package) == {"ids.py"}
