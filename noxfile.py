@@ -103,6 +103,17 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", *SPREAD, "--ignore=tests/contract", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0], name="old-trio", default=False)
+def old_trio(session: nox.Session) -> None:
+    """Use the oldest trio that works, and leave older ones that are installed unused."""
+    sync(session, "--all-extras", "--group", "tests")
+    for version in ("0.22.0", "0.28.0"):
+        session.install("--quiet", f"trio=={version}")
+        session.run("pytest", "tests/test_old_trio.py")
+    session.install("--quiet", "trio==0.31.0")  # `_loops.OLDEST_TRIO`
+    session.run("pytest", "tests/test_old_trio.py", "tests/test_loops.py", "tests/test_client.py")
+
+
 @nox.session(requires=["tests"])
 def coverage(session: nox.Session) -> None:
     """Every branch of src/ was taken by the tests, on one Python or another."""

@@ -6,10 +6,15 @@ trio that is installed but not used here changes nothing, whatever its version.
 
 import contextlib
 import contextvars
+import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+#: The oldest trio that can be used: anyio gives `CancelScope.cancel` a reason, which it takes since then.
+OLDEST_TRIO = (0, 31)
 
 #: The ID of a process, and an event loop in it: an asyncio loop, a trio token, or None in sync code.
 ProcessAndLoop = tuple[int, Any]
@@ -30,6 +35,23 @@ def current_loop() -> ProcessAndLoop:
     if token is not None:
         return os.getpid(), token
     return os.getpid(), _asyncio_loop()
+
+
+def unsupported_loop() -> str | None:
+    """Return why async calls do not work in the current event loop, or None if they do.
+
+    A trio that is too old is a problem only where it is in use.
+    """
+    version: str = getattr(sys.modules.get("trio"), "__version__", "")
+    if _is_supported_trio(version) or _trio_token() is None:
+        return None
+    return f"trio {version} is too old. Install trio {'.'.join(map(str, OLDEST_TRIO))} or newer."
+
+
+@functools.lru_cache(maxsize=8)
+def _is_supported_trio(version: str) -> bool:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return numbers is None or (int(numbers[1]), int(numbers[2])) >= OLDEST_TRIO
 
 
 def has_ended(owner: ProcessAndLoop) -> bool:

@@ -20,7 +20,7 @@ from thrive_learning._bulk.run import CLOSING_S, Run
 from thrive_learning._bulk.schedule import Job, Plan
 from thrive_learning._call.seam import AsyncHttpClient
 from thrive_learning._interruptions import interruption
-from thrive_learning._loops import current_loop, from_any_thread, spawn
+from thrive_learning._loops import current_loop, from_any_thread, spawn, unsupported_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
 
@@ -89,6 +89,8 @@ class TaskRun(Run):
         return None
 
     def _start(self) -> None:
+        if (problem := unsupported_loop()) is not None:
+            raise ConfigurationError(problem)
         self.begin(time.thread_time)
         self._place = current_loop()
         self._has_ended, self._changed = anyio.Event(), anyio.Event()

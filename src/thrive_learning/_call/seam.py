@@ -30,7 +30,7 @@ from thrive_learning._exchange.reply import Reply, json_object
 from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
 from thrive_learning._frames import forget_locals
 from thrive_learning._interruptions import interruption
-from thrive_learning._loops import current_loop, current_process
+from thrive_learning._loops import current_loop, current_process, unsupported_loop
 from thrive_learning._reading import Reading
 from thrive_learning._request import Headers, RequestTemplate, raw_headers
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
@@ -676,7 +676,10 @@ class AsyncHttpClient(httpx.AsyncClient):
 
         Raises:
             ConnectionFailedError: There is no response.
+            ConfigurationError: The installed trio is in use and too old.
         """
+        if (problem := unsupported_loop()) is not None:
+            raise ConfigurationError(problem)
         retries = self.seam.retries(budget, purpose, call)
         while True:
             try:
