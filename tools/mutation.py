@@ -23,18 +23,25 @@ MUTATED = {
     "_ids": ["tests/test_ids.py"],
     "regions": ["tests/test_regions.py"],
     "errors": ["tests/test_errors.py"],
-    "_exchange/retries": ["tests/test_retry.py"],
-    "_auth/single_flight": ["tests/test_token_cache.py"],
-    "_auth/endpoint": ["tests/test_token_endpoint.py", "tests/test_token_failures.py", "tests/test_auth.py"],
-    "_auth/token_reply": ["tests/test_token_endpoint.py", "tests/test_auth.py"],
+    "_exchange/retries": ["tests/exchange/test_retries.py"],
+    "_auth/single_flight": ["tests/auth/test_single_flight.py"],
+    "_auth/endpoint": [
+        *(
+            "tests/auth/test_endpoint.py",
+            "tests/auth/test_token_failures.py",
+            "tests/auth/test_authorizer.py",
+        ),
+    ],
+    "_auth/token_reply": ["tests/auth/test_endpoint.py", "tests/auth/test_authorizer.py"],
     "_auth/authorizer": [
-        *("tests/test_auth.py", "tests/test_retry.py", "tests/test_http.py", "tests/test_shared_tokens.py"),
-        *("tests/test_token_endpoint.py", "tests/test_token_failures.py"),
+        *("tests/auth/test_authorizer.py", "tests/exchange/test_retries.py", "tests/call/test_seam.py"),
+        *("tests/auth/test_sharing.py", "tests/auth/test_endpoint.py", "tests/auth/test_token_failures.py"),
         *("-k", "not every_status"),
     ],
     "_call/seam": [
-        *("tests/test_http.py", "tests/test_retry.py", "tests/test_auth.py", "tests/test_transport.py"),
-        *("tests/test_client.py", "tests/test_engine.py", "tests/test_fast.py", "-k", "not every_status"),
+        *("tests/call/test_seam.py", "tests/exchange/test_retries.py", "tests/auth/test_authorizer.py"),
+        *("tests/test_transport.py", "tests/test_client.py", "tests/exchange/test_engines.py"),
+        *("tests/test_fast.py", "-k", "not every_status"),
     ],
 }
 KILLED_AT_LEAST = 0.9  # of the mutants of a module

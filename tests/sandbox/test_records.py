@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from thrive_learning import Activity
 from thrive_learning.sandbox.records import DEPARTING_IDS, records_from_ndjson, seeded_records
 
-CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
+CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
 SCHEMAS = CONTRACT["components"]["schemas"]
 KNOWN_TYPES: list[str] = SCHEMAS["ActivityType"]["enum"]
 REFERENCE_PAGE: dict[str, Any] = CONTRACT["paths"]["/activity/{id}"]["get"]["responses"]["200"]["content"][

@@ -24,7 +24,7 @@ import thrive_learning.sandbox.records
 from thrive_learning.sandbox import Sandbox, SandboxRequest, SandboxResponse
 from thrive_learning.sandbox.records import seeded_records
 
-CONTRACT = yaml.safe_load((Path(__file__).parents[1] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
+CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "openapi/thrive.yaml").read_text(encoding="utf-8"))
 OAUTH2 = CONTRACT["components"]["securitySchemes"]["oauth2"]
 
 NOW = 1_700_000_000.25
