@@ -75,6 +75,7 @@ def test_an_unknown_name_lists_the_known_ones(name: Any) -> None:
     [
         ("stagin", "staging"),
         ("PROD", "production"),
+        ("pr", "production"),
         ("production mea", "production-mea"),
         ("stage", "staging"),
     ],
