@@ -1,0 +1,266 @@
+"""Any transport of httpx or httpx2 as an engine: httpx's own, the sandbox's, or the caller's."""
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from typing import Any, Self, cast
+
+from thrive_learning._budget import Budget
+from thrive_learning._http import port
+from thrive_learning._interruptions import interruption
+from thrive_learning.errors import TRANSIENT_STATUS_CODES
+
+_LIBRARIES = {"httpx", "httpx2"}
+# What a transport may raise. Other exceptions are defects, and pass unchanged.
+_FAILURES: dict[port.FailureKind, str] = {
+    "timeout": "ConnectTimeout ReadTimeout WriteTimeout PoolTimeout TimeoutException TimeoutError",
+    "connect": "ConnectError",
+    "read": "ReadError",
+    "write": "WriteError",
+    "proxy": "ProxyError",
+    "protocol": "RemoteProtocolError",
+    "request": "LocalProtocolError UnsupportedProtocol InvalidURL",
+    "other": "HTTPError StreamError OSError UnicodeError",
+}
+_KINDS: dict[str, port.FailureKind] = {
+    name: kind for kind, names in _FAILURES.items() for name in names.split()
+}
+_UNKNOWN_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")} | {11001}  # on Windows
+_REJECTED_BY_SOCKS = re.compile(r"username/password|but got|not allowed|not supported", re.IGNORECASE)
+
+
+def library_of(transport: object) -> str | None:
+    """Return the library that a transport belongs to, `httpx` or `httpx2`; None if it is not a transport."""
+    for kind in type(transport).__mro__:
+        library = kind.__module__.partition(".")[0]
+        if library in _LIBRARIES and kind.__name__ in {"BaseTransport", "AsyncBaseTransport"}:
+            return library
+    return None
+
+
+def failure_of(error: BaseException) -> BaseException:
+    """Return what to raise for what a transport raised: a `TransportError`, or the exception as it is."""
+    causes = list(_causes(error))
+    for cause in causes:
+        interrupted = interruption(cause)
+        if interrupted is not None:
+            return interrupted
+    for kind in type(error).__mro__:
+        name, library = kind.__name__, kind.__module__.partition(".")[0]
+        if name in _KINDS and (library in _LIBRARIES or library == "builtins"):
+            text = _text(causes[-1]) or str(error)
+            phase = cast("port.Phase", name.removesuffix("Timeout").lower()) if "Timeout" in name else None
+            is_final = _is_final(_KINDS[name], text, causes[-1])
+            return port.TransportError(_KINDS[name], text, phase=phase, is_final=is_final)
+    return error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and its causes. httpcore's pool removes them, but not from the arguments."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):  # an attempt for each address
+            error = cast("BaseException", error.exceptions[-1])
+        else:
+            error = error.__cause__ or next((it for it in error.args if isinstance(it, BaseException)), None)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno and not isinstance(error, (ssl.SSLError, socket.gaierror)):
+        return f"[Errno {error.errno}] {os.strerror(error.errno)}"  # asyncio and trio word it differently
+    return str(error)
+
+
+def _is_final(kind: port.FailureKind, text: str, cause: BaseException) -> bool:
+    """Return whether the same attempt would fail again; one that a proxy rejects may lock an account."""
+    if kind == "proxy" and text[:3].isdigit():
+        return int(text[:3]) not in TRANSIENT_STATUS_CODES
+    if kind == "proxy":
+        return _REJECTED_BY_SOCKS.search(text) is not None
+    is_unknown = isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST
+    return kind == "connect" and (is_unknown or "CERTIFICATE_VERIFY_FAILED" in text)
+
+
+class _Content:
+    """The body of a request, in one piece.
+
+    httpx's own is an async generator: one that a failed write leaves half-way ends in a warning later.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._pieces: tuple[bytes, ...] = (body,) if body else ()
+        self._unsent = iter(self._pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+    def __aiter__(self) -> Self:
+        self._unsent = iter(self._pieces)
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._unsent:
+            return piece
+        raise StopAsyncIteration
+
+
+class _Adapter:
+    """What both twins have in common: the requests of the library that a transport belongs to."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._library: Any = sys.modules[library_of(transport) or "httpx"]
+        streams = (_Content, self._library.SyncByteStream, self._library.AsyncByteStream)
+        self._content: Any = type("Content", streams, {})
+        self._known: tuple[port.Headers, Any] = ((), None)
+
+    def build(self, request: port.Request, budget: Budget) -> Any:
+        """Return a request for the transport. Its URL goes as text, which is what httpx parses fastest."""
+        known, headers = self._known
+        if known is not request.headers:
+            headers = self._library.Headers(request.headers)
+            self._known = (request.headers, headers)
+        scheme, host, number = request.origin
+        return self._library.Request(
+            request.method,
+            f"{scheme}://{f'[{host}]' if ':' in host else host}:{number}{request.target.decode('ascii')}",
+            headers=headers,
+            stream=self._content(request.body),
+            extensions={"timeout": budget.phases()},
+        )
+
+
+class _Exchange:
+    """A response whose body has not been read yet, and the transport that it comes from."""
+
+    def __init__(self, engine: "HttpxEngine", transport: Any, stream: Any) -> None:
+        self._engine, self._transport, self._stream = engine, transport, stream
+        self._is_broken = False
+
+    def read(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            self._is_broken = True
+            failure = failure_of(error)
+        else:
+            return
+        raise failure
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            self._is_broken = True
+            failure = failure_of(error)
+        else:
+            return
+        finally:
+            self._engine.give_back(self._transport, is_broken=self._is_broken)
+        raise failure
+
+
+class HttpxEngine(_Adapter):
+    """Sends the requests of threads through one transport of httpx or httpx2. See `port.Engine`."""
+
+    def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.Response:
+        """Send a request once and return the head of its response."""
+        transport = self.take(budget, fresh=fresh)
+        try:
+            response = transport.handle_request(self.build(request, budget))
+            exchange = _Exchange(self, transport, response.stream)
+            return port.Response(response.status_code, response.headers.raw, exchange.read(), exchange.close)
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            self.give_back(transport, is_broken=True)
+            failure = failure_of(error)
+        raise failure
+
+    def take(self, budget: Budget, *, fresh: bool) -> Any:
+        """Return the transport for a request, which is to be given back."""
+        del budget, fresh  # another library's transport looks after its connections itself
+        return self._transport
+
+    def give_back(self, transport: Any, *, is_broken: bool) -> None:
+        """Take a transport back after its response has ended."""
+
+    def close(self) -> None:
+        """Close the transport."""
+        self._transport.close()
+
+
+class _AsyncExchange:
+    """See `_Exchange`. It is not an async generator: one that is left early ends in a warning later."""
+
+    def __init__(self, engine: "AsyncHttpxEngine", transport: Any, stream: Any) -> None:
+        self._engine, self._transport, self._stream = engine, transport, stream
+        self._chunks: Any = aiter(stream)
+        self._has_ended = self._is_broken = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return cast("bytes", await anext(self._chunks))
+        except StopAsyncIteration:
+            self._has_ended = True
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            self._has_ended = self._is_broken = True
+            failure = failure_of(error)
+        raise failure
+
+    async def aclose(self) -> None:
+        try:
+            if not self._has_ended:
+                await self._leave()
+            await self._stream.aclose()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            self._is_broken = True
+            failure = failure_of(error)
+        else:
+            return
+        finally:
+            await self._engine.give_back(self._transport, is_broken=self._is_broken)
+        raise failure
+
+    async def _leave(self) -> None:
+        """Cancel the next read, and with it each generator of httpx and httpcore that waits for it."""
+        import anyio  # noqa: PLC0415 - sync code need not load it
+
+        with anyio.CancelScope() as reading, contextlib.suppress(port.TransportError):
+            reading.cancel()
+            async for _chunk in self:
+                pass
+
+
+class AsyncHttpxEngine(_Adapter):
+    """Sends the requests of tasks through one transport of httpx or httpx2. See `port.AsyncEngine`."""
+
+    async def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.AsyncResponse:
+        """Send a request once and return the head of its response."""
+        transport = await self.take(budget, fresh=fresh)
+        try:
+            response = await transport.handle_async_request(self.build(request, budget))
+            exchange = _AsyncExchange(self, transport, response.stream)
+            return port.AsyncResponse(response.status_code, response.headers.raw, exchange, exchange.aclose)
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            await self.give_back(transport, is_broken=True)
+            failure = failure_of(error)
+        raise failure
+
+    async def take(self, budget: Budget, *, fresh: bool) -> Any:
+        """Return the transport for a request, which is to be given back."""
+        del budget, fresh  # another library's transport looks after its connections itself
+        return self._transport
+
+    async def give_back(self, transport: Any, *, is_broken: bool) -> None:
+        """Take a transport back after its response has ended."""
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()

@@ -1,0 +1,154 @@
+"""How requests leave this machine: the engine for each proxy, in each process and event loop, and its TLS."""
+
+import contextlib
+import functools
+import os
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterable
+from ssl import SSLContext
+from typing import Any, Generic, TypeVar
+
+from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine, library_of
+from thrive_learning._http.port import Origin
+from thrive_learning._loops import ProcessAndLoop, current_loop, current_process, has_ended
+from thrive_learning._settings.proxies import Route, choose_proxies, proxy_secrets, route_through
+from thrive_learning.errors import ConfigurationError
+
+EngineT = TypeVar("EngineT")
+
+
+def origin_of(url: str) -> Origin:
+    """Return the origin of a URL of a region."""
+    parts = urllib.parse.urlsplit(url)
+    return Origin(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def tls_context(verify: object) -> SSLContext:
+    """Return the TLS context of a client. Clients that want the same share one: it is expensive to create.
+
+    Args:
+        verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; a context
+            of the caller's; or False, which trusts any server and is for tests alone.
+
+    Raises:
+        ConfigurationError: It is anything else, or the certificates cannot be read.
+    """
+    if isinstance(verify, SSLContext):
+        return verify
+    if not isinstance(verify, bool):
+        raise ConfigurationError(
+            f"verify is {verify!r}. Pass True, or an ssl.SSLContext for certificates of your own."
+        )
+    try:
+        return _shared_context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    except OSError as error:
+        problem = f"The certificates cannot be read ({error}). Check SSL_CERT_FILE and SSL_CERT_DIR."
+    raise ConfigurationError(problem)
+
+
+@functools.lru_cache(maxsize=8)
+def _shared_context(verify: bool, _cert_file: str | None, _cert_dir: str | None) -> SSLContext:  # noqa: FBT001
+    import httpx  # noqa: PLC0415 - the fast engine with a context of the caller's does without
+
+    return httpx.create_ssl_context(verify=verify)
+
+
+class Routes(Generic[EngineT]):
+    """The engines of one client.
+
+    Args:
+        build: Creates an engine from a TLS context and the URL of a proxy, None to connect directly.
+        is_async: Whether engines belong to an event loop.
+        urls: The URLs that the client's requests go to; they go nowhere else.
+        transport: A transport of httpx or httpx2 for everything, which the caller closes; or a function that
+            returns one, which is closed with the client.
+        proxy: The URL of a proxy for everything; None leaves it to the environment.
+        verify: See `tls_context`.
+
+    Raises:
+        ConfigurationError: One of these is not valid.
+    """
+
+    def __init__(  # noqa: PLR0913 - these are the options of the clients
+        self,
+        *,
+        build: Callable[[SSLContext, str | None], EngineT],
+        is_async: bool,
+        urls: Iterable[str],
+        transport: Any,
+        proxy: str | None,
+        verify: bool | SSLContext,
+    ) -> None:
+        self._owner: Callable[[], ProcessAndLoop] = current_loop if is_async else current_process
+        self._engines: dict[ProcessAndLoop, dict[str | None, EngineT]] = {}
+        self._injected: EngineT | None = None
+        self._proxy: str | None = proxy
+        origins = [origin_of(url) for url in urls]
+        self._proxies: dict[Origin, str | None] = dict.fromkeys(origins)
+        self._has_routes: bool = transport is None
+        if transport is None:
+            self._proxies = choose_proxies(origins, proxy)
+            self._build: Callable[[str | None], EngineT] = functools.partial(build, tls_context(verify))
+        elif proxy is not None or verify is not True:
+            raise ConfigurationError(
+                "transport= brings its own proxy and TLS settings. Leave out proxy= and verify=."
+            )
+        elif library_of(transport) is None and callable(transport):
+            self._build = lambda _proxy: _adapted(transport(), is_async=is_async)
+        else:
+            self._injected = _adapted(transport, is_async=is_async)
+            return
+        # Created now, for the first loop that asks, so that a mistake shows where the client is created.
+        self._spare: list[dict[str | None, EngineT]] = [self._open()]
+
+    def _open(self) -> dict[str | None, EngineT]:
+        try:
+            return {proxy: self._build(proxy) for proxy in set(self._proxies.values())}
+        except ImportError as error:  # SOCKS needs another library
+            problem = str(error)
+        raise ConfigurationError(problem)
+
+    def route(self, origin: Origin) -> Route | None:
+        """Return how a request leaves this machine; None if the caller's own transport decides."""
+        return route_through(self._proxies[origin], self._proxy) if self._has_routes else None
+
+    def proxy_secrets(self) -> tuple[str, ...]:
+        """Return what proxies could repeat of their credentials."""
+        return tuple(secret for url in self._proxies.values() if url for secret in proxy_secrets(url))
+
+    def engine(self, origin: Origin) -> EngineT:
+        """Return the engine for requests to one of the client's origins."""
+        if self._injected is not None:
+            return self._injected
+        owner = self._owner()
+        engines = self._engines.get(owner)
+        if engines is None:
+            for ended in filter(has_ended, list(self._engines)):
+                self._engines.pop(ended, None)
+            try:
+                engines = self._spare.pop()
+            except IndexError:
+                engines = self._open()
+            # Two threads may come here at once: both take what the first of them stored.
+            engines = self._engines.setdefault(owner, engines)
+        return engines[self._proxies[origin]]
+
+    def take_those_to_close(self) -> list[EngineT]:
+        """Give up the engines of this process and event loop, and those that nobody has asked for."""
+        if self._injected is not None:
+            return []
+        found = [self._spare.pop()] if self._spare else []
+        with contextlib.suppress(RuntimeError):  # no event loop runs here
+            found.append(self._engines.pop(self._owner(), {}))
+        return [engine for engines in found for engine in engines.values()]
+
+
+def _adapted(transport: object, *, is_async: bool) -> Any:
+    name = "AsyncBaseTransport" if is_async else "BaseTransport"
+    library = library_of(transport)
+    if library is None or not isinstance(transport, getattr(sys.modules[library], name)):
+        raise ConfigurationError(
+            f"transport= is or returns a {type(transport).__name__}. Pass an httpx.{name} or httpx2.{name}."
+        )
+    return AsyncHttpxEngine(transport) if is_async else HttpxEngine(transport)
