@@ -1,0 +1,192 @@
+"""Connections on asyncio, on its transports.
+
+What arrives is taken from the socket at once, so a call waits once for its response and asks the selector for
+nothing. An idle connection may hence hold what nobody has asked for, or know that the server has gone.
+"""
+
+import asyncio
+import contextlib
+import socket
+from typing import Any, TypeAlias
+
+from thrive_learning._budget import Budget
+from thrive_learning._http.port import Phase, TransportError
+from thrive_learning._http_fast import streams
+from thrive_learning._http_fast.streams import Address, failed, limit_s, timed_out
+
+#: Gets what has arrived, or None when its time is over.
+Waiter: TypeAlias = asyncio.Future[bytes | None]
+
+# Above it nothing more is taken from the socket until somebody reads: a flood fills no memory.
+_UNREAD_BYTES = 65_536
+
+
+async def connect(address: Address) -> "AsyncioStream":
+    """Connect to an address."""
+    host, port = address[1][:2]
+    loop = asyncio.get_running_loop()
+    _transport, stream = await loop.create_connection(lambda: AsyncioStream(loop), host, port)
+    return stream
+
+
+class AsyncioStream(asyncio.BufferedProtocol):
+    """A connection without TLS: asyncio's transport reports what happens.
+
+    Args:
+        loop: The event loop.
+    """
+
+    _transport: asyncio.Transport
+    _arrivals: streams.Arrivals
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrival = bytearray()
+        self._unread = b""
+        self._is_full = False
+        self._has_ended = False
+        self._lost: TransportError | None = None
+        self._reader: Waiter | None = None
+        self._writer: Waiter | None = None
+        # What is waited for, and until when.
+        self._waiter: Waiter | None = None
+        self._ends = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin."""
+        self._transport = transport
+        self._arrivals = streams.Arrivals(transport.get_extra_info("socket"))
+        transport.set_write_buffer_limits(0)  # a write waits until the system has all of it
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - it is asyncio's
+        """Return room for what arrives. asyncio's own would be 256 KiB with every read."""
+        self._arrival = bytearray(streams.READ_BYTES)
+        return self._arrival
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on or keep what has arrived."""
+        data = bytes(memoryview(self._arrival)[:nbytes])
+        self._arrival = _NOTHING  # an idle connection holds none
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(data)
+            return
+        self._unread += data
+        if len(self._unread) > _UNREAD_BYTES:
+            self._is_full = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note that the server sends no more; we may."""
+        self._has_ended = True
+        _wake(self._reader)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the connection is gone, and why."""
+        if exc is not None:  # a write may have failed before all that has arrived was read
+            self._unread += _left_in(self._transport.get_extra_info("socket"))
+        if self._lost is None:
+            self._lost = TransportError("read", streams.CLOSED) if exc is None else failed("read", exc)
+        self._end_timer()
+        _wake(self._reader)
+        _wake(self._writer)
+
+    def pause_writing(self) -> None:
+        """Note that the system takes no more for now."""
+        self._writer = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Note that the system has taken all."""
+        _wake(self._writer)
+        self._writer = None
+
+    async def read(self, budget: Budget, ends: float | None = None) -> bytes:
+        """See `Stream`."""
+        if self._unread or self._has_ended or self._lost:
+            await asyncio.sleep(0)  # a flood gives way to others, and to a deadline
+        else:
+            self._reader = self._loop.create_future()
+            data = await self._settled(self._reader, "read", budget.timeout.read, ends)
+            if data:
+                return data
+        data, self._unread = self._unread, b""
+        if self._is_full:
+            self._is_full = False
+            self._transport.resume_reading()
+        if not data and self._lost is not None:
+            raise TransportError("read", self._lost.text)
+        return data
+
+    async def write(self, data: bytes, budget: Budget, ends: float | None = None) -> None:
+        """See `Stream`."""
+        if self._lost is None:
+            self._transport.write(data)
+            if self._writer is not None:
+                await self._settled(self._writer, "write", budget.timeout.write, ends)
+        if self._lost is not None:
+            raise TransportError("write", self._lost.text)
+
+    async def _settled(self, waiter: Waiter, phase: Phase, timeout: float, ends: float | None) -> bytes:
+        """Wait, for so long, or for what is left of a handshake."""
+        self._waiter, self._ends = waiter, self._loop.time() + limit_s(timeout, ends)
+        # One timer for all waits: it rings too early for most of them, and is set anew then.
+        if self._timer is None or self._timer.when() > self._ends:
+            self._set_timer()
+        try:
+            data = await waiter
+        finally:
+            self._waiter = None
+        if data is None:
+            raise timed_out(phase, ends)
+        return data
+
+    def _set_timer(self) -> None:
+        self._end_timer()
+        self._timer = self._loop.call_at(self._ends, self._ring)
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._loop.time() < self._ends:
+            self._set_timer()
+        else:
+            waiter.set_result(None)
+
+    def is_readable(self) -> bool:
+        """See `Stream`. What has arrived while the event loop was busy is still in the socket."""
+        return bool(self._unread) or self._has_ended or self._lost is not None or self._arrivals.wait(0)
+
+    def cut(self) -> None:
+        """See `Stream`."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Stream`. The event loop closes the socket in its next round."""
+        if self._lost is None:
+            self._lost = TransportError("read", streams.CLOSED)
+        self._end_timer()
+        self._transport.abort()
+
+
+def _left_in(sock: Any) -> bytes:
+    """Return what has arrived on the socket of a transport that no longer reads."""
+    with contextlib.suppress(OSError), socket.fromfd(sock.fileno(), sock.family, sock.type) as copy:
+        copy.setblocking(False)  # noqa: FBT003
+        return copy.recv(streams.READ_BYTES)
+    return b""
+
+
+_NOTHING = bytearray()
+
+
+def _wake(waiter: Waiter | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(b"")

@@ -1,0 +1,103 @@
+"""TLS upon any stream, which may be TLS itself: that of a proxy.
+
+One implementation serves sync code, asyncio, and trio. `ssl.SSLSocket` reads on within OpenSSL as long as a
+peer sends, whatever the limit; asyncio's own TLS holds 256 KiB for each connection, and waits for a silent
+server when it closes.
+"""
+
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from thrive_learning._budget import Budget
+from thrive_learning._http.port import TransportError
+from thrive_learning._http_fast.streams import READ_BYTES, Stream, failed
+
+T = TypeVar("T")
+
+
+class TlsStream:
+    """TLS upon a stream. `shake_hands` comes first.
+
+    Args:
+        stream: What is below.
+        context: The certificates to trust, and the like.
+        host: The name that the certificate must have.
+    """
+
+    __slots__ = ("_incoming", "_outgoing", "_stream", "_tls")
+
+    def __init__(self, stream: Stream, context: ssl.SSLContext, host: str) -> None:
+        self._stream = stream
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    async def shake_hands(self, budget: Budget, ends: float) -> None:
+        """Agree on keys and check the certificate, all of it within one limit."""
+        try:
+            await self._move(self._tls.do_handshake, (), budget, ends)
+        except ssl.SSLError as error:
+            failure = failed("connect", error)
+        except TransportError as error:
+            if error.kind != "timeout":
+                error.kind = "connect"
+            raise
+        else:
+            return
+        raise failure
+
+    async def _move(
+        self, step: Callable[..., T], arguments: tuple[Any, ...], budget: Budget, ends: float | None
+    ) -> T:
+        """Take a step of TLS, with the bytes that it has to send and those that it waits for."""
+        while True:
+            try:
+                result = step(*arguments)
+            except ssl.SSLWantReadError:
+                await self._flush(budget, ends)
+                data = await self._stream.read(budget, ends)
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                await self._flush(budget, ends)
+                return result
+
+    async def _flush(self, budget: Budget, ends: float | None) -> None:
+        if self._outgoing.pending:
+            await self._stream.write(self._outgoing.read(), budget, ends)
+
+    async def read(self, budget: Budget, ends: float | None = None) -> bytes:
+        """See `Stream`."""
+        try:
+            return await self._move(self._tls.read, (READ_BYTES,), budget, ends)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            return b""
+        except ssl.SSLError as error:
+            failure = failed("read", error)
+        raise failure
+
+    async def write(self, data: bytes, budget: Budget, ends: float | None = None) -> None:
+        """See `Stream`."""
+        unsent = memoryview(data)
+        try:
+            while unsent:
+                unsent = unsent[await self._move(self._tls.write, (unsent,), budget, ends) :]
+        except ssl.SSLError as error:
+            failure = failed("write", error)
+        else:
+            return
+        raise failure
+
+    def is_readable(self) -> bool:
+        """See `Stream`."""
+        return bool(self._tls.pending() or self._incoming.pending) or self._stream.is_readable()
+
+    def cut(self) -> None:
+        """See `Stream`."""
+        self._stream.cut()
+
+    def close(self) -> None:
+        """See `Stream`."""
+        self._stream.close()
