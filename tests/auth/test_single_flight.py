@@ -128,6 +128,17 @@ def test_a_renewal_that_fails_leaves_the_token_and_pauses(cache: SingleFlight, c
     assert isinstance(cache.claim(KEY), Lead)
 
 
+def test_a_renewal_pauses_for_as_long_as_the_server_asks(cache: SingleFlight, clock: Clock) -> None:
+    renewing(cache, clock)
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    cache.settle(KEY, claim.flight, refused(is_transient=True, pause_s=100.0))
+    clock.now += 99.9
+    assert cache.claim(KEY) is TOKEN
+    clock.now += 0.2
+    assert isinstance(cache.claim(KEY), Lead)
+
+
 def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
     cache = SingleFlight(clock, draw=lambda: 1.0)
     renewing(cache, clock, since_renewal_is_due_s=60)
@@ -233,12 +244,13 @@ def test_a_token_ends_what_is_remembered(cache: SingleFlight, clock: Clock) -> N
 
 def test_failures_can_be_forgotten(cache: SingleFlight) -> None:
     first, second = Secret("first"), Secret("second")
-    cache.settle(KEY, lead(cache), refused(secret=first, is_about_scopes=True))
+    about_scopes = refused(secret=first, is_about_scopes=True)
+    cache.settle(KEY, lead(cache), about_scopes)
     other = cache.claim(OTHER_KEY)
     assert isinstance(other, Lead)
     cache.settle(OTHER_KEY, other.flight, refused(secret=first))
     cache.forget_failures(but_of=first)
-    remembered(cache)
+    assert remembered(cache).failure is about_scopes
     remembered(cache, OTHER_KEY)
     cache.forget_failures(but_of=second)
     assert isinstance(cache.claim(KEY), Lead)
@@ -261,6 +273,19 @@ def test_a_valid_token_serves_on_while_a_failure_is_remembered(cache: SingleFlig
     assert cache.claim(KEY) is TOKEN
     clock.now += 1
     assert isinstance(cache.claim(KEY), Lead)
+
+
+def test_a_renewal_that_fails_for_its_scopes_says_nothing_about_others(
+    cache: SingleFlight, clock: Clock
+) -> None:
+    renewing(cache, clock)
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    cache.settle(KEY, claim.flight, refused(is_about_scopes=True, pause_s=400.0))
+    assert cache.claim(KEY) is TOKEN
+    assert isinstance(cache.claim(OTHER_KEY), Lead)
+    clock.now += 290  # the token has expired
+    remembered(cache)
 
 
 def test_a_renewal_that_may_pass_says_nothing_to_callers_without_a_token(
@@ -292,6 +317,7 @@ def test_a_rejected_token_is_replaced_once(cache: SingleFlight, clock: Clock) ->
     assert str(error) == "rejected. This was 0 s ago, and no token is requested for another 30 s."
     assert isinstance(cache.claim(OTHER_KEY), Lead)
     clock.now += 30
+    assert cache.renounce(KEY, OTHER, REJECTION)  # nothing is remembered any more
     keep(cache, clock, TOKEN)
     assert not cache.renounce(KEY, TOKEN, REJECTION)  # still none that the API accepts
     remembered(cache)

@@ -99,7 +99,8 @@ def test_what_is_noted_of_each_try() -> None:
     budget = Moving(Timeout(total=3600), RetryPolicy())
     quota, seen = RetryQuota(), list[Attempt]()
     earlier = Attempt(1, 401, "status 401", None, 0.5, None)
-    ours = Retries(budget, quota, seen.append, [earlier], draw=lambda: 1.0)
+    about: Any = {"operation": "getActivity", "subject": "the activity record"}
+    ours = Retries(budget, quota, seen.append, [earlier], draw=lambda: 1.0, **about)
     budget.now = 12.0
     assert failed(ours, request_id="r-1") == 0.5
     budget.now = 12.0 + 0.5 + 3.0  # the wait is no part of the next try
@@ -107,9 +108,9 @@ def test_what_is_noted_of_each_try() -> None:
     budget.now += 20.0 + 4.0
     ours.after(status_code=200, error=None, may_pass=False, request_id="r-3")
     assert seen == [
-        Attempt(2, 503, "x", 0.5, 2.0, "r-1"),
-        Attempt(3, 429, "x", 20.0, 3.0, None),
-        Attempt(4, 200, None, None, 4.0, "r-3"),
+        Attempt(2, 503, "x", 0.5, 2.0, "r-1", **about),
+        Attempt(3, 429, "x", 20.0, 3.0, None, **about),
+        Attempt(4, 200, None, None, 4.0, "r-3", **about),
     ]
     assert ours.history == [earlier, *seen]
     assert quota.available == QUOTA - OTHER_COST
