@@ -139,6 +139,19 @@ def test_a_renewal_pauses_for_as_long_as_the_server_asks(cache: SingleFlight, cl
     assert isinstance(cache.claim(KEY), Lead)
 
 
+def test_an_expired_token_is_not_used_however_long_the_pause(cache: SingleFlight, clock: Clock) -> None:
+    renewing(cache, clock)
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    cache.settle(KEY, claim.flight, refused(is_transient=True, pause_s=3600.0))
+    clock.now = 1000 + 3600 - 30 - 0.1
+    assert cache.claim(KEY) is TOKEN
+    clock.now += 0.1
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    assert claim.fallback is None
+
+
 def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
     cache = SingleFlight(clock, draw=lambda: 1.0)
     renewing(cache, clock, since_renewal_is_due_s=60)
@@ -284,7 +297,7 @@ def test_a_renewal_that_fails_for_its_scopes_says_nothing_about_others(
     cache.settle(KEY, claim.flight, refused(is_about_scopes=True, pause_s=400.0))
     assert cache.claim(KEY) is TOKEN
     assert isinstance(cache.claim(OTHER_KEY), Lead)
-    clock.now += 290  # the token has expired
+    clock.now += 290  # the token is about to expire, and the pause is not over
     remembered(cache)
 
 

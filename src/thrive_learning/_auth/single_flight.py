@@ -204,7 +204,8 @@ class SingleFlight:
                 # The valid token serves on, and nobody tries again at once.
                 asked_s = 0.0 if outcome is None else outcome.pause_s or 0.0
                 drawn_s = PAUSE_S * (0.8 + 0.4 * self.draw())
-                slot.renew_at = now + (asked_s if asked_s > PAUSE_S else drawn_s)
+                pause_s = asked_s if asked_s > PAUSE_S else drawn_s
+                slot.renew_at = min(now + pause_s, slot.expires_at)
                 if outcome is not None and not outcome.is_transient:
                     # A renewal has one short try, so a failure that may pass says little to callers without
                     # a token.
