@@ -449,19 +449,19 @@ def _credentials(credentials: object) -> Credentials:
     return credentials
 
 
-class _Elsewhere(NamedTuple):
+class _SecretElsewhere(NamedTuple):
     """Stands in a pickle for credentials whose secret may not be there."""
 
     kind: type[Credentials]
     tenant_id: str
 
 
-def _kept(credentials: Credentials) -> Credentials | _Elsewhere:
+def _kept(credentials: Credentials) -> Credentials | _SecretElsewhere:
     if isinstance(credentials, BasicCredentials):
         secret = credentials.api_secret
     else:
         secret = credentials.client_secret
-    return credentials if secret.may_pickle else _Elsewhere(type(credentials), credentials.tenant_id)
+    return credentials if secret.may_pickle else _SecretElsewhere(type(credentials), credentials.tenant_id)
 
 
 def _luggage(options: "Options", transport: object) -> dict[str, Any]:
@@ -473,9 +473,9 @@ def _luggage(options: "Options", transport: object) -> dict[str, Any]:
 
 
 def _revived(
-    cls: Callable[..., Any], region: Region, kept: Credentials | _Elsewhere, options: dict[str, Any]
+    cls: Callable[..., Any], region: Region, kept: Credentials | _SecretElsewhere, options: dict[str, Any]
 ) -> Any:
-    if not isinstance(kept, _Elsewhere):
+    if not isinstance(kept, _SecretElsewhere):
         return cls(region, kept, **options)
     from thrive_learning._settings.resolution import credentials_for  # noqa: PLC0415 - few clients travel
 

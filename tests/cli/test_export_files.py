@@ -15,21 +15,21 @@ import pytest
 
 from thrive_learning.cli import regular_files
 from thrive_learning.cli.export import files as export_files
-from thrive_learning.cli.export.failures import Failure
-from thrive_learning.cli.export.files import ExportFiles, ExportPaths, Origin, OutputError
+from thrive_learning.cli.export.failures import FailedId
+from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths, OutputError
 from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.errors import ConfigurationError
 
 IDS = [f"{number:024x}" for number in range(1, 6)]
-ORIGIN = Origin("the sandbox")
+ORIGIN = ExportOrigin("the sandbox")
 
 
 def line_of(activity_id: str) -> bytes:
     return json.dumps({"id": activity_id, "filling": "x" * 100}).encode() + b"\n"
 
 
-def failure_of(activity_id: str, *, retryable: bool, url: str | None = None) -> Failure:
-    return Failure(activity_id, "NotFoundError", "m", 404, url, retryable)
+def failure_of(activity_id: str, *, retryable: bool, url: str | None = None) -> FailedId:
+    return FailedId(activity_id, "NotFoundError", "m", 404, url, retryable)
 
 
 @pytest.fixture
@@ -190,8 +190,8 @@ def test_failures_none_of_which_is_final_leave_no_file(paths: ExportPaths) -> No
 
 def test_what_another_url_said_of_an_id_is_not_final(paths: ExportPaths) -> None:
     before, now = (
-        Origin("region here, tenant t", "http://h/wrong"),
-        Origin("region here, tenant t", "http://h/v1"),
+        ExportOrigin("region here, tenant t", "http://h/wrong"),
+        ExportOrigin("region here, tenant t", "http://h/v1"),
     )
     with ExportFiles(paths, before) as files:
         write(files, IDS[0])
@@ -203,14 +203,14 @@ def test_what_another_url_said_of_an_id_is_not_final(paths: ExportPaths) -> None
 
 
 def test_an_export_without_records_may_go_on_elsewhere(paths: ExportPaths) -> None:
-    with ExportFiles(paths, Origin("region staging, tenant t")) as files:
+    with ExportFiles(paths, ExportOrigin("region staging, tenant t")) as files:
         files.write_failure(failure_of(IDS[1], retryable=False))
     with ExportFiles(paths, ORIGIN, resume=True) as files:
         assert len(files.done) == 0
         write(files, IDS[1])
     assert not paths.failures.exists()
     with pytest.raises(ConfigurationError, match="come from the sandbox, not from region staging"):
-        ExportFiles(paths, Origin("region staging, tenant t"), resume=True)
+        ExportFiles(paths, ExportOrigin("region staging, tenant t"), resume=True)
 
 
 def names_in(paths: ExportPaths) -> list[str]:
@@ -353,7 +353,7 @@ def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
         write(files, IDS[0])
         script = (
             "import sys, pathlib; from thrive_learning.cli.export.files import *\n"
-            "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), Origin('x'), force=True)\n"
+            "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), ExportOrigin('x'), force=True)\n"
             "except Exception as error: print(error)"
         )
         command = [sys.executable, "-c", script, str(paths.output)]

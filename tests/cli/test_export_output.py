@@ -17,7 +17,7 @@ from harness import ACTIVITY_ID, PAGE_EXAMPLE
 
 from thrive_learning.cli import program
 from thrive_learning.cli.export import output
-from thrive_learning.cli.export.output import Output, Stream, output_of
+from thrive_learning.cli.export.output import Output, StreamTarget, output_of
 from thrive_learning.cli.export.streams import StreamError, StreamOutput
 from thrive_learning.errors import ConfigurationError
 
@@ -189,8 +189,8 @@ def test_what_is_no_place_for_a_table_is_rejected(call: Call) -> None:
         ("out.CSV", None, Output(Path("out.ndjson"), Path("out.CSV"), "csv")),
         ("out.jsonl", "parquet", Output(Path("out.jsonl"), Path("out.parquet"), "parquet")),
         ("out", "parquet", Output(Path("out.ndjson"), Path("out.parquet"), "parquet")),
-        ("-", "ndjson", Output(Stream("stdout", 1), None, "ndjson")),
-        ("/dev/stderr", None, Output(Stream("/dev/stderr", 2), None, "ndjson")),
+        ("-", "ndjson", Output(StreamTarget("stdout", 1), None, "ndjson")),
+        ("/dev/stderr", None, Output(StreamTarget("/dev/stderr", 2), None, "ndjson")),
     ],
 )
 def test_the_name_says_where_records_go(name: str, form: str | None, output: Output) -> None:
@@ -199,7 +199,7 @@ def test_the_name_says_where_records_go(name: str, form: str | None, output: Out
 
 def test_a_descriptor_of_this_process_is_a_stream() -> None:
     name = f"/proc/{os.getpid()}/fd/7"  # not a parameter: each worker would collect another test
-    assert output_of(name, None) == Output(Stream(name, 7), None, "ndjson")
+    assert output_of(name, None) == Output(StreamTarget(name, 7), None, "ndjson")
 
 
 def test_what_is_not_a_place_for_records_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,12 +224,12 @@ def test_what_is_not_a_place_for_records_is_rejected(monkeypatch: pytest.MonkeyP
 
 def test_a_stream_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="cannot write /dev/fd/9: Bad file descriptor"):
-        StreamOutput(Stream("/dev/fd/9", 999))
+        StreamOutput(StreamTarget("/dev/fd/9", 999))
     Path("file").write_text("precious")
     with pytest.raises(ConfigurationError, match="file is no longer a stream"):
-        StreamOutput(Stream("file", None))
+        StreamOutput(StreamTarget("file", None))
     assert Path("file").read_text() == "precious"
-    with StreamOutput(Stream("/dev/full", None)) as full:
+    with StreamOutput(StreamTarget("/dev/full", None)) as full:
         with pytest.raises(StreamError, match="/dev/full cannot be written: No space left"):
             full.write_record(b"", b"{}\n")
 
@@ -238,7 +238,7 @@ def test_a_stream_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(io, "FileIO", type("Half", (io.FileIO,), {"write": half}))
     read, write = os.pipe()
-    with StreamOutput(Stream("x", write)) as stream:
+    with StreamOutput(StreamTarget("x", write)) as stream:
         stream.write_record(b"", b'{"id":1}\n')
     os.close(write)
     with open(read, "rb") as received:  # noqa: PTH123 - a descriptor
@@ -253,7 +253,7 @@ def test_a_terminal_gets_no_character_that_it_would_obey(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
     line = '{"id":"x","name":"a\x9b31m\U000e0041"}\n'.encode()
-    StreamOutput(Stream("stdout", 1)).write_record(b"", line)
+    StreamOutput(StreamTarget("stdout", 1)).write_record(b"", line)
     shown = capfdbinary.readouterr().out
     assert json.loads(shown) == json.loads(line)
     assert (shown == line) is not is_terminal

@@ -7,7 +7,7 @@ import pytest
 from harness import PAGE_EXAMPLE
 
 from thrive_learning import errors
-from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.files import ExportPaths
 from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, IdSet, key_of
 from thrive_learning.cli.export.run import record_line, unseen
@@ -59,7 +59,7 @@ def test_a_failure_is_final_only_if_it_is_about_the_id(
     retryable: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     error.url = URL
-    line = Failure.of("x\n", error).line()
+    line = FailedId.of("x\n", error).line()
     assert json.loads(line) == {
         "id": "x\n",
         "error": type(error).__name__,
@@ -68,9 +68,9 @@ def test_a_failure_is_final_only_if_it_is_about_the_id(
         "url": URL,
         "retryable": retryable,
     }
-    failure = Failure.parsed(line)
+    failure = FailedId.parsed(line)
     assert failure is not None
-    assert failure == Failure.of("x\n", error)
+    assert failure == FailedId.of("x\n", error)
     assert failure.is_final_at("https://public.api.learn.link/rest/v1/") is not retryable
     assert failure.is_final_at(None) is not retryable
     # What another URL has said of an ID says nothing about this one.
@@ -78,7 +78,7 @@ def test_a_failure_is_final_only_if_it_is_about_the_id(
 
 
 def test_an_id_that_is_not_valid_is_final_wherever_it_is_sent() -> None:
-    assert Failure.of("x", errors.InvalidIdError("m", value="x")).is_final_at("https://elsewhere.example")
+    assert FailedId.of("x", errors.InvalidIdError("m", value="x")).is_final_at("https://elsewhere.example")
 
 
 @pytest.mark.parametrize(
@@ -89,20 +89,20 @@ def test_an_id_that_is_not_valid_is_final_wherever_it_is_sent() -> None:
         b"{}\n",
         b"\0\0\n",
         b"[" * 100_000 + b"\n",
-        Failure("x", "E", "m", None, None, retryable=False).line()[:-1],
-        Failure("x", "E", "m", None, None, retryable=False).line().replace(b"false", b"0"),
-        Failure("x", "E", "m", None, None, retryable=False).line().replace(b'"x"', b"5"),
+        FailedId("x", "E", "m", None, None, retryable=False).line()[:-1],
+        FailedId("x", "E", "m", None, None, retryable=False).line().replace(b"false", b"0"),
+        FailedId("x", "E", "m", None, None, retryable=False).line().replace(b'"x"', b"5"),
     ],
 )
 def test_a_line_that_is_not_a_failure_is_not_parsed(line: bytes) -> None:
-    assert Failure.parsed(line) is None
+    assert FailedId.parsed(line) is None
 
 
-def failure(name: str, *, status: int | None = None, retryable: bool = True, id: str = "x") -> Failure:  # noqa: A002 - its name
-    return Failure(id, name, f"{id} failed", status, None, retryable)
+def failure(name: str, *, status: int | None = None, retryable: bool = True, id: str = "x") -> FailedId:  # noqa: A002 - its name
+    return FailedId(id, name, f"{id} failed", status, None, retryable)
 
 
-def counts_of(*failures: Failure) -> FailureCounts:
+def counts_of(*failures: FailedId) -> FailureCounts:
     counts = FailureCounts()
     for one in failures:
         counts.add(one)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from thrive_learning.sandbox import FaultScript, FaultySandbox, Reply, Sandbox, SandboxRequest
+from thrive_learning.sandbox import FaultScript, FaultySandbox, Sandbox, SandboxReply, SandboxRequest
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
 SANDBOX = Sandbox()
@@ -33,7 +33,7 @@ class Served:
         self.app = SandboxApp(FaultySandbox(SANDBOX), on_reply=self._count)
         self.server = SandboxServer(self.app)
 
-    def _count(self, _request: SandboxRequest, reply: Reply) -> None:
+    def _count(self, _request: SandboxRequest, reply: SandboxReply) -> None:
         self.statuses[reply.response.status] += 1
 
 

@@ -16,8 +16,8 @@ from thrive_learning.sandbox import (
     Fault,
     FaultScript,
     FaultySandbox,
-    Reply,
     Sandbox,
+    SandboxReply,
     SandboxRequest,
     parse_fault,
 )
@@ -47,7 +47,7 @@ def preferring(preference: str, request: SandboxRequest = RECORD) -> SandboxRequ
     return replace(request, headers={**request.headers, "prefer": preference})
 
 
-def asked(fault: str, request: SandboxRequest = RECORD, *, now: float = NOW) -> Reply:
+def asked(fault: str, request: SandboxRequest = RECORD, *, now: float = NOW) -> SandboxReply:
     return FaultySandbox(SANDBOX).reply(preferring(f'fault="{fault}"', request), now=now)
 
 
@@ -62,7 +62,7 @@ def statuses(script: FaultScript, *requests: SandboxRequest) -> list[int]:
 def test_without_a_fault_the_sandbox_answers_at_once() -> None:
     for request in (RECORD, TOKEN, replace(RECORD, target="/"), preferring("respond-async, wait=10")):
         reply = FaultySandbox(SANDBOX).reply(request, now=NOW)
-        assert reply == Reply(SANDBOX.respond(request, now=NOW))
+        assert reply == SandboxReply(SANDBOX.respond(request, now=NOW))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500])

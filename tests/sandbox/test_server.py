@@ -28,8 +28,8 @@ from thrive_learning import (
 from thrive_learning.sandbox import (
     FaultScript,
     FaultySandbox,
-    Reply,
     Sandbox,
+    SandboxReply,
     SandboxRequest,
     SandboxResponse,
     server,
@@ -47,7 +47,7 @@ class Served:
     """A server, and what it was asked."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[SandboxRequest, Reply]] = []
+        self.seen: list[tuple[SandboxRequest, SandboxReply]] = []
         self.app = server.SandboxApp(
             FaultySandbox(SANDBOX), on_reply=lambda request, reply: self.seen.append((request, reply))
         )

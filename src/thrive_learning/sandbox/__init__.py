@@ -5,7 +5,7 @@ of it, `SandboxTransport` runs either under httpx. `thrive sandbox` serves them 
 """
 
 from thrive_learning.sandbox.core import API_URL, TOKEN_URL, WEBHOOKS_TOKEN_URL, Sandbox
-from thrive_learning.sandbox.faults import Fault, FaultScript, FaultySandbox, Reply, parse_fault
+from thrive_learning.sandbox.faults import Fault, FaultScript, FaultySandbox, SandboxReply, parse_fault
 from thrive_learning.sandbox.messages import SandboxRequest, SandboxResponse
 from thrive_learning.sandbox.transport import SandboxTransport
 
@@ -16,8 +16,8 @@ __all__ = [
     "Fault",
     "FaultScript",
     "FaultySandbox",
-    "Reply",
     "Sandbox",
+    "SandboxReply",
     "SandboxRequest",
     "SandboxResponse",
     "SandboxTransport",

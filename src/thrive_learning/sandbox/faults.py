@@ -76,7 +76,7 @@ _HTML = b"""<!doctype html>
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SandboxReply:
     """A response, and how it is sent.
 
     Args:
@@ -117,7 +117,7 @@ class Fault:
         ]
         return ":".join([self.name, *options])
 
-    def reply(self, sandbox: Sandbox, request: SandboxRequest, *, now: float) -> Reply:
+    def reply(self, sandbox: Sandbox, request: SandboxRequest, *, now: float) -> SandboxReply:
         """Answer one request as this fault has it.
 
         Args:
@@ -127,13 +127,15 @@ class Fault:
         """
         match self.name:
             case "slow":
-                return Reply(sandbox.respond(request, now=now), delay_s=self.duration_s or 0.0, fault=self)
+                return SandboxReply(
+                    sandbox.respond(request, now=now), delay_s=self.duration_s or 0.0, fault=self
+                )
             case "cut":
-                return Reply(sandbox.respond(request, now=now), is_cut=True, fault=self)
+                return SandboxReply(sandbox.respond(request, now=now), is_cut=True, fault=self)
             case "clock-skew":
-                return Reply(sandbox.respond(request, now=now + (self.duration_s or 0.0)), fault=self)
+                return SandboxReply(sandbox.respond(request, now=now + (self.duration_s or 0.0)), fault=self)
             case _:
-                return Reply(completed(self._refusal(request), request, now), fault=self)
+                return SandboxReply(completed(self._refusal(request), request, now), fault=self)
 
     def _refusal(self, request: SandboxRequest) -> SandboxResponse:
         match self.name:
@@ -318,7 +320,7 @@ class FaultySandbox:
         self.sandbox: Sandbox = sandbox
         self.script: FaultScript = FaultScript() if script is None else script
 
-    def reply(self, request: SandboxRequest, *, now: float) -> Reply:
+    def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
         """Answer one request, and count it.
 
         Args:
@@ -329,7 +331,7 @@ class FaultySandbox:
         try:
             preferred = _preferred(request, is_token=is_token)
         except ValueError as error:
-            return Reply(completed(error_response(HTTPStatus.BAD_REQUEST, str(error)), request, now))
+            return SandboxReply(completed(error_response(HTTPStatus.BAD_REQUEST, str(error)), request, now))
         if preferred is not None:
             reply = preferred.reply(self.sandbox, request, now=now)
             applied = {"preference-applied": f'fault="{preferred}"'}
@@ -337,7 +339,7 @@ class FaultySandbox:
             return replace(reply, response=response)
         fault = self.script.next_fault(is_token=is_token)
         if fault is None:
-            return Reply(self.sandbox.respond(request, now=now))
+            return SandboxReply(self.sandbox.respond(request, now=now))
         return fault.reply(self.sandbox, request, now=now)
 
 

@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from thrive_learning.sandbox.contract import served_contract
-from thrive_learning.sandbox.faults import KINDS, FaultySandbox, Reply
+from thrive_learning.sandbox.faults import KINDS, FaultySandbox, SandboxReply
 from thrive_learning.sandbox.hosts import OwnHosts, in_origin_form
 from thrive_learning.sandbox.messages import SandboxRequest, as_json, completed, error_response
 
@@ -41,7 +41,7 @@ _MOST_RECORDS_SHOWN = 100
 _LARGEST_BODY_BYTES = 1_000_000
 _SHUTDOWN_S = 1
 
-OnReply = Callable[[SandboxRequest, Reply], object]
+OnReply = Callable[[SandboxRequest, SandboxReply], object]
 
 
 class SandboxApp:
@@ -115,7 +115,7 @@ class SandboxApp:
         body = await _body(Request(scope, receive))
         if body is None:
             problem = error_response(413, f"The body has more than {_LARGEST_BODY_BYTES} bytes")
-            reply = Reply(completed(problem, request, self.clock()))
+            reply = SandboxReply(completed(problem, request, self.clock()))
         else:
             request = SandboxRequest(request.method, request.target, request.headers, body)
             reply = self.sandbox.reply(request, now=self.clock())
@@ -161,7 +161,7 @@ async def _body(request: Request) -> bytes | None:
     return body
 
 
-async def _send(reply: Reply, send: Send) -> None:
+async def _send(reply: SandboxReply, send: Send) -> None:
     response = reply.response
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -183,7 +183,7 @@ class _OwnHostsOnly:
         named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
         problem = self._hosts.problem(named, target)
         if problem is not None:
-            await _send(Reply(error_response(*problem)), send)
+            await _send(SandboxReply(error_response(*problem)), send)
             return
         path = in_origin_form(target)
         await self._app({**scope, "raw_path": path.encode("latin-1"), "path": unquote(path)}, receive, send)

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import httpx
 
 from thrive_learning.sandbox.core import Sandbox
-from thrive_learning.sandbox.faults import FaultySandbox, Reply
+from thrive_learning.sandbox.faults import FaultySandbox, SandboxReply
 from thrive_learning.sandbox.messages import SandboxRequest
 
 
@@ -60,7 +60,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 raise _too_late(request)
         return _response(request, reply)
 
-    def _reply(self, request: httpx.Request, body: bytes) -> Reply:
+    def _reply(self, request: httpx.Request, body: bytes) -> SandboxReply:
         return self._sandbox.reply(
             SandboxRequest(
                 method=request.method,
@@ -72,7 +72,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         )
 
 
-def _wait(request: httpx.Request, reply: Reply) -> tuple[float, bool]:
+def _wait(request: httpx.Request, reply: SandboxReply) -> tuple[float, bool]:
     """How many seconds to wait, and whether the client's time-out ends the wait, as it would on a network."""
     limit_s: float | None = request.extensions.get("timeout", {}).get("read")
     if limit_s is not None and reply.delay_s > limit_s:
@@ -84,7 +84,7 @@ def _too_late(request: httpx.Request) -> httpx.ReadTimeout:
     return httpx.ReadTimeout("The read operation timed out", request=request)
 
 
-def _response(request: httpx.Request, reply: Reply) -> httpx.Response:
+def _response(request: httpx.Request, reply: SandboxReply) -> httpx.Response:
     response = reply.response
     # As a stream, not as content: httpx reads content at once, after which iter_raw() refuses to run,
     # and a response from the network can still be streamed.

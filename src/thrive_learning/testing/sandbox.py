@@ -23,8 +23,8 @@ from thrive_learning.sandbox import (
     WEBHOOKS_TOKEN_URL,
     Fault,
     FaultySandbox,
-    Reply,
     Sandbox,
+    SandboxReply,
     SandboxRequest,
     SandboxTransport,
     parse_fault,
@@ -280,7 +280,7 @@ class ThriveSandbox(FaultySandbox):
             key = f"not-a-secret: revocation {next(self._revocations)}".encode()
             self.sandbox = replace(self.sandbox, signing_key=key)
 
-    def reply(self, request: SandboxRequest, *, now: float) -> Reply:
+    def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
         """Answer one request, and remember it."""
         reply = super().reply(request, now=now)
         if reply.fault is not None:  # clock-skew waits for requests of both kinds, and one is enough

@@ -39,7 +39,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "unknown": "yellow", "failed": "
 _ACCEPTANCE = {True: "ok", False: "refused", None: "unknown"}
 
 
-class _Elsewhere(NamedTuple):
+class _OtherRegion(NamedTuple):
     """What another region said to the same credentials."""
 
     region: str
@@ -66,7 +66,7 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
     settings = None if target.sandbox else target.settings()
     with target.client(settings) as client:
         report = client.check(activity_id)
-    elsewhere: list[_Elsewhere] = []
+    elsewhere: list[_OtherRegion] = []
     if try_regions and settings is not None and _was_refused(report):
         elsewhere = [
             _asked(target, settings, region)
@@ -79,7 +79,7 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
 
 
 def show_report(
-    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere], output: str
+    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_OtherRegion], output: str
 ) -> ExitCode:
     """Print what a check found.
 
@@ -117,21 +117,21 @@ def _was_refused(report: "CheckReport") -> bool:
     return any(looks_like_another_region(finding.error) for finding in report.findings)
 
 
-def _asked(target: Target, settings: "Settings", region: Region) -> _Elsewhere:
+def _asked(target: Target, settings: "Settings", region: Region) -> _OtherRegion:
     """Send the credentials to another region, which the user has asked for."""
     with target.client(settings._replace(region=region, origins=())) as client:
         report = client.check()
     if report.ok:
-        return _Elsewhere(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
+        return _OtherRegion(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
     failed = [finding for finding in report.findings if finding.status == "failed"]
     if failed:
-        return _Elsewhere(region.name, accepted=False, detail=str(failed[0].error or failed[0].detail))
+        return _OtherRegion(region.name, accepted=False, detail=str(failed[0].error or failed[0].detail))
     unknown = [finding for finding in report.findings if finding.status == "unknown"]
-    return _Elsewhere(region.name, accepted=None, detail=str(unknown[-1].error or unknown[-1].detail))
+    return _OtherRegion(region.name, accepted=None, detail=str(unknown[-1].error or unknown[-1].detail))
 
 
 def _document(
-    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]
+    settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_OtherRegion]
 ) -> dict[str, Any]:
     origins = () if settings is None else settings.origins
     return report.to_dict() | {
@@ -149,7 +149,7 @@ def _document(
     }
 
 
-def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_Elsewhere]) -> str:
+def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_OtherRegion]) -> str:
     encoding, columns = sys.stdout.encoding, page_width()
     parts: list[str] = []
     if settings is not None:

@@ -14,7 +14,7 @@ from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from thrive_learning.credentials import ClientAuth
-    from thrive_learning.sandbox import FaultScript, Reply, Sandbox, SandboxRequest
+    from thrive_learning.sandbox import FaultScript, Sandbox, SandboxReply, SandboxRequest
 
 _IDS_TO_TRY = 5
 
@@ -206,6 +206,6 @@ def _core(files: Sequence[IO[bytes]], token_lifetime_s: int, client_auth: "Clien
     raise click.BadParameter(problem, param_hint="--records")
 
 
-def _report(request: "SandboxRequest", reply: "Reply") -> None:
+def _report(request: "SandboxRequest", reply: "SandboxReply") -> None:
     fault = f"  fault: {reply.fault}" if reply.fault is not None else ""
     to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}")

@@ -18,9 +18,9 @@ from thrive_learning.cli.terminal import say
 
 if TYPE_CHECKING:
     from thrive_learning._settings.resolution import Settings
-    from thrive_learning.cli.export.files import ExportPaths, Origin
+    from thrive_learning.cli.export.files import ExportOrigin, ExportPaths
     from thrive_learning.cli.export.id_sources import IdSource
-    from thrive_learning.cli.export.output import Output, Stream
+    from thrive_learning.cli.export.output import Output, StreamTarget
     from thrive_learning.cli.export.run import Sink
     from thrive_learning.cli.export.tally import Tally
     from thrive_learning.cli.input_lines import Readable
@@ -222,13 +222,13 @@ def _source(
     return IdSource("stdin" if ids == "-" else ids, found, column or field or "id", separator)
 
 
-def _origin(settings: "Settings | None") -> "Origin":
-    from thrive_learning.cli.export.files import Origin  # noqa: PLC0415 - see above
+def _origin(settings: "Settings | None") -> "ExportOrigin":
+    from thrive_learning.cli.export.files import ExportOrigin  # noqa: PLC0415 - see above
 
     if settings is None:
-        return Origin("the sandbox")
+        return ExportOrigin("the sandbox")
     region = settings.region
-    return Origin(f"region {region.name}, tenant {settings.credentials.tenant_id}", region.api_url)
+    return ExportOrigin(f"region {region.name}, tenant {settings.credentials.tenant_id}", region.api_url)
 
 
 @contextlib.contextmanager
@@ -256,14 +256,14 @@ def _is_written(status: os.stat_result, outputs: "Output") -> bool:
 
 @contextlib.contextmanager
 def _sink(
-    outputs: "Output", paths: "ExportPaths | None", origin: "Origin", *, resume: bool, force: bool
+    outputs: "Output", paths: "ExportPaths | None", origin: "ExportOrigin", *, resume: bool, force: bool
 ) -> "Generator[Sink, None, None]":
     from thrive_learning.cli.export.files import ExportFiles  # noqa: PLC0415 - see above
     from thrive_learning.cli.export.progress import count_of  # noqa: PLC0415 - see above
     from thrive_learning.cli.export.streams import StreamOutput  # noqa: PLC0415 - see above
 
     if paths is None:
-        with StreamOutput(cast("Stream", outputs.records)) as stream:
+        with StreamOutput(cast("StreamTarget", outputs.records)) as stream:
             yield stream
         return
     with ExportFiles(paths, origin, resume=resume, force=force) as files:

@@ -8,7 +8,7 @@ from thrive_learning.cli.cells import visible_json
 from thrive_learning.errors import ThriveError
 
 
-class Failure(NamedTuple):
+class FailedId(NamedTuple):
     """What is known of an ID that failed.
 
     Attributes:
@@ -29,7 +29,7 @@ class Failure(NamedTuple):
     retryable: bool
 
     @classmethod
-    def of(cls, given: str, error: ThriveError) -> "Failure":
+    def of(cls, given: str, error: ThriveError) -> "FailedId":
         """Describe the failure of an ID."""
         return cls(
             given,
@@ -41,7 +41,7 @@ class Failure(NamedTuple):
         )
 
     @classmethod
-    def parsed(cls, line: bytes) -> "Failure | None":
+    def parsed(cls, line: bytes) -> "FailedId | None":
         """Parse a line; None if it is not valid, such as a torn one."""
         if not line.endswith(b"\n"):
             return None
@@ -84,9 +84,9 @@ class FailureCounts:
     def __init__(self) -> None:
         self.total: int = 0
         self.retryable: int = 0
-        self._kinds: dict[tuple[str, int | None, bool], tuple[int, Failure]] = {}
+        self._kinds: dict[tuple[str, int | None, bool], tuple[int, FailedId]] = {}
 
-    def add(self, failure: Failure, count: int = 1) -> None:
+    def add(self, failure: FailedId, count: int = 1) -> None:
         """Count a failure, which is the example of its kind if it is the first."""
         kind = failure.error, failure.status, failure.retryable
         before, example = self._kinds.get(kind, (0, failure))
@@ -99,6 +99,6 @@ class FailureCounts:
         for count, example in others.kinds():
             self.add(example, count)
 
-    def kinds(self) -> Iterator[tuple[int, Failure]]:
+    def kinds(self) -> Iterator[tuple[int, FailedId]]:
         """Return the number of each kind with one example, the most frequent first."""
         return iter(sorted(self._kinds.values(), key=lambda kind: -kind[0]))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.id_set import HAS_FAILED, IdSet, key_of
 from thrive_learning.cli.export.journal import Entry, Extent, header, origin_of, recovered
 from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
@@ -60,7 +60,7 @@ class ExportPaths(NamedTuple):
                 )
 
 
-class Origin(NamedTuple):
+class ExportOrigin(NamedTuple):
     """Where records come from.
 
     Attributes:
@@ -93,7 +93,7 @@ class ExportFiles:
     def __init__(
         self,
         paths: ExportPaths,
-        origin: Origin,
+        origin: ExportOrigin,
         *,
         resume: bool = False,
         force: bool = False,
@@ -203,7 +203,7 @@ class ExportFiles:
             return
         with io.BufferedReader(open_regular(path)) as before, replacing(path) as after:
             for line in before:
-                failure = Failure.parsed(line)
+                failure = FailedId.parsed(line)
                 if (
                     failure is not None
                     and failure.is_final_at(self._origin.url)
@@ -237,7 +237,7 @@ class ExportFiles:
         self.records += 1
         self._sync_now_and_then()
 
-    def write_failure(self, failure: Failure) -> None:
+    def write_failure(self, failure: FailedId) -> None:
         """Write what is known of an ID that failed.
 
         Raises:

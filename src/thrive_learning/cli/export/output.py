@@ -25,7 +25,7 @@ _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MOST_LINKS = 40  # the limit of Linux
 
 
-class Stream(NamedTuple):
+class StreamTarget(NamedTuple):
     """What takes records as they come and cannot be resumed.
 
     Attributes:
@@ -51,7 +51,7 @@ class Output(NamedTuple):
         form: "ndjson", or the format of the table.
     """
 
-    records: Path | Stream
+    records: Path | StreamTarget
     table: Path | None
     form: str
 
@@ -120,18 +120,18 @@ def _form_of(name: str, asked: str | None) -> str:
     return asked or implied or "ndjson"
 
 
-def _stream_of(name: str) -> Stream | None:
+def _stream_of(name: str) -> StreamTarget | None:
     """Return the stream that a name stands for, if it is one."""
     if name == "-":
-        return Stream("stdout", _STANDARD_OUTPUT)
+        return StreamTarget("stdout", _STANDARD_OUTPUT)
     path = name
     for _ in range(_MOST_LINKS):
         path = os.path.normpath(os.path.join(os.getcwd(), path))  # noqa: PTH109, PTH118 - as text
         found = _DESCRIPTOR.fullmatch(path)
         if found or path in _STANDARD:
             descriptor = int(found[1]) if found else _STANDARD[path]
-            return Stream("stdout" if descriptor == _STANDARD_OUTPUT else name, descriptor)
+            return StreamTarget("stdout" if descriptor == _STANDARD_OUTPUT else name, descriptor)
         if not os.path.islink(path):  # noqa: PTH114 - as text
             break
         path = os.path.join(os.path.dirname(path), os.readlink(path))  # noqa: PTH115, PTH118, PTH120 - as text
-    return Stream(name, None) if kind_of(Path(name), follow=True) in _STREAMS else None
+    return StreamTarget(name, None) if kind_of(Path(name), follow=True) in _STREAMS else None

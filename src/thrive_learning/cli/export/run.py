@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol
 
-from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.id_set import IdSet, key_of
 from thrive_learning.cli.export.progress import Display
 from thrive_learning.cli.export.tally import Tally
@@ -25,7 +25,7 @@ class Sink(Protocol):
         """Write a record; `key` is that of the ID that was asked for."""
         ...
 
-    def write_failure(self, failure: Failure) -> None:
+    def write_failure(self, failure: FailedId) -> None:
         """Write a failure."""
         ...
 
@@ -55,7 +55,7 @@ def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Call
         if result.error is None:
             sink.write_record(key_of(result.id), record_line(result.activity))
         else:
-            failure = Failure.of(result.id, result.error)
+            failure = FailedId.of(result.id, result.error)
             sink.write_failure(failure)
         tally.note(failure)
         show()

@@ -7,9 +7,9 @@ import sys
 from typing import Self
 
 from thrive_learning.cli.cells import visible_json
-from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.id_set import IdSet
-from thrive_learning.cli.export.output import Stream
+from thrive_learning.cli.export.output import StreamTarget
 from thrive_learning.cli.terminal import complain
 from thrive_learning.errors import ConfigurationError, ThriveError
 
@@ -28,7 +28,7 @@ class StreamOutput:
         ConfigurationError: It cannot be opened, or is not a stream any more.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: StreamTarget) -> None:
         self.done: IdSet = IdSet()
         self.records: int = 0  # that were there before
         self.kept_failures: FailureCounts = FailureCounts()
@@ -60,7 +60,7 @@ class StreamOutput:
             return
         raise StreamError(f"{self._name} cannot be written: {problem}")
 
-    def write_failure(self, failure: Failure) -> None:
+    def write_failure(self, failure: FailedId) -> None:
         """Report it."""
         complain(failure.message)
 
@@ -76,7 +76,7 @@ class StreamOutput:
         self.close()
 
 
-def _opened(stream: Stream) -> io.FileIO:
+def _opened(stream: StreamTarget) -> io.FileIO:
     try:
         if stream.descriptor is None:
             return _opened_anew(stream.name)

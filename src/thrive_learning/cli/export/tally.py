@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from thrive_learning.cli.export.failures import Failure, FailureCounts
+from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.files import ExportPaths
 from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD
 from thrive_learning.cli.export.progress import Advance, count_of, duration
@@ -84,7 +84,7 @@ class Tally:
         else:
             self.repeated += 1
 
-    def note(self, failure: Failure | None) -> None:
+    def note(self, failure: FailedId | None) -> None:
         """Count a result."""
         self.is_paused = False
         if self.begun_at is None:
