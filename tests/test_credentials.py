@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from thrive_learning import BasicCredentials, ClientCredentials, ConfigurationError, Scope, Secret, Service
-from thrive_learning.credentials import scopes_for
 
 CANARY = "canary-of-a-secret"
 
@@ -120,7 +119,8 @@ def test_an_equal_secret_makes_equal_credentials() -> None:
 def test_which_scopes_a_token_request_asks_for(
     service: Service, wanted: Any, configured: tuple[Scope, ...], asked: tuple[Scope, ...]
 ) -> None:
-    assert scopes_for(service, wanted, configured) == asked
+    credentials = ClientCredentials("t", "c", "s", configured)
+    assert credentials.scopes_for(service, wanted) == asked
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,11 @@ def test_which_scopes_a_token_request_asks_for(
 def test_a_scope_that_the_service_does_not_know(
     service: Service, wanted: Any, configured: tuple[Scope, ...]
 ) -> None:
+    credentials = ClientCredentials("t", "c", "s", configured)
     with pytest.raises(
         ConfigurationError, match=f"no scope of the {service.value} service, which knows api/"
     ):
-        scopes_for(service, wanted, configured)
+        credentials.scopes_for(service, wanted)
 
 
 @pytest.mark.parametrize("client_auth", ["jwt", None, [], {}])

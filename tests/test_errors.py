@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from thrive_learning import errors
+from thrive_learning._exchange.messages import api_error_class
 from thrive_learning.errors import (
     ApiError,
     Attempt,
@@ -24,7 +25,6 @@ from thrive_learning.errors import (
     UnauthorizedError,
     UnexpectedResponseError,
     UnprocessableError,
-    api_error_class,
 )
 
 EXAMPLES: list[ThriveError] = [

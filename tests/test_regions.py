@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError, Region, Scope, Service
-from thrive_learning.credentials import SERVICE_SCOPES
+from thrive_learning.credentials import _SERVICE_SCOPES
 from thrive_learning.regions import _public
 
 CUSTOM = {
@@ -44,7 +44,7 @@ def test_scopes_are_those_of_the_contract(contract: dict[str, Any]) -> None:
     scheme = contract["components"]["securitySchemes"]["oauth2"]
     assert set(scheme["flows"]["clientCredentials"]["scopes"]) == set(Scope)
     assert {name: set(scopes) for name, scopes in scheme["x-service-scopes"].items()} == {
-        service.value: set(scopes) for service, scopes in SERVICE_SCOPES.items()
+        service.value: set(scopes) for service, scopes in _SERVICE_SCOPES.items()
     }
 
 

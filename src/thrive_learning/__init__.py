@@ -10,10 +10,24 @@ if TYPE_CHECKING:
     from thrive_learning._bulk.threads import ResultStream
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
-    from thrive_learning.client import AsyncThriveClient, ThriveClient
-    from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
+    from thrive_learning.client import (
+        AsyncClientOptions,
+        AsyncThriveClient,
+        ClientOptions,
+        SandboxOptions,
+        ThriveClient,
+    )
+    from thrive_learning.credentials import (
+        BasicCredentials,
+        ClientAuth,
+        ClientCredentials,
+        Credentials,
+        Scope,
+        Secret,
+    )
     from thrive_learning.drift import Drift
     from thrive_learning.errors import (
+        TRANSIENT_STATUS_CODES,
         ApiError,
         Attempt,
         BadRequestError,
@@ -54,6 +68,7 @@ if TYPE_CHECKING:
     from thrive_learning.tokens import AsyncTokens, Tokens
 
 __all__ = [
+    "TRANSIENT_STATUS_CODES",
     "AccessToken",
     "Activities",
     "Activity",
@@ -64,6 +79,7 @@ __all__ = [
     "ApiError",
     "ApiResponse",
     "AsyncActivities",
+    "AsyncClientOptions",
     "AsyncResultStream",
     "AsyncThriveClient",
     "AsyncTokens",
@@ -73,8 +89,10 @@ __all__ = [
     "CheckFinding",
     "CheckReport",
     "CheckStatus",
+    "ClientAuth",
     "ClientClosedError",
     "ClientCredentials",
+    "ClientOptions",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
@@ -91,6 +109,7 @@ __all__ = [
     "Region",
     "ResultStream",
     "RetryPolicy",
+    "SandboxOptions",
     "Scope",
     "Secret",
     "ServerError",
@@ -123,11 +142,15 @@ _NAMES = {
         "CheckStatus",
     ),
     "thrive_learning.client": (
+        "AsyncClientOptions",
         "AsyncThriveClient",
+        "ClientOptions",
+        "SandboxOptions",
         "ThriveClient",
     ),
     "thrive_learning.credentials": (
         "BasicCredentials",
+        "ClientAuth",
         "ClientCredentials",
         "Credentials",
         "Scope",
@@ -148,6 +171,7 @@ _NAMES = {
         "NotFoundError",
         "RateLimitedError",
         "ServerError",
+        "TRANSIENT_STATUS_CODES",
         "ThriveError",
         "TokenError",
         "UnauthorizedError",

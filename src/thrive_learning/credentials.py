@@ -25,7 +25,7 @@ class Scope(enum.StrEnum):
 
 
 #: The scopes that each service's token endpoint knows.
-SERVICE_SCOPES: dict[Service, tuple[Scope, ...]] = {
+_SERVICE_SCOPES: dict[Service, tuple[Scope, ...]] = {
     Service.API: (Scope.ALL, Scope.READ, Scope.WRITE),
     Service.WEBHOOKS: (Scope.WEBHOOKS, Scope.ALL),
 }
@@ -129,11 +129,11 @@ def _ask(function: Callable[[], str]) -> Secret | str:
 def _problem_of_secret(value: object) -> str | None:
     if not isinstance(value, str):
         return f"a secret is of type {type(value).__name__}. Pass it as text"
-    problem = problem_of_text(value)
+    problem = _problem_of_text(value)
     return None if problem is None else f"the secret {problem}"
 
 
-def problem_of_text(value: str) -> str | None:  # noqa: PLR0911 - a table: the first row that fits
+def _problem_of_text(value: str) -> str | None:  # noqa: PLR0911 - a table: the first row that fits
     """Return the one reason why a text cannot be a secret or an ID, and what to do; None if there is none."""
     if not value or value.isspace():
         return "is only white space. Set it" if value else "is empty. Set it"
@@ -155,7 +155,7 @@ _LONGEST_IDENTIFIER = 1024
 
 
 def _check_identifier(name: str, value: object) -> None:
-    problem = problem_of_text(value) if isinstance(value, str) else "is not text. Pass a string"
+    problem = _problem_of_text(value) if isinstance(value, str) else "is not text. Pass a string"
     if problem is not None:
         raise ConfigurationError(f"{name} is {value!r}, which {problem}")
     if len(cast("str", value)) > _LONGEST_IDENTIFIER:
@@ -188,49 +188,6 @@ def _scope(value: object) -> Scope:
     if value not in tuple(Scope):
         raise ConfigurationError(f"{value!r} is not a scope; choose from {', '.join(Scope)}")
     return Scope(str(value))
-
-
-def scope_or_text(name: str) -> Scope | str:
-    """Give the scope of a name, or the name itself if the contract does not know it."""
-    try:
-        return Scope(name)
-    except ValueError:
-        return name
-
-
-def scopes_for(
-    service: object, wanted: "Iterable[Scope | str] | None", configured: tuple[Scope, ...]
-) -> tuple[Scope, ...]:
-    """Decide which scopes a token request asks for.
-
-    Args:
-        service: What the token is for.
-        wanted: The scopes that the caller names, or None for those of the credentials.
-        configured: The scopes of the credentials.
-
-    Returns:
-        The named scopes; or those of the credentials that the service knows. For webhooks, where the
-        credentials name none, `api/webhooks`.
-
-    Raises:
-        ConfigurationError: A named scope is unknown to the service, or none of the configured ones is known.
-    """
-    if not isinstance(service, Service):
-        raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
-    known = SERVICE_SCOPES[service]
-    if wanted is not None:
-        scopes = _scopes(wanted)
-        strange = [scope for scope in scopes if scope not in known]
-    else:
-        scopes = tuple(scope for scope in configured if scope in known)
-        if not scopes and service is Service.WEBHOOKS:
-            scopes = (Scope.WEBHOOKS,)
-        strange = [] if scopes else list(configured)
-    if strange:
-        raise ConfigurationError(
-            f"{', '.join(strange)}: no scope of the {service.value} service, which knows {', '.join(known)}"
-        )
-    return scopes
 
 
 # Both classes write their __init__ themselves: the one that attrs writes would keep the bare secret in a
@@ -350,6 +307,39 @@ class ClientCredentials:
         _set(self, scopes=_scopes(scopes))
         if client_auth not in ("auto", "post", "basic"):
             raise ConfigurationError(f"client_auth is {client_auth!r}. Choose 'auto', 'post', or 'basic'.")
+
+    def scopes_for(self, service: Service, wanted: Iterable[Scope | str] | None = None) -> tuple[Scope, ...]:
+        """Return the scopes that a token request asks for.
+
+        Args:
+            service: What the token is for.
+            wanted: The scopes that the caller names, or None for those of the credentials.
+
+        Returns:
+            The named scopes; or those of the credentials that the service knows. For webhooks, where the
+            credentials name none, `api/webhooks`.
+
+        Raises:
+            ConfigurationError: A named scope is unknown to the service, or none of the configured ones is
+                known.
+        """
+        if not isinstance(cast("object", service), Service):  # who does not check types may pass anything
+            raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
+        known = _SERVICE_SCOPES[service]
+        if wanted is not None:
+            scopes = _scopes(wanted)
+            strange = [scope for scope in scopes if scope not in known]
+        else:
+            scopes = tuple(scope for scope in self.scopes if scope in known)
+            if not scopes and service is Service.WEBHOOKS:
+                scopes = (Scope.WEBHOOKS,)
+            strange = [] if scopes else list(self.scopes)
+        if strange:
+            raise ConfigurationError(
+                f"{', '.join(strange)}: no scope of the {service.value} service, "
+                f"which knows {', '.join(known)}"
+            )
+        return scopes
 
 
 Credentials = BasicCredentials | ClientCredentials

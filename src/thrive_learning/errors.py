@@ -300,29 +300,3 @@ class RateLimitedError(ApiError):
 
 class ServerError(ApiError):
     """5xx: the API failed, whether IANA knows the status or not."""
-
-
-def api_error_class(status_code: int, *, in_api_format: bool = True) -> type[ApiError]:
-    """Return the class of the error for a status, whether IANA knows it or not.
-
-    Args:
-        status_code: The HTTP status.
-        in_api_format: Whether the body is in the API's own error format. Only then does a 404 say that the
-            record is missing.
-    """
-    if status_code == 404 and not in_api_format:  # noqa: PLR2004
-        return ApiError
-    if 500 <= status_code <= 599:  # noqa: PLR2004 - this range is what a server error is
-        return ServerError
-    return _BY_STATUS.get(status_code, ApiError)
-
-
-_BY_STATUS: dict[int, type[ApiError]] = {
-    400: BadRequestError,
-    401: UnauthorizedError,
-    403: ForbiddenError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: UnprocessableError,
-    429: RateLimitedError,
-}

@@ -16,7 +16,7 @@ from thrive_learning.credentials import Scope
 from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: The types of activities that the contract documents.
 ActivityType: TypeAlias = wire.ActivityType
@@ -202,7 +202,7 @@ def activity_from(
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class ApiResponse(Generic[T]):
+class ApiResponse(Generic[_T]):
     """A result together with what is known of the response that it came in.
 
     Attributes:
@@ -213,7 +213,7 @@ class ApiResponse(Generic[T]):
         history: What each of its requests came to, token requests aside.
     """
 
-    data: T
+    data: _T
     status_code: int
     request_id: str | None
     elapsed: dt.timedelta

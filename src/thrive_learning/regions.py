@@ -109,8 +109,8 @@ def _is_loopback(host: str) -> bool:
 class Region:
     """One deployment of the platform: where its API and its two token endpoints are.
 
-    Take one of the four constants, `Region.parse` a name from a configuration file, or describe a deployment
-    of your own with `Region.custom`.
+    Take one of the vendor's four, which `Region.VENDOR` lists, `Region.parse` a name from a configuration
+    file, or describe a deployment of your own with `Region.custom`.
 
     Attributes:
         name: What the region is called, such as `"production-mea"`.
@@ -123,6 +123,7 @@ class Region:
     STAGING: ClassVar["Region"]
     PRODUCTION_MEA: ClassVar["Region"]
     STAGING_MEA: ClassVar["Region"]
+    VENDOR: ClassVar[tuple["Region", ...]]
 
     name: str = attrs.field(validator=_printable)
     api_url: str = attrs.field(converter=_without_slash, validator=_api_url)
@@ -237,6 +238,5 @@ Region.STAGING = _public("staging", "learnstaging.link")
 Region.PRODUCTION_MEA = _public("production-mea", "mea.learn.tech")
 Region.STAGING_MEA = _public("staging-mea", "meastaging.learn.tech")
 
-#: The vendor's regions.
-VENDOR_REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
-_BY_NAME = {region.name: region for region in VENDOR_REGIONS}
+Region.VENDOR = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
+_BY_NAME = {region.name: region for region in Region.VENDOR}

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     import redis
 
 
-class EntryError(ValueError):
+class _EntryError(ValueError):
     """An entry of a store that is not to be used. The message holds nothing of it."""
 
 
-class FolderError(OSError):
+class _FolderError(OSError):
     """A folder that is not to be used."""
 
 
-def _corrupt() -> EntryError:
-    return EntryError("its entry is not one that this package wrote")
+def _corrupt() -> _EntryError:
+    return _EntryError("its entry is not one that this package wrote")
 
 
 def _mask(_value: str) -> str:
@@ -254,7 +254,7 @@ class FileTokenStore:
         except FileNotFoundError:
             return None
         try:
-            _check_mine(os.fstat(opened), stat.S_ISREG, "its entry", EntryError)
+            _check_mine(os.fstat(opened), stat.S_ISREG, "its entry", _EntryError)
             with os.fdopen(opened, "rb", closefd=False) as file:  # after the check: it rejects a folder
                 text = file.read(_LONGEST_ENTRY_BYTES)
         finally:
@@ -313,8 +313,8 @@ class FileTokenStore:
     def _check_folder(self) -> None:
         status = self._folder.lstat()
         if stat.S_ISLNK(status.st_mode):
-            raise FolderError("its folder is a link: pass the folder that it points to")
-        _check_mine(status, stat.S_ISDIR, "its folder", FolderError)
+            raise _FolderError("its folder is a link: pass the folder that it points to")
+        _check_mine(status, stat.S_ISDIR, "its folder", _FolderError)
 
     def _sweep(self) -> None:
         """Remove old entries, which no client needs any more, and files that crashes left."""
@@ -342,9 +342,9 @@ def _is_file_of_mine(status: os.stat_result) -> bool:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raise `FolderError` for a path that is neither free nor a file that this user may replace."""
+    """Raise `_FolderError` for a path that is neither free nor a file that this user may replace."""
     if os.path.lexists(path) and not _is_file_of_mine(path.lstat()):
-        raise FolderError(f"{path.name} in its folder is not a regular file of this user: remove it")
+        raise _FolderError(f"{path.name} in its folder is not a regular file of this user: remove it")
 
 
 def _check_mine(

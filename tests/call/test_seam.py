@@ -50,8 +50,8 @@ from thrive_learning import (
     UnexpectedResponseError,
 )
 from thrive_learning._call.seam import DocumentedResponse
+from thrive_learning._exchange.messages import api_error_class
 from thrive_learning._exchange.reply import Reply
-from thrive_learning.errors import api_error_class
 
 ONCE = RetryPolicy(attempts=1)
 AT_ONCE = RetryPolicy(attempts=3, first_delay=0, max_delay=0)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import thrive_learning.cli
 from thrive_learning import Region, errors
+from thrive_learning._exchange.messages import api_error_class
 from thrive_learning.cli import options, program
 from thrive_learning.cli.commands import activity as activity_command
 from thrive_learning.cli.exit_codes import MEANINGS, ExitCode, exit_code
@@ -337,7 +338,7 @@ def test_each_class_of_error_has_its_exit_code(error: BaseException, code: int) 
     ],
 )
 def test_each_status_has_its_exit_code(status: int, code: int, of_a_token: int) -> None:
-    assert exit_code(errors.api_error_class(status)("m", status_code=status)) == code
+    assert exit_code(api_error_class(status)("m", status_code=status)) == code
     assert exit_code(errors.TokenError("m", status_code=status)) == of_a_token
 
 

@@ -26,7 +26,6 @@ from thrive_learning.credentials import (
     Credentials,
     Scope,
     Secret,
-    scopes_for,
 )
 from thrive_learning.errors import ConfigurationError, DeadlineExceededError, ThriveError
 from thrive_learning.models import AccessToken
@@ -127,7 +126,7 @@ class Authorization:
 
     def scopes(self, service: Service, wanted: Iterable[Scope | str] | None) -> tuple[Scope, ...]:
         """Decide which scopes to ask for, before any I/O."""
-        return scopes_for(service, wanted, self.endpoint().credentials.scopes)
+        return self.endpoint().credentials.scopes_for(service, wanted)
 
     @functools.cached_property
     def api_scopes(self) -> tuple[Scope, ...]:

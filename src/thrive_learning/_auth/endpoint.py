@@ -12,13 +12,13 @@ from typing import Literal, cast
 import httpx
 
 from thrive_learning._auth.masking import basic_header, client_forms, client_pair
-from thrive_learning._auth.outcomes import PAUSE_S, Failure, Key, Minted
+from thrive_learning._auth.outcomes import PAUSE_S, Failure, Key, Minted, scope_or_text
 from thrive_learning._auth.token_reply import Answer, Granted, Remark
 from thrive_learning._exchange.messages import Circumstances, Purpose, cut_response, redirect_advice
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
 from thrive_learning._request import Headers, whole_request
-from thrive_learning.credentials import ClientCredentials, Scope, Secret, scope_or_text
+from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import (
     TRANSIENT_STATUS_CODES,
     Attempt,

@@ -16,6 +16,14 @@ PAUSE_S = 30.0
 LONGEST_LIFETIME_S = 366 * 86_400.0
 
 
+def scope_or_text(name: str) -> Scope | str:
+    """Return the scope of a name, or the name itself if the contract does not know it."""
+    try:
+        return Scope(name)
+    except ValueError:
+        return name
+
+
 class Key(NamedTuple):
     """What a token is for.
 

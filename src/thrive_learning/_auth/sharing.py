@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from thrive_learning._auth.outcomes import LONGEST_LIFETIME_S, Key, Minted
+from thrive_learning._auth.outcomes import LONGEST_LIFETIME_S, Key, Minted, scope_or_text
 from thrive_learning._auth.single_flight import (
     RENEW_BEFORE_EXPIRY_S,
     WAIT_BEFORE_EXPIRY_S,
     SingleFlight,
 )
 from thrive_learning._interruptions import interruption
-from thrive_learning.credentials import ClientCredentials, Scope, Secret, scope_or_text
+from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import AccessToken
 from thrive_learning.regions import Region, Service
-from thrive_learning.token_stores import EntryError, FolderError, StoredToken, TokenStore
+from thrive_learning.token_stores import StoredToken, TokenStore
 
 logger = logging.getLogger("thrive_learning")
 
@@ -227,7 +227,7 @@ def _described(store: TokenStore) -> str:
 
 def _said(error: Exception) -> str:
     """Say what is wrong without the text of other packages' errors, which may repeat what was sent."""
-    if isinstance(error, (EntryError, FolderError)):
+    if type(error).__module__ == StoredToken.__module__:
         return str(error)
     kind = type(error).__name__
     number = error.errno if isinstance(error, OSError) else None

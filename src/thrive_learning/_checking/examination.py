@@ -31,9 +31,6 @@ TOLERATED_CLOCK_SKEW_S = 30.0
 PROBE_ID = "0" * 24
 
 
-_REGIONS = (Region.PRODUCTION, Region.STAGING, Region.PRODUCTION_MEA, Region.STAGING_MEA)
-
-
 _SUCCESSES = frozenset({200})
 
 
@@ -272,9 +269,9 @@ class Examination:
 
     def _hint(self, error: ThriveError) -> str:
         """Say that the credentials may be another region's, where that would explain an error."""
-        if not looks_like_another_region(error) or self.region not in _REGIONS:
+        if not looks_like_another_region(error) or self.region not in Region.VENDOR:
             return ""
-        others = ", ".join(region.name for region in _REGIONS if region != self.region)
+        others = ", ".join(region.name for region in Region.VENDOR if region != self.region)
         return f" If they were issued for another region ({others}), choose that one."
 
     def report(self) -> CheckReport:

@@ -10,9 +10,16 @@ from thrive_learning._exchange.server_text import excerpt, mask_secrets, show
 from thrive_learning.errors import (
     TRANSIENT_STATUS_CODES,
     ApiError,
+    BadRequestError,
+    ConflictError,
     ConnectionFailedError,
+    ForbiddenError,
+    NotFoundError,
+    RateLimitedError,
+    ServerError,
+    UnauthorizedError,
     UnexpectedResponseError,
-    api_error_class,
+    UnprocessableError,
 )
 
 #: How much of a body an error keeps, in characters.
@@ -118,6 +125,32 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
     )
     found.url, found.operation = reply.url, reply.operation
     return found
+
+
+def api_error_class(status_code: int, *, in_api_format: bool = True) -> type[ApiError]:
+    """Return the class of the error for a status, whether IANA knows it or not.
+
+    Args:
+        status_code: The HTTP status.
+        in_api_format: Whether the body is in the API's own error format. Only then does a 404 say that the
+            record is missing.
+    """
+    if status_code == 404 and not in_api_format:  # noqa: PLR2004
+        return ApiError
+    if 500 <= status_code <= 599:  # noqa: PLR2004 - this range is what a server error is
+        return ServerError
+    return _BY_STATUS.get(status_code, ApiError)
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequestError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableError,
+    429: RateLimitedError,
+}
 
 
 def excerpt_of(body: bytes, secrets: tuple[str, ...]) -> str:

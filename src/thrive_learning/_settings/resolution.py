@@ -19,7 +19,7 @@ from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, con
 from thrive_learning._settings.secret_sources import SecretCommand, SecretFile, exposure_of
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
-from thrive_learning.regions import VENDOR_REGIONS, Region
+from thrive_learning.regions import Region
 
 _logger = logging.getLogger("thrive_learning")
 
@@ -199,7 +199,7 @@ def credentials_for(region: Region) -> Credentials:
     layers = [environment_layer(os.environ)]
     of_profile, absence = chosen_profile(None, "")
     layers = [_checked(layer) for layer in (*layers, of_profile)]
-    if any(region.urls == one.urls for one in VENDOR_REGIONS):
+    if any(region.urls == one.urls for one in Region.VENDOR):
         return _credentials(layers, absence, FIRST_STEPS)[0]
     found = resolved(layers, absence)
     if not {*region.urls} <= {*found.region.urls}:  # it may have no token endpoint for webhooks

@@ -13,14 +13,14 @@ from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import Attempt
 from thrive_learning.policies import Timeout
-from thrive_learning.regions import VENDOR_REGIONS, Region
+from thrive_learning.regions import Region
 
 if TYPE_CHECKING:
     from thrive_learning._settings.resolution import Settings
     from thrive_learning.client import ThriveClient
 
 #: The vendor's regions.
-REGIONS = VENDOR_REGIONS
+REGIONS = Region.VENDOR
 
 
 #: The advice to a user who has no credentials yet.

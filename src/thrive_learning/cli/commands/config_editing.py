@@ -14,7 +14,7 @@ from thrive_learning._settings.resolution import SECRET_KEYS, URL_KEYS, VARIABLE
 from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
 from thrive_learning.errors import ConfigurationError
-from thrive_learning.regions import VENDOR_REGIONS, Region
+from thrive_learning.regions import Region
 
 #: How long one process waits for another one that changes the file. Seconds.
 LOCK_LIMIT_S = 10.0
@@ -78,7 +78,7 @@ def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
 
 
 def _check_known(region: str) -> None:
-    names = [known.name for known in VENDOR_REGIONS]
+    names = [known.name for known in Region.VENDOR]
     if region.strip().lower().replace("_", "-") not in names:
         raise ConfigurationError(
             f"{region!r} is not one of {', '.join(names)}.{did_you_mean(nearest(region, names))} "

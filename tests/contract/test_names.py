@@ -1,0 +1,60 @@
+"""Names: no class shares its name with another, and a public module holds public names only."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import thrive_learning
+
+SOURCE = Path(__file__).parents[2] / "src" / "thrive_learning"
+#: The modules that `_http` and `_http_fast` replace. They go when those are in use.
+REPLACED = {
+    *("_asyncio_network.py", "_fast.py", "_http11.py", "_httpx_transports.py", "_network.py", "_pool.py"),
+    *("_request.py", "_transport.py"),
+}
+#: What a module gives to `_call`, which turns what the generated parser returns into a model.
+SHARED_WITH_CALLS = {"models.py": {"activity_from", "read_activity"}}
+
+
+def parsed(*paths: Path) -> Iterator[tuple[str, ast.Module]]:
+    for path in paths:
+        yield path.relative_to(SOURCE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for name, tree in parsed(*sorted(SOURCE.rglob("*.py"))):
+        if name in REPLACED:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(name)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def defined(tree: ast.Module) -> Iterator[str]:
+    """Return the names that a module defines itself."""
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case _:
+                pass
+
+
+def test_what_a_public_module_defines_is_exported_or_private() -> None:
+    strange = {
+        module: names
+        for module, tree in parsed(*SOURCE.glob("[a-z]*.py"))
+        if (
+            names := {name for name in defined(tree) if not name.startswith("_")}
+            - set(thrive_learning.__all__)
+            - SHARED_WITH_CALLS.get(module, set())
+        )
+    }
+    assert strange == {}
