@@ -68,7 +68,7 @@ def test_the_rules_hold(copy: Path) -> None:
         ("sandbox/core", "import httpx", "httpx"),
         ("activities", "import _thrive_learning_api", "generated"),
         ("_auth/sharing", "from _thrive_learning_api.models import Activity", "generated"),
-        ("_http_fast/__init__", "import thrive_learning._loops", "engine"),
+        ("_http_fast/__init__", "import thrive_learning._ids", "engine"),
         ("_http_fast/__init__", "import thrive_learning.models", "engine"),
         ("_call/seam", "import thrive_learning._http_fast", "wall"),
         ("errors", "import socket", "pure"),
