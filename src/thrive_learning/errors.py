@@ -120,8 +120,8 @@ class ConnectionFailedError(ThriveError):
 
     Attributes:
         reason: The cause, if it is known: `certificate`, `tls`, `proxy` (it cannot be reached or is failing),
-            `proxy_authentication`, `proxy_rejection`, `unknown_host`, `refused`, `unreachable` or `timeout`;
-            None for any other.
+            `proxy_authentication`, `proxy_rejection`, `unknown_host`, `refused`, `unreachable`, `no_thread`
+            (none can be started) or `timeout`; None for any other.
     """
 
     reason: str | None = None

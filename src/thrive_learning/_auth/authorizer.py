@@ -19,6 +19,7 @@ from thrive_learning._exchange.failures import deadline_exceeded
 from thrive_learning._exchange.messages import Circumstances, Purpose, api_error
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
+from thrive_learning._interruptions import interruption
 from thrive_learning._request import Headers
 from thrive_learning.credentials import (
     BasicCredentials,
@@ -441,10 +442,26 @@ class AsyncAuthorizer(Authorization):
 
 
 async def _in_thread(operation: Callable[[], T]) -> T:
-    """Run what blocks in a thread that nobody else can keep busy, and leave it behind when cancelled."""
+    """Run what blocks in a thread that nobody else can keep busy, and leave it behind when cancelled.
+
+    If no thread can be started, it runs here. That blocks the event loop for as long as the store takes.
+    """
     import anyio.to_thread  # noqa: PLC0415 - most clients have no store
 
-    return await anyio.to_thread.run_sync(operation, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    has_begun = False
+
+    def begin() -> T:
+        nonlocal has_begun
+        has_begun = True
+        return operation()
+
+    try:
+        limiter = anyio.CapacityLimiter(1)
+        return await anyio.to_thread.run_sync(begin, abandon_on_cancel=True, limiter=limiter)
+    except RuntimeError as error:
+        if has_begun or interruption(error) is not None:
+            raise
+    return operation()
 
 
 async def _end(turn: "Turn", minted: Minted | None) -> None:

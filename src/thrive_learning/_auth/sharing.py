@@ -5,7 +5,6 @@ taken, so that the caller goes on by itself.
 """
 
 import collections
-import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -328,12 +327,19 @@ class Turn:
                 self._shared.release(release)
 
     def abandon(self) -> None:
-        """Give the lock back from where nothing may block, nor be awaited: in a thread."""
+        """Give the lock back from where nothing should block, nor be awaited: in a thread.
+
+        If no thread can be started, it blocks: the lock of a file has no lease that would run out.
+        """
         release = self._let_go()
-        if release is not None:
-            # At the end of the interpreter no thread starts any more; the lease runs out then.
-            with contextlib.suppress(RuntimeError):
-                threading.Thread(target=self._shared.release, args=(release,)).start()
+        if release is None:
+            return
+        try:
+            threading.Thread(target=self._shared.release, args=(release,)).start()
+        except RuntimeError as error:
+            if interruption(error) is not None:
+                raise
+            self._shared.release(release)
 
 
 def checked(store: object) -> TokenStore:

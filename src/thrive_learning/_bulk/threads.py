@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from thrive_learning._budget import Budget
-from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run
+from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
 from thrive_learning._bulk.schedule import Job, Plan
 from thrive_learning._call.seam import HttpClient
 from thrive_learning._interruptions import interruption
@@ -27,7 +27,7 @@ class ThreadedRun(Run):
     """A run in threads.
 
     The IDs are read in the thread that asks for results, as they may come from what belongs to that thread,
-    such as a cursor of sqlite3.
+    such as a cursor of sqlite3. If no thread can be started, the requests are sent in that thread as well.
     """
 
     def __init__(self, http: HttpClient, fetch: Fetch, ids: Iterator[str], plan: Plan) -> None:
@@ -43,6 +43,7 @@ class ThreadedRun(Run):
         self._threads: list[threading.Thread] = []
         self._budgets: set[Budget] = set()
         self._idle = 0
+        self._is_short_of_threads = False
         self._process = os.getpid()
 
     def next(self) -> ActivityResult | None:
@@ -63,7 +64,11 @@ class ThreadedRun(Run):
                 if self.schedule.is_over:
                     break
                 wait_s = 0.0 if self.schedule.may_read(now) else self.schedule.wait_s(now)
-            self._wait_for_news(wait_s)
+                begun = None if self._threads else self._begin_job(now)
+            if begun is None:
+                self._wait_for_news(wait_s)
+            else:
+                self._do(*begun)
         self.close()
         self.conclude()
         return None
@@ -99,11 +104,25 @@ class ThreadedRun(Run):
         if self.schedule.pending <= self._idle:
             self._work.notify()
         elif len(self._threads) < self.plan.concurrency:
-            work = contextvars.copy_context().run
-            # Daemons: a program whose main thread ends with a run half-way does not wait for it.
-            thread = threading.Thread(target=work, args=(self._run_worker,), name="thrive-bulk", daemon=True)
-            self._threads.append(thread)
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        """Start another worker. If that fails, those that there are go on, and the next ID tries it again."""
+        work = contextvars.copy_context().run
+        # Daemons: a program whose main thread ends with a run half-way does not wait for it.
+        thread = threading.Thread(target=work, args=(self._run_worker,), name="thrive-bulk", daemon=True)
+        self._threads.append(thread)
+        try:
             thread.start()
+        except RuntimeError as error:
+            if interruption(error) is not None:
+                raise
+            self._threads.remove(thread)
+            if not self._is_short_of_threads:
+                self._is_short_of_threads = True
+                count = len(self._threads)
+                those = f"{count} thread{'' if count == 1 else 's'}" if count else "the calling thread alone"
+                logger.warning("get_many cannot start another thread (%s) and continues in %s", error, those)
 
     def _run_worker(self) -> None:
         while (begun := self._next_job()) is not None:
@@ -116,15 +135,21 @@ class ThreadedRun(Run):
                 while not self.stopped:
                     now = time.monotonic()
                     self._expire(now)
-                    job = self.schedule.next_job(now)
-                    if job is not None:
-                        budget = self.schedule.budget(job, now)
-                        self._budgets.add(budget)
-                        return job, budget
+                    begun = self._begin_job(now)
+                    if begun is not None:
+                        return begun
                     self._work.wait(self.schedule.wait_s(now) if self.schedule.pending else None)
             finally:
                 self._idle -= 1
         return None
+
+    def _begin_job(self, now: float) -> tuple[Job, Budget] | None:
+        job = self.schedule.next_job(now)
+        if job is None:
+            return None
+        budget = self.schedule.budget(job, now)
+        self._budgets.add(budget)
+        return job, budget
 
     def _expire(self, now: float) -> None:
         """Give up what nobody may be asking for."""
@@ -175,7 +200,8 @@ class ThreadedRun(Run):
         self.stop()
         ends_at = time.monotonic() + within_s
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            # One whose start was interrupted is not alive, and cannot be joined.
+            if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(max(ends_at - time.monotonic(), 0.0))
 
 

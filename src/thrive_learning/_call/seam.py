@@ -24,7 +24,7 @@ from thrive_learning._budget import Budget, current_budget
 from thrive_learning._call.drift_reports import DriftReports
 from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
 from thrive_learning._exchange.engines import Asked, choose
-from thrive_learning._exchange.failures import connection_failure, deadline_exceeded
+from thrive_learning._exchange.failures import connection_failure, deadline_exceeded, is_thread_shortage
 from thrive_learning._exchange.messages import Purpose, api_error, cut_response, unexpected_response
 from thrive_learning._exchange.reply import Reply, json_object
 from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
@@ -577,7 +577,9 @@ class HttpClient(httpx.Client):
             finally:
                 stream.close()
             return _whole(reply, body)
-        except TRANSPORT_FAILURES as error:
+        except (*TRANSPORT_FAILURES, RuntimeError) as error:
+            if not isinstance(error, TRANSPORT_FAILURES) and not is_thread_shortage(error):
+                raise
             interrupted = interruption(error)
             if interrupted is None:
                 return _left(error, reply, body, closed=self.seam.closed) or connection_failure(
@@ -720,7 +722,9 @@ class AsyncHttpClient(httpx.AsyncClient):
                     await chunks.aclose()  # one that is left early would end in a warning, at some other time
                 await stream.aclose()
             return _whole(reply, body)
-        except TRANSPORT_FAILURES as error:
+        except (*TRANSPORT_FAILURES, RuntimeError) as error:
+            if not isinstance(error, TRANSPORT_FAILURES) and not is_thread_shortage(error):
+                raise
             interrupted = interruption(error)
             if interrupted is None:
                 return _left(error, reply, body, closed=self.seam.closed) or connection_failure(

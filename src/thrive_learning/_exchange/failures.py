@@ -17,6 +17,9 @@ _CODE = re.compile(r"\[(?:Errno|WinError) (-?\d+)\]")
 _PROXY_STATUS = re.compile(r"(\d{3})\b")
 _VERIFICATION = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl|$)", re.DOTALL)
 
+# What CPython says, the last in `concurrent.futures`, by which asyncio resolves names.
+_NO_THREAD = re.compile(r"can't (?:start|create) new thread|cannot schedule new futures after")
+
 _RESOLUTION = frozenset(getattr(socket, name) for name in dir(socket) if name.startswith("EAI_"))
 _REFUSED = frozenset({errno.ECONNREFUSED, 10061})  # the second is that of Windows
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, 10051})
@@ -64,6 +67,8 @@ def connection_failure(
         return deadline_exceeded(budget, host=f"{host}{via}", phase=_PHASES.get(type(error)))
     text = str(error)
     reason, message = _explain(error, text, host, route, secrets)
+    if is_thread_shortage(error):
+        reason, message = "no_thread", _explain_thread_shortage(text, host)
     if not message:
         # h11 repeats an illegal header, which is one of ours.
         is_ours = isinstance(error, httpx.LocalProtocolError)
@@ -78,6 +83,19 @@ def connection_failure(
     if reason is not None:
         failure.reason = reason
     return failure
+
+
+def is_thread_shortage(error: Exception) -> bool:
+    """Return whether Python cannot start a thread: there are too many, or the interpreter is exiting."""
+    return isinstance(error, RuntimeError) and _NO_THREAD.match(str(error)) is not None
+
+
+def _explain_thread_shortage(text: str, host: str) -> str:
+    return (
+        f"Nothing was sent to {host}, because Python cannot start a thread in which to resolve a host name "
+        f"({text}). Raise the limit on threads (ulimit -u, or the pids limit of the container), and make "
+        "calls before the program exits."
+    )
 
 
 def _explain(  # noqa: PLR0911 - one for each cause

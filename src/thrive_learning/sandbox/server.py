@@ -192,7 +192,8 @@ class _OwnHostsOnly:
 class SandboxServer:
     """A server for a sandbox, on a port that is bound from the start.
 
-    As a context manager it serves from a thread; `run` serves until the process is told to end.
+    As a context manager it serves from a thread; `run` serves in the current thread until the process is told
+    to end. If no thread can be started, entering it closes the port and raises the RuntimeError of Python.
 
     Args:
         app: What answers.
@@ -245,8 +246,13 @@ class SandboxServer:
             self._socket.close()
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self.run, name="thrive-sandbox", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self.run, name="thrive-sandbox", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            self._socket.close()
+            raise
+        self._thread = thread
         return self
 
     def __exit__(

@@ -140,11 +140,13 @@ def _bar() -> Generator[Callable[[Advance], None], None, None]:
     columns = (BarColumn(bar_width=24), TextColumn("{task.description}", markup=False))
     console = Console(file=sys.stderr)
     # What is said meanwhile goes above the bar; stdout has the records, and goes where it always does.
-    with Progress(*columns, console=console, redirect_stdout=False) as progress:
+    # It is drawn here and not by a thread of its own, because a machine may be out of threads.
+    with Progress(*columns, console=console, redirect_stdout=False, auto_refresh=False) as progress:
         task = progress.add_task("", total=None)
 
         def draw(advance: Advance) -> None:
             total = None if advance.fraction is None else 1.0
-            progress.update(task, total=total, completed=advance.fraction or 0.0, description=advance.text)
+            done, text = advance.fraction or 0.0, advance.text
+            progress.update(task, total=total, completed=done, description=text, refresh=True)
 
         yield draw
