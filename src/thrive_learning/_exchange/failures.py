@@ -17,8 +17,11 @@ _CODE = re.compile(r"\[(?:Errno|WinError) (-?\d+)\]")
 _PROXY_STATUS = re.compile(r"(\d{3})\b")
 _VERIFICATION = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl|$)", re.DOTALL)
 
-# What CPython says, the last in `concurrent.futures`, by which asyncio resolves names.
-_NO_THREAD = re.compile(r"can't (?:start|create) new thread|cannot schedule new futures after")
+# What CPython says: `threading` if a limit is reached or the interpreter is exiting, and in the second case
+# `concurrent.futures`, by which asyncio resolves names, before or after it was imported.
+_NO_THREAD = re.compile(
+    r"can't (?:start|create) new thread|cannot schedule new futures after|can't register atexit after"
+)
 
 _RESOLUTION = frozenset(getattr(socket, name) for name in dir(socket) if name.startswith("EAI_"))
 _REFUSED = frozenset({errno.ECONNREFUSED, 10061})  # the second is that of Windows
