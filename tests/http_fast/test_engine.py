@@ -377,7 +377,7 @@ def test_a_request_waits_for_a_connection(
 
 
 def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: Any) -> None:
-    monkeypatch.setattr(streams, "_failed_at", {})
+    monkeypatch.setattr(streams, "failed_at", {})
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
@@ -506,7 +506,7 @@ def test_an_interrupted_connection_is_dropped(sender: Sender, monkeypatch: pytes
     with Server(answer(OK)) as server:
         sender.get(server.origin)
         with monkeypatch.context() as patched:
-            patched.setattr(connections.PooledConnection, "_exchange", lambda *_arguments: 1 / 0)
+            patched.setattr(connections.PooledConnection, "_exchange", lambda *_a, **_b: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 sender.get(server.origin)
         assert not sender.engine._pool._open

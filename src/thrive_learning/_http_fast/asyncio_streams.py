@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import Phase, TransportError
 from thrive_learning._http_fast import streams
-from thrive_learning._http_fast.streams import Address, failed, limit_s, timed_out
+from thrive_learning._http_fast.streams import Address, Stream, failed, limit_s, timed_out
 
 #: Gets what has arrived, or None when its time is over.
 Waiter: TypeAlias = asyncio.Future[bytes | None]
@@ -29,12 +29,8 @@ async def connect(address: Address) -> "AsyncioStream":
     return stream
 
 
-class AsyncioStream(asyncio.BufferedProtocol):
-    """A connection without TLS: asyncio's transport reports what happens.
-
-    Args:
-        loop: The event loop.
-    """
+class AsyncioStream(asyncio.BufferedProtocol, Stream):
+    """A connection without TLS: asyncio's transport reports what happens."""
 
     _transport: asyncio.Transport
     _arrivals: streams.Arrivals
@@ -45,7 +41,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._unread = b""
         self._is_full = False
         self._has_ended = False
-        self._lost: TransportError | None = None
+        self._lost: str | None = None  # why it is gone
         self._reader: Waiter | None = None
         self._writer: Waiter | None = None
         # What is waited for, and until when.
@@ -54,18 +50,15 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin."""
         self._transport = transport
         self._arrivals = streams.Arrivals(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(0)  # a write waits until the system has all of it
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - it is asyncio's
-        """Return room for what arrives. asyncio's own would be 256 KiB with every read."""
-        self._arrival = bytearray(streams.READ_BYTES)
+        self._arrival = bytearray(streams.READ_BYTES)  # asyncio's own would be 256 KiB, with every read
         return self._arrival
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Pass on or keep what has arrived."""
         data = bytes(memoryview(self._arrival)[:nbytes])
         self._arrival = _NOTHING  # an idle connection holds none
         if self._reader is not None and not self._reader.done():
@@ -77,33 +70,28 @@ class AsyncioStream(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Note that the server sends no more; we may."""
         self._has_ended = True
         _wake(self._reader)
-        return True
+        return True  # the server sends no more; we may
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is gone, and why."""
         if exc is not None:  # a write may have failed before all that has arrived was read
             self._unread += _left_in(self._transport.get_extra_info("socket"))
         if self._lost is None:
-            self._lost = TransportError("read", streams.CLOSED) if exc is None else failed("read", exc)
-        self._end_timer()
+            self._lost = streams.CLOSED if exc is None else failed("read", exc).text
         _wake(self._reader)
         _wake(self._writer)
+        self._ring()
 
     def pause_writing(self) -> None:
-        """Note that the system takes no more for now."""
         self._writer = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """Note that the system has taken all."""
         _wake(self._writer)
         self._writer = None
 
     async def read(self, budget: Budget, ends: float | None = None) -> bytes:
-        """See `Stream`."""
-        if self._unread or self._has_ended or self._lost:
+        if self._unread or self._has_ended or self._lost is not None:
             await asyncio.sleep(0)  # a flood gives way to others, and to a deadline
         else:
             self._reader = self._loop.create_future()
@@ -115,24 +103,22 @@ class AsyncioStream(asyncio.BufferedProtocol):
             self._is_full = False
             self._transport.resume_reading()
         if not data and self._lost is not None:
-            raise TransportError("read", self._lost.text)
+            raise TransportError("read", self._lost)
         return data
 
     async def write(self, data: bytes, budget: Budget, ends: float | None = None) -> None:
-        """See `Stream`."""
         if self._lost is None:
             self._transport.write(data)
             if self._writer is not None:
                 await self._settled(self._writer, "write", budget.timeout.write, ends)
         if self._lost is not None:
-            raise TransportError("write", self._lost.text)
+            raise TransportError("write", self._lost)
 
     async def _settled(self, waiter: Waiter, phase: Phase, timeout: float, ends: float | None) -> bytes:
         """Wait, for so long, or for what is left of a handshake."""
         self._waiter, self._ends = waiter, self._loop.time() + limit_s(timeout, ends)
-        # One timer for all waits: it rings too early for most of them, and is set anew then.
         if self._timer is None or self._timer.when() > self._ends:
-            self._set_timer()
+            self._ring()
         try:
             data = await waiter
         finally:
@@ -141,47 +127,33 @@ class AsyncioStream(asyncio.BufferedProtocol):
             raise timed_out(phase, ends)
         return data
 
-    def _set_timer(self) -> None:
-        self._end_timer()
-        self._timer = self._loop.call_at(self._ends, self._ring)
+    def _ring(self) -> None:
+        """End the wait if its time is over, or look again then.
 
-    def _end_timer(self) -> None:
+        One timer serves all waits: it rings too early for most of them, and is set anew then.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _ring(self) -> None:
-        self._timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
         if self._loop.time() < self._ends:
-            self._set_timer()
+            self._timer = self._loop.call_at(self._ends, self._ring)
         else:
             waiter.set_result(None)
 
     def is_readable(self) -> bool:
-        """See `Stream`. What has arrived while the event loop was busy is still in the socket."""
+        # What has arrived while the event loop was busy is still in the socket.
         return bool(self._unread) or self._has_ended or self._lost is not None or self._arrivals.wait(0)
 
     def cut(self) -> None:
-        """See `Stream`."""
         self.close()
 
     def close(self) -> None:
-        """See `Stream`. The event loop closes the socket in its next round."""
         if self._lost is None:
-            self._lost = TransportError("read", streams.CLOSED)
-        self._end_timer()
-        self._transport.abort()
-
-
-def _left_in(sock: Any) -> bytes:
-    """Return what has arrived on the socket of a transport that no longer reads."""
-    with contextlib.suppress(OSError), socket.fromfd(sock.fileno(), sock.family, sock.type) as copy:
-        copy.setblocking(False)  # noqa: FBT003
-        return copy.recv(streams.READ_BYTES)
-    return b""
+            self._lost = streams.CLOSED
+        self._transport.abort()  # the event loop closes the socket in its next round
 
 
 _NOTHING = bytearray()
@@ -190,3 +162,11 @@ _NOTHING = bytearray()
 def _wake(waiter: Waiter | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(b"")
+
+
+def _left_in(sock: Any) -> bytes:
+    """Return what has arrived on the socket of a transport that no longer reads."""
+    with contextlib.suppress(OSError), socket.fromfd(sock.fileno(), sock.family, sock.type) as copy:
+        copy.setblocking(False)  # noqa: FBT003
+        return copy.recv(streams.READ_BYTES)
+    return b""

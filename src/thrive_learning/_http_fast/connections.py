@@ -50,34 +50,6 @@ class RouteToOrigins:
         return RequestWriter().write(Request("CONNECT", origin, target, headers))
 
 
-class _TunnelReader(ResponseReader):
-    """Reads the response to CONNECT, whose reason tells the user what to do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begin(has_body=False)
-        self._reason = b""
-
-    def on_message_begin(self) -> None:
-        """Forget the reason of an informational response."""
-        self._reason = b""
-
-    def on_status(self, reason: bytes) -> None:
-        """Keep the reason, which may come in parts."""
-        self._reason += reason
-
-    def check_tunnel(self) -> None:
-        """Make sure that there is a tunnel.
-
-        Raises:
-            TransportError: The proxy does not open one.
-        """
-        status: Any = self.status
-        if not 200 <= status < 300:  # noqa: PLR2004
-            text = f"{status} {self._reason.decode('ascii', 'ignore')}"
-            raise TransportError("proxy", text, is_final=status not in TRANSIENT_STATUS_CODES)
-
-
 class PooledConnection:
     """A connection to an origin, for one request at a time. It opens when it is first used.
 
@@ -106,8 +78,7 @@ class PooledConnection:
         if self._route is not None:
             await self._open(self._route, budget)
             self._route = None
-        self.reader.begin(has_body=has_body)
-        await self._exchange(message, self.reader, budget)
+        await self._exchange(message, budget, has_body=has_body)
 
     async def _open(self, route: RouteToOrigins, budget: Budget) -> None:
         origin = self.origin
@@ -118,9 +89,12 @@ class PooledConnection:
         if proxy is not None:
             if proxy.scheme == "https":
                 await self._start_tls(route, proxy.host, budget)
-            reader = _TunnelReader()
-            await self._exchange(route.tunnel_request(origin), reader, budget)
-            reader.check_tunnel()
+            await self._exchange(route.tunnel_request(origin), budget, has_body=False)
+            status, reason = self.reader.status or 0, self.reader.reason.decode("ascii", "ignore")
+            if not 200 <= status < 300:  # noqa: PLR2004
+                is_final = status not in TRANSIENT_STATUS_CODES
+                raise TransportError("proxy", f"{status} {reason}", is_final=is_final)
+            self.reader = ResponseReader()
         if origin.scheme == "https":
             await self._start_tls(route, origin.host, budget)
 
@@ -138,8 +112,9 @@ class PooledConnection:
         if self._is_cut:
             raise TransportError("connect", CLOSED)
 
-    async def _exchange(self, message: bytes, reader: ResponseReader, budget: Budget) -> None:
-        stream, failure = self._stream, None
+    async def _exchange(self, message: bytes, budget: Budget, *, has_body: bool) -> None:
+        stream, reader, failure = self._stream, self.reader, None
+        reader.begin(has_body=has_body)
         self._is_sent = True
         try:
             await stream.write(message, budget)

@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import AsyncResponse, Request, Response
-from thrive_learning._http_fast import async_dialing, sockets
+from thrive_learning._http_fast import async_connect, sockets
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
 from thrive_learning._http_fast.http11 import RequestWriter
 from thrive_learning._http_fast.pool import Pool, TaskLimit, ThreadLimit
@@ -90,7 +90,7 @@ class AsyncFastEngine:
     def __init__(self, context: ssl.SSLContext, proxy: str | None = None) -> None:
         self._writer = RequestWriter()
         self._limit = TaskLimit()
-        self._pool = Pool(RouteToOrigins(context, proxy, async_dialing.connect), self._limit)
+        self._pool = Pool(RouteToOrigins(context, proxy, async_connect.connect), self._limit)
 
     async def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> AsyncResponse:
         """Send a request once and return the head of its response."""

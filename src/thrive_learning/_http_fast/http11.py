@@ -71,6 +71,7 @@ class ResponseReader:
         "is_complete",
         "may_go_on",
         "pieces",
+        "reason",
         "status",
     )
 
@@ -100,6 +101,8 @@ class ResponseReader:
         self._since = 0
         #: The status, once the head is complete.
         self.status: int | None = None
+        #: What the server calls it.
+        self.reason = b""
         #: The headers as received.
         self.headers: list[tuple[bytes, bytes]] = []
         #: The body as received since somebody took it.
@@ -169,6 +172,10 @@ class ResponseReader:
         if self.is_complete:
             self.has_surplus = True
 
+    def on_status(self, reason: bytes) -> None:
+        """Keep the reason, which may come in parts."""
+        self.reason += reason
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those after the body say nothing that is needed."""
         if self.status is None:
@@ -188,7 +195,7 @@ class ResponseReader:
             self.status = status
             self.is_complete = not self._has_body
         else:
-            self.headers = []
+            self.headers, self.reason = [], b""
 
     def _flaw_of_head(self, status: int) -> str | None:
         if status < 100 or status == 101:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The pool: takes an idle connection or opens one, and keeps it for the next request.
+"""The pool: takes an idle connection or makes one, and keeps it for the next request.
 
 The connection that came back last is taken first. That costs the same however many there are, and keeps those
 in use warm.
@@ -15,16 +15,6 @@ from thrive_learning._http.port import IDLE_TIMEOUT_S, Origin, TransportError
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
 
 
-def closed() -> TransportError:
-    """Return the error for a request that comes after the end, or waits when it comes."""
-    return TransportError("other", "the connections are closed")
-
-
-def too_many() -> TransportError:
-    """Return the error for a request that has waited for too long."""
-    return TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
-
-
 class ThreadLimit:
     """Lets so many threads have a connection at once."""
 
@@ -32,80 +22,49 @@ class ThreadLimit:
         # A semaphore does the same at ten times the cost.
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(MAX_CONNECTIONS):
-            self._permits.put(None)
-        self._is_closed = False
+            self.release()
 
     def acquire(self, budget: Budget) -> None:
-        """Wait for a permit.
-
-        Raises:
-            TransportError: None came in time, or before the end.
-        """
+        """Wait for a permit, or raise `TransportError` when the limit of the pool has passed."""
         try:
             self._permits.get(timeout=max(min(budget.timeout.pool, budget.remaining()), 0))
         except queue.Empty:
-            failure = too_many()
+            failure = _too_many()
         else:
-            if not self._is_closed:
-                return
-            self.release()  # which wakes the next one that waits
-            failure = closed()
+            return
         raise failure
 
     def release(self) -> None:
         """Return a permit."""
         self._permits.put(None)
 
-    def close(self) -> None:
-        """Let everybody who waits fail."""
-        self._is_closed = True
-        self.release()
-
 
 class TaskLimit:
-    """Lets so many tasks of one event loop have a connection at once."""
+    """Lets so many tasks of one event loop have a connection at once. See `ThreadLimit`."""
 
     def __init__(self) -> None:
-        self._permits = MAX_CONNECTIONS
-        self._waiting: collections.deque[anyio.Event] = collections.deque()
-        self._is_closed = False
+        self._permits = anyio.Semaphore(MAX_CONNECTIONS)
 
     async def acquire(self, budget: Budget) -> None:
-        """Wait for a permit. See `ThreadLimit`."""
-        if self._permits > 0:
-            self._permits -= 1
-            return
-        if self._is_closed:
-            raise closed()
-        turn = anyio.Event()
-        self._waiting.append(turn)
+        """Wait for a permit, or raise `TransportError` when the limit of the pool has passed."""
         try:
-            with anyio.move_on_after(budget.timeout.pool):
-                await turn.wait()
-        except BaseException:
-            if turn.is_set():  # the permit came together with the cancellation
-                self.release()
-            else:
-                self._waiting.remove(turn)
-            raise
-        if self._is_closed:
-            raise closed()
-        if not turn.is_set():
-            self._waiting.remove(turn)
-            raise too_many()
+            self._permits.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(budget.timeout.pool) as scope:
+                await self._permits.acquire()
+            if not scope.cancelled_caught:
+                return
+        else:
+            return
+        raise _too_many()
 
     def release(self) -> None:
-        """Return a permit, to the one who has waited longest."""
-        if self._waiting:
-            self._waiting.popleft().set()
-        else:
-            self._permits += 1
+        """Return a permit."""
+        self._permits.release()
 
-    def close(self) -> None:
-        """Let everybody who waits fail."""
-        self._is_closed = True
-        while self._waiting:
-            self._waiting.popleft().set()
+
+def _too_many() -> TransportError:
+    return TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
 
 
 class Pool:
@@ -119,7 +78,7 @@ class Pool:
     def __init__(self, route: RouteToOrigins, limit: ThreadLimit | TaskLimit) -> None:
         self._route = route
         self._limit = limit
-        self._idle: dict[Origin, collections.deque[PooledConnection]] = {}
+        self._idle = collections.defaultdict[Origin, collections.deque[PooledConnection]](collections.deque)
         self._open: set[PooledConnection] = set()
         self._is_closed = False
         self._next_look = 0.0
@@ -130,14 +89,13 @@ class Pool:
         Args:
             origin: Where it leads.
             fresh: Whether it must be a new one.
+
+        Raises:
+            TransportError: The pool is closed.
         """
         try:
-            idle = self._idle.get(origin)
-            while idle and not fresh:
-                try:
-                    connection = idle.pop()
-                except IndexError:  # another thread was faster
-                    break
+            idle = self._idle[origin]
+            while not fresh and (connection := _pop(idle)) is not None:
                 if not connection.has_expired():
                     return connection
                 self._close(connection)
@@ -147,8 +105,8 @@ class Pool:
             raise
         self._open.add(connection)
         if self._is_closed:
-            self.drop(connection)
-            raise closed()
+            self.drop(connection)  # whose permit wakes the next one that waits
+            raise TransportError("other", "the connections are closed")
         return connection
 
     def put_back(self, connection: PooledConnection) -> None:
@@ -156,9 +114,7 @@ class Pool:
         if not connection.end():
             self.drop(connection)
             return
-        idle = self._idle.get(connection.origin)
-        if idle is None:
-            idle = self._idle.setdefault(connection.origin, collections.deque())
+        idle = self._idle[connection.origin]
         idle.append(connection)
         self._limit.release()
         now = time.monotonic()
@@ -170,11 +126,7 @@ class Pool:
 
     def _close_expired(self, idle: collections.deque[PooledConnection]) -> None:
         """Close those that nobody has needed for long. They are on the left."""
-        while idle:
-            try:
-                connection = idle.popleft()
-            except IndexError:  # another thread was faster
-                break
+        while (connection := _pop(idle, 0)) is not None:
             if not connection.has_expired():
                 idle.appendleft(connection)
                 break
@@ -194,12 +146,17 @@ class Pool:
     def close(self) -> None:
         """Close idle connections, and make those fail that are in use; their users close them."""
         self._is_closed = True
-        self._limit.close()
         for idle in list(self._idle.values()):
-            while idle:
-                try:
-                    self._close(idle.pop())
-                except IndexError:  # another thread was faster
-                    break
+            while (connection := _pop(idle)) is not None:
+                self._close(connection)
         for connection in list(self._open):
             connection.cut()
+        self._limit.release()  # which wakes one that waits
+
+
+def _pop(idle: collections.deque[PooledConnection], end: int = -1) -> PooledConnection | None:
+    """Return the last or the first one, unless another thread was faster."""
+    try:
+        return idle.pop() if end else idle.popleft()
+    except IndexError:
+        return None

@@ -3,39 +3,29 @@
 Name resolution is outside: Python cannot interrupt it. The system's resolver has limits of its own.
 """
 
-import collections
 import contextlib
 import errno
 import selectors
 import socket
 import time
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import TransportError
 from thrive_learning._http_fast import streams
-from thrive_learning._http_fast.streams import Address, Guard, failed, limit_s, timed_out
+from thrive_learning._http_fast.streams import Address, Guard, Stream, failed, limit_s, timed_out
 
 
-class SocketStream:
-    """A connection without TLS. Its socket never blocks: to set a time-out for each operation costs more.
-
-    Args:
-        sock: A connected socket.
-    """
-
-    __slots__ = ("_arrivals", "_sock")
+class SocketStream(Stream):
+    """A connection without TLS. Its socket never blocks: to set a time-out for each operation costs more."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._arrivals = streams.Arrivals(sock)
 
     async def read(self, budget: Budget, ends: float | None = None) -> bytes:
-        """See `Stream`."""
-        left = min(budget.remaining(), limit_s(budget.timeout.read, ends))
         try:
-            if left > 0 and self._arrivals.wait(left):
+            if await self._is_ready(budget, limit_s(budget.timeout.read, ends)):
                 return self._sock.recv(streams.READ_BYTES)
         except OSError as error:
             failure = failed("read", error)
@@ -44,130 +34,123 @@ class SocketStream:
         raise failure
 
     async def write(self, data: bytes, budget: Budget, ends: float | None = None) -> None:
-        """See `Stream`."""
         unsent = memoryview(data)
+        is_ready = True
         try:
-            while True:
+            while is_ready:
                 try:  # noqa: SIM105 - contextlib.suppress costs more than the call
                     unsent = unsent[self._sock.send(unsent) :]
                 except BlockingIOError:
                     pass
                 if not unsent:
                     return
-                left = min(budget.remaining(), limit_s(budget.timeout.write, ends))
-                if left <= 0:
-                    break
-                with selectors.DefaultSelector() as selector:
-                    selector.register(self._sock, selectors.EVENT_WRITE)
-                    if not selector.select(left):
-                        break
+                limit = limit_s(budget.timeout.write, ends)
+                is_ready = await self._is_ready(budget, limit, to_write=True)
         except OSError as error:
             failure = failed("write", error)
         else:
             failure = timed_out("write", ends)
         raise failure
 
+    async def _is_ready(self, budget: Budget, limit: float, *, to_write: bool = False) -> bool:
+        """Wait until the socket can be read or written, and return whether that was in time."""
+        left = min(budget.remaining(), limit)
+        if left <= 0:
+            return False
+        if not to_write:
+            return self._arrivals.wait(left)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._sock, selectors.EVENT_WRITE)
+            return bool(selector.select(left))
+
     def is_readable(self) -> bool:
-        """See `Stream`."""
         return self._arrivals.wait(0)
 
     def cut(self) -> None:
-        """See `Stream`."""
-        shut_down(self._sock)
+        with contextlib.suppress(OSError):  # it is closed already
+            self._sock.shutdown(socket.SHUT_RDWR)  # closing it would wake nobody
 
     def close(self) -> None:
-        """See `Stream`."""
         self._sock.close()
-
-
-def shut_down(sock: socket.socket) -> None:
-    """Let whatever waits for a socket fail. Closing the socket would not wake it."""
-    with contextlib.suppress(OSError):  # it is closed already
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 async def connect(host: str, port: int, budget: Budget, ends: float, guard: Guard) -> SocketStream:
     """Connect to the address of a host that answers first; all of them together have the one limit."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        waiting = streams.in_order(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         failure = failed("connect", error)
     else:
-        race = _Race(streams.in_order(found))
-        guard(race.cut)
-        return SocketStream(race.winner(budget, ends))
+        with _Race(waiting) as race:
+            guard(race.cut)
+            return SocketStream(race.winner(min(ends, time.monotonic() + budget.remaining())))
     raise failure
 
 
 class _Race:
-    """Connects to several addresses, each of which has a head start before the next one."""
+    """Attempts to connect, each of which has a head start before the next one."""
 
-    def __init__(self, addresses: Iterable[Address]) -> None:
-        self._waiting = collections.deque(addresses)
+    def __init__(self, waiting: list[Address]) -> None:
+        self._waiting = waiting
         self._started: dict[socket.socket, Any] = {}
-        self._next_start = 0.0
+        self._selector = selectors.DefaultSelector()
         self._failure = TransportError("connect", "it has no address")
-        self._is_cut = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for sock in list(self._started):
+            self._give_up(sock)
+        self._selector.close()
 
     def cut(self) -> None:
-        """Let it fail."""
-        self._is_cut = True
-        for sock in tuple(self._started):
-            shut_down(sock)
+        """Let it fail, in another thread."""
+        self._waiting.clear()
+        for sock in list(self._started):
+            SocketStream(sock).cut()
 
-    def winner(self, budget: Budget, ends: float) -> socket.socket:
+    def winner(self, ends: float) -> socket.socket:
         """Return the socket that has connected first."""
-        with selectors.DefaultSelector() as selector:
-            try:
-                while not self._is_cut:
-                    now = time.monotonic()
-                    left = min(ends - now, budget.remaining())
-                    if left <= 0:
-                        raise timed_out("connect")
-                    if self._waiting and now >= self._next_start:
-                        self._next_start = now + streams.HEAD_START_S
-                        self._start(selector, *self._waiting.popleft())
-                        continue
-                    if not self._started:
-                        raise self._failure
-                    if self._waiting:
-                        left = min(left, self._next_start - now)
-                    for key, _events in selector.select(left):
-                        sock: Any = key.fileobj
-                        selector.unregister(sock)
-                        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                        if not code:
-                            streams.note_outcome(self._started.pop(sock), has_failed=False)
-                            winner: socket.socket = sock
-                            return winner
-                        self._give_up(sock, OSError(code, ""))
-            finally:
-                for sock, address in self._started.items():
-                    streams.note_outcome(address, has_failed=True)
-                    sock.close()
-        raise TransportError("connect", streams.CLOSED)
+        next_start = 0.0
+        while self._waiting or self._started:
+            now = time.monotonic()
+            if now >= ends:
+                raise timed_out("connect")
+            if self._waiting and now >= next_start:
+                next_start = now + streams.HEAD_START_S
+                try:
+                    self._start(*self._waiting.pop(0))
+                except OSError as error:
+                    self._failure, next_start = failed("connect", error), 0.0
+                continue
+            for key, _events in self._selector.select(
+                (min(next_start, ends) if self._waiting else ends) - now
+            ):
+                sock: Any = key.fileobj
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    del self._started[sock]
+                    winner: socket.socket = sock
+                    return winner
+                self._give_up(sock)
+                self._failure, next_start = failed("connect", OSError(code, "")), 0.0
+        raise self._failure
 
-    def _start(self, selector: selectors.BaseSelector, family: int, address: Any) -> None:
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:  # IPv6 may be turned off
-            self._next_start, self._failure = 0.0, failed("connect", error)
-            return
+    def _start(self, family: int, address: Any) -> None:
+        sock = socket.socket(family, socket.SOCK_STREAM)
         self._started[sock] = address
         sock.setblocking(False)  # noqa: FBT003
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = sock.connect_ex(address)
-            selector.register(sock, selectors.EVENT_WRITE)
-        except OSError as error:
-            self._give_up(sock, error)
-        else:
-            if code not in {0, errno.EINPROGRESS, errno.EWOULDBLOCK}:
-                selector.unregister(sock)
-                self._give_up(sock, OSError(code, ""))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(address)
+        if code not in {0, errno.EINPROGRESS, errno.EWOULDBLOCK}:
+            self._give_up(sock)
+            raise OSError(code, "")
+        self._selector.register(sock, selectors.EVENT_WRITE)
 
-    def _give_up(self, sock: socket.socket, error: OSError) -> None:
-        """Note why an attempt has failed, and let the next one begin."""
-        streams.note_outcome(self._started.pop(sock), has_failed=True)
+    def _give_up(self, sock: socket.socket) -> None:
+        """Close a socket whose address has failed or was too slow."""
+        streams.failed_at[self._started.pop(sock)] = time.monotonic()
+        with contextlib.suppress(KeyError):  # it was never registered
+            self._selector.unregister(sock)
         sock.close()
-        self._next_start, self._failure = 0.0, failed("connect", error)

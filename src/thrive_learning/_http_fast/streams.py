@@ -79,12 +79,15 @@ def failed(kind: FailureKind, error: Exception) -> TransportError:
     """
     if interruption(error) is not None:
         raise error
-    is_final = isinstance(error, (ssl.SSLCertVerificationError, UnicodeError)) or (
-        isinstance(error, socket.gaierror) and error.errno in _UNKNOWN_HOST
-    )
     code: int = getattr(error, "errno", None) or 0
-    if code in errno.errorcode and not isinstance(error, (ssl.SSLError, socket.gaierror)):
-        return TransportError(kind, f"[Errno {code}] {os.strerror(code)}")  # event loops add to it
+    if isinstance(error, (ssl.SSLCertVerificationError, UnicodeError)):
+        is_final = True
+    elif isinstance(error, socket.gaierror):
+        is_final = code in _UNKNOWN_HOST
+    else:
+        is_final = False
+        if code in errno.errorcode and not isinstance(error, ssl.SSLError):
+            return TransportError(kind, f"[Errno {code}] {os.strerror(code)}")  # event loops add to it
     return TransportError(kind, str(error), is_final=is_final)
 
 
@@ -93,11 +96,7 @@ _UNKNOWN_HOST = {getattr(socket, name, socket.EAI_NONAME) for name in ("EAI_NONA
 
 
 class Arrivals:
-    """Waits for something to arrive on a socket. The poll object is made once for each connection.
-
-    Args:
-        sock: The socket, which must be open when it is asked for.
-    """
+    """Waits for something to arrive on a socket. The poll object is made once for each connection."""
 
     __slots__ = ("_poll", "_sock")
 
@@ -115,7 +114,8 @@ class Arrivals:
         return bool(self._poll.poll(min(seconds * 1000, 2e9)))  # which is what fits: 23 days
 
 
-_failed_at: dict[Any, float] = {}
+#: When an address last failed, or was slower than another one. Attempts begin with those not in here.
+failed_at: dict[Any, float] = {}
 
 
 def in_order(found: list[Any]) -> list[Address]:
@@ -125,17 +125,7 @@ def in_order(found: list[Any]) -> list[Address]:
     """
     turns = {socket.AF_INET6: 0, socket.AF_INET: 1}
     ranked: list[tuple[float, int, Address]] = []
-    for family, _type, _protocol, _name, address in dict.fromkeys(found):
-        ranked.append((_failed_at.get(address, 0.0), turns[family], (family, address)))
+    for family, _type, _protocol, _name, address in found:
+        ranked.append((failed_at.get(address, 0.0), turns[family], (family, address)))
         turns[family] += 2
     return [address for *_, address in sorted(ranked, key=lambda rank: rank[:2])]
-
-
-def note_outcome(address: Any, *, has_failed: bool) -> None:
-    """Remember which address failed, or was slower than another one, and when."""
-    if not has_failed:
-        _failed_at.pop(address, None)
-        return
-    if len(_failed_at) > 1000:  # noqa: PLR2004 - it must not grow for ever
-        _failed_at.clear()
-    _failed_at[address] = time.monotonic()

@@ -16,7 +16,7 @@ from thrive_learning._http_fast.streams import READ_BYTES, Stream, failed
 T = TypeVar("T")
 
 
-class TlsStream:
+class TlsStream(Stream):
     """TLS upon a stream. `shake_hands` comes first.
 
     Args:
@@ -24,8 +24,6 @@ class TlsStream:
         context: The certificates to trust, and the like.
         host: The name that the certificate must have.
     """
-
-    __slots__ = ("_incoming", "_outgoing", "_stream", "_tls")
 
     def __init__(self, stream: Stream, context: ssl.SSLContext, host: str) -> None:
         self._stream = stream
@@ -35,43 +33,37 @@ class TlsStream:
     async def shake_hands(self, budget: Budget, ends: float) -> None:
         """Agree on keys and check the certificate, all of it within one limit."""
         try:
-            await self._move(self._tls.do_handshake, (), budget, ends)
+            await self._move(budget, ends, self._tls.do_handshake)
         except ssl.SSLError as error:
             failure = failed("connect", error)
         except TransportError as error:
+            failure = error
             if error.kind != "timeout":
-                error.kind = "connect"
-            raise
+                failure.kind = "connect"
         else:
             return
         raise failure
 
-    async def _move(
-        self, step: Callable[..., T], arguments: tuple[Any, ...], budget: Budget, ends: float | None
-    ) -> T:
+    async def _move(self, budget: Budget, ends: float | None, step: Callable[..., T], *arguments: Any) -> T:
         """Take a step of TLS, with the bytes that it has to send and those that it waits for."""
         while True:
             try:
-                result = step(*arguments)
+                result, waits = step(*arguments), False
             except ssl.SSLWantReadError:
-                await self._flush(budget, ends)
-                data = await self._stream.read(budget, ends)
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
+                result, waits = None, True
+            if self._outgoing.pending:
+                await self._stream.write(self._outgoing.read(), budget, ends)
+            if not waits:
+                return result  # type: ignore[return-value]  # it is that of the step
+            data = await self._stream.read(budget, ends)
+            if data:
+                self._incoming.write(data)
             else:
-                await self._flush(budget, ends)
-                return result
-
-    async def _flush(self, budget: Budget, ends: float | None) -> None:
-        if self._outgoing.pending:
-            await self._stream.write(self._outgoing.read(), budget, ends)
+                self._incoming.write_eof()
 
     async def read(self, budget: Budget, ends: float | None = None) -> bytes:
-        """See `Stream`."""
         try:
-            return await self._move(self._tls.read, (READ_BYTES,), budget, ends)
+            return await self._move(budget, ends, self._tls.read, READ_BYTES)
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
         except ssl.SSLError as error:
@@ -79,11 +71,10 @@ class TlsStream:
         raise failure
 
     async def write(self, data: bytes, budget: Budget, ends: float | None = None) -> None:
-        """See `Stream`."""
         unsent = memoryview(data)
         try:
             while unsent:
-                unsent = unsent[await self._move(self._tls.write, (unsent,), budget, ends) :]
+                unsent = unsent[await self._move(budget, ends, self._tls.write, unsent) :]
         except ssl.SSLError as error:
             failure = failed("write", error)
         else:
@@ -91,13 +82,10 @@ class TlsStream:
         raise failure
 
     def is_readable(self) -> bool:
-        """See `Stream`."""
         return bool(self._tls.pending() or self._incoming.pending) or self._stream.is_readable()
 
     def cut(self) -> None:
-        """See `Stream`."""
         self._stream.cut()
 
     def close(self) -> None:
-        """See `Stream`."""
         self._stream.close()
