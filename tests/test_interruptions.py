@@ -3,32 +3,24 @@
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from ssl import SSLContext
 from typing import Any
 
-import httpcore
 import httpx
 import pytest
-import trio
 from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour
 
 from thrive_learning import (
     AsyncThriveClient,
     BasicCredentials,
-    ConfigurationError,
     MemoryTokenStore,
     ThriveClient,
     UnexpectedResponseError,
-    _asyncio_network,
-    _transport,
     activities,
 )
 from thrive_learning._call import generated
 from thrive_learning._exchange import reply
 from thrive_learning._interruptions import interruption
-from thrive_learning._network import AsyncBackend, BoundedBackend, BoundedStream
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
 
@@ -67,56 +59,6 @@ def interrupt() -> Iterator[Interrupt]:
         yield make
     finally:
         signal.signal(signal.SIGALRM, before)
-
-
-def test_looking_up_a_host(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", interrupt(OsLimit))
-    with pytest.raises(OsLimit):
-        BoundedBackend().connect_tcp("a.example", 443)
-
-
-def test_writing(interrupt: Interrupt) -> None:
-    class Socket:
-        send = staticmethod(interrupt(OsLimit))
-
-        def settimeout(self, _seconds: float | None) -> None:
-            pass
-
-    class Stream:
-        def get_extra_info(self, _info: str) -> Any:
-            return Socket()
-
-    stream: Any = Stream()
-    with pytest.raises(OsLimit):
-        BoundedStream(stream).write(b"x", 1)
-
-
-def test_connecting_on_trio(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
-    interrupted = interrupt(OsLimit)
-
-    class Backend:
-        async def connect_tcp(self, *_arguments: object) -> None:
-            await trio.lowlevel.checkpoint()
-            try:
-                interrupted()
-            except OSError as error:
-                raise httpcore.ConnectError from error
-
-    monkeypatch.setattr(httpcore, "TrioBackend", Backend)
-    with pytest.raises(httpcore.ConnectError) as caught:
-        trio.run(AsyncBackend().connect_tcp, "a.example", 443)
-    assert isinstance(caught.value.__cause__, OsLimit)
-
-
-def test_connecting_on_asyncio(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
-    interrupted = interrupt(OsLimit)
-
-    async def first_to_answer(*_arguments: object) -> None:
-        interrupted()
-
-    monkeypatch.setattr(_asyncio_network, "_first_to_answer", first_to_answer)
-    with pytest.raises(OsLimit):
-        asyncio.run(_asyncio_network.connect_tcp("a.example", 443, 1, None, None))
 
 
 def test_a_transport_of_the_caller_in_async_code(interrupt: Interrupt) -> None:
@@ -164,37 +106,6 @@ def test_reading_json(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> 
 
 
 # In sync code
-
-
-def test_reading(interrupt: Interrupt) -> None:
-    class Socket:
-        recv = staticmethod(interrupt(OsLimit))
-
-        def settimeout(self, _seconds: float | None) -> None:
-            pass
-
-    class Stream:
-        def get_extra_info(self, _info: str) -> Any:
-            return Socket()
-
-    stream: Any = Stream()
-    with pytest.raises(OsLimit):
-        BoundedStream(stream).read(1, 1)
-
-
-def test_connecting(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
-    interrupted = interrupt(OsLimit)
-
-    def connect_tcp(*_arguments: object) -> None:
-        try:
-            interrupted()
-        except OSError as error:
-            raise httpcore.ConnectError from error
-
-    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
-    with pytest.raises(httpcore.ConnectError) as caught:
-        BoundedBackend().connect_tcp("127.0.0.1", 1)
-    assert isinstance(caught.value.__cause__, OsLimit)
 
 
 def test_a_transport_of_the_caller(interrupt: Interrupt) -> None:
@@ -267,15 +178,6 @@ def test_a_body_that_is_too_large_is_left_though_it_goes_on(flavour: Flavour) ->
         pytest.raises(UnexpectedResponseError, match="max_record_bytes"),
     ):
         client.activities.get(ACTIVITY_ID)
-
-
-def test_a_transport_that_rejects_its_settings_is_an_error_of_the_client() -> None:
-    def build(_context: SSLContext, _proxy: str | None) -> httpx.BaseTransport:
-        raise ValueError
-
-    context: Any = None
-    with pytest.raises(ConfigurationError, match="The URL of the proxy"):
-        _transport._built(build, context, None)
 
 
 def test_a_chain_of_causes_without_end() -> None:

@@ -34,6 +34,8 @@ from thrive_learning import (
     ThriveClient,
     Timeout,
 )
+from thrive_learning import _engine as engines
+from thrive_learning import _seam as seam
 from thrive_learning._settings.engine_names import ENGINES, EngineName
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
@@ -120,15 +122,15 @@ def test_one_async_client_in_one_event_loop_after_the_other(server: Server) -> N
         assert asyncio.run(get(client)) == ACTIVITY_ID
         assert trio.run(get, client) == ACTIVITY_ID
     assert server.counts() == (6, 1, 6)
-    assert len(client._http._transports._by_place) <= 2  # those of loops that have ended are forgotten
+    assert len(client._http._attempts.routes._engines) <= 2  # those of loops that have ended are forgotten
     del client
     gc.collect()
 
 
 async def close_here(client: AsyncThriveClient) -> None:
     """Close the connections of this loop, and let the client go on in the others."""
-    for transport in client._http._transports.take_those_to_close():
-        await transport.aclose()
+    for engine in client._http._attempts.routes.take_those_to_close():
+        await engine.aclose()
 
 
 def test_one_async_client_in_event_loops_side_by_side(server: Server) -> None:
@@ -366,9 +368,17 @@ print(client.activities.get({ACTIVITY_ID!r}).id)
     assert "Traceback" not in done.stderr
 
 
-def test_clients_share_what_is_dear_to_make() -> None:
-    contexts = set()
+def test_clients_share_what_is_dear_to_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts: list[ssl.SSLContext] = []
+    for name in ("sync_engines", "async_engines"):
+        build = getattr(engines, name)("httpx")
+
+        def record(context: ssl.SSLContext, proxy: str | None, build: Any = build) -> Any:
+            contexts.append(context)
+            return build(context, proxy)
+
+        monkeypatch.setattr(seam, name, lambda _name, record=record: record)
     for cls in (ThriveClient, AsyncThriveClient, ThriveClient):
-        transports = cls(Region.STAGING, BASIC, engine="httpx")._http._transports._spare[0]
-        contexts |= {id(transport._pool._opener._ssl_context) for transport in transports.values()}  # type: ignore[union-attr]
-    assert len(contexts) == 1
+        cls(Region.STAGING, BASIC, engine="httpx")
+    assert len(contexts) == 3
+    assert len(set(map(id, contexts))) == 1

@@ -106,7 +106,7 @@ def test_a_custom_region_can_do_without_webhooks() -> None:
 PLAIN_HTTP = " is plain HTTP, which would show credentials to the network: use https$"
 NOT_ABSOLUTE = " is not an absolute URL: it must begin with https:// and a host$"
 NOT_VISIBLE = " is not a URL of visible ASCII characters$"
-NO_SUCH_PART = " has a host or a path that no URL has$"
+NO_SUCH_PART = " has a host, a port, or a path that is not valid$"
 NO_QUERY = " holds a query or a fragment: give the URL without it$"
 
 

@@ -23,7 +23,8 @@ from thrive_learning import (
     RetryPolicy,
     ThriveError,
 )
-from thrive_learning._exchange.server_text import mask_secrets, proxy_secrets
+from thrive_learning._exchange.server_text import mask_secrets
+from thrive_learning._settings.proxies import proxy_secrets
 
 SECRET, TOKEN, TENANT = "canary%secret&1", "canary-token-2", "canary-tenant-3"
 #: Every form in which a secret stands in a request.

@@ -33,6 +33,8 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, TENANT_ID, Flavour
+from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, Line, Route
+from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
 
 from thrive_learning import (
     Activity,
@@ -43,8 +45,6 @@ from thrive_learning import (
     ThriveError,
 )
 from thrive_learning._auth.masking import basic_header
-from thrive_learning._fast import AsyncFastTransport, AsyncLine, FastTransport, Line, Route
-from thrive_learning._httpx_transports import AsyncPooledTransport, PooledTransport
 
 # What the server repeats. In them are quotes, slashes and letters that JSON escapes.
 API_SECRET = 'fake-"api"-secr\\t/\N{LATIN SMALL LETTER E WITH ACUTE}'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from thrive_learning._budget import Budget
 from thrive_learning._call.generated import GET_ACTIVITY, async_client_of, client_of
 from thrive_learning._call.operation import run, run_async, with_response
-from thrive_learning._call.seam import AsyncHttpClient, Call, HttpClient
+from thrive_learning._call.seam import AsyncCaller, Call, Caller
 from thrive_learning._ids import activity_id as validated
 from thrive_learning.errors import Attempt
 from thrive_learning.models import Activity, ApiResponse
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Activities:
     """Reads activity records. Found as `client.activities`."""
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: Caller) -> None:
         self._http = http
         self._api = client_of(http)
 
@@ -130,7 +130,7 @@ class Activities:
 class AsyncActivities:
     """Reads activity records. Found as `client.activities`."""
 
-    def __init__(self, http: AsyncHttpClient) -> None:
+    def __init__(self, http: AsyncCaller) -> None:
         self._http = http
         self._api = async_client_of(http)
 

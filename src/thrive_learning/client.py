@@ -19,10 +19,9 @@ from thrive_learning.regions import Region
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    import httpx
-
-    from thrive_learning._call.seam import AsyncHttpClient, HttpClient, Options
+    from thrive_learning._call.seam import AsyncCaller, Caller, Options
     from thrive_learning._checking.examination import Examination
+    from thrive_learning._http.port import AsyncTransport, Transport
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport
     from thrive_learning.sandbox import SandboxTransport
@@ -48,7 +47,7 @@ class ClientOptions(SandboxOptions, total=False):
     proxy: str | None
     verify: "bool | SSLContext"
     token_store: "TokenStore | None"
-    transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None"
+    transport: "Transport | Callable[[], Transport] | None"
     engine: EngineName
 
 
@@ -58,7 +57,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     proxy: str | None
     verify: "bool | SSLContext"
     token_store: "TokenStore | None"
-    transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None"
+    transport: "AsyncTransport | Callable[[], AsyncTransport] | None"
     engine: EngineName
 
 
@@ -118,7 +117,7 @@ class ThriveClient:
         application: str | None = None,
         proxy: str | None = None,
         verify: "bool | SSLContext" = True,
-        transport: "httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None" = None,
+        transport: "Transport | Callable[[], Transport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,
@@ -126,7 +125,7 @@ class ThriveClient:
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._call.seam import HttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning._call.seam import Caller, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import Activities  # noqa: PLC0415
         from thrive_learning.tokens import Tokens  # noqa: PLC0415
 
@@ -145,7 +144,7 @@ class ThriveClient:
             max_record_bytes=max_record_bytes,
         )
         self._options, self._transport = options, transport
-        self._http = HttpClient(self.region, _credentials(credentials), options, transport)
+        self._http = Caller(self.region, _credentials(credentials), options, transport)
         self.activities = Activities(self._http)
         self.tokens = Tokens(self._http)
 
@@ -300,7 +299,7 @@ class AsyncThriveClient:
         application: str | None = None,
         proxy: str | None = None,
         verify: "bool | SSLContext" = True,
-        transport: "httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None" = None,
+        transport: "AsyncTransport | Callable[[], AsyncTransport] | None" = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,
@@ -308,7 +307,7 @@ class AsyncThriveClient:
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._call.seam import AsyncHttpClient, Options  # noqa: PLC0415 - see above
+        from thrive_learning._call.seam import AsyncCaller, Options  # noqa: PLC0415 - see above
         from thrive_learning.activities import AsyncActivities  # noqa: PLC0415
         from thrive_learning.tokens import AsyncTokens  # noqa: PLC0415
 
@@ -327,7 +326,7 @@ class AsyncThriveClient:
             max_record_bytes=max_record_bytes,
         )
         self._options, self._transport = options, transport
-        self._http = AsyncHttpClient(self.region, _credentials(credentials), options, transport)
+        self._http = AsyncCaller(self.region, _credentials(credentials), options, transport)
         self.activities = AsyncActivities(self._http)
         self.tokens = AsyncTokens(self._http)
 
@@ -431,7 +430,7 @@ def _region(region: Region | str) -> Region:
 
 
 def _examination(
-    http: "HttpClient | AsyncHttpClient", options: "Options", transport: object, activity_id: str | None
+    http: "Caller | AsyncCaller", options: "Options", transport: object, activity_id: str | None
 ) -> "Examination":
     from thrive_learning._checking.examination import Examination  # noqa: PLC0415
     from thrive_learning._checking.run import checked_id  # noqa: PLC0415 - few clients need it

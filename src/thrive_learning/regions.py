@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import attrs
 
+from thrive_learning._hosts import is_valid_host
 from thrive_learning.errors import ConfigurationError
 
 _TENANT = "{tenant_id}"
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_NETLOC = re.compile(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d*)?")
 
 
 class Service(enum.Enum):
@@ -82,20 +83,12 @@ def _problem(parts: urllib.parse.SplitResult) -> str | None:
         return "is plain HTTP, which would show credentials to the network: use https"
     if "@" in parts.netloc:
         return "holds credentials: pass them to the client instead"
-    known = _is_ipv6(parts.hostname) if "[" in parts.netloc else _HOST.fullmatch(parts.hostname)
-    if not known or "\\" in parts.path:
-        return "has a host or a path that no URL has"
+    found = _NETLOC.fullmatch(parts.netloc.lower())
+    if found is None or not is_valid_host(found[1]) or parts.port == 0 or "\\" in parts.path:
+        return "has a host, a port, or a path that is not valid"
     if parts.query or parts.fragment:
         return "holds a query or a fragment: give the URL without it"
     return None
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_loopback(host: str) -> bool:

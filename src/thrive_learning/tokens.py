@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from thrive_learning._call.seam import AsyncHttpClient, HttpClient
+from thrive_learning._call.seam import AsyncCaller, Caller
 from thrive_learning.credentials import Scope
 from thrive_learning.models import AccessToken
 from thrive_learning.policies import Timeout
@@ -12,7 +12,7 @@ from thrive_learning.regions import Service
 class Tokens:
     """Access tokens for calls that the SDK does not make itself. Found as `client.tokens`."""
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: Caller) -> None:
         self._http = http
 
     def get(
@@ -46,7 +46,7 @@ class Tokens:
 class AsyncTokens:
     """Access tokens for calls that the SDK does not make itself. Found as `client.tokens`."""
 
-    def __init__(self, http: AsyncHttpClient) -> None:
+    def __init__(self, http: AsyncCaller) -> None:
         self._http = http
 
     async def get(

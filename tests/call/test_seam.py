@@ -55,7 +55,7 @@ from thrive_learning._exchange.reply import Reply
 
 ONCE = RetryPolicy(attempts=1)
 AT_ONCE = RetryPolicy(attempts=3, first_delay=0, max_delay=0)
-CLOSED = "the client is closed: make the call before that, or create a new client"
+CLOSED = "The client is closed. Make the call before closing it, or create a new client."
 GZIP = {"content-encoding": "gzip"}
 #: Bodies that no record can be read from, with the headers that they come with.
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
@@ -315,7 +315,7 @@ def test_a_cut_body(flavour: Flavour) -> None:
         status = 200
         error = raised_by(client)
         assert type(error) is ConnectionFailedError
-        assert "cut off after 14 bytes (RemoteProtocolError)" in str(error)
+        assert "cut off after 14 bytes (the server broke the HTTP protocol)" in str(error)
         status = 503
         error = raised_by(client)
         assert type(error) is ServerError
@@ -323,16 +323,19 @@ def test_a_cut_body(flavour: Flavour) -> None:
 
 
 @pytest.mark.parametrize(
-    "cause",
+    ("cause", "said"),
     [
-        httpx.ConnectError(""),
-        httpx.ReadError(""),
-        httpx.RemoteProtocolError("Server disconnected"),
-        OSError("unplugged"),
+        (httpx.ConnectError(""), "connecting failed"),
+        (httpx.ReadError(""), "reading failed"),
+        (
+            httpx.RemoteProtocolError("Server disconnected"),
+            "the server broke the HTTP protocol: Server disconnected",
+        ),
+        (OSError("unplugged"), "the transport failed: OSError: unplugged"),
     ],
-    ids=lambda cause: type(cause).__name__,
+    ids=lambda value: type(value).__name__,
 )
-def test_no_response(flavour: Flavour, cause: Exception) -> None:
+def test_no_response(flavour: Flavour, cause: Exception, said: str) -> None:
     def handler(_request: httpx.Request) -> httpx.Response:
         raise cause
 
@@ -340,8 +343,7 @@ def test_no_response(flavour: Flavour, cause: Exception) -> None:
         error = raised_by(client)
     assert type(error) is ConnectionFailedError
     assert str(error).startswith("The connection to public.api.learn.link failed before a response arrived ")
-    assert f"({type(cause).__name__}" in str(error)
-    assert str(cause) in str(error)
+    assert f"({said})" in str(error)
     assert (error.__cause__, error.__context__) == (None, None)
 
 
@@ -368,7 +370,8 @@ def test_a_phase_that_takes_too_long(
     with flavour.answering(handler) as client:
         error = raised_by(client)
     if type(cause) is TimeoutError:
-        limit = "TimeoutError"  # no phase of httpx's, and the call is not over
+        # It is not a time-out of httpx, and the call is not over.
+        limit = "the transport failed" if in_the_body else "the transport failed: TimeoutError: x"
         assert type(error) is ConnectionFailedError
     else:
         assert type(error) is DeadlineExceededError
@@ -812,21 +815,14 @@ def test_a_page_in_place_of_a_record_names_its_url_and_server(flavour: Flavour) 
 def test_the_seam_takes_paths_of_the_contract_only(flavour: Flavour) -> None:
     with flavour.answering(lambda _request: page_response()) as client:
         seam = client._http.seam
-        assert (
-            seam.request("get", "/x", {"params": {"a": "b"}}, b"x").url
-            == "https://public.api.learn.link/rest/v1/x?a=b"
-        )
-        headers = seam.request("get", "/x", {"headers": {"If-Match": "1"}}, b"x").headers
-        assert (headers["if-match"], headers["authorization"]) == ("1", "x")
+        request = seam.request("get", "/x", {"params": {"a": "b"}}, b"x")
+        assert request.origin == ("https", "public.api.learn.link", 443)
+        assert request.target == b"/rest/v1/x?a=b"
+        headers = dict(seam.request("get", "/x", {"headers": {"If-Match": "1"}}, b"x").headers)
+        assert (headers[b"If-Match"], headers[b"Authorization"]) == (b"1", b"x")
+        assert headers[b"Host"] == b"public.api.learn.link"
         with pytest.raises(ConfigurationError, match="begin with a slash"):
             seam.request("get", "https://evil.example/", {}, b"x")
-
-
-def test_nothing_goes_around_the_seam(flavour: Flavour) -> None:
-    with flavour.answering(lambda _request: page_response()) as client:
-        http = client._http
-        with pytest.raises(NotImplementedError):
-            http.send(httpx.Request("GET", "https://evil.example/"))
 
 
 def test_what_the_generated_parser_sees() -> None:
@@ -835,7 +831,6 @@ def test_what_the_generated_parser_sees() -> None:
     assert (response.status_code, response.content) == (200, b"{}")
     assert not response.headers  # nobody takes them
     assert response.json() == {"a": 1}
-    assert repr(response) == "<Response [200 OK]>"
 
 
 def test_nobody_is_called_in_these_tests() -> None:

@@ -2,12 +2,13 @@
 
 import re
 
-import httpx
 import pytest
 
 from thrive_learning import RetryPolicy, Timeout
 from thrive_learning._budget import Budget
-from thrive_learning._exchange.failures import Route, connection_failure
+from thrive_learning._exchange.failures import connection_failure
+from thrive_learning._http.port import TransportError
+from thrive_learning._settings.proxies import Route
 from thrive_learning.errors import ConnectionFailedError, DeadlineExceededError
 
 PROXY = Route("http://proxy.example:3128", "HTTPS_PROXY")
@@ -16,7 +17,7 @@ VERIFY = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {} (_ssl.c
 WRONG_VERSION = "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"
 
 
-def failure(error: Exception, route: Route | None = None) -> ConnectionFailedError:
+def failure(error: TransportError, route: Route | None = None) -> ConnectionFailedError:
     budget = Budget(Timeout(), RetryPolicy())
     return connection_failure(error, host="api.example", budget=budget, route=route, secrets=("canary",))
 
@@ -25,7 +26,7 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
     ("error", "route", "reason", "said"),
     [
         (
-            httpx.ConnectError("[Errno 111] Connection refused"),
+            TransportError("connect", "[Errno 111] Connection refused"),
             Route(),
             "refused",
             (
@@ -34,7 +35,7 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
             ),
         ),
         (
-            httpx.ConnectError("[Errno 111] Connection refused"),
+            TransportError("connect", "[Errno 111] Connection refused"),
             PROXY,
             "proxy",
             (
@@ -43,7 +44,7 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
             ),
         ),
         (
-            httpx.ConnectError("[Errno -2] Name or service not known"),
+            TransportError("connect", "[Errno -2] Name or service not known"),
             None,
             "unknown_host",
             (
@@ -51,16 +52,21 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
                 "region's URLs and this machine's DNS; if only a proxy can resolve it, set HTTPS_PROXY."
             ),
         ),
-        (httpx.ConnectError("[Errno -2] Name or service not known"), PROXY, "proxy", "cannot be reached"),
         (
-            httpx.ConnectError("[Errno 101] Network is unreachable"),
+            TransportError("connect", "[Errno -2] Name or service not known"),
+            PROXY,
+            "proxy",
+            "cannot be reached",
+        ),
+        (
+            TransportError("connect", "[Errno 101] Network is unreachable"),
             Route(),
             "unreachable",
             "Check the network",
         ),
-        (httpx.ConnectError("[Errno 113] No route to host"), PROXY, "proxy", "cannot be reached"),
+        (TransportError("connect", "[Errno 113] No route to host"), PROXY, "proxy", "cannot be reached"),
         (
-            httpx.ConnectError(VERIFY.format("self-signed certificate in certificate chain")),
+            TransportError("connect", VERIFY.format("self-signed certificate in certificate chain")),
             Route(),
             "certificate",
             (
@@ -70,42 +76,47 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
             ),
         ),
         (
-            httpx.ConnectError(VERIFY.format("x")),
+            TransportError("connect", VERIFY.format("x")),
             OVER_TLS,
             "certificate",
             "of api.example or of the proxy https:",
         ),
         (
-            httpx.ConnectError(VERIFY.format("x")),
+            TransportError("connect", VERIFY.format("x")),
             PROXY,
             "certificate",
             "The certificate of api.example could",
         ),
         (
-            httpx.ConnectError(
-                VERIFY.format("Hostname mismatch, certificate is not valid for 'api.example'.")
+            TransportError(
+                "connect", VERIFY.format("Hostname mismatch, certificate is not valid for 'api.example'.")
             ),
             Route(),
             "certificate",
             "not valid for 'api.example'). Check the host in the region's URLs.",
         ),
         (
-            httpx.ConnectError(VERIFY.format("certificate has expired")),
+            TransportError("connect", VERIFY.format("certificate has expired")),
             Route(),
             "certificate",
             "Check this machine's clock; if it is right, the server needs a new certificate.",
         ),
         (
-            httpx.ConnectError("CERTIFICATE_VERIFY_FAILED"),
+            TransportError("connect", "CERTIFICATE_VERIFY_FAILED"),
             Route(),
             "certificate",
             "FAILED: CERTIFICATE_VERIFY",
         ),
-        (httpx.ConnectError(WRONG_VERSION), Route(), "tls", "are those of an HTTPS server."),
-        (httpx.ConnectError(WRONG_VERSION), PROXY, "tls", "and that the proxy http://proxy.example:3128"),
-        (httpx.ConnectError(WRONG_VERSION), OVER_TLS, "tls", "write its URL with http://."),
+        (TransportError("connect", WRONG_VERSION), Route(), "tls", "are those of an HTTPS server."),
         (
-            httpx.ProxyError("407 Proxy Authentication Required"),
+            TransportError("connect", WRONG_VERSION),
+            PROXY,
+            "tls",
+            "and that the proxy http://proxy.example:3128",
+        ),
+        (TransportError("connect", WRONG_VERSION), OVER_TLS, "tls", "write its URL with http://."),
+        (
+            TransportError("proxy", "407 Proxy Authentication Required"),
             PROXY,
             "proxy_authentication",
             (
@@ -114,15 +125,25 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
             ),
         ),
         (
-            httpx.ProxyError("407 no"),
+            TransportError("proxy", "407 no"),
             PROXY._replace(has_credentials=True),
             "proxy_authentication",
             "did not accept the user name and password in its URL (status 407). Check them in HTTPS_PROXY;",
         ),
-        (httpx.ProxyError("Invalid username/password."), PROXY, "proxy_authentication", "password (SOCKS)."),
-        (httpx.ProxyError("407 no"), None, "proxy_authentication", "into the URL of the transport's proxy"),
         (
-            httpx.ProxyError("403 canary is not allowed"),
+            TransportError("proxy", "Invalid username/password."),
+            PROXY,
+            "proxy_authentication",
+            "password (SOCKS).",
+        ),
+        (
+            TransportError("proxy", "407 no"),
+            None,
+            "proxy_authentication",
+            "into the URL of the transport's proxy",
+        ),
+        (
+            TransportError("proxy", "403 canary is not allowed"),
             PROXY,
             "proxy_rejection",
             (
@@ -130,43 +151,53 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
                 "allows connections to api.example."
             ),
         ),
-        (httpx.ProxyError("502 Bad Gateway"), PROXY, "proxy", "(502 Bad Gateway). Try again later;"),
-        (httpx.ProxyError("General SOCKS server failure"), PROXY, "proxy", "(General SOCKS server failure)."),
+        (TransportError("proxy", "502 Bad Gateway"), PROXY, "proxy", "(502 Bad Gateway). Try again later;"),
         (
-            httpx.ReadError("[Errno 104] Connection reset by peer"),
+            TransportError("proxy", "General SOCKS server failure"),
+            PROXY,
+            "proxy",
+            "(General SOCKS server failure).",
+        ),
+        (
+            TransportError("read", "[Errno 104] Connection reset by peer"),
             Route(),
             None,
             (
-                "The connection to api.example failed before a response arrived (ReadError: [Errno 104] Connection "
+                "The connection to api.example failed before a response arrived (reading failed: [Errno 104] Connection "
                 "reset by peer). Try again later; if this persists, check the network."
             ),
         ),
         (
-            httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            TransportError("protocol", "Server disconnected without sending a response."),
             PROXY,
             None,
             (
                 "The connection to api.example through the proxy http://proxy.example:3128 (from HTTPS_PROXY) "
-                "failed before a response arrived (RemoteProtocolError: Server disconnected without sending a "
+                "failed before a response arrived (the server broke the HTTP protocol: Server disconnected without sending a "
                 "response). Try again later; if this persists, check the network and the proxy."
             ),
         ),
         (
-            httpx.ConnectError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF"),
+            TransportError("connect", "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF"),
             Route(),
             None,
-            "(ConnectError: [SSL:",
+            "(connecting failed: [SSL:",
         ),
-        (httpx.ConnectError(""), Route(), None, "(ConnectError)."),
-        (RuntimeError("[Errno 111] canary"), Route(), None, "(RuntimeError: [Errno 111] **********)."),
+        (TransportError("connect", ""), Route(), None, "(connecting failed)."),
         (
-            httpx.LocalProtocolError("Illegal header value b'Bearer x'"),
+            TransportError("other", "RuntimeError: [Errno 111] canary"),
             Route(),
             None,
-            "(LocalProtocolError).",
+            "(the transport failed: RuntimeError: [Errno 111] **********).",
         ),
         (
-            httpx.RemoteProtocolError("illegal status line: bytearray(b'x')"),
+            TransportError("request", "Illegal header value b'Bearer x'"),
+            Route(),
+            None,
+            "(the request is not valid HTTP).",
+        ),
+        (
+            TransportError("protocol", "illegal status line: bytearray(b'x')"),
             Route(),
             None,
             "status line: …).",
@@ -174,7 +205,7 @@ def failure(error: Exception, route: Route | None = None) -> ConnectionFailedErr
     ],
 )
 def test_a_failure_names_its_cause_and_the_setting_to_look_at(
-    error: Exception, route: Route | None, reason: str | None, said: str
+    error: TransportError, route: Route | None, reason: str | None, said: str
 ) -> None:
     found = failure(error, route)
     assert type(found) is ConnectionFailedError
@@ -187,13 +218,13 @@ def test_a_failure_names_its_cause_and_the_setting_to_look_at(
 @pytest.mark.parametrize(
     ("error", "phase"),
     [
-        (httpx.ConnectTimeout(""), "connect"),
-        (httpx.ReadTimeout(""), "read"),
-        (httpx.WriteTimeout(""), "write"),
-        (httpx.PoolTimeout(""), "pool"),
+        (TransportError("timeout", phase="connect"), "connect"),
+        (TransportError("timeout", phase="read"), "read"),
+        (TransportError("timeout", phase="write"), "write"),
+        (TransportError("timeout", phase="pool"), "pool"),
     ],
 )
-def test_a_time_limit_is_named_with_the_proxy(error: Exception, phase: str) -> None:
+def test_a_time_limit_is_named_with_the_proxy(error: TransportError, phase: str) -> None:
     direct, proxied = failure(error), failure(error, PROXY)
     assert type(direct) is type(proxied) is DeadlineExceededError
     assert str(direct).startswith(f"api.example did not answer within Timeout.{phase}=")

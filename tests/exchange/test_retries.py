@@ -23,7 +23,7 @@ from thrive_learning import (
     TokenError,
 )
 from thrive_learning._budget import Budget
-from thrive_learning._call import seam
+from thrive_learning._exchange import attempts
 from thrive_learning._exchange.retries import OTHER_COST, QUOTA, THROTTLE_COST, Retries, RetryQuota, may_pass
 
 TRANSIENT = {408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
@@ -195,7 +195,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def wait(delay: float) -> None:
         waited.append(delay)
 
-    monkeypatch.setattr(seam, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(attempts, "time", SimpleNamespace(sleep=waited.append))
     monkeypatch.setattr(anyio, "sleep", wait)
     return waited
 

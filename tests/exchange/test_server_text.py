@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning._exchange.server_text import MASK, excerpt, mask_secrets, proxy_secrets, show, show_proxy
+from thrive_learning._exchange.server_text import MASK, excerpt, mask_secrets, show
 
 SECRET = "Kä n/a+r=y&\"'<é>%\\\N{GRINNING FACE}"
 
@@ -97,39 +97,3 @@ def test_a_large_text_takes_no_longer_than_a_small_one() -> None:
     for text in ("\\" * 10_000_000, "%25" * 3_000_000, "&#0" * 3_000_000, '"' * 10_000_000):
         assert excerpt(text, ('"\\secret"', "x" * 2000), 4096)
     assert time.perf_counter() - started < 5
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://proxy.example:3128", "http://proxy.example:3128"),
-        ("http://user:canary@proxy.example:3128/?canary#canary", "http://proxy.example:3128"),
-        ("https://canary@[::1]:3128", "https://[::1]:3128"),
-        ("socks5://u:canary@proxy.example", "socks5://proxy.example"),
-        ("http://user:can/ary@proxy.example:3128", None),
-        ("http://user:80/canary@proxy.example", None),
-        ("http://user:12#canary@proxy.example", None),
-        ("http://user:12?canary@proxy.example", None),
-        ("http://canary:canary", None),
-        ("user:canary@proxy.example:3128", None),
-        ("ftp://canary@proxy.example", None),
-        ("http://", None),
-        ("http://[canary", None),
-        ("http://can ary/", None),
-    ],
-)
-def test_a_url_of_a_proxy_is_shown_without_its_password(url: str, shown: str | None) -> None:
-    assert show_proxy(url) == shown
-
-
-@pytest.mark.parametrize(
-    ("url", "secrets"),
-    [
-        ("http://user:p%40ss@proxy.example", ("dXNlcjpwQHNz", "user:p%40ss", "p@ss", "user")),
-        ("http://user@proxy.example", ("dXNlcjo=", "user", "user")),
-        ("http://proxy.example", ()),
-        ("http://[canary", ()),
-    ],
-)
-def test_the_secrets_of_a_proxy(url: str, secrets: tuple[str, ...]) -> None:
-    assert proxy_secrets(url) == secrets

@@ -8,8 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar, cast
 
-import httpx
-
 from thrive_learning._auth.endpoint import Method, Minting, TokenEndpoint
 from thrive_learning._auth.masking import basic_header, forms_sent
 from thrive_learning._auth.outcomes import Failure, Key, Minted
@@ -19,8 +17,8 @@ from thrive_learning._exchange.failures import deadline_exceeded
 from thrive_learning._exchange.messages import Circumstances, Purpose, api_error
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
+from thrive_learning._http.port import Headers, Request
 from thrive_learning._interruptions import interruption
-from thrive_learning._request import Headers
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -41,8 +39,8 @@ logger = logging.getLogger("thrive_learning")
 
 T = TypeVar("T")
 _OK, _UNAUTHORIZED = 200, 401
-Send = Callable[[httpx.Request, Budget, Purpose], Reply]
-AsyncSend = Callable[[httpx.Request, Budget, Purpose], Awaitable[Reply]]
+Send = Callable[[Request, Budget, Purpose], Reply]
+AsyncSend = Callable[[Request, Budget, Purpose], Awaitable[Reply]]
 
 _WAITING = "the token endpoint"
 
@@ -260,9 +258,10 @@ class Authorization:
         if turn is not None:
             turn.abandon()
 
-    def sent_with(self, request: httpx.Request) -> tuple[str, ...]:
+    def sent_with(self, request: Request) -> tuple[str, ...]:
         """Give what a response could repeat of the credentials that its request had."""
-        sent = request.headers.get("authorization", "").partition(" ")[2]
+        headers = (value for name, value in request.headers if name == b"Authorization")
+        sent = next(headers, b"").partition(b" ")[2].decode("ascii")
         return (sent, *self._fixed, *self._proxy_secrets)
 
     @functools.cached_property

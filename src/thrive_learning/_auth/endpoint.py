@@ -9,15 +9,13 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Literal, cast
 
-import httpx
-
 from thrive_learning._auth.masking import basic_header, client_forms, client_pair
 from thrive_learning._auth.outcomes import PAUSE_S, Failure, Key, Minted, scope_or_text
 from thrive_learning._auth.token_reply import Answer, Granted, Remark
 from thrive_learning._exchange.messages import Circumstances, Purpose, cut_response, redirect_advice
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
-from thrive_learning._request import Headers, whole_request
+from thrive_learning._http.port import Headers, Request, parse_url
 from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import (
     TRANSIENT_STATUS_CODES,
@@ -58,9 +56,7 @@ class TokenEndpoint:
         #: What the client's proxies could repeat of their own credentials.
         self.proxy_secrets: tuple[str, ...] = ()
 
-    def request(
-        self, service: Service, scopes: tuple[Scope, ...], method: Method, secret: Secret
-    ) -> httpx.Request:
+    def request(self, service: Service, scopes: tuple[Scope, ...], method: Method, secret: Secret) -> Request:
         """Build a token request, with the secret in one place only."""
         mine = self.credentials
         # First of all, as it may raise: then no local variable holds a secret yet.
@@ -68,14 +64,16 @@ class TokenEndpoint:
         form = {"grant_type": "client_credentials"}
         if scopes:
             form["scope"] = " ".join(scopes)
-        headers = [*self.headers, (b"Content-Type", b"application/x-www-form-urlencoded")]
+        origin, host, target = parse_url(url)
+        headers = [(b"Host", host), *self.headers, (b"Content-Type", b"application/x-www-form-urlencoded")]
         if method == "basic":
             value = basic_header(*client_pair(mine.client_id, secret))
             headers.append((b"Authorization", value.encode("ascii")))
         else:
             form |= {"client_id": mine.client_id, "client_secret": secret.reveal()}
         body = urllib.parse.urlencode(form).encode("ascii")
-        return whole_request("POST", url, {"headers": headers, "content": body})
+        headers.append((b"Content-Length", b"%d" % len(body)))
+        return Request("POST", origin, target, headers, body)
 
 
 class Minting:
@@ -117,7 +115,7 @@ class Minting:
         self._history: tuple[Attempt, ...] = ()
         self._rejected = ""  # what the server said to the first method
 
-    def request(self) -> httpx.Request:
+    def request(self) -> Request:
         """Build the next request.
 
         Raises:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from thrive_learning._bulk.schedule import Plan, Schedule
-from thrive_learning._call.seam import Seam, closed_error
+from thrive_learning._call.seam import Seam
+from thrive_learning._exchange.attempts import closed_error
 from thrive_learning.errors import ConfigurationError
 
 logger = logging.getLogger("thrive_learning")

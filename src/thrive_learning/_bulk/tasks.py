@@ -18,7 +18,7 @@ import anyio
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, Run
 from thrive_learning._bulk.schedule import Job, Plan
-from thrive_learning._call.seam import AsyncHttpClient
+from thrive_learning._call.seam import AsyncCaller
 from thrive_learning._interruptions import interruption
 from thrive_learning._loops import current_loop, from_any_thread, spawn, unsupported_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
@@ -48,7 +48,7 @@ class TaskRun(Run):
     stopped: bool  # without it, checkers take this to be another one than the base's
 
     def __init__(
-        self, http: AsyncHttpClient, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
+        self, http: AsyncCaller, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
     ) -> None:
         super().__init__(plan)
         self._http = http

@@ -14,7 +14,7 @@ from typing import Self
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
 from thrive_learning._bulk.schedule import Job, Plan
-from thrive_learning._call.seam import HttpClient
+from thrive_learning._call.seam import Caller
 from thrive_learning._interruptions import interruption
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
@@ -30,7 +30,7 @@ class ThreadedRun(Run):
     such as a cursor of sqlite3. If no thread can be started, the requests are sent in that thread as well.
     """
 
-    def __init__(self, http: HttpClient, fetch: Fetch, ids: Iterator[str], plan: Plan) -> None:
+    def __init__(self, http: Caller, fetch: Fetch, ids: Iterator[str], plan: Plan) -> None:
         super().__init__(plan)
         self._http = http
         self._fetch = fetch

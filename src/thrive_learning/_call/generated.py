@@ -1,10 +1,12 @@
 """The generated operations that this package calls, and the generated clients that send by the seam."""
 
+from typing import Any, cast
+
 from _thrive_learning_api import Client
 from _thrive_learning_api.api.activity import get_activity
 
 from thrive_learning._call.operation import Operation
-from thrive_learning._call.seam import AsyncHttpClient, HttpClient
+from thrive_learning._call.seam import AsyncCaller, Caller
 from thrive_learning.models import Activity, activity_from, read_activity
 
 GET_ACTIVITY: Operation[Activity] = Operation(
@@ -18,11 +20,11 @@ GET_ACTIVITY: Operation[Activity] = Operation(
 )
 
 
-def client_of(http: HttpClient) -> Client:
+def client_of(http: Caller) -> Client:
     """Return a generated client that sends by the seam of a sync client."""
-    return Client(base_url=http.seam.region.api_url).set_httpx_client(http)
+    return Client(base_url=http.seam.region.api_url).set_httpx_client(cast("Any", http))
 
 
-def async_client_of(http: AsyncHttpClient) -> Client:
+def async_client_of(http: AsyncCaller) -> Client:
     """Return a generated client that sends by the seam of an async client."""
-    return Client(base_url=http.seam.region.api_url).set_async_httpx_client(http)
+    return Client(base_url=http.seam.region.api_url).set_async_httpx_client(cast("Any", http))

@@ -8,7 +8,7 @@ from _thrive_learning_api import Client
 from _thrive_learning_api.types import Response
 
 from thrive_learning._budget import Budget
-from thrive_learning._call.seam import AsyncHttpClient, Call, HttpClient, current_call
+from thrive_learning._call.seam import AsyncCaller, Call, Caller, current_call
 from thrive_learning._exchange.messages import unexpected_response
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._frames import forget_locals
@@ -48,7 +48,7 @@ class Operation(NamedTuple, Generic[T]):
 
 def run(  # noqa: PLR0913, PLR0917 - what makes up a call
     operation: Operation[T],
-    http: HttpClient,
+    http: Caller,
     api: Client,
     identifier: str,
     budget: Budget,
@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 - what makes up a call
 
 def _run(  # noqa: PLR0913, PLR0917 - what makes up a call
     operation: Operation[T],
-    http: HttpClient,
+    http: Caller,
     api: Client,
     identifier: str,
     budget: Budget,
@@ -101,7 +101,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what makes up a call
 
 async def run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
     operation: Operation[T],
-    http: AsyncHttpClient,
+    http: AsyncCaller,
     api: Client,
     identifier: str,
     budget: Budget,
@@ -117,7 +117,7 @@ async def run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
 
 async def _run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
     operation: Operation[T],
-    http: AsyncHttpClient,
+    http: AsyncCaller,
     api: Client,
     identifier: str,
     budget: Budget,
@@ -148,7 +148,7 @@ def _flaw(error: Exception, call: Call) -> str:
 
 
 def _conclude(
-    operation: Operation[T], call: Call, parsed: Any, flaw: str | None, http: HttpClient | AsyncHttpClient
+    operation: Operation[T], call: Call, parsed: Any, flaw: str | None, http: Caller | AsyncCaller
 ) -> T | UnexpectedResponseError:
     reading = call.reading
     flaw = http.seam.rejection(reading) or flaw

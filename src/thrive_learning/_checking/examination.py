@@ -7,8 +7,8 @@ import urllib.parse
 from thrive_learning._budget import Budget
 from thrive_learning._call.seam import Call, Options
 from thrive_learning._exchange.reply import Reply, http_date, is_json_object
-from thrive_learning._exchange.server_text import show_proxy
-from thrive_learning._transport import proxy_from_environment
+from thrive_learning._http.port import parse_url
+from thrive_learning._settings.proxies import choose_proxies, show_proxy
 from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus
 from thrive_learning.credentials import BasicCredentials, Credentials, Scope
 from thrive_learning.errors import (
@@ -100,14 +100,14 @@ class Examination:
             return [_finding(subject, CheckStatus.SKIPPED, detail) for subject in ("proxy", "certificates")]
         reason = self._no_answer.reason if self._no_answer is not None else None
         proxies = {
-            urllib.parse.urlsplit(url).netloc: self._options.proxy or proxy_from_environment(url)
-            for url in self.region.urls
+            origin.host: proxy
+            for origin, proxy in choose_proxies(
+                [parse_url(url)[0] for url in self.region.urls], self._options.proxy
+            ).items()
         }
-        origin = "proxy=" if self._options.proxy else "the environment"
-        shown = [
-            f"{host} by {show_proxy(proxy) or 'an invalid URL'}" for host, proxy in proxies.items() if proxy
-        ]
-        detail = f"{', '.join(shown)} (from {origin})" if shown else "none: straight to the region's hosts"
+        setting = "proxy=" if self._options.proxy else "the environment"
+        shown = [f"{host} by {show_proxy(proxy)}" for host, proxy in proxies.items() if proxy]
+        detail = f"{', '.join(shown)} (from {setting})" if shown else "none: straight to the region's hosts"
         proxy = self._by_use("proxy", detail, is_cause=(reason or "").startswith("proxy"))
         verify = self._options.verify
         if self.region.api_url.startswith("http:"):

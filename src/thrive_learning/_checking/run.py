@@ -3,24 +3,23 @@
 import secrets
 import time
 
-import httpx
-
 from thrive_learning._auth.masking import basic_header
 from thrive_learning._budget import Budget
-from thrive_learning._call.seam import AsyncHttpClient, Call, HttpClient
+from thrive_learning._call.seam import AsyncCaller, Call, Caller
 from thrive_learning._checking.examination import Examination
 from thrive_learning._exchange.messages import Purpose, unexpected_response
 from thrive_learning._exchange.reply import Reply
+from thrive_learning._http.port import Request
 from thrive_learning._ids import activity_id as validated
 from thrive_learning.checks import CheckReport
 from thrive_learning.credentials import ClientCredentials
-from thrive_learning.errors import ThriveError
+from thrive_learning.errors import Attempt, ThriveError
 from thrive_learning.models import AccessToken
 from thrive_learning.policies import Timeout
 from thrive_learning.regions import Service
 
 
-def _problem(reply: Reply, call: Call, http: HttpClient | AsyncHttpClient) -> ThriveError | None:
+def _problem(reply: Reply, call: Call, http: Caller | AsyncCaller) -> ThriveError | None:
     """Give the error that a call with this reply would raise, or None if it is a record."""
     try:
         http.seam.accept(reply, call, http.authorizer)
@@ -54,28 +53,30 @@ def checked_id(activity_id: str | None) -> str | None:
 
 
 def check(  # noqa: C901 - its inner functions count
-    http: HttpClient, examination: Examination, timeout: Timeout | float | None
+    http: Caller, examination: Examination, timeout: Timeout | float | None
 ) -> CheckReport:
     """Carry out a check with a sync client."""
     budget = http.seam.begin(timeout, None)
     http.authorizer.cache.forget_failures()  # a check reports what is, not what was
 
-    def send(request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None) -> Reply:
+    def send(
+        request: Request, limits: Budget, purpose: Purpose, history: list[Attempt] | None = None
+    ) -> Reply:
         sent_at = time.time()
-        reply = http.exchange(request, limits, purpose, call)
+        reply = http.exchange(request, limits, purpose, history)
         examination.saw(reply, sent_at, time.time())
         return reply
 
     def read(token: AccessToken | None) -> tuple[Reply, Call]:
         call = examination.call(budget, token)
         request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return send(request, budget, http.seam.purpose(call, examination.path), call), call
+        return send(request, budget, http.seam.purpose(call, examination.path), call.history), call
 
     def compare() -> Reply | ThriveError:
         call = examination.call(budget, None)
         request = http.seam.request("GET", examination.path, {}, _made_up(given))
         try:
-            return send(request, budget, http.seam.purpose(call, examination.path), call)
+            return send(request, budget, http.seam.purpose(call, examination.path), call.history)
         except ThriveError as error:
             return error
 
@@ -108,7 +109,7 @@ def check(  # noqa: C901 - its inner functions count
 
 
 async def check_async(  # noqa: C901 - its inner functions count
-    http: AsyncHttpClient, examination: Examination, timeout: Timeout | float | None
+    http: AsyncCaller, examination: Examination, timeout: Timeout | float | None
 ) -> CheckReport:
     """Carry out a check with an async client."""
     import anyio  # noqa: PLC0415 - sync users need not pay for it
@@ -117,24 +118,24 @@ async def check_async(  # noqa: C901 - its inner functions count
     http.authorizer.cache.forget_failures()  # a check reports what is, not what was
 
     async def send(
-        request: httpx.Request, limits: Budget, purpose: Purpose, call: Call | None = None
+        request: Request, limits: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
         sent_at = time.time()
-        reply = await http.exchange(request, limits, purpose, call)
+        reply = await http.exchange(request, limits, purpose, history)
         examination.saw(reply, sent_at, time.time())
         return reply
 
     async def read(token: AccessToken | None) -> tuple[Reply, Call]:
         call = examination.call(budget, token)
         request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return await send(request, budget, http.seam.purpose(call, examination.path), call), call
+        return await send(request, budget, http.seam.purpose(call, examination.path), call.history), call
 
     async def compare() -> Reply | ThriveError:
         call = examination.call(budget, None)
         request = http.seam.request("GET", examination.path, {}, _made_up(given))
         try:
             with anyio.move_on_after(budget.remaining()):
-                return await send(request, budget, http.seam.purpose(call, examination.path), call)
+                return await send(request, budget, http.seam.purpose(call, examination.path), call.history)
         except ThriveError as error:
             return error
         return http.seam.too_late(budget)

@@ -1,11 +1,17 @@
 """The choice of a client's engine: httpx's own connections by default, the fast ones on request."""
 
-import types
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from thrive_learning._http.port import parse_url
 from thrive_learning._settings.engine_names import EngineName, parse_engine
-from thrive_learning._transport import proxies_from_environment
+from thrive_learning._settings.proxies import choose_proxies
 from thrive_learning.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ssl import SSLContext
+
+    from thrive_learning._http.port import AsyncEngine, Engine
 
 _INSTALL = "Run python3 -m pip install 'thrive-learning[fast]'"
 
@@ -47,8 +53,8 @@ def _obstacle(asked: Asked) -> str | None:
     _engine, transport, proxy, urls = asked
     if transport is not None:
         return "transport= sends the requests itself. Omit transport="
-    proxies = proxies_from_environment(urls).values() if proxy is None else [proxy]
-    if any(isinstance(url, str) and url.lower().startswith("socks") for url in proxies):
+    proxies = choose_proxies([parse_url(url)[0] for url in urls], proxy).values()
+    if any(url is not None and url.lower().startswith("socks") for url in proxies):
         return "it does not support SOCKS proxies. Use a proxy of http:// or https://"
     return _missing()
 
@@ -63,12 +69,23 @@ def _missing() -> str | None:
     return None
 
 
-def is_own(method: object, package: str) -> bool:
-    """Say whether a method still is the one that its package has defined, and nothing was put before it.
+def sync_engines(name: EngineName) -> "Callable[[SSLContext, str | None], Engine]":
+    """Return what makes an engine of sync clients from a TLS context and the URL of a proxy, or None."""
+    if name == "fast":
+        from thrive_learning._http_fast.engine import FastEngine  # noqa: PLC0415 - an extra
 
-    Its module would not do: a wrapper takes the name of that over from what it wraps.
-    """
-    if type(method) is not types.FunctionType:
-        return False
-    defined_in: str = method.__globals__["__name__"]
-    return defined_in.partition(".")[0] == package
+        return FastEngine
+    from thrive_learning._http.stock import StockEngine  # noqa: PLC0415 - it loads httpcore
+
+    return StockEngine
+
+
+def async_engines(name: EngineName) -> "Callable[[SSLContext, str | None], AsyncEngine]":
+    """Return what makes an engine of async clients. See `sync_engines`."""
+    if name == "fast":
+        from thrive_learning._http_fast.engine import AsyncFastEngine  # noqa: PLC0415 - an extra
+
+        return AsyncFastEngine
+    from thrive_learning._http.stock import AsyncStockEngine  # noqa: PLC0415 - it loads httpcore
+
+    return AsyncStockEngine

@@ -3,12 +3,11 @@
 import errno
 import re
 import socket
-from typing import NamedTuple
-
-import httpx
 
 from thrive_learning._budget import Budget
 from thrive_learning._exchange.server_text import show
+from thrive_learning._http.port import FailureKind, TransportError
+from thrive_learning._settings.proxies import Route
 from thrive_learning.errors import TRANSIENT_STATUS_CODES, ConnectionFailedError, DeadlineExceededError
 
 # What h11 quotes of an illegal header or status line.
@@ -27,59 +26,52 @@ _RESOLUTION = frozenset(getattr(socket, name) for name in dir(socket) if name.st
 _REFUSED = frozenset({errno.ECONNREFUSED, 10061})  # the second is that of Windows
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, 10051})
 
-_PHASES: dict[type[Exception], str] = {
-    httpx.ConnectTimeout: "connect",
-    httpx.ReadTimeout: "read",
-    httpx.WriteTimeout: "write",
-    httpx.PoolTimeout: "pool",
+#: What failed, by the kind of the failure.
+_WHAT: dict[FailureKind, str] = {
+    "connect": "connecting failed",
+    "proxy": "the proxy did not open a connection",
+    "read": "reading failed",
+    "write": "sending failed",
+    "protocol": "the server broke the HTTP protocol",
+    "request": "the request is not valid HTTP",
+    "thread": "no thread can be started",
+    "timeout": "there was no answer in time",
+    "other": "the transport failed",
 }
 
 
-class Route(NamedTuple):
-    """How requests to a host leave this machine.
-
-    Attributes:
-        proxy: The URL of the proxy without user name and password; None if there is none.
-        setting: The setting that names the proxy, such as `HTTPS_PROXY`.
-        has_credentials: Whether the proxy's URL has a user name in it.
-    """
-
-    proxy: str | None = None
-    setting: str = ""
-    has_credentials: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.proxy} (from {self.setting})"
-
-
 def connection_failure(
-    error: Exception, *, host: str, budget: Budget, route: Route | None = None, secrets: tuple[str, ...] = ()
+    error: TransportError,
+    *,
+    host: str,
+    budget: Budget,
+    route: Route | None = None,
+    secrets: tuple[str, ...] = (),
 ) -> ConnectionFailedError:
     """Return the error for an exchange that ended without a response.
 
     Args:
-        error: What the transport raised. It is described, not kept: its frames hold the Authorization header.
+        error: What the engine raised.
         host: The host that the request was for.
         budget: The call's time limits.
         route: How the request left this machine; None if that is up to the caller's own transport.
         secrets: What a server or a proxy may repeat.
     """
     route = route or Route()
-    if isinstance(error, httpx.TimeoutException) or budget.remaining() <= 0:
+    if error.kind == "timeout" or budget.remaining() <= 0:
         via = "" if route.proxy is None else f", through the proxy {route},"
-        return deadline_exceeded(budget, host=f"{host}{via}", phase=_PHASES.get(type(error)))
-    text = str(error)
+        return deadline_exceeded(budget, host=f"{host}{via}", phase=error.phase)
+    text = error.text
     reason, message = _explain(error, text, host, route, secrets)
-    if is_thread_shortage(error):
+    if error.kind == "thread":
         reason, message = "no_thread", _explain_thread_shortage(text, host)
     if not message:
         # h11 repeats an illegal header, which is one of ours.
-        is_ours = isinstance(error, httpx.LocalProtocolError)
-        said = "" if is_ours else show(_WIRE_BYTES.sub("…", text), secrets).rstrip(".")
+        said = "" if error.kind == "request" else show(_WIRE_BYTES.sub("…", text), secrets).rstrip(".")
         via = "" if route.proxy is None else f" through the proxy {route}"
         message = (
             f"The connection to {host}{via} failed before a response arrived "
-            f"({type(error).__name__}{f': {said}' if said else ''}). Try again later; if this persists, "
+            f"({explain(error)}{f': {said}' if said else ''}). Try again later; if this persists, "
             f"check the network{'' if route.proxy is None else ' and the proxy'}."
         )
     failure = ConnectionFailedError(message)
@@ -101,13 +93,18 @@ def _explain_thread_shortage(text: str, host: str) -> str:
     )
 
 
+def explain(error: TransportError) -> str:
+    """Say what an exchange failed at, in words of ours."""
+    return _WHAT[error.kind]
+
+
 def _explain(  # noqa: PLR0911 - one for each cause
-    error: Exception, text: str, host: str, route: Route, secrets: tuple[str, ...]
+    error: TransportError, text: str, host: str, route: Route, secrets: tuple[str, ...]
 ) -> tuple[str | None, str]:
     """Return the reason and the message; an empty message if the cause is not known."""
-    if isinstance(error, httpx.ProxyError):
+    if error.kind == "proxy":
         return _explain_proxy(text, host, route, secrets)
-    if not isinstance(error, httpx.NetworkError):
+    if error.kind not in {"connect", "read", "write"}:
         return None, ""
     said = show(text, secrets)
     if "CERTIFICATE_VERIFY_FAILED" in text:

@@ -5,6 +5,7 @@ import re
 import urllib.parse
 from typing import NamedTuple
 
+from thrive_learning._exchange.body import TOKEN_LIMIT, BodyLimit
 from thrive_learning._exchange.reply import Reply, is_json_object, json_object
 from thrive_learning._exchange.server_text import excerpt, mask_secrets, show
 from thrive_learning.errors import (
@@ -36,11 +37,13 @@ class Purpose(NamedTuple):
         operation: The method that it is sent for, such as `activities.get`.
         subject: The ID of the record; for a token, the service.
         url: The URL without tenant ID, credentials and query.
+        limit: How large the body of a response may be.
     """
 
     operation: str
     subject: str
     url: str
+    limit: BodyLimit = TOKEN_LIMIT
 
 
 class Circumstances:

@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from thrive_learning._exchange.server_text import show
+from thrive_learning._http.port import Headers
 from thrive_learning._interruptions import interruption
-from thrive_learning._request import Headers
 
 if TYPE_CHECKING:
     from thrive_learning.errors import Attempt

@@ -5,10 +5,8 @@ would not be recognized any more. Only a server's words come here, never our own
 holes into our sentences.
 """
 
-import base64
 import functools
 import re
-import urllib.parse
 
 #: What stands in place of a secret.
 MASK = "**********"
@@ -97,34 +95,3 @@ def _any_form_of(character: str) -> str:
         re.escape(character),
     ]
     return f"(?:{'|'.join(forms)})"
-
-
-def show_proxy(url: str) -> str | None:
-    """Return a proxy's URL without user name and password; None if it is not a URL of a proxy.
-
-    A password with a `/`, `?` or `#` that is not percent-encoded makes a URL in which parts of the password
-    would be taken for something else, and shown.
-    """
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return None
-    behind = f"{parts.path}{parts.query}{parts.fragment}"
-    if parts.scheme not in _PROXY_SCHEMES or not _HOST.fullmatch(host) or "@" in behind:
-        return None
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")
-
-
-def proxy_secrets(url: str) -> tuple[str, ...]:
-    """Return the secrets in a proxy's URL, as the proxy gets them and could repeat them."""
-    try:
-        userinfo = urllib.parse.urlsplit(url).netloc.rpartition("@")[0]
-    except ValueError:
-        return ()
-    if not userinfo:
-        return ()
-    user, _, password = map(urllib.parse.unquote, userinfo.partition(":"))
-    pair = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-    return tuple(secret for secret in (pair, userinfo, password, user) if secret)

@@ -1,7 +1,8 @@
 """What the code above knows of HTTP: a request, a response, and an engine that exchanges them. Pure."""
 
+import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from thrive_learning._budget import Budget
 
@@ -23,6 +24,18 @@ class Origin(NamedTuple):
     scheme: str
     host: str
     port: int
+
+
+def parse_url(url: str) -> tuple[Origin, bytes, bytes]:
+    """Return the origin of a valid URL, its `Host` header, and its target."""
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return (
+        Origin(parts.scheme, parts.hostname or "", port),
+        parts.netloc.encode("ascii"),
+        target.encode("ascii"),
+    )
 
 
 class Request:
@@ -92,9 +105,9 @@ class AsyncResponse:
         self.aclose: Callable[[], Awaitable[None]] = aclose
 
 
-#: What an exchange failed at. "request" is ours: it cannot be sent as it is.
+#: What an exchange failed at. "request" is ours: it cannot be sent as it is. "thread" is that of a resolver.
 FailureKind: TypeAlias = Literal[
-    "connect", "proxy", "read", "write", "protocol", "request", "timeout", "other"
+    "connect", "proxy", "read", "write", "protocol", "request", "thread", "timeout", "other"
 ]
 
 #: The limit that a time-out belongs to: a field of `Timeout`.
@@ -119,6 +132,12 @@ class TransportError(Exception):
         self.text: str = text
         self.phase: Phase | None = phase
         self.is_final: bool = is_final
+
+
+def without_frames(error: TransportError) -> TransportError:
+    """Return an error that keeps no frames: theirs hold headers, and would form a cycle with the caller's."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 class Engine(Protocol):
@@ -156,3 +175,27 @@ class AsyncEngine(Protocol):
 
 #: How long a server may be expected to keep an idle connection, in seconds; httpx's default.
 IDLE_TIMEOUT_S: Final = 5.0
+
+
+class Transport(Protocol):
+    """What `transport=` of a sync client takes: an `httpx.BaseTransport`, or one of httpx2."""
+
+    def handle_request(self, request: Any, /) -> Any:
+        """Send a request of the library and return its response."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """What `transport=` of an async client takes: an `httpx.AsyncBaseTransport`, or one of httpx2."""
+
+    async def handle_async_request(self, request: Any, /) -> Any:
+        """Send a request of the library and return its response."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...

@@ -4,24 +4,17 @@ import contextlib
 import functools
 import os
 import sys
-import urllib.parse
 from collections.abc import Callable, Iterable
 from ssl import SSLContext
 from typing import Any, Generic, TypeVar
 
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine, library_of
-from thrive_learning._http.port import Origin
+from thrive_learning._http.port import Origin, parse_url
 from thrive_learning._loops import ProcessAndLoop, current_loop, current_process, has_ended
 from thrive_learning._settings.proxies import Route, choose_proxies, proxy_secrets, route_through
 from thrive_learning.errors import ConfigurationError
 
 EngineT = TypeVar("EngineT")
-
-
-def origin_of(url: str) -> Origin:
-    """Return the origin of a URL of a region."""
-    parts = urllib.parse.urlsplit(url)
-    return Origin(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def tls_context(verify: object) -> SSLContext:
@@ -84,7 +77,7 @@ class Routes(Generic[EngineT]):
         self._engines: dict[ProcessAndLoop, dict[str | None, EngineT]] = {}
         self._injected: EngineT | None = None
         self._proxy: str | None = proxy
-        origins = [origin_of(url) for url in urls]
+        origins = [parse_url(url)[0] for url in urls]
         self._proxies: dict[Origin, str | None] = dict.fromkeys(origins)
         self._has_routes: bool = transport is None
         if transport is None:

@@ -169,7 +169,7 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self) -> None:
         self._backend: Any = httpcore.AnyIOBackend()
-        self._opening = anyio.CancelScope()
+        self._opening: anyio.CancelScope | None = None
         self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def connect_tcp(self, host: str, port: int, timeout: Any = None, *_: Any, **__: Any) -> Any:
@@ -181,7 +181,8 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
     async def aclose(self) -> None:
         """Close the connection, be it half open."""
-        self._opening.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._stream is not None:
             await self._stream.aclose()
 

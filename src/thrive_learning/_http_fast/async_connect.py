@@ -45,7 +45,7 @@ async def _look_up(host: str, port: int) -> list[Any]:
         return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
     try:
         return await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, RuntimeError) as error:  # the third: no thread can be started
+    except (OSError, UnicodeError) as error:
         failure = failed("connect", error)
     raise failure
 

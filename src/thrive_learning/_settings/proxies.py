@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
+from thrive_learning._hosts import is_valid_host
 from thrive_learning.errors import ConfigurationError
 
 #: The scheme, host, and port of a server that requests go to.
@@ -148,21 +149,11 @@ def _problem(url: str) -> str | None:
         return f"does not begin with {', '.join(f'{scheme}://' for scheme in _SCHEMES[:-1])}, or socks5h://"
     if not parts.hostname:
         return "has no host"
-    if found is None or "@" in url.partition(parts.netloc)[2] or not _is_host(found[1]):
+    if found is None or "@" in url.partition(parts.netloc)[2] or not is_valid_host(found[1]):
         return "has a host or a port that is not valid"
     if found[2] is not None and not 0 < int(found[2]) < 65536:  # noqa: PLR2004 - ports have 16 bits
         return "has a port that is not between 1 and 65535"
     return None
-
-
-def _is_host(host: str) -> bool:
-    """Return whether a host is valid; one that ends in a number is an IPv4 address."""
-    try:
-        if host.startswith("[") or host.rpartition(".")[2].isdigit():
-            ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _setting(proxy: object) -> str:
@@ -174,7 +165,7 @@ def _setting(proxy: object) -> str:
 
 def _shown(url: str) -> str:
     """Return a URL that is not valid without anything that may be a user name or a password."""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     host, colon, port = rest.rpartition("@")[2].partition(":")
     is_shown = not colon or "[" in host or port.rstrip("/").isdigit()
     return f"{scheme}{separator}{host}{colon}{port if is_shown else '…'}"

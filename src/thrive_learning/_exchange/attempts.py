@@ -1,0 +1,304 @@
+"""Attempts under one deadline: send a request, read the response up to its limit, decide, wait, try again."""
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar, cast
+
+from thrive_learning._budget import Budget
+from thrive_learning._exchange.body import Body
+from thrive_learning._exchange.failures import (
+    connection_failure,
+    deadline_exceeded,
+    explain,
+    is_thread_shortage,
+)
+from thrive_learning._exchange.messages import Purpose
+from thrive_learning._exchange.reply import Reply
+from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
+from thrive_learning._http.port import AsyncEngine, Engine, Request, TransportError, without_frames
+from thrive_learning._http.routes import Routes
+from thrive_learning._interruptions import interruption
+from thrive_learning._loops import unsupported_loop
+from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
+
+logger = logging.getLogger("thrive_learning")
+
+EngineT = TypeVar("EngineT", Engine, AsyncEngine)
+
+# A call that is canceled so close to its end was cut off by its deadline, because clocks differ. Seconds.
+_NEARLY_OVER_S = 0.05
+
+
+class Failed(NamedTuple):
+    """An attempt without a reply.
+
+    Attributes:
+        error: Why. It is returned, not raised: raised in an `except` block it would chain its cause, whose
+            frames hold the credentials.
+        may_pass: Whether another attempt may succeed.
+    """
+
+    error: ThriveError
+    may_pass: bool
+
+
+class Attempts(Generic[EngineT]):
+    """What sync and async attempts decide alike. It moves no bytes.
+
+    Args:
+        region: The region's name.
+        routes: Where engines come from.
+        find_secrets: Returns what a response could repeat of the credentials in its request.
+        on_attempt: The client's `on_attempt=`.
+    """
+
+    def __init__(
+        self,
+        region: str,
+        routes: Routes[EngineT],
+        find_secrets: Callable[[Request], tuple[str, ...]],
+        on_attempt: Callable[[Attempt], object] | None,
+    ) -> None:
+        self.closed: bool = False
+        self.routes: Routes[EngineT] = routes
+        self._region = region
+        self._find_secrets = find_secrets
+        self._on_attempt = on_attempt
+        self._quota = RetryQuota()
+
+    def _retries(self, budget: Budget, purpose: Purpose, history: list[Attempt] | None) -> Retries:
+        return Retries(
+            budget,
+            self._quota,
+            functools.partial(self._report, purpose.url),
+            [] if history is None else history,
+            operation=purpose.operation,
+            subject=purpose.subject,
+        )
+
+    def _report(self, url: str, attempt: Attempt) -> None:
+        # The URL is that of the purpose: the requested one holds the tenant ID. No header is logged, because
+        # headers hold the credentials.
+        logger.log(
+            logging.DEBUG if attempt.delay is None else logging.INFO,
+            "%s: attempt %d of %s %s: %s after %.3f s, request ID %s, %s, %s",
+            self._region,
+            attempt.number,
+            attempt.operation,
+            attempt.subject,
+            attempt.error or attempt.status_code,
+            attempt.elapsed,
+            attempt.request_id,
+            "done" if attempt.delay is None else f"next attempt in {attempt.delay:.3f} s",
+            url,
+        )
+        if self._on_attempt is not None:
+            try:
+                self._on_attempt(attempt)
+            except Exception as error:
+                if interruption(error) is not None:
+                    raise
+                logger.exception("on_attempt= failed; the call goes on")
+
+    def _delay(self, outcome: Reply | Failed, retries: Retries, request: Request) -> float | None:
+        """Return how many seconds to wait before the next attempt; None if there is none."""
+        if isinstance(outcome, Failed):
+            name = type(outcome.error).__name__
+            return retries.after(status_code=None, error=name, may_pass=outcome.may_pass)
+        if outcome.has_request_id():
+            outcome.request_id = outcome.shown_request_id(self._find_secrets(request))
+        status, request_id = outcome.status_code, outcome.request_id
+        if 200 <= status <= 299:  # noqa: PLR2004 - RFC 9110 section 15.3
+            error = "cut off" if outcome.cut else None
+            return retries.after(status_code=status, error=error, may_pass=outcome.cut, request_id=request_id)
+        return retries.after(
+            status_code=status,
+            error=f"status {status}",
+            may_pass=may_pass(status),
+            retry_after=outcome.retry_after(),
+            request_id=request_id,
+        )
+
+    def _outcome(
+        self,
+        received: tuple[Reply, Body] | None,
+        failure: TransportError | None,
+        request: Request,
+        budget: Budget,
+    ) -> Reply | Failed:
+        """Return what an attempt came to.
+
+        Args:
+            received: The reply and the body that it is to have, if the head of a response arrived.
+            failure: What ended the attempt early, if anything did.
+            request: The request.
+            budget: What the call may spend.
+        """
+        if failure is not None:
+            if self.closed:
+                return Failed(closed_error(), may_pass=False)
+            if received is None or failure.kind == "timeout":
+                return self._failed(failure, request, budget)
+            received[1].cut_off(explain(failure))
+        reply, body = cast("tuple[Reply, Body]", received)
+        reply.body = body.end()
+        reply.flaw, reply.cut = body.flaw, body.cut
+        return reply
+
+    def _failed(self, failure: TransportError, request: Request, budget: Budget) -> Failed:
+        error = connection_failure(
+            failure,
+            host=request.origin.host,
+            budget=budget,
+            route=self.routes.route(request.origin),
+            secrets=self._find_secrets(request),
+        )
+        return Failed(error, error.is_transient and not failure.is_final)
+
+    def cut_off(self, request: Request, budget: Budget, retries: Retries, purpose: Purpose) -> None:
+        """Record an attempt that the deadline has cut off. One that the caller cancels is not reported.
+
+        The error is kept in the budget, because it is raised outside the cancel scope.
+        """
+        if budget.remaining() > _NEARLY_OVER_S:
+            return
+        error = deadline_exceeded(budget, host=request.origin.host)
+        self._delay(Failed(error, may_pass=True), retries, request)
+        _describe(error, retries, purpose)
+        budget.too_late = error
+
+
+def _result(outcome: Reply | Failed, retries: Retries, purpose: Purpose) -> Reply:
+    """Return the last reply, or raise the last error, with its history and URL."""
+    found = outcome.error if isinstance(outcome, Failed) else outcome
+    _describe(found, retries, purpose)
+    if isinstance(found, ThriveError):
+        raise found
+    return found
+
+
+def _describe(found: Reply | ThriveError, retries: Retries, purpose: Purpose) -> None:
+    found.history = tuple(retries.history)
+    found.url, found.operation = purpose.url, purpose.operation
+
+
+def closed_error() -> ClientClosedError:
+    """Return the error for a call that begins or continues after the client was closed."""
+    return ClientClosedError("The client is closed. Make the call before closing it, or create a new client.")
+
+
+class SyncAttempts(Attempts[Engine]):
+    """The attempts of sync clients."""
+
+    def exchange(
+        self, request: Request, budget: Budget, purpose: Purpose, history: list[Attempt] | None = None
+    ) -> Reply:
+        """Send a request until there is a reply to return, or the policy or the budget ends the attempts.
+
+        Args:
+            request: The request.
+            budget: What the call may spend.
+            purpose: What the request is for.
+            history: The attempts of the call so far, to which these are added.
+
+        Raises:
+            ConnectionFailedError: There is no response.
+            ClientClosedError: The client is closed.
+        """
+        retries = self._retries(budget, purpose, history)
+        fresh = False
+        while True:
+            outcome = self._attempt(request, budget, purpose, fresh=fresh)
+            delay = self._delay(outcome, retries, request)
+            if delay is None:
+                return _result(outcome, retries, purpose)
+            fresh = isinstance(outcome, Failed)  # other idle connections may be dead as well
+            time.sleep(delay)
+
+    def _attempt(self, request: Request, budget: Budget, purpose: Purpose, *, fresh: bool) -> Reply | Failed:
+        if self.closed:
+            return Failed(closed_error(), may_pass=False)
+        if budget.remaining() <= 0:
+            return Failed(deadline_exceeded(budget, host=request.origin.host), may_pass=False)
+        received, failure = None, None
+        try:
+            response = self.routes.engine(request.origin).send(request, budget, fresh=fresh)
+            reply = Reply(status_code=response.status, headers=response.headers)
+            body = Body(reply.header(b"content-encoding") or "", purpose.limit)
+            received = reply, body
+            try:
+                for chunk in response.chunks:
+                    if not body.feed(chunk):
+                        break
+                    if budget.remaining() <= 0:
+                        raise TransportError("timeout")
+            finally:
+                response.close()
+        except TransportError as error:
+            failure = without_frames(error)
+        except RuntimeError as error:
+            if not is_thread_shortage(error):
+                raise
+            failure = TransportError("thread", str(error))
+        finally:
+            budget.connection = None
+        return self._outcome(received, failure, request, budget)
+
+
+class AsyncAttempts(Attempts[AsyncEngine]):
+    """The attempts of async clients. A cancel scope around the call is their deadline."""
+
+    async def exchange(
+        self, request: Request, budget: Budget, purpose: Purpose, history: list[Attempt] | None = None
+    ) -> Reply:
+        """Send a request until there is a reply to return. See `SyncAttempts.exchange`.
+
+        Raises:
+            ConfigurationError: The installed trio is in use and too old.
+        """
+        import anyio  # noqa: PLC0415 - sync users need not pay for it
+
+        if (problem := unsupported_loop()) is not None:
+            raise ConfigurationError(problem)
+        retries = self._retries(budget, purpose, history)
+        fresh = False
+        while True:
+            try:
+                outcome = await self._attempt(request, budget, purpose, fresh=fresh)
+            except anyio.get_cancelled_exc_class():
+                self.cut_off(request, budget, retries, purpose)
+                raise
+            delay = self._delay(outcome, retries, request)
+            if delay is None:
+                return _result(outcome, retries, purpose)
+            fresh = isinstance(outcome, Failed)
+            await anyio.sleep(delay)
+
+    async def _attempt(
+        self, request: Request, budget: Budget, purpose: Purpose, *, fresh: bool
+    ) -> Reply | Failed:
+        if self.closed:
+            return Failed(closed_error(), may_pass=False)
+        if budget.remaining() <= 0:
+            return Failed(deadline_exceeded(budget, host=request.origin.host), may_pass=False)
+        received, failure = None, None
+        try:
+            response = await self.routes.engine(request.origin).send(request, budget, fresh=fresh)
+            reply = Reply(status_code=response.status, headers=response.headers)
+            body = Body(reply.header(b"content-encoding") or "", purpose.limit)
+            received = reply, body
+            try:
+                async for chunk in response.chunks:
+                    if not body.feed(chunk):
+                        break
+            finally:
+                await response.aclose()
+        except TransportError as error:
+            failure = without_frames(error)
+        except RuntimeError as error:
+            if not is_thread_shortage(error):
+                raise
+            failure = TransportError("thread", str(error))
+        return self._outcome(received, failure, request, budget)
