@@ -40,8 +40,8 @@ from thrive_learning.cli import program
 from thrive_learning.sandbox import Sandbox
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("openapi/*.md")])
-#: What a block may be. All but the last are executed or compared; another name could hide a block from that.
-LANGUAGES = ["python", "sh", "console", "text", "toml", "layers"]
+#: What a block may be. Each kind is executed or compared; another name could hide a block from that.
+LANGUAGES = ["python", "sh", "console", "text", "toml", "layers", "mermaid"]
 SETTINGS = {
     "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
     "THRIVE_API_SECRET": "fake-api-secret",
@@ -472,21 +472,6 @@ def first_column(name: str, heading: str) -> list[str]:
     return [word for row in rows(name, heading) for word in quoted(row[0])]
 
 
-def test_the_architecture_names_every_module_and_no_other() -> None:
-    source = ROOT / "src" / "thrive_learning"
-    modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
-    named = first_column("ARCHITECTURE.md", "Modules")
-    assert sorted(named) == sorted(modules)
-
-
-def test_the_architecture_shows_the_layers_that_are_checked() -> None:
-    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
-    [layers] = (contract["layers"] for contract in contracts if contract["type"] == "layers")
-    shown = re.search(r"```layers\n(.+?)```", read("ARCHITECTURE.md"), re.DOTALL)
-    assert shown is not None
-    assert shown[1].splitlines() == layers
-
-
 def test_the_reference_names_every_public_name_and_no_other() -> None:
     names = [word for row in rows("docs/reference/api.md", "Public names") for word in quoted(row[0])]
     assert sorted(names) == sorted(thrive_learning.__all__)
@@ -601,4 +586,12 @@ def test_a_decision_has_its_form(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"# {path.name[:4]} ")
     assert re.search(r"^2\d{3}-\d\d-\d\d$", text, re.MULTILINE)
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    superseded_by = re.search(r"^Superseded by \[\d{4}\]\((.+)\) on 2\d{3}-\d\d-\d\d\.$", text, re.MULTILINE)
+    if superseded_by is None:
+        assert headings == ["Context", "Decision", "Consequences"]
+    else:
+        assert not headings
+        newer = (path.parent / superseded_by[1]).read_text(encoding="utf-8")
+        [supersedes] = re.findall(r"^Supersedes .+$", newer, re.MULTILINE)
+        assert f"({path.name})" in supersedes
