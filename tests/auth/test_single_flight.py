@@ -152,6 +152,17 @@ def test_an_expired_token_is_not_used_however_long_the_pause(cache: SingleFlight
     assert claim.fallback is None
 
 
+def test_a_failure_that_may_pass_is_remembered_once_the_token_has_expired(
+    cache: SingleFlight, clock: Clock
+) -> None:
+    renewing(cache, clock)
+    claim = cache.claim(KEY)
+    assert isinstance(claim, Lead)
+    clock.now = 1000 + 3600 - 30
+    cache.settle(KEY, claim.flight, refused(is_transient=True))
+    remembered(cache)
+
+
 def test_the_pause_varies_by_a_fifth(clock: Clock) -> None:
     cache = SingleFlight(clock, draw=lambda: 1.0)
     renewing(cache, clock, since_renewal_is_due_s=60)
