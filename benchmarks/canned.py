@@ -1,7 +1,7 @@
 """Warm gets without a network: `python -m benchmarks.canned WHO CALLS`, for counting instructions.
 
-The record comes out of a transport in this process, so that what is counted is what lies above one: ours, or
-httpx's own client. With the fast engine it comes out of a connection, so that pool and parser count as well.
+The record comes from a transport in this process, so that only what is above a transport is counted: ours, or
+httpx's own client. With the fast engine it comes from a connection, so that pool and parser count as well.
 """
 
 import asyncio
@@ -27,45 +27,35 @@ _WIRE += b"\r\n" + _BODY
 
 
 class CannedStream:
-    """A connection that answers everything with the record."""
+    """A connection of the fast engine, sync or async, that answers everything with the record."""
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, data: bytes, budget: object, ends: float | None = None) -> None:
         """Take a request."""
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore names it
-        """Give the record."""
+    async def read(self, _budget: object, _ends: float | None = None) -> bytes:
+        """Return the record."""
         return _WIRE
 
+    def is_readable(self) -> bool:
+        """Return that nothing has arrived that was not requested."""
+        return False
+
+    def cut(self) -> None:
+        """Do nothing: nothing waits."""
+
     def close(self) -> None:
-        """There is nothing to close."""
-
-    def get_extra_info(self, info: str) -> None:
-        """Know nothing; so nothing has come that nobody asked for."""
-
-
-class AsyncCannedStream(CannedStream):
-    """Its twin."""
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # type: ignore[override]
-        """Take a request."""
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # type: ignore[override]
-        """Give the record."""
-        return super().read(max_bytes, timeout)
-
-    async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class Canned(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Answers everything with the record."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx names it
-        """Give the record."""
+        """Return the record."""
         return httpx.Response(200, headers=_HEADERS, stream=httpx.ByteStream(_BODY))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx names it
-        """Give the record."""
+        """Return the record."""
         return httpx.Response(200, headers=_HEADERS, stream=httpx.ByteStream(_BODY))
 
 
@@ -105,24 +95,26 @@ def ours_async(calls: int, **options: Any) -> object:
     return asyncio.run(run())
 
 
-def ours_fast(calls: int) -> object:
-    """The same on the fast engine, down to the connection."""
-    from thrive_learning import _network
+def _connect_to_the_record() -> None:
+    from thrive_learning._http_fast import async_connect, sockets
 
-    backend: Any = _network.BoundedBackend
-    backend.connect_tcp = lambda *_arguments, **_options: CannedStream()
+    async def connect(*_arguments: object) -> CannedStream:
+        return CannedStream()
+
+    replaced: list[Any] = [sockets, async_connect]
+    for module in replaced:
+        module.connect = connect
+
+
+def ours_fast(calls: int) -> object:
+    """`ThriveClient.activities.get` on the fast engine, down to the connection."""
+    _connect_to_the_record()
     return ours(calls, engine="fast")
 
 
 def ours_async_fast(calls: int) -> object:
-    """Its twin."""
-    from thrive_learning import _network
-
-    async def connect_tcp(*_arguments: Any, **_options: Any) -> AsyncCannedStream:
-        return AsyncCannedStream()
-
-    backend: Any = _network.AsyncBackend
-    backend.connect_tcp = connect_tcp
+    """`AsyncThriveClient.activities.get` on the fast engine, down to the connection."""
+    _connect_to_the_record()
     return ours_async(calls, engine="fast")
 
 

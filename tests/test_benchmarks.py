@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import types
@@ -204,6 +205,14 @@ def test_the_guard_says_what_became_dearer_and_what_cheaper() -> None:
     ]
     within = instructions.compared({"sync": 1029.0, "async": 971.0}, then)
     assert not any(verdict.is_regression or verdict.is_stale for verdict in within)
+
+
+@pytest.mark.parametrize("name", canned.RUNS)
+def test_what_the_guard_counts_gives_the_record(name: str) -> None:
+    """In a process of its own, because it replaces what connects to a host."""
+    command = [sys.executable, "-m", "benchmarks.canned", name, "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def guard(monkeypatch: pytest.MonkeyPatch, record: Path, counts: dict[str, int], *given: str) -> int:

@@ -17,6 +17,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+_AUTHORIZED = ["tests/auth/test_authorizer.py", "tests/auth/test_endpoint.py"]
+_CALLS = ["tests/call/test_seam.py", "tests/exchange/test_retries.py", "tests/auth/test_authorizer.py"]
+_QUICK = ["-k", "not every_status"]
 #: The tests that must notice a change of a module, which are about it and quick.
 #: A module is named by its path below src/thrive_learning, without `.py`.
 MUTATED = {
@@ -24,25 +27,17 @@ MUTATED = {
     "regions": ["tests/test_regions.py"],
     "errors": ["tests/test_errors.py"],
     "_exchange/retries": ["tests/exchange/test_retries.py"],
+    "_exchange/body": ["tests/exchange/test_body.py"],
+    "_exchange/failures": ["tests/exchange/test_failures.py"],
     "_auth/single_flight": ["tests/auth/test_single_flight.py"],
-    "_auth/endpoint": [
-        *(
-            "tests/auth/test_endpoint.py",
-            "tests/auth/test_token_failures.py",
-            "tests/auth/test_authorizer.py",
-        ),
-    ],
-    "_auth/token_reply": ["tests/auth/test_endpoint.py", "tests/auth/test_authorizer.py"],
+    "_auth/endpoint": [*_AUTHORIZED, "tests/auth/test_token_failures.py"],
+    "_auth/token_reply": _AUTHORIZED,
     "_auth/authorizer": [
-        *("tests/auth/test_authorizer.py", "tests/exchange/test_retries.py", "tests/call/test_seam.py"),
-        *("tests/auth/test_sharing.py", "tests/auth/test_endpoint.py", "tests/auth/test_token_failures.py"),
-        *("-k", "not every_status"),
+        *(*_CALLS, "tests/auth/test_sharing.py", "tests/auth/test_endpoint.py"),
+        *("tests/auth/test_token_failures.py", *_QUICK),
     ],
-    "_call/seam": [
-        *("tests/call/test_seam.py", "tests/exchange/test_retries.py", "tests/auth/test_authorizer.py"),
-        *("tests/test_transport.py", "tests/test_client.py", "tests/exchange/test_engines.py"),
-        *("tests/test_fast.py", "-k", "not every_status"),
-    ],
+    "_exchange/attempts": [*_CALLS, "tests/test_client.py", *_QUICK],
+    "_call/seam": [*_CALLS, "tests/test_client.py", "tests/exchange/test_engines.py", *_QUICK],
 }
 KILLED_AT_LEAST = 0.9  # of the mutants of a module
 

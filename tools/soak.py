@@ -1,19 +1,20 @@
-"""Four hours of fake time, with all that goes wrong in them, and what is left behind.
+"""Spend four hours of fake time with everything that goes wrong in them, and count what is left behind.
 
-Sync threads, asyncio tasks and trio tasks have a client each, and one server on a loopback socket. The clocks
-of the token caches are fake and move four seconds for each round of calls; waits between tries are not waited
-for. The server's tokens last an hour by that clock, or less; it throttles, fails, stops in mid-body, drops
-its connections, goes down and comes back, and revokes the tokens that it gave. Callers lose their patience.
+    python -m tools.soak --hours 4          what `nox -s soak` does, in about five minutes
 
-At the end it prints what was counted, and exits with 1 if that is more than the bounds below allow.
+Sync threads, asyncio tasks, and trio tasks have one client for each engine, and all clients have one server
+on a loopback socket. The clocks of the clients' tokens are fake and move four seconds with each round of
+calls, and retries do not wait. The server's tokens last an hour by that clock, or less. The server
+throttles, fails, stops in the middle of a body, drops its connections, goes down and comes back, and revokes
+its tokens. Callers lose their patience.
+
+At the end the script prints what was counted, and exits with 1 if that is more than the bounds below.
 """
 
 import argparse
 import asyncio
 import collections
-import contextlib
 import gc
-import json
 import random
 import resource
 import sys
@@ -21,183 +22,68 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from harness import ACTIVITY_ID, PAGE_EXAMPLE, TENANT_ID
+from harness import ACTIVITY_ID, TENANT_ID
 
-from thrive_learning import AsyncThriveClient, ClientCredentials, Region, ThriveClient, ThriveError, Timeout
-from thrive_learning._call import seam as seam_module
+from thrive_learning import (
+    AsyncThriveClient,
+    ClientCredentials,
+    Region,
+    RetryPolicy,
+    ThriveClient,
+    ThriveError,
+    Timeout,
+)
+from tools.soak_server import Clock, SoakServer
 
-THREADS, TASKS = 4, 4  # and as many tasks again on trio
-CALLERS = THREADS + 2 * TASKS
+ENGINES = ("httpx", "fast")
+CALLERS_OF_A_CLIENT = 2
+CLIENTS = 3 * len(ENGINES)  # in threads, on asyncio, and on trio
+CALLERS = CALLERS_OF_A_CLIENT * CLIENTS
 STEP_S = 4  # of fake time between two rounds of calls
 WARM_UP_H = 0.5
-TOKEN_LIFE_S = 3600
 IMPATIENT, PATIENCE_S = 0.05, (0.0005, 0.02)  # how many callers give up, and when
-SLOW_S = 0.15
-PHASES = Timeout(total=20, connect=20, pool=20)  # on a busy machine nothing else shall give up
+# On a busy machine nothing but callers gives up. A patient server is no slower for retries that do not wait.
+OPTIONS: dict[str, Any] = {
+    "timeout": Timeout(total=20, connect=20, pool=20),
+    "retry": RetryPolicy(first_delay=0, max_delay=0),
+}
 
 # What may be left behind, and what may be used meanwhile.
 MORE_FILES, MORE_THREADS, MORE_MEMORY_MIB = 0, 0, 8.0
-CONNECTIONS_AT_ONCE = 2 * CALLERS  # a connection whose call was cancelled is on its way out
-TOKEN_REQUESTS_PER_HOUR = 120  # of three clients; with four expiries, some revocations and some retries
-
-
-class Clock:
-    """A clock in seconds that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Server(ThreadingHTTPServer):
-    """The token endpoint and the API on one loopback port, with a mood that changes."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
-
-    def __init__(self, clock: Clock, seed: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.clock = clock
-        self.random = random.Random(seed)  # noqa: S311 - nothing secret
-        self.tokens: dict[str, float] = {}
-        self.counts: collections.Counter[str] = collections.Counter()
-        self.down = False
-        self.lock = threading.Lock()
-        self.open: set[Any] = set()
-        self.most_open = 0
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self.lock:
-            self.open.add(request)
-            self.counts["connections"] += 1
-            self.most_open = max(self.most_open, len(self.open))
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self.lock:
-            self.open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        self.counts["connections that callers left"] += 1
-
-    def restart(self) -> None:
-        """Drop every connection, as a restart does."""
-        with self.lock:
-            connections = list(self.open)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(2)
-        self.counts["restarts"] += 1
-
-    def revoke(self) -> None:
-        with self.lock:
-            self.tokens.clear()
-        self.counts["revocations"] += 1
-
-    def mint(self) -> dict[str, Any]:
-        with self.lock:
-            self.counts["tokens"] += 1
-            value = f"fake-token-{self.counts['tokens']}"
-            life = self.random.choice([TOKEN_LIFE_S, TOKEN_LIFE_S, TOKEN_LIFE_S // 4])
-            self.tokens[value] = self.clock() + life
-        return {"access_token": value, "token_type": "Bearer", "expires_in": life}
-
-    def accepts(self, authorization: str) -> bool:
-        with self.lock:
-            return self.clock() < self.tokens.get(authorization.removeprefix("Bearer "), 0.0)
-
-    def mood(self) -> str:
-        with self.lock:
-            [mood] = self.random.choices(
-                ["well", "throttles", "fails", "cuts", "slow", "resets"], [90, 3, 3, 2, 1, 1]
-            )
-        return mood
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers one connection's requests."""
-
-    protocol_version = "HTTP/1.1"
-    timeout = 30.0
-    disable_nagle_algorithm = True
-
-    @property
-    def of(self) -> Server:
-        return cast("Server", self.server)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
-
-    def answer(self, status: int, body: Any, *, cut: bool = False, **headers: str) -> None:
-        data = json.dumps(body).encode()
-        lines = [f"HTTP/1.1 {status} Status", f"Content-Length: {len(data)}"]
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + (data[: len(data) // 2] if cut else data))
-        self.close_connection = cut
-
-    def moody(self) -> bool:
-        if self.of.down:
-            self.close_connection = True
-            return True
-        mood = self.of.mood()
-        self.of.counts[f"the server {mood}" if mood != "well" else "the server is well"] += 1
-        match mood:
-            case "throttles":
-                self.answer(429, {}, Retry_After="1")
-            case "fails":
-                self.answer(503, {})
-            case "cuts":
-                self.answer(200, PAGE_EXAMPLE, cut=True)
-            case "resets":
-                self.close_connection = True
-            case _:
-                if mood == "slow":
-                    time.sleep(SLOW_S)
-                return False
-        return True
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.of.counts["token requests"] += 1
-        if not self.moody():
-            self.answer(200, self.of.mint())
-
-    def do_GET(self) -> None:
-        self.of.counts["API requests"] += 1
-        if not self.moody():
-            if self.of.accepts(self.headers["Authorization"]):
-                self.answer(200, PAGE_EXAMPLE)
-            else:
-                self.answer(401, {})
+CONNECTIONS_AT_ONCE = 2 * CALLERS  # a connection whose call was canceled is about to be closed
+TOKEN_REQUESTS_PER_HOUR = 40 * CLIENTS  # with four expirations, some revocations, and some retries
 
 
 def patience(chances: random.Random) -> float:
-    """Give how long a caller waits, in seconds."""
+    """Return how long a caller waits, in seconds."""
     return chances.uniform(*PATIENCE_S) if chances.random() < IMPATIENT else 20.0
 
 
 class Soak:
-    """The callers, and what their calls came to."""
+    """The callers, and what their calls came to.
 
-    def __init__(self, server: Server, clock: Clock, rounds: int, seed: int) -> None:
+    Args:
+        server: Their server.
+        clock: The clock of the tokens.
+        rounds: How many calls each caller makes.
+        seed: What chance depends on.
+    """
+
+    def __init__(self, server: SoakServer, clock: Clock, rounds: int, seed: int) -> None:
         self.server = server
         self.clock = clock
         self.rounds = rounds
         self.seed = seed
+        self.over = False
         self.outcomes: collections.Counter[str] = collections.Counter()
         url = "http://{}:{}".format(*server.server_address)
         token_url = f"{url}/token/{{tenant_id}}"
@@ -205,14 +91,23 @@ class Soak:
         self.credentials = ClientCredentials(TENANT_ID, "fake-client", "fake-client-secret")
 
     def chances(self, name: str) -> random.Random:
-        return random.Random(f"{self.seed} {name}")  # noqa: S311
+        """Return a source of chance that depends on the seed and a name."""
+        return random.Random(f"{self.seed} {name}")  # noqa: S311 - nothing secret
+
+    def client(self, client_class: Callable[..., Any], engine: str) -> Any:
+        """Create a client whose tokens expire by the fake clock."""
+        client = client_class(self.region, self.credentials, engine=engine, **OPTIONS)
+        client._http.authorizer.cache.clock = self.clock  # noqa: SLF001 - no client has a clock
+        return client
 
     def note(self, error: ThriveError | None) -> None:
+        """Count a call."""
         self.outcomes["success" if error is None else type(error).__name__] += 1
         if error is not None and (error.__cause__ or error.__context__):
             self.outcomes["LINKED"] += 1
 
-    def thread(self, client: ThriveClient, name: str) -> Iterator[None]:
+    def caller(self, client: ThriveClient, name: str) -> Iterator[None]:
+        """Make a call each time that it is resumed."""
         chances = self.chances(name)
         while True:
             try:
@@ -224,13 +119,15 @@ class Soak:
             yield
 
     def sync_round(self, callers: list[Iterator[None]]) -> None:
+        """Let each caller make a call in a thread of its own."""
         threads = [threading.Thread(target=next, args=(caller,)) for caller in callers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    async def task(self, client: AsyncThriveClient, chances: random.Random) -> None:
+    async def call(self, client: AsyncThriveClient, chances: random.Random) -> None:
+        """Make a call in a task, which may be canceled."""
         outcome: ThriveError | None = None
         with anyio.move_on_after(patience(chances)) as scope:
             try:
@@ -238,22 +135,23 @@ class Soak:
             except ThriveError as error:
                 outcome = error
         if scope.cancelled_caught:
-            self.outcomes["cancelled"] += 1
+            self.outcomes["canceled"] += 1
         else:
             self.note(outcome)
 
     async def tasks(self, name: str, turn: Callable[[], Awaitable[bool]]) -> None:
+        """Make the calls of one event loop, round by round."""
         chances = self.chances(name)
-        async with AsyncThriveClient(self.region, self.credentials, timeout=PHASES) as client:
-            client._http.authorizer.cache.clock = self.clock
-            wait_for_nothing(client)
-            while await turn():
-                async with anyio.create_task_group() as group:
-                    for _ in range(TASKS):
-                        group.start_soon(self.task, client, chances)
+        clients = [self.client(AsyncThriveClient, engine) for engine in ENGINES]
+        while await turn():
+            async with anyio.create_task_group() as group:
+                for client in clients * CALLERS_OF_A_CLIENT:
+                    group.start_soon(self.call, client, chances)
+        for client in clients:
+            await client.aclose()
 
     def loop(self, run: Callable[..., Any], name: str, meeting: threading.Barrier) -> threading.Thread:
-        """Run the tasks of one event loop, round by round with the others."""
+        """Return a thread for one event loop, whose rounds are those of the others."""
 
         async def turn() -> bool:
             await anyio.to_thread.run_sync(meeting.wait)
@@ -268,10 +166,8 @@ class Soak:
 
         return threading.Thread(target=rounds)
 
-    over = False
-
     def weather(self, number: int, chances: random.Random) -> None:
-        """Decide what becomes of the server in this round."""
+        """Decide what happens to the server in a round."""
         self.clock.now += STEP_S
         self.server.down = number % 450 in range(200, 210)  # for 40 seconds in every half an hour
         if chances.random() < 0.005:
@@ -280,6 +176,7 @@ class Soak:
             self.server.revoke()
 
     def run(self) -> None:
+        """Make all calls."""
         meeting = threading.Barrier(3)
         loops = [
             self.loop(lambda *args: asyncio.run(args[0](*args[1:])), "asyncio", meeting),
@@ -288,9 +185,12 @@ class Soak:
         for loop in loops:
             loop.start()
         chances = self.chances("weather")
-        with ThriveClient(self.region, self.credentials, timeout=PHASES) as client:
-            client._http.authorizer.cache.clock = self.clock
-            callers = [self.thread(client, f"thread {number}") for number in range(THREADS)]
+        with ExitStack() as stack:
+            clients = [stack.enter_context(self.client(ThriveClient, engine)) for engine in ENGINES]
+            callers = [
+                self.caller(client, f"thread {number}")
+                for number, client in enumerate(clients * CALLERS_OF_A_CLIENT)
+            ]
             for number in range(self.rounds):
                 self.weather(number, chances)
                 meeting.wait()
@@ -302,7 +202,7 @@ class Soak:
 
 
 class Counts:
-    """What there is of a process's resources, now."""
+    """The resources that this process has now."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -324,49 +224,27 @@ class Counts:
         )
 
 
-class Sleepless:
-    """Behave as anyio does, and sleep no time at all."""
-
-    async def sleep(self, _delay: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(anyio, name)
-
-
-def wait_for_nothing(client: AsyncThriveClient) -> None:
-    """Let the seam of a client not wait between its attempts."""
-    seam: Any = client._http
-    seam._anyio = Sleepless()
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
 def main() -> int:
     """Run the soak; the exit status says whether everything is bounded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hours", type=float, default=4.0, help="of fake time (default: 4)")
     parser.add_argument("--seed", type=int, default=20261123)
     options = parser.parse_args()
-    seam: Any = seam_module
-    seam.time = SimpleNamespace(sleep=lambda _delay: None)  # between the tries of sync code
     began = time.monotonic()
-    # What is loaded and cached once is no leak: the first count comes after a shorter run.
+    # What is loaded and cached once is not a leak, so the first count comes after a shorter run.
     start, _soak = one_run(WARM_UP_H, options.seed + 1)
     end, soak = one_run(options.hours, options.seed)
-    say(f"{options.hours:g} h of fake time in {time.monotonic() - began:.0f} s")
-    say(f"at start: {start}")
-    say(f"at end:   {end}")
+    print(f"{options.hours:g} h of fake time in {time.monotonic() - began:.0f} s")
+    print(f"at start: {start}")
+    print(f"at end:   {end}")
     counts = soak.server.counts
     calls = sum(soak.outcomes[name] for name in soak.outcomes if name != "LINKED")
     most = soak.server.most_open
     sent = f"{counts['API requests']} requests to the API, {counts['token requests']} for tokens"
-    say(f"{calls} calls, {sent}")
-    say(f"{counts['connections']} connections, {most} at once at the most")
+    print(f"{calls} calls, {sent}")
+    print(f"{counts['connections']} connections, at most {most} at once")
     for name, number in sorted((soak.outcomes + counts).items()):
-        say(f"  {name}: {number}")
+        print(f"  {name}: {number}")
     problems = [
         said
         for said, bounded in {
@@ -375,20 +253,20 @@ def main() -> int:
             "memory": end.memory_mib <= start.memory_mib + MORE_MEMORY_MIB,
             "connections at once": most <= CONNECTIONS_AT_ONCE,
             "token requests": counts["token requests"] <= TOKEN_REQUESTS_PER_HOUR * max(options.hours, 1.0),
-            "calls that never came back": calls == soak.rounds * CALLERS,
+            "calls that never returned": calls == soak.rounds * CALLERS,
             "errors that link to others": not soak.outcomes["LINKED"],
             "successes (too few)": soak.outcomes["success"] >= 0.9 * calls,
         }.items()
         if not bounded
     ]
-    say("bounded" if not problems else f"NOT BOUNDED: {', '.join(problems)}")
+    print("bounded" if not problems else f"NOT BOUNDED: {', '.join(problems)}")
     return 1 if problems else 0
 
 
 def one_run(hours: float, seed: int) -> tuple[Counts, Soak]:
-    """Run for so long in fake time, with a server of its own, and count when all is closed."""
+    """Run for some hours of fake time with a new server, and count after everything is closed."""
     clock = Clock()
-    with Server(clock, seed) as server:
+    with SoakServer(clock, seed) as server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         serving.start()
         soak = Soak(server, clock, int(hours * 3600 / STEP_S), seed)

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Mapping
@@ -187,6 +189,14 @@ def test_redocly_is_skipped_if_it_cannot_start_but_not_in_ci(
     monkeypatch.setenv("CI", ci)
     assert redocly.lint() == outcome
     assert capsys.readouterr().out.startswith("Redocly SKIPPED") == (outcome is None)
+
+
+def test_the_fuzz_runs() -> None:
+    """Its connections stand for internal ones of both engines, which may change."""
+    command = [sys.executable, "-W", "error", "-m", "tools.fuzz", "--seconds", "0.1", "--seed", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "50 responses" in done.stdout
 
 
 def test_the_noxfile_is_a_list_of_short_sessions() -> None:

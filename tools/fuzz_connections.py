@@ -1,0 +1,171 @@
+"""Connections that answer with given bytes, below both engines: HTTP is written and parsed, without sockets.
+
+`install` lets both engines connect to them instead of a host. They answer with the bytes of `wire`.
+"""
+
+import errno
+import os
+from typing import Any
+
+import httpcore
+
+from thrive_learning._http.deadline import Dialer
+from thrive_learning._http_fast import async_connect, sockets
+from tools.fuzz_responses import Exchange
+
+
+class Wire:
+    """What all connections answer: the bytes of an exchange to the requests that it is about.
+
+    Attributes:
+        sound: The bytes that answer the other requests, by the beginning of the request.
+    """
+
+    def __init__(self) -> None:
+        self.sound: dict[bytes, bytes] = {}
+        self._begins = b""
+        self._pieces: list[bytes] = []
+
+    def set(self, exchange: Exchange | None, size: int = 1) -> None:
+        """Answer with an exchange in pieces of a size from now on, or with sound responses alone."""
+        self._begins, self._pieces = b"", []
+        if exchange is not None:
+            self._begins = b"GET " if exchange.source == "API" else b"POST "
+            raw = exchange.raw
+            self._pieces = [raw[start : start + size] for start in range(0, len(raw), size)]
+
+    def answer(self, request: bytes) -> list[bytes]:
+        """Return the pieces of the response to what was written, if a request begins there."""
+        if self._begins and request.startswith(self._begins):
+            return list(self._pieces)
+        return [raw for begins, raw in self.sound.items() if request.startswith(begins)]
+
+
+wire = Wire()
+
+
+class Connection:
+    """A connection that gives the pieces of its responses, and then its end."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._closed = self._ended = False
+
+    def take(self, most: int) -> bytes:
+        """Return what arrives next."""
+        if self._closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        self._ended = not self._pieces
+        piece = b"" if self._ended else self._pieces.pop(0)
+        if len(piece) > most:
+            self._pieces.insert(0, piece[most:])
+        return piece[:most]
+
+    def put(self, data: bytes) -> None:
+        """Answer what is written, after what has not been read yet."""
+        self._pieces += wire.answer(bytes(data))
+
+    def has_arrivals(self) -> bool:
+        """Return whether there is something to read, the end included."""
+        return self._ended or bool(self._pieces)
+
+    def end(self) -> None:
+        """Close it."""
+        self._closed = True
+
+
+class BoundedConnection:
+    """It stands for `deadline.BoundedSocket`, and for its socket."""
+
+    ssl_object = None
+
+    def __init__(self, dialer: Dialer) -> None:
+        self.dialer = dialer
+        self.sock = self
+        self._connection = Connection()
+
+    def read(self, max_bytes: int, timeout: float | None) -> bytes:
+        """See `BoundedSocket`."""
+        self.dialer.left(timeout)
+        return self._connection.take(max_bytes)
+
+    def write(self, data: bytes, timeout: float | None) -> None:
+        """See `BoundedSocket`."""
+        self.dialer.left(timeout)
+        self._connection.put(data)
+
+    def is_readable(self) -> bool:
+        """See `BoundedSocket`."""
+        return self._connection.has_arrivals()
+
+    def close(self) -> None:
+        """See `socket.socket`."""
+        self._connection.end()
+
+
+class AsyncConnection(httpcore.AsyncNetworkStream):
+    """It stands for a stream of httpcore's."""
+
+    def __init__(self) -> None:
+        self._connection = Connection()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        """See `httpcore.AsyncNetworkStream`."""
+        return self._connection.take(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        """See `httpcore.AsyncNetworkStream`."""
+        self._connection.put(buffer)
+
+    async def aclose(self) -> None:
+        """See `httpcore.AsyncNetworkStream`."""
+        self._connection.end()
+
+    def get_extra_info(self, info: str) -> Any:
+        """See `httpcore.AsyncNetworkStream`."""
+        return self._connection.has_arrivals() if info == "is_readable" else None
+
+
+class FastConnection:
+    """It stands for a stream of the fast engine, sync or async."""
+
+    def __init__(self) -> None:
+        self._connection = Connection()
+
+    async def read(self, _budget: object, _ends: float | None = None) -> bytes:
+        """See `Stream`."""
+        return self._connection.take(16_384)
+
+    async def write(self, data: bytes, _budget: object, _ends: float | None = None) -> None:
+        """See `Stream`."""
+        self._connection.put(data)
+
+    def is_readable(self) -> bool:
+        """See `Stream`."""
+        return self._connection.has_arrivals()
+
+    def cut(self) -> None:
+        """See `Stream`."""
+        self._connection.end()
+
+    close = cut
+
+
+def install() -> None:
+    """Let both engines connect to the wire."""
+
+    async def connect_tcp(*_arguments: Any, **_options: Any) -> AsyncConnection:
+        return AsyncConnection()
+
+    async def connect(*_arguments: Any) -> FastConnection:
+        return FastConnection()
+
+    replaced: list[tuple[Any, str, Any]] = [
+        (Dialer, "connect", lambda dialer, *_arguments: BoundedConnection(dialer)),
+        (httpcore.AnyIOBackend, "connect_tcp", connect_tcp),
+        (sockets, "connect", connect),
+        (async_connect, "connect", connect),
+    ]
+    for owner, name, replacement in replaced:
+        getattr(owner, name)  # or it would be put where nothing looks for it
+        setattr(owner, name, replacement)
