@@ -8,6 +8,8 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 CODE = ["src", "tests", "tools", "benchmarks", "noxfile.py"]
 WORKFLOWS = ".github/workflows"
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
+# What other sessions run, because it needs libraries that no other test may depend on.
+ELSEWHERE = ("--ignore=tests/contract", "--ignore=tests/observers", "--ignore=tests/with_httpx2")
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
@@ -86,12 +88,12 @@ def drift(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests but those of the contract; `nox -s tests-3.11 -- tests/test_ids.py` runs some of them."""
+    """All tests but those of other sessions; `nox -s tests-3.11 -- tests/test_ids.py` runs some of them."""
     sync(session, "--all-extras", "--group", "tests")
     data = {"COVERAGE_FILE": f".coverage.{session.python}"}
     session.run("coverage", "erase", env=data)
     measured = ("--cov", "--cov-report=", "--cov-fail-under=0")  # `coverage` judges all Pythons together
-    session.run("pytest", *SPREAD, *measured, "--ignore=tests/contract", *session.posargs, env=data)
+    session.run("pytest", *SPREAD, *measured, *ELSEWHERE, *session.posargs, env=data)
 
 
 @nox.session(python=PYTHONS[0], default=False)
@@ -100,7 +102,7 @@ def lowest(session: nox.Session) -> None:
     extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
     oldest = ("--resolution", "lowest-direct", "--group", "tests")
     session.install("--quiet", *oldest, "--editable", f".[{','.join(extras)}]")
-    session.run("pytest", *SPREAD, "--ignore=tests/contract", *session.posargs)
+    session.run("pytest", *SPREAD, *ELSEWHERE, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0], name="old-trio", default=False)
@@ -112,6 +114,20 @@ def old_trio(session: nox.Session) -> None:
         session.run("pytest", "tests/test_old_trio.py")
     session.install("--quiet", "trio==0.31.0")  # `_loops.OLDEST_TRIO`
     session.run("pytest", "tests/test_old_trio.py", "tests/test_loops.py", "tests/test_client.py")
+
+
+@nox.session(default=False)
+def observers(session: nox.Session) -> None:
+    """Which requests respx, pytest-httpx, VCR.py, OpenTelemetry, Sentry, pook, and mocket see."""
+    sync(session, "--all-extras", "--group", "observers")
+    session.run("pytest", "tests/observers", *session.posargs)
+
+
+@nox.session(default=False)
+def httpx2(session: nox.Session) -> None:
+    """Send requests through the transports of httpx2."""
+    sync(session, "--all-extras", "--group", "httpx2")
+    session.run("pytest", "tests/with_httpx2", *session.posargs)
 
 
 @nox.session(requires=["tests"])
