@@ -433,11 +433,12 @@ def test_all_addresses_share_the_limit(sender: Sender, monkeypatch: pytest.Monke
 # Closing
 
 
-@pytest.fixture(params=["connecting", "reading", "writing", "pool"])
+@pytest.fixture(params=["connecting", "reading", "reading over TLS", "writing", "pool"])
 def waiting(
     request: pytest.FixtureRequest,
     open_engine: Callable[..., Sender],
     monkeypatch: pytest.MonkeyPatch,
+    serving: ssl.SSLContext,
 ) -> Iterator[tuple[Sender, Any, Any]]:
     """Is an engine, and a request that waits for what the parameter says."""
     kind = request.param
@@ -448,7 +449,7 @@ def waiting(
     if kind == "pool":
         monkeypatch.setattr(pool, "MAX_CONNECTIONS", 0)
     handler = (lambda _peer, server: server.closing.wait(10)) if kind == "writing" else silence
-    with Server(handler) as server:
+    with Server(handler, serving if kind == "reading over TLS" else None) as server:
         yield open_engine(), server.origin, BIG if kind == "writing" else b""
 
 
