@@ -324,19 +324,24 @@ async def test_who_always_finds_something_gives_way() -> None:
 @on_asyncio
 async def test_one_timer_serves_many_waits() -> None:
     async with connected() as ends:
-        for limit in (10.0, 0.05, 0.03):  # the second is shorter: it replaces the timer of the first
+        stream: Any = ends.stream
+        timers: list[Any] = []
+        for limit in (20.0, SOON, 20.0):  # the second is shorter, and replaces the timer of the first
             ends.peer.sendall(b"x")
-            assert await ends.stream.read(budget(read=limit)) == b"x"
-        timer = ends.stream._timer
-        await anyio.sleep(0.06)  # it rings while nobody waits
-        assert ends.stream._timer is None
-        for pause in (0.02, 0.02, 0.02):  # it rings too early, and is set anew
-            with anyio.move_on_after(pause):
-                await ends.stream.read(budget(read=0.05))
-        with pytest.raises(TransportError) as caught:
-            await ends.stream.read(budget(read=0.05))
-        assert caught.value.phase == "read"
-        assert timer is not None
+            assert await stream.read(budget(read=limit)) == b"x"
+            timers.append(stream._timer)
+        assert timers[0].when() > timers[1].when()
+        assert timers[1] is timers[2]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stream.read, budget(read=20))
+            await until(lambda: stream._waiter)
+            assert stream._timer is timers[2]
+            stream._ring()  # too early, so it is set anew
+            assert stream._timer.when() > timers[2].when()
+            ends.peer.sendall(b"x")
+            await until(lambda: not stream._waiter)
+            stream._ring()  # while nobody waits
+        assert stream._timer is None
 
 
 @on_asyncio
