@@ -140,14 +140,14 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Responses made of anything, for a minute; `nox -s fuzz -- --seconds 600` for longer."""
+    """Feed responses of every kind to both engines for 60 s; `nox -s fuzz -- --seconds 600` for longer."""
     sync(session, "--all-extras", "--group", "tests")
     session.run("python", "-W", "error", "-m", "tools.fuzz", *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Four hours of fake time with everything that goes wrong in them: what is left behind is counted."""
+    """Spend four hours of fake time with everything that goes wrong, and count what is left behind."""
     sync(session, "--all-extras", "--group", "tests")
     session.run("python", "-W", "error", "-m", "tools.soak", *session.posargs)
 
@@ -168,7 +168,7 @@ def bench_guard(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Mutmut: does a test notice each small change of the code? `nox -s mutation -- ids` for one module."""
+    """Mutmut: does a test notice each small change of the code? `nox -s mutation -- _ids` for one module."""
     sync(session, "--all-extras", "--group", "mutation")
     session.run("python", "-m", "tools.mutation", "--copies", session.create_tmp(), *session.posargs)
 
