@@ -36,7 +36,7 @@ def test_a_number_is_the_total_of_the_call() -> None:
 
 def test_no_phase_outlasts_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("thrive_learning._budget.monotonic", lambda: now)
     budget = Budget(Timeout(total=20, connect=5, read=30, write=10, pool=10), RetryPolicy())
     assert budget.phases() == {"connect": 5, "read": 20, "write": 10, "pool": 10}
     now = 112.0

@@ -1,11 +1,11 @@
 """What one call may spend: time and attempts. Pure: it reads the clock, and neither waits nor sends."""
 
 import contextvars
-import time
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from thrive_learning._clock import monotonic
 from thrive_learning.policies import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
@@ -43,16 +43,16 @@ class Budget:
         self.waits_for: str | None = None
         #: The error of an attempt that the end of the time has cut off, in async code.
         self.too_late: ThriveError | None = None
-        self._started = time.monotonic() - spent_s
+        self._started = monotonic() - spent_s
         self._ends = self._started + timeout.total
 
     def elapsed(self) -> float:
         """Give the seconds since the call began."""
-        return time.monotonic() - self._started
+        return monotonic() - self._started
 
     def remaining(self) -> float:
         """Give the seconds that are left; 0 or less when the call is over."""
-        return self._ends - time.monotonic()
+        return self._ends - monotonic()
 
     def end(self) -> None:
         """Let the call be over: what it waits for is cut, and whatever it does next is too late."""

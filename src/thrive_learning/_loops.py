@@ -10,8 +10,12 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import anyio
 
 #: The oldest trio that can be used: anyio gives `CancelScope.cancel` a reason, which it takes since then.
 OLDEST_TRIO = (0, 31)
@@ -87,6 +91,29 @@ def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
             schedule(callback)
 
     return run_soon
+
+
+@contextlib.contextmanager
+def limit_by_timer(limit_s: float) -> "Generator[anyio.CancelScope]":
+    """Cancel what is done within after so many seconds, even if the loop's clock stands still."""
+    import anyio  # noqa: PLC0415 - sync users need not pay for it
+
+    with anyio.CancelScope() as scope:
+        timer = threading.Timer(limit_s, from_any_thread(scope.cancel))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield scope
+        finally:
+            timer.cancel()
+
+
+async def sleep_by_timer(delay_s: float) -> None:
+    """Sleep for so many seconds, even if the loop's clock stands still."""
+    import anyio  # noqa: PLC0415 - see above
+
+    with limit_by_timer(delay_s):
+        await anyio.sleep_forever()
 
 
 def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -28,6 +28,10 @@ _RFC_3339 = re.compile(
 )
 _LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
 
+# freezegun replaces `datetime` in all modules for a while, but not what holds it. This is the one that the
+# tables below know.
+_DATE_TIME = (dt.datetime,)
+
 #: What Python reads a JSON value of a generated type as.
 _JSON_TYPES: dict[type, tuple[type, ...]] = {
     str: (str,),
@@ -276,9 +280,9 @@ def _fields(generated: type, model: type, namespace: dict[str, Any], unset: type
                 is_required=getattr(attrs.fields(generated), name).default is attrs.NOTHING,
                 json_types=json_types,
                 values=frozenset(values) or None,
-                is_date=dt.datetime in of_field,
+                is_date=_DATE_TIME[0] in of_field,
                 is_object=dict in json_types,
-                is_free=not values and dt.datetime not in of_field,
+                is_free=not values and _DATE_TIME[0] not in of_field,
                 default=_maker(defaults[own_name]),
             )
         )
@@ -292,7 +296,8 @@ def _maker(default: Any) -> Callable[[], Any]:
 def _kinds(hint: Any, unset: type) -> list[Any]:
     is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
     members = typing.get_args(hint) if is_union else (hint,)
-    return [typing.get_origin(member) or member for member in members if member is not unset]
+    kinds = [typing.get_origin(member) or member for member in members if member is not unset]
+    return [_DATE_TIME[0] if issubclass(kind, dt.datetime) else kind for kind in kinds]
 
 
 def _json_types(kind: Any) -> tuple[type, ...]:

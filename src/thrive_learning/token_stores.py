@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast, runtime_checkab
 
 import attrs
 
+from thrive_learning._clock import monotonic
 from thrive_learning._home import cache_folder, expand_home
 from thrive_learning.errors import ConfigurationError
 
@@ -180,7 +181,7 @@ class MemoryTokenStore:
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
         """Take the lock of a key, unless somebody holds it."""
-        now = time.monotonic()
+        now = monotonic()
         mine = (object(), now + lease_s)
         held = self._locks.setdefault(key, mine)
         if held is not mine and now < held[1]:

@@ -751,7 +751,7 @@ def until_they_wait(client: ThriveClient, threads: list[threading.Thread], count
 
 
 def test_a_thread_that_has_little_time_left_gets_the_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_budget, "time", SimpleNamespace(monotonic=lambda: 0.0))  # nobody's time passes
+    monkeypatch.setattr(_budget, "monotonic", lambda: 0.0)  # nobody's time passes
     waiting = threading.Event()
 
     def handler(request: httpx.Request) -> httpx.Response:

@@ -13,12 +13,14 @@ from thrive_learning._auth.masking import basic_header, forms_sent
 from thrive_learning._auth.outcomes import Failure, Key, Minted
 from thrive_learning._auth.single_flight import Flight, Lead, Remembered, SingleFlight
 from thrive_learning._budget import Budget
+from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.failures import deadline_exceeded
 from thrive_learning._exchange.messages import Circumstances, Purpose, api_error
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers, Request
 from thrive_learning._interruptions import interruption
+from thrive_learning._loops import sleep_by_timer
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -406,8 +408,8 @@ class AsyncAuthorizer(Authorization):
         try:
             with anyio.move_on_after(budget.remaining()):
                 # Other processes set no event.
-                while turn is not None and (wait_s := await _in_thread(turn.look)):  # noqa: ASYNC110
-                    await anyio.sleep(wait_s)
+                while turn is not None and (wait_s := await _in_thread(turn.look)):
+                    await (sleep_by_timer if is_replaced() else anyio.sleep)(wait_s)
                 outcome = None
                 if turn is None or turn.leads:
                     outcome = late

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -21,6 +20,7 @@ from thrive_learning._auth.single_flight import (
     WAIT_BEFORE_EXPIRY_S,
     SingleFlight,
 )
+from thrive_learning._clock import wall_time
 from thrive_learning._interruptions import interruption
 from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
@@ -96,7 +96,7 @@ class SharedTokens:
         region: Region,
         credentials: ClientCredentials,
         cache: SingleFlight,
-        wall_clock: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = wall_time,
     ) -> None:
         self.store: TokenStore = store
         self.cache: SingleFlight = cache

@@ -10,12 +10,12 @@ import math
 import os
 import random
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from thrive_learning._auth.outcomes import PAUSE_S, Failure, Key, Minted
+from thrive_learning._clock import monotonic
 from thrive_learning._loops import from_any_thread
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ThriveError
@@ -154,7 +154,7 @@ class SingleFlight:
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random
+        self, clock: Callable[[], float] = monotonic, draw: Callable[[], float] = random.random
     ) -> None:
         # Reentrant: the garbage collector may end an abandoned leader, which settles, while we claim.
         self._lock = threading.RLock()

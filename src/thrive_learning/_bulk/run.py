@@ -5,12 +5,12 @@ that is dropped, as by `break`, is collected at once, and ends its run.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from thrive_learning._bulk.schedule import Plan, Schedule
 from thrive_learning._call.seam import Seam
+from thrive_learning._clock import monotonic
 from thrive_learning._exchange.attempts import closed_error
 from thrive_learning.errors import ConfigurationError
 
@@ -36,7 +36,7 @@ class Run:
     def begin(self, cpu_s: Callable[[], float] | None = None) -> None:
         """Start the clock; `cpu_s` is that of the CPU time, if there is one thread that does the work."""
         self.started = True
-        self.schedule = Schedule(self.plan, time.monotonic(), cpu_s=cpu_s)
+        self.schedule = Schedule(self.plan, monotonic(), cpu_s=cpu_s)
 
     def end_of_ids(self, error: Exception) -> None:
         """Remember what the IDs raised: it comes behind the results."""

@@ -19,8 +19,9 @@ from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, Run
 from thrive_learning._bulk.schedule import Job, Plan
 from thrive_learning._call.seam import AsyncCaller
+from thrive_learning._clock import is_replaced, monotonic
 from thrive_learning._interruptions import interruption
-from thrive_learning._loops import current_loop, from_any_thread, spawn, unsupported_loop
+from thrive_learning._loops import current_loop, from_any_thread, limit_by_timer, spawn, unsupported_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
 
@@ -74,7 +75,7 @@ class TaskRun(Run):
         elif self._place is not None and current_loop() != self._place:
             raise ConfigurationError("a run of get_many stays in its event loop: call get_many in this one")
         while not self.stopped:
-            self.schedule.expire(time.monotonic())
+            self.schedule.expire(monotonic())
             result = self.schedule.take()
             if result is not None:
                 self._advance()
@@ -107,11 +108,13 @@ class TaskRun(Run):
                         self._group.start_soon(self._read_async, self._ids)
                     while True:  # until it is cancelled
                         self._changed = anyio.Event()
-                        now = time.monotonic()
+                        now = monotonic()
                         self.schedule.expire(now)
                         self._tell()
                         self._advance()
-                        with anyio.move_on_after(self.schedule.wait_s(now)):
+                        limit_s = self.schedule.wait_s(now)
+                        goes_on = limit_s is None or not is_replaced()
+                        with anyio.move_on_after(limit_s) if goes_on else limit_by_timer(limit_s or 0):
                             await self._changed.wait()
         except anyio.get_cancelled_exc_class():
             raise
@@ -133,14 +136,14 @@ class TaskRun(Run):
         """Read what may be read, and give workers what may begin, if there are some without work."""
         if self.stopped:
             return
-        if self._slot is not None and (self.schedule.exhausted or self.schedule.may_read(time.monotonic())):
+        if self._slot is not None and (self.schedule.exhausted or self.schedule.may_read(monotonic())):
             self._slot.set()
         if not self._idle and self._workers == self.plan.concurrency:
             return
         if not isinstance(self._ids, AsyncIterable):
             self._read(self._ids)
         while self._idle or self._workers < self.plan.concurrency:
-            job = self.schedule.next_job(time.monotonic())
+            job = self.schedule.next_job(monotonic())
             if job is None:
                 return
             if self._idle:
@@ -152,7 +155,7 @@ class TaskRun(Run):
                 self._group.start_soon(self._run_worker, job)
 
     def _read(self, ids: Iterator[str]) -> None:
-        while self.schedule.may_read(time.monotonic()):
+        while self.schedule.may_read(monotonic()):
             try:
                 given = next(ids)
             except StopIteration:
@@ -177,11 +180,11 @@ class TaskRun(Run):
             source = aiter(ids)
             try:
                 while not self.stopped and not self.schedule.exhausted:
-                    if self.schedule.may_read(time.monotonic()):
+                    if self.schedule.may_read(monotonic()):
                         self._waits_for_id = True
                         self.schedule.add(await anext(source))
                         self._waits_for_id = False
-                        self.schedule.expire(time.monotonic())
+                        self.schedule.expire(monotonic())
                         self._advance()
                         self._tell()
                     else:
@@ -203,7 +206,7 @@ class TaskRun(Run):
     async def _next_job(self) -> Job:
         if not isinstance(self._ids, AsyncIterable):
             self._read(self._ids)
-        job = self.schedule.next_job(time.monotonic())
+        job = self.schedule.next_job(monotonic())
         if job is not None:
             self._advance()  # the limit may have risen
             return job
@@ -216,14 +219,14 @@ class TaskRun(Run):
     async def _do(self, job: Job) -> None:
         outcome: Activity | ThriveError
         try:
-            budget = self.schedule.budget(job, time.monotonic())
+            budget = self.schedule.budget(job, monotonic())
             outcome = await self._fetch(job.activity_id, budget, job.history)
         except ThriveError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - a defect: it has to reach the caller
             self._fail(error)
             return
-        self.schedule.finish(job, outcome, time.monotonic())
+        self.schedule.finish(job, outcome, monotonic())
         self.announce_pause()
         if isinstance(outcome, ThriveError):
             self._changed.set()  # the one who looks at the clock looks again

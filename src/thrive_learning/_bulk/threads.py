@@ -5,7 +5,6 @@ import contextvars
 import os
 import queue
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -15,6 +14,7 @@ from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
 from thrive_learning._bulk.schedule import Job, Plan
 from thrive_learning._call.seam import Caller
+from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import Activity, ActivityResult
@@ -56,7 +56,7 @@ class ThreadedRun(Run):
         while not self.stopped:
             self._read()
             with self._lock:
-                now = time.monotonic()
+                now = monotonic()
                 self.schedule.expire(now)
                 result = self.schedule.take()
                 if result is not None:
@@ -83,7 +83,7 @@ class ThreadedRun(Run):
         """Read as many IDs as there are slots for."""
         while True:
             with self._lock:
-                if self.stopped or not self.schedule.may_read(time.monotonic()):
+                if self.stopped or not self.schedule.may_read(monotonic()):
                     return
             try:
                 given = next(self._ids)
@@ -133,7 +133,7 @@ class ThreadedRun(Run):
             self._idle += 1
             try:
                 while not self.stopped:
-                    now = time.monotonic()
+                    now = monotonic()
                     self._expire(now)
                     begun = self._begin_job(now)
                     if begun is not None:
@@ -170,7 +170,7 @@ class ThreadedRun(Run):
         finally:
             self._budgets.discard(budget)
         with self._lock:
-            self.schedule.finish(job, outcome, time.monotonic())
+            self.schedule.finish(job, outcome, monotonic())
             self.announce_pause()
             self._news.put(None)
             if self.schedule.pending:
@@ -198,11 +198,11 @@ class ThreadedRun(Run):
             self.begin()
         self.note_closing(self._http.seam)
         self.stop()
-        ends_at = time.monotonic() + within_s
+        ends_at = monotonic() + within_s
         for thread in self._threads:
             # One whose start was interrupted is not alive, and cannot be joined.
             if thread is not threading.current_thread() and thread.is_alive():
-                thread.join(max(ends_at - time.monotonic(), 0.0))
+                thread.join(max(ends_at - monotonic(), 0.0))
 
 
 class ResultStream(Iterator[ActivityResult]):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from thrive_learning._auth.authorizer import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._budget import Budget
 from thrive_learning._call.drift_reports import DriftReports
+from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.attempts import AsyncAttempts, SyncAttempts, closed_error
 from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, record_limit
 from thrive_learning._exchange.engines import Asked, async_engines, choose, sync_engines
@@ -25,6 +26,7 @@ from thrive_learning._frames import forget_locals
 from thrive_learning._http.port import AsyncEngine, Engine, Headers, Request
 from thrive_learning._http.requests import LIBRARY, RequestTemplate
 from thrive_learning._http.routes import Routes
+from thrive_learning._loops import limit_by_timer
 from thrive_learning._reading import Reading
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
 from thrive_learning._version import __version__
@@ -43,6 +45,10 @@ from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region, Service
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from anyio import CancelScope
+
     from thrive_learning.token_stores import TokenStore
 
 _PRODUCTS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
@@ -391,13 +397,19 @@ class AsyncCaller:
             ThriveError: There is no success; the class says why.
         """
         call = current_call.get()
-        with self._anyio.move_on_after(call.budget.remaining()):
+        with self.limit(call.budget):
             reply = await self._authorized(call, method, url, options)
             if self.authorizer.is_stale(reply, call.token):
                 reply = await self._authorized(call, method, url, options)
                 self.authorizer.is_stale(reply, call.token)  # which is remembered
             return self.seam.accept(reply, call, self.authorizer)
         raise self.seam.too_late(call.budget, call)
+
+    def limit(self, budget: Budget) -> "AbstractContextManager[CancelScope]":
+        """Cancel what is done within at the end of a budget, by the real clock."""
+        if is_replaced():
+            return limit_by_timer(budget.remaining())
+        return self._anyio.move_on_after(budget.remaining())
 
     async def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
         call.token = await self.authorizer.token_for_call(call.budget, self.exchange)
@@ -414,7 +426,7 @@ class AsyncCaller:
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
         try:
-            with self._anyio.move_on_after(budget.remaining()):
+            with self.limit(budget):
                 return await self.authorizer.token(service, asked, budget, self.exchange)
             raise self.seam.too_late(budget)  # noqa: TRY301 - its frames are to be cleared like those of others
         except BaseException as error:

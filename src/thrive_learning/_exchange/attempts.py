@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from thrive_learning._budget import Budget
+from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.body import Body
 from thrive_learning._exchange.failures import (
     connection_failure,
@@ -20,7 +21,7 @@ from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
 from thrive_learning._http.port import AsyncEngine, Engine, Request, TransportError, without_frames
 from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
-from thrive_learning._loops import unsupported_loop
+from thrive_learning._loops import sleep_by_timer, unsupported_loop
 from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
 
 logger = logging.getLogger("thrive_learning")
@@ -274,7 +275,7 @@ class AsyncAttempts(Attempts[AsyncEngine]):
             if delay is None:
                 return _result(outcome, retries, purpose)
             fresh = isinstance(outcome, Failed)
-            await anyio.sleep(delay)
+            await (sleep_by_timer if is_replaced() else anyio.sleep)(delay)
 
     async def _attempt(
         self, request: Request, budget: Budget, purpose: Purpose, *, fresh: bool

@@ -9,8 +9,9 @@ import os
 import selectors
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
+
+from thrive_learning._clock import monotonic
 
 # How long it takes to notice that a program exited while a child of it keeps the output open. Seconds.
 _POLL_S = 0.02
@@ -61,7 +62,7 @@ def output_of(command: Sequence[str], limit_s: float, most_bytes: int) -> io.Byt
 
 def _output(process: "subprocess.Popen[bytes]", limit_s: float, most_bytes: int) -> io.BytesIO | None:
     """Return the output of a program up to its exit, or more than `most_bytes` of it; None if time is up."""
-    pipe, output, ends_at = process.stdout, io.BytesIO(), time.monotonic() + limit_s
+    pipe, output, ends_at = process.stdout, io.BytesIO(), monotonic() + limit_s
     assert pipe is not None  # noqa: S101 - for type checkers
     try:
         if not _PIPES_CAN_BE_POLLED:
@@ -73,11 +74,11 @@ def _output(process: "subprocess.Popen[bytes]", limit_s: float, most_bytes: int)
                 has_exited = process.poll() is not None  # before reading: its output is in the pipe then
                 while output.tell() <= most_bytes and ready.select(0):
                     if not output.write(pipe.read(most_bytes)):  # the end of the output
-                        process.wait(max(ends_at - time.monotonic(), 0))
+                        process.wait(max(ends_at - monotonic(), 0))
                         return output
                 if has_exited or output.tell() > most_bytes:
                     return output
-                if time.monotonic() >= ends_at:
+                if monotonic() >= ends_at:
                     return None
                 ready.select(_POLL_S)
     except subprocess.TimeoutExpired:

@@ -8,10 +8,10 @@ message.
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from thrive_learning._clock import monotonic
 from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
 
@@ -66,7 +66,7 @@ class SecretCommand:
         clock: Returns seconds that only go up.
     """
 
-    def __init__(self, command: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, command: Sequence[str], *, clock: Callable[[], float] = monotonic) -> None:
         self.command: tuple[str, ...] = tuple(command)
         self._clock = clock
         self._lock = threading.Lock()

@@ -3,11 +3,11 @@
 import contextlib
 import io
 import os
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.id_set import HAS_FAILED, IdSet, key_of
 from thrive_learning.cli.export.journal import Entry, Extent, header, origin_of, recovered
@@ -97,7 +97,7 @@ class ExportFiles:
         *,
         resume: bool = False,
         force: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.paths = paths
         self.done: IdSet = IdSet()

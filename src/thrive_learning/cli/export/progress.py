@@ -2,10 +2,10 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
+from thrive_learning._clock import monotonic
 from thrive_learning.cli.terminal import say
 
 #: How often a line is written where there is no terminal, and how often a bar is drawn.
@@ -93,7 +93,7 @@ def shown(
     *,
     quiet: bool,
     to_terminal: bool,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = monotonic,
 ) -> Generator[Display, None, None]:
     """Show how far an export is on stderr.
 

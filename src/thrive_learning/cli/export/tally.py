@@ -1,10 +1,10 @@
 """What an export has come to: counted as results come, and said at the end."""
 
-import time
 from pathlib import Path
 
 import attrs
 
+from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.files import ExportPaths
 from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD
@@ -48,7 +48,7 @@ class Tally:
     read_bytes: float = 0
     begun_at: float | None = None
     rows: int | None = None
-    _started_at: float = attrs.field(factory=time.monotonic)
+    _started_at: float = attrs.field(factory=monotonic)
 
     def begin(self, records: int, kept_failures: FailureCounts) -> None:
         """Note what is there."""
@@ -68,7 +68,7 @@ class Tally:
     def advance(self) -> Advance:
         """Return how far the export is."""
         fraction = min(self.read_bytes / self.size_bytes, 1.0) if self.size_bytes else None
-        elapsed_s = time.monotonic() - self._started_at
+        elapsed_s = monotonic() - self._started_at
         return Advance(
             self.records, self.failures.total, elapsed_s, fraction, self.begun_at or 0.0, self.is_paused
         )
