@@ -100,7 +100,7 @@ def test_a_sync_client_loads_nothing_of_anyio_that_is_for_async_code() -> None:
     assert not (loaded - loaded_after("import httpcore")) & needless
 
 
-def test_a_token_cache_is_loaded_for_those_who_have_one() -> None:
+def test_a_token_store_is_loaded_for_those_who_have_one() -> None:
     code = "import thrive_learning as t; c = t.ClientCredentials('t', 'c', 's'); t.ThriveClient('staging', c"
     extras = {"filelock", "redis"}
     assert not loaded_after(f"{code})") & {"thrive_learning.token_stores", *extras}

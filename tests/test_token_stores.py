@@ -1,4 +1,4 @@
-"""The three token caches by themselves, and shared by real processes."""
+"""The three token stores by themselves, and shared by real processes."""
 
 import importlib.util
 import os
@@ -257,7 +257,7 @@ def redis_of_this_machine() -> redis.Redis:
     ids=str,
 )
 @pytest.mark.parametrize("cls", [ThriveClient, AsyncThriveClient])
-def test_a_client_travels_with_its_token_cache(cls: type, cache: Any, shown: str) -> None:
+def test_a_client_travels_with_its_token_store(cls: type, cache: Any, shown: str) -> None:
     assert repr(cache) == shown
     if isinstance(cache, MemoryTokenStore):
         cache.save(KEY, token())

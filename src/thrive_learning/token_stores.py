@@ -302,7 +302,7 @@ class FileTokenStore:
 
     def _path(self, name: str, key: str) -> Path:
         if not _KEY.fullmatch(key):
-            raise ValueError("a key of a token cache is 32 hexadecimal digits")
+            raise ValueError("a key of a token store is 32 hexadecimal digits")
         return self._folder / name.format(key)
 
     def _make_folder(self) -> None:
@@ -490,6 +490,6 @@ def _problem_of_url(url: object) -> str | None:
 def _require(extra: str, module: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise ConfigurationError(
-            f"{module} is not installed, which this token cache needs: "
+            f"{module} is not installed, which this token store needs: "
             f"python3 -m pip install 'thrive-learning[{extra}]'"
         )

@@ -186,7 +186,7 @@ def test_with_basic_credentials_there_is_nothing_to_store(flavour: Flavour, api:
 
 @pytest.mark.parametrize("wrong", ["redis://canary", 5, FileTokenStore, object()])
 @pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["Basic", "OAuth"])
-def test_what_is_no_token_cache(flavour: Flavour, wrong: Any, credentials: Any) -> None:
+def test_what_is_no_token_store(flavour: Flavour, wrong: Any, credentials: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"token_store is .+: pass FileTokenStore") as caught:
         flavour.client_class(Region.STAGING, credentials, token_store=wrong)
     assert "canary" not in str(caught.value)
@@ -564,7 +564,7 @@ def test_a_store_that_fails_breaks_no_call_and_is_reported_once(
         assert api.count == 3
         [line] = lines(kept)
         assert "canary" not in line
-        assert line.startswith(f"WARNING the token cache Store: {type(error).__name__}")
+        assert line.startswith(f"WARNING the token store Store: {type(error).__name__}")
         assert ("No space left on device" in line) == isinstance(error, OSError)
         store.fails.clear()
         get(client)
@@ -612,7 +612,7 @@ def test_an_entry_that_is_none_is_replaced(flavour: Flavour, api: Api, store: St
         get(client)
     assert store.only.value == "canary-token-1"
     [line] = lines(kept)
-    assert line.startswith("WARNING the token cache Store: ValueError; it is replaced")
+    assert line.startswith("WARNING the token store Store: ValueError; it is replaced")
     assert "canary" not in line
 
 

@@ -221,7 +221,7 @@ def _nothing() -> None:
 def _described(store: TokenStore) -> str:
     # A class of the caller's own may print whatever it holds.
     ours = type(store).__module__ == StoredToken.__module__
-    return repr(store) if ours else f"the token cache {type(store).__name__}"
+    return repr(store) if ours else f"the token store {type(store).__name__}"
 
 
 def _said(error: Exception) -> str:
@@ -343,7 +343,7 @@ class Turn:
 
 
 def checked(store: object) -> TokenStore:
-    """Give a token cache that was passed to a client.
+    """Give a token store that was passed to a client.
 
     Raises:
         ConfigurationError: It is none.
