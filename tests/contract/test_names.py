@@ -8,13 +8,6 @@ from pathlib import Path
 import thrive_learning
 
 SOURCE = Path(__file__).parents[2] / "src" / "thrive_learning"
-#: The modules that `_http` and `_http_fast` replace. They go when those are in use.
-REPLACED = {
-    *("_asyncio_network.py", "_fast.py", "_http11.py", "_httpx_transports.py", "_network.py", "_pool.py"),
-    *("_request.py", "_transport.py"),
-}
-#: The failures name the route that the old stack gives them. The class goes with that stack.
-SHARED_FOR_NOW = {"Route"}
 #: What a module gives to `_call`, which turns what the generated parser returns into a model.
 SHARED_WITH_CALLS = {"models.py": {"activity_from", "read_activity"}}
 
@@ -27,14 +20,10 @@ def parsed(*paths: Path) -> Iterator[tuple[str, ast.Module]]:
 def test_no_two_classes_share_a_name() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for name, tree in parsed(*sorted(SOURCE.rglob("*.py"))):
-        if name in REPLACED:
-            continue
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(name)
-    assert {
-        name: where for name, where in places.items() if len(where) > 1 and name not in SHARED_FOR_NOW
-    } == {}
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def defined(tree: ast.Module) -> Iterator[str]:
