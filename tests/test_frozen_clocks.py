@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import httpx
 import pytest
 import time_machine
 import trio
-from harness import ACTIVITY_ID
+from harness import ACTIVITY_ID, ROOT
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -197,6 +198,13 @@ def test_the_expiry_of_a_token_is_a_date_of_the_stopped_clock(
     with stopped(), sandbox.client() as client:
         left = client.tokens.get(Service.API).expires_at - dt.datetime.now(dt.UTC)
     assert dt.timedelta(minutes=50) < left <= dt.timedelta(hours=1)
+
+
+def test_only_one_module_reads_the_monotonic_clock_of_python() -> None:
+    source = ROOT / "src" / "thrive_learning"
+    reads = re.compile(r"\btime\.monotonic|from time import[^\n]*monotonic")
+    found = [path.name for path in source.rglob("*.py") if reads.search(path.read_text(encoding="utf-8"))]
+    assert found == ["_clock.py"]
 
 
 FIRST_IMPORT = f"""

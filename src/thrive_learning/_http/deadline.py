@@ -13,11 +13,11 @@ import select
 import selectors
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from thrive_learning._budget import Budget
+from thrive_learning._clock import monotonic
 
 T = TypeVar("T")
 
@@ -67,14 +67,14 @@ class Dialer:
             OSError: The host is unknown, or no address responds.
             UnicodeError: The host is not a valid name.
         """
-        ends = time.monotonic() + self.left(timeout)
+        ends = monotonic() + self.left(timeout)
         waiting = _in_order(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         failure, next_start = OSError(f"{host} has no address"), 0.0
         self.sockets = []
         racing = selectors.DefaultSelector()
         try:
             while waiting or racing.get_map():
-                now = time.monotonic()
+                now = monotonic()
                 if waiting and now >= next_start:
                     next_start = now + _HEAD_START_S
                     self._start(racing, *waiting.pop(0))
@@ -90,7 +90,7 @@ class Dialer:
                     failure, next_start = OSError(code, os.strerror(code)), 0.0
         finally:
             for address, loser in [(key.data, key.fileobj) for key in racing.get_map().values()]:
-                _failed_at[address] = time.monotonic()
+                _failed_at[address] = monotonic()
                 loser.close()  # type: ignore[union-attr]  # they are sockets
             racing.close()
         raise failure
@@ -179,7 +179,7 @@ class BoundedTls:
 
     def _step(self, timeout: float | None, step: Callable[..., T], *arguments: Any) -> T:
         """Take a step of TLS, with the bytes that it sends and those that it waits for."""
-        ends = time.monotonic() + self.dialer.left(timeout)
+        ends = monotonic() + self.dialer.left(timeout)
         while True:
             try:
                 return step(*arguments)
@@ -187,8 +187,8 @@ class BoundedTls:
                 pass
             finally:
                 if self._unsent.pending:
-                    self._below.write(self._unsent.read(), ends - time.monotonic())
-            if data := self._below.read(_PIECE_BYTES, ends - time.monotonic()):
+                    self._below.write(self._unsent.read(), ends - monotonic())
+            if data := self._below.read(_PIECE_BYTES, ends - monotonic()):
                 self._received.write(data)
             else:
                 self._received.write_eof()

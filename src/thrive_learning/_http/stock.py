@@ -10,7 +10,6 @@ import contextlib
 import functools
 import queue
 import ssl
-from time import monotonic
 from typing import Any, TypeVar
 
 import anyio
@@ -18,6 +17,7 @@ import httpcore
 import httpx
 
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
+from thrive_learning._clock import monotonic
 from thrive_learning._http.deadline import Dialer
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
 from thrive_learning._http.port import IDLE_TIMEOUT_S, TransportError

@@ -2,13 +2,13 @@
 
 import ipaddress
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import anyio
 
 from thrive_learning._budget import Budget
+from thrive_learning._clock import monotonic
 from thrive_learning._http_fast import streams
 from thrive_learning._http_fast.streams import Address, Guard, Stream, failed, timed_out
 from thrive_learning._loops import current_loop
@@ -19,7 +19,7 @@ Attempt: TypeAlias = Callable[[Address], Awaitable[Stream]]
 
 async def connect(host: str, port: int, _budget: Budget, ends: float, guard: Guard) -> Stream:
     """Connect to the address of a host that answers first; all of them together have the one limit."""
-    with anyio.move_on_after(ends - time.monotonic()) as scope:
+    with anyio.move_on_after(ends - monotonic()) as scope:
         guard(scope.cancel)
         return await _race(streams.in_order(await _look_up(host, port)), _attempt())
     raise timed_out("connect")
@@ -60,7 +60,7 @@ async def _race(addresses: list[Address], attempt: Attempt) -> Stream:
 
     async def run(address: Address, has_failed: anyio.Event) -> None:
         nonlocal failure
-        streams.failed_at[address[1]] = time.monotonic()  # until it has answered
+        streams.failed_at[address[1]] = monotonic()  # until it has answered
         try:
             connected.append(await attempt(address))
         except OSError as error:

@@ -2,12 +2,12 @@
 
 import base64
 import ssl
-import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from thrive_learning._budget import Budget
+from thrive_learning._clock import monotonic
 from thrive_learning._http.port import IDLE_TIMEOUT_S, Origin, Request, TransportError
 from thrive_learning._http_fast.http11 import RequestWriter, ResponseReader
 from thrive_learning._http_fast.streams import CLOSED, Guard, Stream
@@ -84,7 +84,7 @@ class PooledConnection:
         origin = self.origin
         proxy = None if origin.scheme == "http" else route.proxy
         _scheme, host, port = proxy or origin
-        ends = time.monotonic() + budget.timeout.connect
+        ends = monotonic() + budget.timeout.connect
         self._use(await route.connect(host, port, budget, ends, self._guard))
         if proxy is not None:
             if proxy.scheme == "https":
@@ -100,7 +100,7 @@ class PooledConnection:
 
     async def _start_tls(self, route: RouteToOrigins, host: str, budget: Budget) -> None:
         stream = TlsStream(self._stream, route.context, host)
-        await stream.shake_hands(budget, time.monotonic() + budget.timeout.connect)
+        await stream.shake_hands(budget, monotonic() + budget.timeout.connect)
         self._use(stream)
 
     def _use(self, stream: Stream) -> None:
@@ -147,12 +147,12 @@ class PooledConnection:
     def end(self) -> bool:
         """End the exchange, and return whether nothing speaks against the next one."""
         reader = self.reader
-        self._idle_until = time.monotonic() + IDLE_TIMEOUT_S
+        self._idle_until = monotonic() + IDLE_TIMEOUT_S
         return self._is_sent and reader.may_go_on and not (reader.has_surplus or self._is_cut)
 
     def has_expired(self) -> bool:
         """Return whether it was idle for long, or something that nobody asked for has arrived."""
-        expired: bool = time.monotonic() > self._idle_until or self._stream.is_readable()
+        expired: bool = monotonic() > self._idle_until or self._stream.is_readable()
         return expired
 
     def cut(self) -> None:

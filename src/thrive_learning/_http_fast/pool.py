@@ -6,11 +6,11 @@ in use warm.
 
 import collections
 import queue
-import time
 
 import anyio
 
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
+from thrive_learning._clock import monotonic
 from thrive_learning._http.port import IDLE_TIMEOUT_S, Origin, TransportError
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
 
@@ -117,7 +117,7 @@ class Pool:
         idle = self._idle[connection.origin]
         idle.append(connection)
         self._limit.release()
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._next_look:
             self._next_look = now + IDLE_TIMEOUT_S
             self._close_expired(idle)

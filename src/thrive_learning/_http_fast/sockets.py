@@ -7,10 +7,10 @@ import contextlib
 import errno
 import selectors
 import socket
-import time
 from typing import Any, Self
 
 from thrive_learning._budget import Budget
+from thrive_learning._clock import monotonic
 from thrive_learning._http.port import TransportError
 from thrive_learning._http_fast import streams
 from thrive_learning._http_fast.streams import Address, Guard, Stream, failed, limit_s, timed_out
@@ -83,7 +83,7 @@ async def connect(host: str, port: int, budget: Budget, ends: float, guard: Guar
     else:
         with _Race(waiting) as race:
             guard(race.cut)
-            return SocketStream(race.winner(min(ends, time.monotonic() + budget.remaining())))
+            return SocketStream(race.winner(min(ends, monotonic() + budget.remaining())))
     raise failure
 
 
@@ -114,7 +114,7 @@ class _Race:
         """Return the socket that has connected first."""
         next_start = 0.0
         while self._waiting or self._started:
-            now = time.monotonic()
+            now = monotonic()
             if now >= ends:
                 raise timed_out("connect")
             if self._waiting and now >= next_start:
@@ -150,7 +150,7 @@ class _Race:
 
     def _give_up(self, sock: socket.socket) -> None:
         """Close a socket whose address has failed or was too slow."""
-        streams.failed_at[self._started.pop(sock)] = time.monotonic()
+        streams.failed_at[self._started.pop(sock)] = monotonic()
         with contextlib.suppress(KeyError):  # it was never registered
             self._selector.unregister(sock)
         sock.close()

@@ -9,11 +9,11 @@ import os
 import select
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
 from thrive_learning._budget import Budget
+from thrive_learning._clock import monotonic
 from thrive_learning._http.port import FailureKind, Phase, TransportError
 from thrive_learning._interruptions import interruption
 
@@ -63,7 +63,7 @@ class Stream(Protocol):
 
 def limit_s(timeout: float, ends: float | None) -> float:
     """Return how long an operation may take: so many seconds, or what is left of a handshake."""
-    return timeout if ends is None else max(ends - time.monotonic(), 0.0)
+    return timeout if ends is None else max(ends - monotonic(), 0.0)
 
 
 def timed_out(phase: Phase, ends: float | None = None) -> TransportError:
