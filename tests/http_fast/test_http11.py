@@ -156,7 +156,7 @@ def test_how_it_is_cut_into_pieces_makes_no_difference(raw: bytes, data: st.Data
     ],
 )
 def test_where_h11_takes_it_for_something_else(name: str, raw: bytes, outcome: Any) -> None:
-    """These are listed in decisions/0017: a new llhttp that has others has to fail here."""
+    """Decision 0033 lists them: a new llhttp that reads them otherwise must fail here."""
     assert by_h11([raw]) != ours([raw]), name
     if isinstance(outcome, tuple):
         outcome = (outcome[0], [(b"content-length", b"2")], outcome[2])
