@@ -20,11 +20,18 @@ from thrive_learning import (
     AsyncThriveClient,
     ConnectionFailedError,
     FileTokenStore,
+    MemoryTokenStore,
     Region,
     RetryPolicy,
+    Service,
     ThriveClient,
 )
+from thrive_learning._auth import sharing
 from thrive_learning._auth.authorizer import _in_thread
+from thrive_learning._auth.outcomes import Key
+from thrive_learning._auth.sharing import SharedTokens
+from thrive_learning._auth.single_flight import SingleFlight
+from thrive_learning._bulk import threads
 from thrive_learning.sandbox import FaultySandbox, Sandbox
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
@@ -152,6 +159,22 @@ def test_ctrl_c_ends_a_run_in_the_calling_thread(limit: Callable[..., None]) -> 
 
     with client_of(respond) as client, pytest.raises(KeyboardInterrupt):
         list(client.activities.get_many(IDS))
+
+
+def test_the_exception_of_a_signal_handler_is_not_taken_for_a_shortage(
+    limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (threads, sharing):
+        monkeypatch.setattr(module, "interruption", lambda error: error)
+    limit(problem="of a handler")
+    with client_of(record) as client, pytest.raises(RuntimeError, match="of a handler"):
+        list(client.activities.get_many(IDS))
+    key = Key(Service.API, frozenset())
+    shared = SharedTokens(MemoryTokenStore(), Region.STAGING, OAUTH, SingleFlight())
+    turn = shared.turn(key, 60, renews=False)
+    assert turn.look() == 0
+    with pytest.raises(RuntimeError, match="of a handler"):
+        turn.abandon()
 
 
 @pytest.mark.parametrize("engine", ["httpx", "fast"])
