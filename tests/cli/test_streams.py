@@ -203,7 +203,7 @@ def test_a_closed_stream_fails_when_it_is_used() -> None:
         lambda: output.write("x"),
         lambda: output.encoding,
         lambda: output.buffer,
-        output.isatty,
+        lambda: output.isatty,
         lambda: ClosedInput().buffer,
     ):
         with pytest.raises(click.UsageError, match=r"is closed, and this command"):

@@ -1,6 +1,7 @@
 """What the command's exit codes mean, and which of them an error gets."""
 
 import enum
+from typing import Self
 
 import click
 
@@ -26,41 +27,34 @@ _DENIALS = frozenset(
 
 
 class ExitCode(enum.IntEnum):
-    """How the command ended. The numbers are stable: scripts rely on them."""
+    """How the command ended. The numbers are stable: scripts rely on them.
 
-    OK = 0
-    UNEXPECTED = 1
-    USAGE = 2
-    NOT_FOUND = 3
-    ACCESS_DENIED = 4
-    RATE_LIMITED = 5
-    API_FAILED = 6
-    NO_ANSWER = 7
-    UNEXPECTED_RESPONSE = 8
-    INCOMPLETE = 9
-    UNREADABLE_INPUT = 10
-    UNKNOWN = 11
-    INTERRUPTED = 130
-    PIPE_CLOSED = 141
+    Attributes:
+        meaning: How the help and the documentation explain it.
+    """
 
+    meaning: str
 
-#: What the help and the documentation say of each.
-MEANINGS = {
-    ExitCode.OK: "all went well, the output is complete",
-    ExitCode.UNEXPECTED: "an error that is none of the others",
-    ExitCode.USAGE: "wrong usage, ID, setting or installation; nothing was sent",
-    ExitCode.NOT_FOUND: "the region holds no such record",
-    ExitCode.ACCESS_DENIED: "the credentials are not accepted, or do not allow this",
-    ExitCode.RATE_LIMITED: "too many requests; wait before the next",
-    ExitCode.API_FAILED: "the API failed, or refused for another reason",
-    ExitCode.NO_ANSWER: "the connection failed, or there was no answer in time",
-    ExitCode.UNEXPECTED_RESPONSE: "the answer breaks the API's contract",
-    ExitCode.INCOMPLETE: "an export ended, and some records are missing: its summary says why",
-    ExitCode.UNREADABLE_INPUT: "the IDs cannot be read, or there are none; what came before is safe",
-    ExitCode.UNKNOWN: "a check could not find out whether the settings work",
-    ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
-    ExitCode.PIPE_CLOSED: "the reader of the output went away, as `head` does",
-}
+    OK = 0, "all went well, the output is complete"
+    UNEXPECTED = 1, "an error that is none of the others"
+    USAGE = 2, "wrong usage, ID, setting or installation; nothing was sent"
+    NOT_FOUND = 3, "the region holds no such record"
+    ACCESS_DENIED = 4, "the credentials are not accepted, or do not allow this"
+    RATE_LIMITED = 5, "too many requests; wait before the next"
+    API_FAILED = 6, "the API failed, or refused for another reason"
+    NO_ANSWER = 7, "the connection failed, or there was no answer in time"
+    UNEXPECTED_RESPONSE = 8, "the answer breaks the API's contract"
+    INCOMPLETE = 9, "an export ended, and some records are missing: its summary says why"
+    UNREADABLE_INPUT = 10, "the IDs cannot be read, or there are none; what came before is safe"
+    UNKNOWN = 11, "a check could not find out whether the settings work"
+    INTERRUPTED = 130, "interrupted with Ctrl-C"
+    PIPE_CLOSED = 141, "the reader of the output went away, as `head` does"
+
+    def __new__(cls, number: int, meaning: str) -> Self:
+        """Create a code."""
+        code = int.__new__(cls, number)
+        code._value_, code.meaning = number, meaning
+        return code
 
 
 def exit_code(error: BaseException) -> ExitCode:  # noqa: C901, PLR0911, PLR0912 - a table: the first row that fits

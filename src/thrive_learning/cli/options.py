@@ -169,6 +169,7 @@ def talks_to_the_api(command: Command) -> Command:
     )
     @click.option(
         "--timeout",
+        "timeout_s",
         type=Seconds(),
         metavar="SECONDS",
         help=f"Give up a call after this long, all told.  [default: {Timeout().total:g}]",
@@ -177,21 +178,13 @@ def talks_to_the_api(command: Command) -> Command:
         "-v", "--verbose", is_flag=True, help="Tell of settings, attempts and request IDs on stderr."
     )
     @functools.wraps(command)
-    def with_target(  # noqa: PLR0913 - one for each option
-        *,
-        sandbox: bool,
-        region: str | None,
-        profile: str | None,
-        engine: str | None,
-        timeout: float | None,
-        verbose: bool,
-        **rest: Any,
-    ) -> None:
-        for name, value in (("--region", region), ("--profile", profile), ("--engine", engine)):
-            if sandbox and value is not None:
+    def with_target(**given: Any) -> None:
+        target = Target(**{name: given.pop(name) for name in Target._fields})
+        for name in ("region", "profile", "engine"):
+            if target.sandbox and getattr(target, name) is not None:
                 raise click.UsageError(
-                    f"--sandbox and {name} exclude each other: the sandbox has settings of its own."
+                    f"--sandbox and --{name} exclude each other: the sandbox has settings of its own."
                 )
-        command(Target(region, profile, sandbox, engine, timeout, verbose), **rest)
+        command(target, **given)
 
     return with_target

@@ -72,18 +72,22 @@ def open_regular(path: Path) -> io.FileIO:
     return file
 
 
-def create(path: Path) -> io.FileIO:
+def create(path: Path, mode: int = 0o666) -> io.FileIO:
     """Create a file, to be read and appended to.
+
+    Args:
+        path: The path.
+        mode: The permissions that it has, unless the umask takes them away.
 
     Raises:
         FileExistsError: Something is there, even if it is a link that leads nowhere.
         OSError: It cannot be created.
     """
-    return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+    return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, mode)
 
 
-def _opened(path: Path, flags: int) -> io.FileIO:
-    return io.FileIO(path, "r+b", opener=lambda name, _: os.open(name, flags | _FLAGS, 0o666))
+def _opened(path: Path, flags: int, mode: int = 0) -> io.FileIO:
+    return io.FileIO(path, "r+b", opener=lambda name, _: os.open(name, flags | _FLAGS, mode))
 
 
 def remove(path: Path) -> None:
@@ -98,10 +102,14 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[BinaryIO, None, None]:
+def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
     """Write a file that takes the place of the one at a path once it is whole and on the disk.
 
     Until then it has a name that nobody can foresee. If anything goes wrong, it is removed.
+
+    Args:
+        path: The path.
+        mode: The permissions of the new file, unless the umask takes them away.
 
     Raises:
         ConfigurationError: What is to be replaced is not a regular file.
@@ -110,7 +118,7 @@ def replacing(path: Path) -> Generator[BinaryIO, None, None]:
     is_there(path)
     temporary = path.with_name(f".thrive-{secrets.token_hex(8)}.tmp")
     try:
-        with io.BufferedWriter(create(temporary)) as file:
+        with io.BufferedWriter(create(temporary, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -119,3 +127,9 @@ def replacing(path: Path) -> Generator[BinaryIO, None, None]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems sync none
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -41,12 +41,7 @@ def as_json(value: object, encoding: str, indent: int | None = 2) -> str:
         encoding: The output's, such as `"utf-8"`.
         indent: By how many spaces a level is indented; None for one line.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:  # lone surrogates, which no encoding has, among them
-        text = json.dumps(value, indent=indent)
-    return visible_json(text)
+    return _encodable_json(json.dumps(value, ensure_ascii=False, indent=indent), encoding)
 
 
 def as_json_text(text: str, encoding: str, indent: int | None = 2) -> str:
@@ -57,12 +52,15 @@ def as_json_text(text: str, encoding: str, indent: int | None = 2) -> str:
         encoding: The output's, such as `"utf-8"`.
         indent: By how many spaces a level is indented; None for one line.
     """
-    shown = text if indent is None else indented(text, indent)
+    return _encodable_json(text if indent is None else indented(text, indent), encoding)
+
+
+def _encodable_json(text: str, encoding: str) -> str:
     try:
-        shown.encode(encoding)
-    except UnicodeEncodeError:
-        return escaped_json(shown)
-    return visible_json(shown)
+        text.encode(encoding)
+    except UnicodeEncodeError:  # lone surrogates, which no encoding has, among them
+        return escaped_json(text)
+    return visible_json(text)
 
 
 def as_table(activity: "Activity", encoding: str, heading: Style = str, width: int | None = None) -> str:

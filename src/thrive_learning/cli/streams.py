@@ -11,42 +11,36 @@ import sys
 from typing import NoReturn, TextIO
 
 
-class ClosedOutput(io.TextIOBase):
-    """A closed stdout: a command that writes to it, or asks what it is, ends with a message."""
+class _Closed:
+    """A closed stream: a command that uses it, or asks what it is, ends with a message."""
 
-    def _fail(self) -> NoReturn:
+    closed = True  # Python asks for it at exit
+    problem: str
+
+    def __getattr__(self, _name: str) -> NoReturn:
         from click import UsageError  # noqa: PLC0415 - without the extra, there is a message to write first
 
-        raise UsageError("stdout is closed, and this command writes to it. Redirect it to a file.")
+        raise UsageError(self.problem)
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Fail."""
-        self._fail()
+    def fileno(self) -> int:
+        """Fail as other streams without a descriptor."""
+        raise io.UnsupportedOperation
 
-    @property
-    def buffer(self) -> io.BufferedIOBase:
-        """Fail."""
-        self._fail()
+
+class ClosedOutput(_Closed):
+    """A closed stdout."""
+
+    problem = "stdout is closed, and this command writes to it. Redirect it to a file."
+
+
+class ClosedInput(_Closed):
+    """A closed stdin. It is not a terminal."""
+
+    problem = "stdin is closed, and this command reads it. Redirect it from a file."
 
     def isatty(self) -> bool:
-        """Fail."""
-        self._fail()
-
-    def write(self, _text: str) -> int:
-        """Fail."""
-        self._fail()
-
-
-class ClosedInput(io.TextIOBase):
-    """A closed stdin: a command that reads it ends with a message."""
-
-    @property
-    def buffer(self) -> io.BufferedIOBase:
-        """Fail."""
-        from click import UsageError  # noqa: PLC0415 - see above
-
-        raise UsageError("stdin is closed, and this command reads it. Redirect it from a file.")
+        """Return that it is not a terminal."""
+        return False
 
 
 def open_closed_streams() -> None:

@@ -1,26 +1,17 @@
-"""The command itself, and where those below it are. A new one comes in with a line of the table."""
+"""The command itself, and the names of those below it."""
 
 import importlib
-from collections.abc import Mapping
 
 import click
 
 from thrive_learning._version import __version__
 from thrive_learning.cli import EXAMPLE_ID
-from thrive_learning.cli.exit_codes import MEANINGS
+from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.suggestions import Group
 
-#: The commands below `thrive`: the module of each, and its name there. Each is loaded when it is asked for:
-#: `thrive --version` needs none of them.
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "activity": ("activity", "activity"),
-    "check": ("check", "check"),
-    "completion": ("completion", "completion"),
-    "config": ("config", "config"),
-    "regions": ("regions", "regions"),
-    "sandbox": ("sandbox", "sandbox_command"),
-    "token": ("token", "token"),
-}
+#: The commands below `thrive`, in the order of the help. Each is in the module of its name, which is loaded
+#: when it is asked for: `thrive --version` needs none of them.
+COMMANDS = ("activity", "check", "completion", "config", "regions", "sandbox", "token")
 
 # In these texts, click leaves the lines of a paragraph as they are that begins with a line of \b.
 
@@ -33,24 +24,22 @@ Examples:
 
 \b
 Exit codes:
-""" + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
+""" + "\n".join(f"  {code:>3}  {code.meaning}" for code in ExitCode)
 
 
 class LazyGroup(Group):
     """A group whose commands are loaded when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Give the names of the commands, in the order of the help."""
-        return sorted(COMMANDS)
+        """Return the names of the commands, in the order of the help."""
+        return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Give the command of a name; None if there is none."""
+        """Return the command of a name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module, name = COMMANDS[cmd_name]
-        command: click.Command = getattr(
-            importlib.import_module(f"thrive_learning.cli.commands.{module}"), name
-        )
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from thrive_learning._home import expand_home
 from thrive_learning._settings.engine_names import parse_engine
 from thrive_learning._settings.profiles import ProfileFile, load_profiles
 from thrive_learning._settings.resolution import SECRET_KEYS, URL_KEYS, VARIABLES, profile_layer, unknown_key
+from thrive_learning.cli.regular_files import replacing
 from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
 from thrive_learning.errors import ConfigurationError
@@ -186,32 +186,15 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         ConfigurationError: It cannot be written.
     """
-    problem = _written(path, text)
+    problem = None
+    try:
+        with replacing(path, mode=0o600) as file:
+            file.write(text.encode())
+    except OSError as error:
+        problem = f"{path} cannot be written: {error.strerror}"
     del text  # it may contain secrets
     if problem is not None:
         raise ConfigurationError(problem)
-
-
-def _written(path: Path, text: str) -> str | None:
-    temporary = ""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        return f"{path} cannot be written: {error.strerror}"
-    with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems sync none
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    return None
 
 
 def is_secret(key: str) -> bool:

@@ -44,7 +44,7 @@ Ctrl-C ends the server, with exit code 0.
 """
 
 
-@click.command("sandbox", epilog=_EPILOG)
+@click.command(epilog=_EPILOG)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this name or address.")
 @click.option(
     "--port",
@@ -91,7 +91,7 @@ Ctrl-C ends the server, with exit code 0.
     show_default=True,
     help="Accept clients at the token endpoints by form fields (post), HTTP Basic (basic), or both (auto).",
 )
-def sandbox_command(  # noqa: PLR0913 - its options
+def sandbox(  # noqa: PLR0913 - its options
     *,
     host: str,
     port: int,
