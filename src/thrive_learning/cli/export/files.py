@@ -100,6 +100,7 @@ class ExportFiles:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.paths = paths
+        self.is_terminal: bool = False
         self.done: IdSet = IdSet()
         #: The number of records in the output, the failures of earlier runs that stay, and the bytes that
         #: were cut off.

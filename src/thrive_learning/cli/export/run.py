@@ -1,33 +1,204 @@
-"""One export: results become lines where they belong."""
+"""One export: the files that its options name, and results that become lines where they belong."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Protocol
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from thrive_learning.cli.export.failures import FailedId, FailureCounts
+import click
+
+from thrive_learning.cli.exit_codes import ExitCode
+from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.failures import FailedId
+from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths
 from thrive_learning.cli.export.id_set import IdSet, key_of
-from thrive_learning.cli.export.progress import Display
+from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
+from thrive_learning.cli.export.output import Output, StreamTarget, output_of
+from thrive_learning.cli.export.progress import Display, count_of, shown
+from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally
-from thrive_learning.cli.input_lines import InputLines
+from thrive_learning.cli.input_lines import InputLines, Readable
 from thrive_learning.cli.notices import is_pause, noticed
+from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
 from thrive_learning.models import Activity, ActivityResult
 
+if TYPE_CHECKING:
+    from thrive_learning._settings.resolution import Settings
 
-class Sink(Protocol):
-    """Where records and failures go."""
+_TAB = ("\\t", "tab")  # how a tab can be written on a command line
 
-    done: IdSet
-    records: int
-    kept_failures: FailureCounts
+#: Where records and failures go.
+Sink = ExportFiles | StreamOutput
 
-    def write_record(self, key: bytes, line: bytes) -> None:
-        """Write a record; `key` is that of the ID that was asked for."""
-        ...
 
-    def write_failure(self, failure: FailedId) -> None:
-        """Write a failure."""
-        ...
+class ExportOptions(NamedTuple):
+    """The options of the command, by their names."""
+
+    ids: str
+    output: str
+    from_: str | None
+    column: str | None
+    delimiter: str | None
+    field: str | None
+    to: str | None
+    spreadsheet_safe: bool
+    resume: bool
+    force: bool
+    concurrency: int
+    deadline: float | None
+    quiet: bool
+
+
+def run_export(target: Target, options: ExportOptions) -> None:
+    """Write many activity records to a file or a stream."""
+    # Everything that can be checked is, before anything is created.
+    outputs = output_of(options.output, options.to)
+    if options.spreadsheet_safe and outputs.form != "csv":
+        raise click.UsageError(f"--spreadsheet-safe is for CSV, and the output is {outputs.form}.")
+    source = _source(options)
+    paths = _checked(outputs, options)
+    settings = None if target.sandbox else target.settings()
+    tally = Tally()
+    with _opened(options.ids, [*(paths or ()), *filter(None, [outputs.table])]) as file:
+        tally.size_bytes = None if options.ids == "-" else os.fstat(file.fileno()).st_size or None
+        with target.client(settings) as client:
+            lines = InputLines(cast("Readable", file), source.name)
+            found = ids_in(counted(lines, tally), source, tally.note_empty)
+            found = chain([next(found)], found)  # an input without IDs ends it here
+            with (
+                _summarized(tally, outputs, paths, quiet=options.quiet),
+                _sink(outputs, paths, _origin(settings), options) as sink,
+            ):
+                tally.begin(sink.records, sink.kept_failures)
+                wanted = unseen(found, sink.done, tally)
+                with (
+                    client.activities.get_many(
+                        wanted, concurrency=options.concurrency, deadline=options.deadline
+                    ) as results,
+                    shown(tally.advance, quiet=options.quiet, to_terminal=sink.is_terminal) as display,
+                    pauses_shown(tally, display, quiet=options.quiet),
+                ):
+                    take(results, sink, tally, display.show)
+                if paths is not None and outputs.table is not None:
+                    tally.rows = tables.convert(
+                        paths.output,
+                        outputs.table,
+                        outputs.form,
+                        is_spreadsheet_safe=options.spreadsheet_safe,
+                    )
+    if tally.is_partial:
+        raise click.exceptions.Exit(ExitCode.INCOMPLETE)
+
+
+def _checked(outputs: Output, options: ExportOptions) -> ExportPaths | None:
+    """Check whether an export can begin or go on there, and return its files; None for a stream."""
+    resume, force = options.resume, options.force
+    if resume and force:
+        raise click.UsageError("--resume and --force exclude each other.")
+    if not isinstance(outputs.records, Path):
+        if resume:
+            raise click.UsageError(
+                f"cannot resume {outputs.records.name}: records are written to it as a stream. "
+                "Leave out --resume, or name a file."
+            )
+        return None
+    paths = ExportPaths.of(outputs.records)
+    if outputs.table is not None:
+        tables.check_arrow()
+        if outputs.table.exists() and not (resume or force):
+            raise click.UsageError(
+                f"{outputs.table} already exists. Use --resume to continue or --force to overwrite."
+            )
+    paths.check(resume=resume, force=force)
+    return paths
+
+
+def _source(options: ExportOptions) -> IdSource:
+    column, delimiter, field = options.column, options.delimiter, options.field
+    guessed = format_of(options.ids)
+    if column or delimiter:
+        guessed = "csv"
+    elif field and guessed != "json":
+        guessed = "ndjson"
+    form = options.from_ or guessed
+    for option, value, fits in (
+        ("--column", column, {"csv"}),
+        ("--delimiter", delimiter, {"csv"}),
+        ("--field", field, {"ndjson", "json"}),
+    ):
+        if value is not None and form not in fits:
+            raise click.UsageError(
+                f"{option} is for {' and '.join(sorted(fits))}, and IDS is read as {form}: see --from."
+            )
+    separator = "\t" if delimiter in _TAB else delimiter
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n' or separator.isalnum()):
+        raise click.UsageError(f"--delimiter is {delimiter!r}. Write one character, such as ';' or '\\t'.")
+    return IdSource("stdin" if options.ids == "-" else options.ids, form, column or field or "id", separator)
+
+
+def _origin(settings: "Settings | None") -> ExportOrigin:
+    if settings is None:
+        return ExportOrigin("the sandbox")
+    region = settings.region
+    return ExportOrigin(f"region {region.name}, tenant {settings.credentials.tenant_id}", region.api_url)
+
+
+@contextlib.contextmanager
+def _opened(ids: str, written: Sequence[Path]) -> Generator[BinaryIO, None, None]:
+    """Open the input, which must not be one of the files that are written."""
+    with contextlib.ExitStack() as opened:
+        file: BinaryIO = sys.stdin.buffer if ids == "-" else opened.enter_context(Path(ids).open("rb"))
+        with contextlib.suppress(OSError):  # a stdin without a descriptor
+            status = os.fstat(file.fileno())
+            if any(path.exists() and os.path.samestat(path.stat(), status) for path in written):
+                name = "stdin" if ids == "-" else ids
+                raise click.UsageError(f"{name} is a file of the export itself. Name another output.")
+        yield file
+
+
+@contextlib.contextmanager
+def _sink(
+    outputs: Output, paths: ExportPaths | None, origin: ExportOrigin, options: ExportOptions
+) -> Generator[Sink, None, None]:
+    if paths is None:
+        with StreamOutput(cast("StreamTarget", outputs.records)) as stream:
+            yield stream
+        return
+    with ExportFiles(paths, origin, resume=options.resume, force=options.force) as files:
+        if files.cut_bytes:
+            cut = count_of(files.cut_bytes, "byte")
+            say(f"cut {cut} off {paths.output}: a record that was not whole")
+        yield files
+
+
+@contextlib.contextmanager
+def _summarized(
+    tally: Tally, outputs: Output, paths: ExportPaths | None, *, quiet: bool
+) -> Generator[None, None, None]:
+    """Say at the end what was done, and how to go on if that was not all."""
+    again = "the same command with --resume continues from there"
+
+    def say_summary() -> None:
+        for line in () if quiet else tally.summary(paths, outputs.table):
+            say(line)
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt):
+        if tally.has_begun:
+            say_summary()
+            if paths is not None and tally.has_results:
+                say(f"what came so far is safe in {paths.output}: {again}")
+        raise
+    say_summary()
+    if not quiet and not tally.is_whole:
+        say(f"the deadline came before the end of the IDs{'' if paths is None else f': {again}'}")
 
 
 def counted(lines: InputLines, tally: Tally) -> Iterator[tuple[int, str]]:

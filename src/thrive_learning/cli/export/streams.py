@@ -24,6 +24,9 @@ class StreamOutput:
     Args:
         stream: Where the records go.
 
+    Attributes:
+        is_terminal: Whether the records go to a terminal, which would obey some of their text.
+
     Raises:
         ConfigurationError: It cannot be opened, or is not a stream any more.
     """
@@ -34,8 +37,7 @@ class StreamOutput:
         self.kept_failures: FailureCounts = FailureCounts()
         self._name = stream.name
         self._file = None if stream.is_stdout else _opened(stream)
-        # A file gets the text as received; a terminal would obey some of it.
-        self._is_terminal = (self._file or sys.stdout).isatty()
+        self.is_terminal: bool = (self._file or sys.stdout).isatty()
 
     def write_record(self, key: bytes, line: bytes) -> None:  # noqa: ARG002 - what a Sink takes
         """Write a record now, when a closed pipe can still be told from success.
@@ -44,7 +46,7 @@ class StreamOutput:
             OSError: Its reader has gone, or it is stdout and cannot be written.
             StreamError: It cannot be written.
         """
-        data = visible_json(line.decode()).encode() if self._is_terminal else line
+        data = visible_json(line.decode()).encode() if self.is_terminal else line
         if self._file is None:
             sys.stdout.buffer.write(data)
             sys.stdout.flush()
