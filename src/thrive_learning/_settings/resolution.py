@@ -23,24 +23,6 @@ from thrive_learning.regions import Region
 
 _logger = logging.getLogger("thrive_learning")
 
-#: The keys of a profile, and the variable that says the same.
-VARIABLES = {
-    "region": "THRIVE_REGION",
-    "api_url": "THRIVE_API_URL",
-    "token_url": "THRIVE_TOKEN_URL",
-    "webhooks_token_url": "THRIVE_WEBHOOKS_TOKEN_URL",
-    "tenant_id": "THRIVE_TENANT_ID",
-    "api_secret": "THRIVE_API_SECRET",
-    "api_secret_file": "THRIVE_API_SECRET_FILE",
-    "api_secret_command": "THRIVE_API_SECRET_COMMAND",
-    "client_id": "THRIVE_CLIENT_ID",
-    "client_secret": "THRIVE_CLIENT_SECRET",
-    "client_secret_file": "THRIVE_CLIENT_SECRET_FILE",
-    "client_secret_command": "THRIVE_CLIENT_SECRET_COMMAND",
-    "scopes": "THRIVE_SCOPES",
-    "client_auth": "THRIVE_CLIENT_AUTH",
-    "engine": "THRIVE_ENGINE",
-}
 #: The variables that are no setting of a client.
 OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG")
 
@@ -61,6 +43,13 @@ _BASIC = ("api_secret",)
 _OAUTH = ("client_secret",)  # a missing client ID means the tenant ID
 _OAUTH_ONLY = ("client_id", "client_secret", "scopes", "client_auth")
 _SECRET_FORMS = re.compile(r"(.+_secret)_(file|command)")
+
+#: The keys of a profile, and the variable that says the same.
+VARIABLES = {
+    form: f"THRIVE_{form.upper()}"
+    for key in (*_REGION, "tenant_id", *_BASIC, *_OAUTH_ONLY, "engine")
+    for form in ((key, f"{key}_file", f"{key}_command") if key in SECRET_KEYS else (key,))
+}
 
 _MASK = "**********"
 
@@ -85,7 +74,7 @@ class Given(NamedTuple):
         return _MASK if isinstance(value, Secret) else str(value)
 
 
-class Layer:
+class Layer(NamedTuple):
     """The settings that come from one place.
 
     Attributes:
@@ -94,17 +83,9 @@ class Layer:
         warnings: What its owner should know.
     """
 
-    __slots__ = ("given", "problem", "warnings")
-
-    def __init__(
-        self,
-        given: Mapping[str, Given] | None = None,
-        problem: str | None = None,
-        warnings: Sequence[str] = (),
-    ) -> None:
-        self.given: Mapping[str, Given] = given or {}
-        self.problem: str | None = problem
-        self.warnings: tuple[str, ...] = tuple(warnings)
+    given: Mapping[str, Given] = {}
+    problem: str | None = None
+    warnings: Sequence[str] = ()
 
     def those_of(self, keys: Sequence[str]) -> list[str]:
         """Return those of the keys that it has a value for."""
@@ -291,10 +272,6 @@ def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)), None)
 
 
-class _Problem(NamedTuple):
-    text: str
-
-
 def _layer(
     values: Mapping[str, object], sources: Mapping[str, str], folder: Path, warnings: Sequence[str]
 ) -> Layer:
@@ -303,9 +280,10 @@ def _layer(
     for key, value in values.items():
         form = _SECRET_FORMS.fullmatch(key)
         target = form[1] if form else key
-        made = _made(key, value, folder)
-        if isinstance(made, _Problem):
-            return Layer(problem=f"{sources[key]}: {made.text}", warnings=warnings)
+        try:
+            made = _made(key, value, folder)
+        except ConfigurationError as error:
+            return Layer(problem=f"{sources[key]}: {error}", warnings=warnings)
         if isinstance(made, SecretFile):
             if exposure := exposure_of(made.path):
                 warnings.append(f"{sources[key]}: {exposure}. Run chmod go= {made.path}")
@@ -320,32 +298,40 @@ def _layer(
 
 
 def _made(key: str, value: object, folder: Path) -> Any:
-    """Return the value of a key in its form, or what is wrong with it."""
+    """Return the value of a key in its form.
+
+    Raises:
+        ConfigurationError: It is not valid. The frames hold a bare secret, so only the message may go on.
+    """
     form = _SECRET_FORMS.fullmatch(key)
     if key == "scopes" or (form and form[2] == "command"):
         words = _words(key, value)
-        if isinstance(words, _Problem):
-            return words
         return words if key == "scopes" else Secret(SecretCommand([of_system(word) for word in words]))
     if not isinstance(value, str):
-        return _Problem(f"{key} is of type {type(value).__name__}. Write it as text, in quotation marks")
-    return _secret_file(value, folder) if form else _text_or_secret(key, value)
+        raise ConfigurationError(
+            f"{key} is of type {type(value).__name__}. Write it as text, in quotation marks"
+        )
+    if form:
+        return _secret_file(value, folder)
+    return Secret(value) if key in SECRET_KEYS else value
 
 
-def _words(key: str, value: object) -> tuple[str, ...] | _Problem:
+def _words(key: str, value: object) -> tuple[str, ...]:
     """Return a list of words, which may also be one text."""
     if isinstance(value, str):
         if key == "scopes":
             return tuple(value.replace(",", " ").split())
         words = split_command(value, sys.platform)
-        return _Problem(words) if isinstance(words, str) else words
+        if isinstance(words, str):
+            raise ConfigurationError(words)
+        return words
     if not isinstance(value, list):
-        return _Problem(
+        raise ConfigurationError(
             f"{key} is of type {type(value).__name__}. Write it as a list of texts, or as one text"
         )
     found = cast("list[object]", value)
     if not found:
-        return _Problem(f"{key} is an empty list. Remove it, or fill it")
+        raise ConfigurationError(f"{key} is an empty list. Remove it, or fill it")
     # An argument of a command may be empty; the name of a scope or a program may not.
     wrong = [
         word
@@ -353,30 +339,18 @@ def _words(key: str, value: object) -> tuple[str, ...] | _Problem:
         if not isinstance(word, str) or (not word and (key == "scopes" or place == 0))
     ]
     if wrong:
-        return _Problem(f"{key} contains {wrong[0]!r}, which is not a word. Write each word as text")
+        raise ConfigurationError(f"{key} contains {wrong[0]!r}, which is not a word. Write each word as text")
     return tuple(cast("list[str]", found))
 
 
-def _secret_file(value: str, folder: Path) -> SecretFile | _Problem:
+def _secret_file(value: str, folder: Path) -> SecretFile:
     """Return the file of a secret. That it holds one is seen now, not at the first call."""
     path = expand_home(value)
     if isinstance(path, str):
-        return _Problem(f"{path}. Give an absolute path")
+        raise ConfigurationError(f"{path}. Give an absolute path")
     file = SecretFile(str(folder / path))
-    try:
-        Secret(file).reveal()
-    except ConfigurationError as error:
-        return _Problem(str(error))
+    Secret(file).reveal()
     return file
-
-
-def _text_or_secret(key: str, value: str) -> str | Secret | _Problem:
-    if key not in SECRET_KEYS:
-        return value
-    try:
-        return Secret(value)
-    except ConfigurationError as error:
-        return _Problem(str(error))
 
 
 # Deciding
@@ -432,19 +406,12 @@ def _checked(layer: Layer) -> Layer:
 
 def _region(layers: Sequence[Layer]) -> tuple[Region, list[Setting]]:
     deciding = next((layer for layer in layers if layer.those_of(_REGION)), Layer())
-    keys = deciding.those_of(_REGION)
-    weaker = [layer for layer in layers if layer is not deciding]
-    if not keys:
+    given = {key: deciding.given[key] for key in deciding.those_of(_REGION)}
+    if not given:
         return Region.PRODUCTION, [Setting("region", Region.PRODUCTION.name, "default")]
-    given = {key: deciding.given[key] for key in keys}
-    origins = [Setting(key, given[key].shown, given[key].source, _shadowed(weaker, key)) for key in keys]
+    origins = [_setting(layers, key) for key in given]
     others = [key for key in _REGION if key not in given]
-    origins += [
-        Setting(key, "(not used)", origins[0].source, shadowed)
-        for key in others
-        if (shadowed := _shadowed(weaker, key))
-    ]
-    return _region_of(given), origins
+    return _region_of(given), [*origins, *_unused(layers, others, origins[0].source)]
 
 
 def _region_of(given: Mapping[str, Given]) -> Region:
@@ -477,23 +444,14 @@ def _credentials(
             f"{_listed(_sources(deciding, oauth))} for OAuth. Unset the one that you do not use"
         )
     wanted = ("tenant_id", *(_OAUTH_ONLY if oauth else _BASIC))
-    found = {key: [layer.given[key] for layer in layers if key in layer.given] for key in wanted}
-    used = {key: all_of_them[0] for key, all_of_them in found.items() if all_of_them}
+    used = {key: found[0] for key in wanted if (found := _all_of(layers, key))}
     _check_complete(used, _OAUTH if oauth else _BASIC, absence, first_steps)
-    origins = [
-        Setting(key, value.shown, value.source, tuple(other.source for other in found[key][1:]))
-        for key, value in used.items()
-    ]
-    other_kind = _BASIC if oauth else _OAUTH_ONLY
+    origins = [_setting(layers, key) for key in used]
     if oauth and "client_id" not in used:
         origins.append(Setting("client_id", used["tenant_id"].shown, "default: the tenant ID"))
     decided_by = _sources(deciding, oauth or basic)[0]
-    origins += [
-        Setting(key, "(not used)", decided_by, shadowed)
-        for key in other_kind
-        if (shadowed := _shadowed(layers, key))
-    ]
-    return _credentials_of(used), origins
+    unused = _unused(layers, _BASIC if oauth else _OAUTH_ONLY, decided_by)
+    return _credentials_of(used), [*origins, *unused]
 
 
 def _check_complete(
@@ -527,15 +485,13 @@ def _credentials_of(used: Mapping[str, Given]) -> Credentials:
 
 
 def _engine(layers: Sequence[Layer]) -> tuple[EngineName, list[Setting]]:
-    found = [layer.given["engine"] for layer in layers if "engine" in layer.given]
-    if not found:
+    if not _all_of(layers, "engine"):
         return DEFAULT_ENGINE, []
-    used, *weaker = found
-    origin = Setting("engine", used.shown, used.source, tuple(other.source for other in weaker))
+    origin = _setting(layers, "engine")
     try:
-        return parse_engine(used.value), [origin]
+        return parse_engine(origin.shown), [origin]
     except ConfigurationError as error:
-        problem = f"{used.source}: {error}"
+        problem = f"{origin.source}: {error}"
     raise ConfigurationError(problem)
 
 
@@ -543,8 +499,18 @@ def _sources(layer: Layer, keys: Sequence[str]) -> list[str]:
     return [layer.given[key].source for key in keys]
 
 
-def _shadowed(layers: Sequence[Layer], key: str) -> tuple[str, ...]:
-    return tuple(layer.given[key].source for layer in layers if key in layer.given)
+def _all_of(layers: Sequence[Layer], key: str) -> list[Given]:
+    return [layer.given[key] for layer in layers if key in layer.given]
+
+
+def _setting(layers: Sequence[Layer], key: str) -> Setting:
+    used, *weaker = _all_of(layers, key)
+    return Setting(key, used.shown, used.source, tuple(other.source for other in weaker))
+
+
+def _unused(layers: Sequence[Layer], keys: Sequence[str], decided_by: str) -> list[Setting]:
+    found = {key: tuple(given.source for given in _all_of(layers, key)) for key in keys}
+    return [Setting(key, "(not used)", decided_by, shadowed) for key, shadowed in found.items() if shadowed]
 
 
 def _verb(subjects: Sized, one: str, several: str) -> str:
