@@ -14,8 +14,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 _LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
-_SCHEMES = ("http://", "https://")
-_PORT = re.compile(r"\d{1,5}", re.ASCII)  # which port it is makes no difference to what follows
+# A target in absolute form: its host and port, and the rest.
+_ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+# A host, in brackets if it is an IPv6 address, and a port, which makes no difference to what follows.
+_AUTHORITY = re.compile(r"(?:\[([^\]]+)\]|([^\[:][^:]*))(?::\d{0,5})?", re.ASCII)
 _LONGEST_SHOWN = 80
 
 
@@ -58,7 +60,8 @@ class OwnHosts:
             return HostProblem(
                 HTTPStatus.BAD_REQUEST, f"The request must have one Host header and has {len(fields)}"
             )
-        authorities = [fields[0], *([authority] if (authority := authority_of(target)) is not None else [])]
+        named = _ABSOLUTE.fullmatch(target)
+        authorities = [fields[0], *([named[1]] if named else [])]
         return next(filter(None, map(self._problem_of, authorities)), None)
 
     def _problem_of(self, authority: str) -> HostProblem | None:
@@ -75,35 +78,23 @@ class OwnHosts:
         )
 
 
-def authority_of(target: str) -> str | None:
-    """Return the host and port of a target in absolute form; None if it has another form."""
-    for scheme in _SCHEMES:
-        if target[: len(scheme)].lower() == scheme:
-            return target[len(scheme) :].partition("/")[0].partition("?")[0]
-    return None
-
-
 def in_origin_form(target: str) -> str:
     """Return a target without the scheme and the host that it may name."""
-    authority = authority_of(target)
-    if authority is None:
+    named = _ABSOLUTE.fullmatch(target)
+    if named is None:
         return target
-    rest = target.partition("://")[2][len(authority) :]
-    return rest if rest.startswith("/") else f"/{rest}"
+    return named[2] if named[2].startswith("/") else f"/{named[2]}"
 
 
 def _host_of(authority: str) -> str | None:
     """Return the normalized host of an authority; None if that is not valid."""
-    if authority.startswith("["):
-        host, bracket, port = authority[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")) or ":" not in host or _address(host) is None:
-            return None
-        port = port[1:]
-    else:
-        host, _, port = authority.partition(":")
-    if port and not _PORT.fullmatch(port):
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None:
         return None
-    return _normalized(host) or None
+    in_brackets, name = found.groups()
+    if in_brackets is None:
+        return _normalized(name) or None
+    return _normalized(in_brackets) if ":" in in_brackets and _address(in_brackets) else None
 
 
 def _normalized(host: str) -> str:

@@ -18,6 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from thrive_learning.sandbox.contract import served_contract
+from thrive_learning.sandbox.core import Sandbox
 from thrive_learning.sandbox.faults import KINDS, FaultySandbox, SandboxReply
 from thrive_learning.sandbox.hosts import OwnHosts, in_origin_form
 from thrive_learning.sandbox.messages import SandboxRequest, as_json, completed, error_response
@@ -42,6 +43,22 @@ _LARGEST_BODY_BYTES = 1_000_000
 _SHUTDOWN_S = 1
 
 OnReply = Callable[[SandboxRequest, SandboxReply], object]
+
+
+def region_urls(url: str) -> dict[str, str]:
+    """Return the URLs below a server's own, by the names that `Region.custom` has for them."""
+    return {
+        "api_url": f"{url}{API_PATH}",
+        "token_url": f"{url}{TOKEN_PATH}",
+        "webhooks_token_url": f"{url}{WEBHOOKS_TOKEN_PATH}",
+    }
+
+
+def client_variables(url: str, sandbox: Sandbox) -> dict[str, str]:
+    """Return the environment variables of a client that uses a server with OAuth."""
+    names = ("tenant_id", "client_id", "client_secret")
+    settings = {**region_urls(url), **{name: getattr(sandbox, name) for name in names}}
+    return {f"THRIVE_{name.upper()}": value for name, value in settings.items()}
 
 
 class SandboxApp:

@@ -101,22 +101,14 @@ def _thrive_server() -> "Iterator[SandboxServer]":
 def thrive_server(_thrive_server: "SandboxServer", thrive_sandbox: "ThriveSandbox") -> "ServedSandbox":
     """`thrive_sandbox` on a port of this machine, for other processes. Needs the extra `sandbox`."""
     from thrive_learning.regions import Region  # noqa: PLC0415 - see above
-    from thrive_learning.sandbox.server import API_PATH, TOKEN_PATH, WEBHOOKS_TOKEN_PATH  # noqa: PLC0415
+    from thrive_learning.sandbox.server import client_variables, region_urls  # noqa: PLC0415
     from thrive_learning.testing.sandbox import ServedSandbox  # noqa: PLC0415
 
     _thrive_server.app.sandbox, _thrive_server.app.clock = thrive_sandbox, thrive_sandbox.clock
-    url, core = _thrive_server.url, thrive_sandbox.sandbox
-    urls = (url + API_PATH, url + TOKEN_PATH, url + WEBHOOKS_TOKEN_PATH)
+    url = _thrive_server.url
     return ServedSandbox(
         url=url,
         sandbox=thrive_sandbox,
-        region=Region.custom("sandbox", api_url=urls[0], token_url=urls[1], webhooks_token_url=urls[2]),
-        environ={
-            "THRIVE_API_URL": urls[0],
-            "THRIVE_TOKEN_URL": urls[1],
-            "THRIVE_WEBHOOKS_TOKEN_URL": urls[2],
-            "THRIVE_TENANT_ID": core.tenant_id,
-            "THRIVE_CLIENT_ID": core.client_id,
-            "THRIVE_CLIENT_SECRET": core.client_secret,
-        },
+        region=Region.custom("sandbox", **region_urls(url)),
+        environ=client_variables(url, thrive_sandbox.sandbox),
     )

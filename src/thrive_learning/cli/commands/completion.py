@@ -1,6 +1,7 @@
 """`thrive completion`: what a shell needs to complete commands, options, and values."""
 
 import os
+from typing import get_args
 
 import click
 from click.shell_completion import (
@@ -93,7 +94,7 @@ def complete_value(
     """Return the values that a shell may complete a word to: those of the key in front of it."""
     from thrive_learning._settings.engine_names import ENGINES  # noqa: PLC0415 - for shells alone
     from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
-    from thrive_learning.credentials import Scope  # noqa: PLC0415 - for shells alone
+    from thrive_learning.credentials import ClientAuth, Scope  # noqa: PLC0415 - for shells alone
 
     key = str(context.params.get("key") or "").replace("-", "_")
     if key.endswith("_file"):
@@ -101,7 +102,7 @@ def complete_value(
     known: dict[str, list[str]] = {
         "region": [region.name for region in REGIONS],
         "scopes": [str(scope) for scope in Scope],
-        "client_auth": ["auto", "basic", "post"],
+        "client_auth": [*get_args(ClientAuth)],
         "engine": [*ENGINES],
     }
     return [CompletionItem(value) for value in known.get(key, []) if value.startswith(incomplete)]

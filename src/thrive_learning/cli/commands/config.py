@@ -3,13 +3,14 @@
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
 from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
-from thrive_learning._settings.resolution import utf8
+from thrive_learning._settings.resolution import SECRET_KEYS, utf8
 from thrive_learning._settings.secret_sources import secret_from
 from thrive_learning.cli.commands.completion import complete_keys, complete_value
 from thrive_learning.cli.commands.config_editing import (
@@ -17,7 +18,6 @@ from thrive_learning.cli.commands.config_editing import (
     absolute,
     change_profile,
     check_value,
-    is_secret,
     known_key,
 )
 from thrive_learning.cli.options import output_option, profile_option
@@ -161,11 +161,7 @@ def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
     """Print the value of a key of a profile."""
     key = known_key(key)
     file, name = load_profiles(_path()), _profile(profile)
-    lack = file.lack_of(name)
-    if lack is None and key not in file.tables[name]:
-        lack = f"the profile {name!r} in {file.path} has no {key}"
-    if lack is not None:
-        raise ConfigurationError(lack)
+    _check_presence(file, name, [key])
     value = file.tables[name][key]
     write_exact(_text(value if reveal else _shown(key, value)))
 
@@ -177,7 +173,7 @@ def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
 def set_value(key: str, value: str | None, *, profile: str | None) -> None:
     """Set a key of a profile; the file is written for you alone (mode 0600)."""
     key, name, path = known_key(key), _profile(profile), _path()
-    if is_secret(key):
+    if key in SECRET_KEYS:
         if value is not None:
             raise click.UsageError(
                 f"{key} is a secret, and other users can read arguments. Leave out the value, and type it in."
@@ -205,16 +201,20 @@ def unset_values(keys: tuple[str, ...], *, profile: str | None) -> None:
     name, path = _profile(profile), _path()
 
     def removals(file: ProfileFile) -> Changes:
-        lack = file.lack_of(name)
-        missing = [] if lack else [key for key in keys if key.replace("-", "_") not in file.tables[name]]
-        if missing:
-            lack = f"the profile {name!r} in {file.path} has no {', '.join(missing)}"
-        if lack is not None:
-            raise ConfigurationError(lack)
+        _check_presence(file, name, keys)
         return dict.fromkeys(key.replace("-", "_") for key in keys)
 
     change_profile(path, name, removals)
     say(f"removed {', '.join(keys)} from the profile {name!r} in {path}")
+
+
+def _check_presence(file: ProfileFile, profile: str, keys: Sequence[str]) -> None:
+    lack = file.lack_of(profile)
+    missing = [] if lack else [key for key in keys if key.replace("-", "_") not in file.tables[profile]]
+    if missing:
+        lack = f"the profile {profile!r} in {file.path} has no {', '.join(missing)}"
+    if lack is not None:
+        raise ConfigurationError(lack)
 
 
 def _path() -> Path:
@@ -237,7 +237,7 @@ def _text(value: object) -> str:
 
 
 def _shown(key: str, value: Any) -> Any:
-    return MASK if is_secret(key) else value
+    return MASK if key in SECRET_KEYS else value
 
 
 def _asked_for(key: str) -> Secret:

@@ -9,7 +9,7 @@ from typing import Any
 from thrive_learning._home import expand_home
 from thrive_learning._settings.engine_names import parse_engine
 from thrive_learning._settings.profiles import ProfileFile, load_profiles
-from thrive_learning._settings.resolution import SECRET_KEYS, URL_KEYS, VARIABLES, profile_layer, unknown_key
+from thrive_learning._settings.resolution import URL_KEYS, VARIABLES, profile_layer, unknown_key
 from thrive_learning.cli.regular_files import replacing
 from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
@@ -195,8 +195,3 @@ def write_private(path: Path, text: str) -> None:
     del text  # it may contain secrets
     if problem is not None:
         raise ConfigurationError(problem)
-
-
-def is_secret(key: str) -> bool:
-    """Whether the value of a key is itself a secret."""
-    return key in SECRET_KEYS

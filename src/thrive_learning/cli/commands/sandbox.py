@@ -142,9 +142,7 @@ def welcome(url: str, core: "Sandbox", script: "FaultScript") -> str:
     """
     from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
 
-    def export(name: str, value: str) -> str:
-        return f"export {name}={shlex.quote(value)}"
-
+    variables = server.client_variables(url, core)
     ids = list(core.records)[:_IDS_TO_TRY]
     return "\n".join(
         [
@@ -152,18 +150,13 @@ def welcome(url: str, core: "Sandbox", script: "FaultScript") -> str:
             "This is a fake API: it never contacts Thrive, and its credentials are public.",
             "Open it in a browser, or paste into another terminal, for OAuth:",
             "",
-            export("THRIVE_API_URL", f"{url}{server.API_PATH}"),
-            export("THRIVE_TOKEN_URL", f"{url}{server.TOKEN_PATH}"),
-            export("THRIVE_WEBHOOKS_TOKEN_URL", f"{url}{server.WEBHOOKS_TOKEN_PATH}"),
-            export("THRIVE_TENANT_ID", core.tenant_id),
+            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
             "unset THRIVE_API_SECRET",
-            export("THRIVE_CLIENT_ID", core.client_id),
-            export("THRIVE_CLIENT_SECRET", core.client_secret),
             "",
             "For HTTP Basic, paste this as well:",
             "",
             "unset THRIVE_CLIENT_ID THRIVE_CLIENT_SECRET THRIVE_SCOPES",
-            export("THRIVE_API_SECRET", core.api_secret),
+            f"export THRIVE_API_SECRET={shlex.quote(core.api_secret)}",
             "",
             "Then try:",
             "",

@@ -42,7 +42,7 @@ the export ends after a few failures, with the exit code of the reason.
 """
 
 _FORMATS = ("ndjson", "parquet", "csv")  # the formats of export_output, which --help does not load
-_ID_FORMATS = ("text", "csv", "ndjson", "json")  # id_sources.FORMATS
+_ID_FORMATS = ("text", "csv", "ndjson", "json")
 
 
 @click.command(epilog=_EXPORT)

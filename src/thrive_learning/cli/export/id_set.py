@@ -6,7 +6,6 @@ from thrive_learning._ids import activity_id
 from thrive_learning.errors import InvalidIdError
 
 _WIDTH = 12
-_FREE = bytes(_WIDTH)
 _FULL = 0.75  # of the slots: beyond that, looking for a free one takes long
 
 #: Why an ID needs no request: its record is there, it has failed for good, or this run had it before.
@@ -34,9 +33,8 @@ class IdSet:
     def __init__(self) -> None:
         self._size = 1024
         self._table = bytearray(self._size * _WIDTH)
-        self._reasons = bytearray(self._size)
+        self._reasons = bytearray(self._size)  # 0 where the slot is free
         self._count = 0
-        self._reason_of_zeros = 0  # of the key that looks like a free slot
 
     def __len__(self) -> int:
         return self._count
@@ -46,46 +44,36 @@ class IdSet:
 
     def reason(self, key: bytes) -> int | None:
         """Return the reason for which a key is in it; None if it is not."""
-        if key == _FREE:
-            return self._reason_of_zeros or None
-        return self._reasons[self._slot(key) // _WIDTH] or None
+        return self._reasons[self._slot(key)] or None
 
     def add(self, key: bytes, reason: int = IS_REPEATED) -> bool:
         """Put a key in if it is new, and return whether it is."""
-        if key == _FREE:
-            is_new = not self._reason_of_zeros
-            self._reason_of_zeros = self._reason_of_zeros or reason
-            self._count += is_new
-            return is_new
-        at = self._slot(key)
-        if self._reasons[at // _WIDTH]:
+        slot = self._slot(key)
+        if self._reasons[slot]:
             return False
-        self._table[at : at + _WIDTH] = key
-        self._reasons[at // _WIDTH] = reason
+        self._put(slot, key, reason)
         self._count += 1
         if self._count > self._size * _FULL:
             self._grow()
         return True
 
+    def _put(self, slot: int, key: bytes, reason: int) -> None:
+        self._table[slot * _WIDTH : (slot + 1) * _WIDTH] = key
+        self._reasons[slot] = reason
+
     def _slot(self, key: bytes) -> int:
-        """Return where in the table the key stands, or would stand."""
-        mask = self._size - 1
-        index = hash(key) & mask
-        while True:
-            at = index * _WIDTH
-            found = bytes(self._table[at : at + _WIDTH])
-            if found in (key, _FREE):
-                return at
-            index = (index + 1) & mask
+        """Return the slot of a key, or the free one that it would get."""
+        slot = hash(key) & (self._size - 1)
+        while self._reasons[slot] and self._table[slot * _WIDTH : (slot + 1) * _WIDTH] != key:
+            slot = (slot + 1) & (self._size - 1)
+        return slot
 
     def _grow(self) -> None:
         before, reasons = self._table, self._reasons
         self._size *= 2
         self._table = bytearray(self._size * _WIDTH)
         self._reasons = bytearray(self._size)
-        for index, reason in enumerate(reasons):
+        for slot, reason in enumerate(reasons):
             if reason:
-                key = bytes(before[index * _WIDTH : (index + 1) * _WIDTH])
-                at = self._slot(key)
-                self._table[at : at + _WIDTH] = key
-                self._reasons[at // _WIDTH] = reason
+                key = bytes(before[slot * _WIDTH : (slot + 1) * _WIDTH])
+                self._put(self._slot(key), key, reason)

@@ -14,8 +14,6 @@ from thrive_learning.errors import InvalidIdError
 #: What the extensions of names say of the format; any other one is text. A `.gz` after them is skipped.
 _EXTENSIONS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 
-FORMATS = ("text", "csv", "ndjson", "json")
-
 #: The delimiters that are looked for in the header of a CSV file.
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -33,7 +31,7 @@ class IdSource(NamedTuple):
 
     Attributes:
         name: What messages call it.
-        form: One of `FORMATS`.
+        form: "text", "csv", "ndjson", or "json".
         label: The name of the column or field; text has none.
         delimiter: What separates the cells of CSV; None to look for it in the header.
     """

@@ -106,11 +106,9 @@ def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> 
     """
     size = output.seek(0, os.SEEK_END)
     before = origin_of(journal)
-    if before is None:
-        if size:
-            raise ConfigurationError("its journal is missing")
-        return Recovered(0, Extent(0, 0))
     if before != origin:
+        if size and before is None:
+            raise ConfigurationError("its journal is missing")
         if size:
             raise ConfigurationError(f"its records come from {before}, not from {origin}")
         return Recovered(0, Extent(0, 0))
