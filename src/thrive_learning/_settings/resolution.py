@@ -97,13 +97,13 @@ class Setting(NamedTuple):
 
     Attributes:
         key: Its name, as in a profile.
-        shown: Its value; a secret is masked.
+        value: Its value as text; a secret is masked.
         source: Where it came from.
         shadowed: Where else it has a value, without effect.
     """
 
     key: str
-    shown: str
+    value: str
     source: str
     shadowed: tuple[str, ...] = ()
 
@@ -489,7 +489,7 @@ def _engine(layers: Sequence[Layer]) -> tuple[EngineName, list[Setting]]:
         return DEFAULT_ENGINE, []
     origin = _setting(layers, "engine")
     try:
-        return parse_engine(origin.shown), [origin]
+        return parse_engine(origin.value), [origin]
     except ConfigurationError as error:
         problem = f"{origin.source}: {error}"
     raise ConfigurationError(problem)

@@ -8,8 +8,10 @@ message.
 import os
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import attrs
 
 from thrive_learning._clock import monotonic
 from thrive_learning.credentials import Secret
@@ -23,6 +25,7 @@ COMMAND_KEPT_S = 300.0
 _MOST_BYTES = 65_536
 
 
+@attrs.frozen
 class SecretFile:
     """A file that holds a secret in UTF-8 and at most a line end behind it. It is read each time.
 
@@ -30,8 +33,7 @@ class SecretFile:
         path: The file.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path: str = path
+    path: str
 
     def __call__(self) -> str:
         """Return the secret.
@@ -44,16 +46,15 @@ class SecretFile:
             return found.reveal()
         raise ConfigurationError(found)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SecretFile) and self.path == other.path
-
-    def __hash__(self) -> int:
-        return hash((SecretFile, self.path))
-
     def __repr__(self) -> str:
         return f"SecretFile({self.path!r})"
 
 
+def _tuple_of(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(words)
+
+
+@attrs.define(unsafe_hash=True)
 class SecretCommand:
     """A command that prints a secret, such as a password manager's.
 
@@ -66,11 +67,10 @@ class SecretCommand:
         clock: Returns seconds that only go up.
     """
 
-    def __init__(self, command: Sequence[str], *, clock: Callable[[], float] = monotonic) -> None:
-        self.command: tuple[str, ...] = tuple(command)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: tuple[Secret, float] | None = None
+    command: tuple[str, ...] = attrs.field(converter=_tuple_of)
+    _clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, eq=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, eq=False)
+    _kept: tuple[Secret, float] | None = attrs.field(default=None, init=False, eq=False)
 
     def __call__(self) -> str:
         """Return the secret.
@@ -96,12 +96,6 @@ class SecretCommand:
         found = _from_command(self.command)
         self._kept = (found, self._clock() + COMMAND_KEPT_S) if isinstance(found, Secret) else None
         return found
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SecretCommand) and self.command == other.command
-
-    def __hash__(self) -> int:
-        return hash((SecretCommand, self.command))
 
     def __repr__(self) -> str:
         return f"SecretCommand({self.command[0]!r})"  # its arguments are nobody's business

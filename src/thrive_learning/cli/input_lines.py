@@ -3,7 +3,8 @@
 import codecs
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from typing import Protocol
 
 from thrive_learning.errors import ThriveError
@@ -17,14 +18,13 @@ _GZIP = b"\x1f\x8b"
 _AS_GZIP = 16 + zlib.MAX_WBITS
 _LONGEST_BOM = 4
 
-#: The byte-order marks, the longer ones first: that of UTF-32 begins with that of UTF-16.
-_BOMS = (
-    (codecs.BOM_UTF32_LE, "UTF-32-LE"),
-    (codecs.BOM_UTF32_BE, "UTF-32-BE"),
-    (codecs.BOM_UTF8, "UTF-8"),
-    (codecs.BOM_UTF16_LE, "UTF-16-LE"),
-    (codecs.BOM_UTF16_BE, "UTF-16-BE"),
-)
+#: The encodings with a byte-order mark, the longer ones first: that of UTF-32 begins with that of UTF-16.
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 
 class UnreadableInputError(ThriveError):
@@ -140,27 +140,20 @@ class InputLines:
     def _transcoded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Turn what has a byte-order mark into UTF-8 without one."""
         head, chunks = _begin(chunks, _LONGEST_BOM)
-        encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None)
+        encoding = next((name for bom, name in _ENCODINGS.items() if head.startswith(bom)), None)
         if encoding is None:
+            if head:
+                yield next(chunks).removeprefix(codecs.BOM_UTF8)
             yield from chunks
             return
-        bom = next(bom for bom, name in _BOMS if name == encoding)
-        first = next(chunks)[len(bom) :]
-        if encoding == "UTF-8":
-            yield first
-            yield from chunks
-            return
-        decoder = codecs.getincrementaldecoder(encoding)()
-        problem = None
         try:
-            yield decoder.decode(first).encode()
-            for chunk in chunks:
-                yield decoder.decode(chunk).encode()
-            decoder.decode(b"", final=True)
+            for text in codecs.iterdecode(chunks, encoding):
+                yield text.encode()
         except UnicodeDecodeError:
-            problem = f"it is not {encoding[:6]}, as its byte-order mark says"
-        if problem is not None:
-            raise self._problem(problem)
+            problem = f"it is not {encoding}, as its byte-order mark says"
+        else:
+            return
+        raise self._problem(problem)
 
     def _decoded(self, line: bytes, number: int) -> str:
         try:
@@ -182,10 +175,4 @@ def _begin(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
     head = b""
     while len(head) < size and (chunk := next(chunks, b"")):
         head += chunk
-    return head, _chained(head, chunks)
-
-
-def _chained(head: bytes, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    if head:
-        yield head
-    yield from chunks
+    return head, chain([head] if head else [], chunks)

@@ -107,7 +107,7 @@ class Target(NamedTuple):
             say(f"warning: {warning}")
         if self.verbose:
             for setting in found.origins:
-                say(f"{setting.key}: {setting.shown} ({setting.source})")
+                say(f"{setting.key}: {setting.value} ({setting.source})")
         return ThriveClient(
             found.region, found.credentials, timeout=timeout, on_attempt=on_attempt, engine=found.engine
         )

@@ -61,7 +61,7 @@ def client_variables(url: str, sandbox: Sandbox) -> dict[str, str]:
     return {f"THRIVE_{name.upper()}": value for name, value in settings.items()}
 
 
-class SandboxApp:
+class SandboxApp(Router):
     """An ASGI application that answers from a sandbox.
 
     Args:
@@ -90,11 +90,7 @@ class SandboxApp:
             Route("/viewer/sandbox.json", self._about),
             *(Route(f"/viewer/{name}", _file(name)) for name in _ASSETS),
         ]
-        self._router = Router(routes, redirect_slashes=False, default=self._api)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        await self._router(scope, receive, send)
+        super().__init__(routes, redirect_slashes=False, default=self._api)
 
     async def _page(self, _request: Request) -> Response:
         return FileResponse(_VIEWER / "index.html", headers=_SELF_ONLY)
@@ -187,23 +183,20 @@ async def _send(reply: SandboxReply, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": reply.is_cut})
 
 
-class _OwnHostsOnly:
-    """An ASGI application in front of another one: it rejects requests that name another host."""
+def _with_own_hosts_only(app: ASGIApp, hosts: OwnHosts) -> ASGIApp:
+    """Put an application in front of another one that rejects requests that name another host."""
 
-    def __init__(self, app: ASGIApp, hosts: OwnHosts) -> None:
-        self._app = app
-        self._hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         target = scope["raw_path"].decode("latin-1")
         named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
-        problem = self._hosts.problem(named, target)
+        problem = hosts.problem(named, target)
         if problem is not None:
             await _send(SandboxReply(error_response(*problem)), send)
             return
         path = in_origin_form(target)
-        await self._app({**scope, "raw_path": path.encode("latin-1"), "path": unquote(path)}, receive, send)
+        await app({**scope, "raw_path": path.encode("latin-1"), "path": unquote(path)}, receive, send)
+
+    return answer
 
 
 class SandboxServer:
@@ -234,7 +227,7 @@ class SandboxServer:
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=bound.detach())
         self.app: SandboxApp = app
         config = uvicorn.Config(
-            _OwnHostsOnly(app, OwnHosts((host, str(address[0])), allowed_hosts)),
+            _with_own_hosts_only(app, OwnHosts((host, str(address[0])), allowed_hosts)),
             http="h11",
             loop="asyncio",
             ws="none",

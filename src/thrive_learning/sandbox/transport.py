@@ -1,5 +1,6 @@
 """The sandbox as an httpx transport: in process, without a socket."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -42,10 +43,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         """Answer one request of an `httpx.Client`."""
         reply = self._reply(request, request.read())
         if reply.delay_s:
-            wait_s, is_too_late = _wait(request, reply)
-            self._sleep(wait_s)
-            if is_too_late:
-                raise _too_late(request)
+            self._sleep(min(reply.delay_s, _limit_s(request)))
         return _response(request, reply)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -54,10 +52,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         await anyio.lowlevel.checkpoint()
         reply = self._reply(request, await request.aread())
         if reply.delay_s:
-            wait_s, is_too_late = _wait(request, reply)
-            await self._async_sleep(wait_s)
-            if is_too_late:
-                raise _too_late(request)
+            await self._async_sleep(min(reply.delay_s, _limit_s(request)))
         return _response(request, reply)
 
     def _reply(self, request: httpx.Request, body: bytes) -> SandboxReply:
@@ -72,19 +67,15 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         )
 
 
-def _wait(request: httpx.Request, reply: SandboxReply) -> tuple[float, bool]:
-    """How many seconds to wait, and whether the client's time-out ends the wait, as it would on a network."""
+def _limit_s(request: httpx.Request) -> float:
+    """Return for how many seconds the client waits, as it would on a network."""
     limit_s: float | None = request.extensions.get("timeout", {}).get("read")
-    if limit_s is not None and reply.delay_s > limit_s:
-        return limit_s, True
-    return reply.delay_s, False
-
-
-def _too_late(request: httpx.Request) -> httpx.ReadTimeout:
-    return httpx.ReadTimeout("The read operation timed out", request=request)
+    return math.inf if limit_s is None else limit_s
 
 
 def _response(request: httpx.Request, reply: SandboxReply) -> httpx.Response:
+    if reply.delay_s > _limit_s(request):
+        raise httpx.ReadTimeout("The read operation timed out", request=request)
     response = reply.response
     # As a stream, not as content: httpx reads content at once, after which iter_raw() refuses to run,
     # and a response from the network can still be streamed.

@@ -133,17 +133,8 @@ def _asked(target: Target, settings: "Settings", region: Region) -> _OtherRegion
 def _document(
     settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_OtherRegion]
 ) -> dict[str, Any]:
-    origins = () if settings is None else settings.origins
     return report.to_dict() | {
-        "settings": [
-            {
-                "key": setting.key,
-                "value": setting.shown,
-                "source": setting.source,
-                "shadowed": list(setting.shadowed),
-            }
-            for setting in origins
-        ],
+        "settings": [] if settings is None else [setting._asdict() for setting in settings.origins],
         "warnings": [] if settings is None else list(settings.warnings),
         "other_regions": [place._asdict() for place in elsewhere],
     }
@@ -156,7 +147,7 @@ def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequen
         rows = [("SETTING", "VALUE", "FROM")]
         for setting in settings.origins:
             shadowed = f"; shadows {', '.join(setting.shadowed)}" if setting.shadowed else ""
-            rows.append((setting.key, setting.shown, setting.source + shadowed))
+            rows.append((setting.key, setting.value, setting.source + shadowed))
         parts.append(as_columns(rows, encoding, columns, heading))
     found = [("STATUS", "CHECK", "DETAIL")]
     found += [("warning", "settings", warning) for warning in (settings.warnings if settings else ())]
