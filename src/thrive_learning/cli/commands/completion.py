@@ -102,7 +102,7 @@ def complete_value(
     known: dict[str, list[str]] = {
         "region": [region.name for region in REGIONS],
         "scopes": [str(scope) for scope in Scope],
-        "client_auth": [*get_args(ClientAuth)],
+        "client_auth": sorted(get_args(ClientAuth)),
         "engine": [*ENGINES],
     }
     return [CompletionItem(value) for value in known.get(key, []) if value.startswith(incomplete)]

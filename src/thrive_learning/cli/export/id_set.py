@@ -64,7 +64,7 @@ class IdSet:
     def _slot(self, key: bytes) -> int:
         """Return the slot of a key, or the free one that it would get."""
         slot = hash(key) & (self._size - 1)
-        while self._reasons[slot] and self._table[slot * _WIDTH : (slot + 1) * _WIDTH] != key:
+        while self._reasons[slot] and not self._table.startswith(key, slot * _WIDTH):
             slot = (slot + 1) & (self._size - 1)
         return slot
 
