@@ -1,56 +1,49 @@
-"""Sync connections whose every operation ends with the call. Both engines use them.
+"""Sync connections for httpcore whose every operation ends with the call.
 
 A time-out per read starts anew with every byte: a server that sends one byte a second would hold a call for
 as long as it likes. In async code a cancel scope around the call ends it; in sync code only the socket can.
 Name resolution is outside the deadline, because Python cannot interrupt it.
 """
 
-import collections
 import contextlib
 import errno
 import os
 import select
-import selectors
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, cast
+
+import httpcore
 
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
+from thrive_learning._http.surplus import READ_BYTES, Guard, corrected
+from thrive_learning._interruptions import interruption
 
-T = TypeVar("T")
-
-#: The clock is read between reads: more bytes at once could hold thousands of tiny chunks to parse.
-READ_BYTES: Final = 8_192
-# The same for writes, and for encrypted bytes: a record of TLS has up to 16 KiB.
+# How much is sent at once, and how much of TLS is read at once: a record has up to 16 KiB.
 _PIECE_BYTES = 32_768
-# After this delay the next address is tried as well. Source: RFC 8305 section 5.
-_HEAD_START_S = 0.25
+# How long an address may take before the next one is tried; it is tried again, with four times as much.
+# Source: RFC 8305 section 5.
+_PATIENCE_S = 0.25
+_ADDRESSES = {"client_addr": "getsockname", "server_addr": "getpeername"}
 
-# When an address last failed, or was slower than another: the next attempt does not begin with it.
+# When an address last failed or took too long: the next attempt begins with the others.
 _failed_at: dict[Any, float] = {}
 
 
-class Dialer:
-    """Opens one connection at a time, for one call at a time, and lets another thread cut it."""
-
-    __slots__ = ("budget", "is_cut", "sockets")
+class Backend(httpcore.NetworkBackend):
+    """Opens one connection at a time, for one call at a time. Another thread may cut it."""
 
     #: The limits of the current call.
     budget: Budget
 
     def __init__(self) -> None:
         self.is_cut: bool = False
-        self.sockets: list[socket.socket] = []
+        self._sock = socket.socket()  # so that there always is one to close
+        self._sock.close()
 
     def left(self, timeout: float | None) -> float:
-        """Return how long an operation may take, in seconds.
-
-        Raises:
-            TimeoutError: The call is over, or the time-out of the phase is.
-            ConnectionAbortedError: The connection was cut.
-        """
+        """Return how long an operation may take in seconds, or raise `OSError`."""
         if self.is_cut:
             raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
         left = self.budget.remaining()
@@ -60,99 +53,102 @@ class Dialer:
             raise TimeoutError("timed out")
         return left
 
-    def connect(self, host: str, port: int, timeout: float | None) -> "BoundedSocket":
-        """Connect to the address of a host that responds first.
-
-        Raises:
-            OSError: The host is unknown, or no address responds.
-            UnicodeError: The host is not a valid name.
-        """
-        ends = monotonic() + self.left(timeout)
-        waiting = _in_order(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        failure, next_start = OSError(f"{host} has no address"), 0.0
-        self.sockets = []
-        racing = selectors.DefaultSelector()
+    def connect_tcp(self, host: str, port: int, timeout: Any = None, *_: Any, **__: Any) -> Any:
+        """Connect to an address of a host. None of them may use up the time of the others."""
         try:
-            while waiting or racing.get_map():
-                now = monotonic()
-                if waiting and now >= next_start:
-                    next_start = now + _HEAD_START_S
-                    self._start(racing, *waiting.pop(0))
-                left = self.left(ends - now)
-                for key, _events in racing.select(min(left, next_start - now) if waiting else left):
-                    sock: Any = key.fileobj
-                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    racing.unregister(sock)
-                    if not code:
-                        return BoundedSocket(self, sock)
-                    sock.close()
-                    _failed_at[key.data] = now
-                    failure, next_start = OSError(code, os.strerror(code)), 0.0
-        finally:
-            for address, loser in [(key.data, key.fileobj) for key in racing.get_map().values()]:
-                _failed_at[address] = monotonic()
-                loser.close()  # type: ignore[union-attr]  # they are sockets
-            racing.close()
+            return _SocketStream(self, self._connect(host, port, monotonic() + self.left(timeout)))
+        except OSError as error:
+            failure = _failure_in("Connect", error)
         raise failure
 
-    def _start(self, racing: Any, family: int, kind: int, protocol: int, _name: str, address: Any) -> None:
-        sock = socket.socket(family, kind, protocol)
-        self.sockets.append(sock)
-        sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        racing.register(sock, selectors.EVENT_WRITE, address)
-        sock.connect_ex(address)  # the selector reports failures
+    def _connect(self, host: str, port: int, ends: float) -> socket.socket:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        untried = sorted(found, key=lambda entry: _failed_at.get(entry[4], 0.0))
+        patience, failure = _PATIENCE_S, OSError("no address")
+        while untried:
+            for entry in untried.copy():
+                left = self.left(ends - monotonic())
+                try:
+                    return self._try(entry, left if len(untried) == 1 else min(left, patience))
+                except OSError as error:
+                    if interruption(error) is not None:
+                        raise
+                    _failed_at[entry[4]] = monotonic()
+                    if not isinstance(error, TimeoutError):
+                        untried.remove(entry)
+                        failure = error
+            patience *= 4
+        raise failure
+
+    def _try(self, entry: tuple[Any, ...], limit: float) -> socket.socket:
+        family, kind, protocol, _name, address = entry
+        self._sock.close()
+        self._sock = socket.socket(family, kind, protocol)
+        self._sock.settimeout(self.left(limit))
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock.connect(address)
+        return self._sock
 
     def cut(self) -> None:
         """Let the thread that waits for the connection fail at once."""
         self.is_cut = True
-        for sock in list(self.sockets):
-            with contextlib.suppress(OSError):  # it is closed
-                sock.shutdown(socket.SHUT_RDWR)  # closing it would not wake the thread
+        with contextlib.suppress(OSError):  # it is not connected
+            self._sock.shutdown(socket.SHUT_RDWR)  # closing it would not wake the thread
 
     def close(self) -> None:
-        """Close every socket, be it that of a handshake that failed."""
-        for sock in self.sockets:
-            sock.close()
+        """Close the connection, be it one whose handshake failed."""
+        self._sock.close()
 
 
-def _in_order(entries: list[Any]) -> list[Any]:
-    """Order addresses: those that failed come last, and families take turns (RFC 8305 section 4)."""
-    seen = collections.Counter[int]()
-
-    def rank(entry: Any) -> tuple[float, int]:
-        seen[entry[0]] += 1
-        return _failed_at.get(entry[4], 0.0), seen[entry[0]]
-
-    return sorted(entries, key=rank)
+def _failure_in(phase: str, error: OSError) -> Exception:
+    if interruption(error) is not None:
+        return error
+    kind: Any = getattr(httpcore, phase + ("Timeout" if isinstance(error, TimeoutError) else "Error"))
+    return cast("Exception", kind(error))
 
 
-class BoundedSocket:
-    """A TCP connection whose operations end with the call. They raise `OSError`."""
-
-    __slots__ = ("_poll", "dialer", "sock")
-
+class _SocketStream(Guard, httpcore.NetworkStream):
     ssl_object: ssl.SSLObject | None = None
 
-    def __init__(self, dialer: Dialer, sock: socket.socket) -> None:
-        self.dialer: Dialer = dialer
-        self.sock: socket.socket = sock
+    def __init__(self, backend: Backend, sock: socket.socket) -> None:
+        self.backend, self.sock = backend, sock
         self._poll: Any = None
 
-    def read(self, max_bytes: int, timeout: float | None) -> bytes:
-        """Return up to so many bytes; none if the connection has ended."""
-        self.sock.settimeout(self.dialer.left(timeout))
-        return self.sock.recv(max_bytes)
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self.held:
+            return self.release()
+        try:
+            return self.hold_back(self.receive(min(max_bytes, READ_BYTES), timeout))
+        except OSError as error:
+            failure = _failure_in("Read", error)
+        raise failure
 
-    def write(self, data: bytes, timeout: float | None) -> None:
-        """Send all bytes."""
-        unsent = memoryview(data)
-        while unsent:
-            self.sock.settimeout(self.dialer.left(timeout))
-            unsent = unsent[self.sock.send(unsent[:_PIECE_BYTES]) :]
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            return self.send(corrected(buffer), timeout)
+        except OSError as error:
+            failure = _failure_in("Write", error)
+        raise failure
+
+    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: Any = None, timeout: Any = None) -> Any:
+        self.check()
+        try:
+            return _TlsStream(self, ssl_context, server_hostname, timeout)
+        except OSError as error:
+            failure = _failure_in("Connect", error)
+        raise failure
+
+    def close(self) -> None:
+        self.sock.close()  # without a word to the server, which might answer late or never
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return bool(self.held) or self.is_readable()
+        if info == "ssl_object":
+            return self.ssl_object
+        return getattr(self.sock, _ADDRESSES[info])() if info in _ADDRESSES else self.sock
 
     def is_readable(self) -> bool:
-        """Return whether something can be read without waiting, be it the end."""
         if not hasattr(select, "poll"):  # Windows
             return bool(select.select([self.sock], [], [], 0)[0])
         if self._poll is None:
@@ -160,26 +156,31 @@ class BoundedSocket:
             self._poll.register(self.sock, select.POLLIN)
         return bool(self._poll.poll(0))
 
+    def receive(self, max_bytes: int, timeout: float | None) -> bytes:
+        self.sock.settimeout(self.backend.left(timeout))
+        return self.sock.recv(max_bytes)
 
-class BoundedTls:
-    """TLS upon a connection, or within TLS, whose operations end with the call. They raise `OSError`.
+    def send(self, data: Any, timeout: float | None) -> None:
+        unsent = memoryview(data)
+        while unsent:
+            self.sock.settimeout(self.backend.left(timeout))
+            unsent = unsent[self.sock.send(unsent[:_PIECE_BYTES]) :]
 
-    Creating it shakes hands. A flood of records that hold no data ends with the call as well.
-    """
+
+class _TlsStream(_SocketStream):
+    """TLS upon a connection, or within TLS. A flood of records without data ends with the call as well."""
 
     def __init__(
-        self, below: "BoundedSocket | BoundedTls", context: ssl.SSLContext, host: str, timeout: float | None
+        self, below: _SocketStream, context: ssl.SSLContext, host: str, timeout: float | None
     ) -> None:
+        super().__init__(below.backend, below.sock)
         self._below = below
-        self.dialer: Dialer = below.dialer
-        self.sock: socket.socket = below.sock
         self._received, self._unsent = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.ssl_object: ssl.SSLObject = context.wrap_bio(self._received, self._unsent, server_hostname=host)
-        self._step(timeout, self.ssl_object.do_handshake)
+        self._tls = self.ssl_object = context.wrap_bio(self._received, self._unsent, server_hostname=host)
+        self._step(timeout, self._tls.do_handshake)
 
-    def _step(self, timeout: float | None, step: Callable[..., T], *arguments: Any) -> T:
-        """Take a step of TLS, with the bytes that it sends and those that it waits for."""
-        ends = monotonic() + self.dialer.left(timeout)
+    def _step(self, timeout: float | None, step: Any, *arguments: Any) -> Any:
+        ends = monotonic() + self.backend.left(timeout)
         while True:
             try:
                 return step(*arguments)
@@ -187,25 +188,22 @@ class BoundedTls:
                 pass
             finally:
                 if self._unsent.pending:
-                    self._below.write(self._unsent.read(), ends - monotonic())
-            if data := self._below.read(_PIECE_BYTES, ends - monotonic()):
+                    self._below.send(self._unsent.read(), ends - monotonic())
+            if data := self._below.receive(_PIECE_BYTES, ends - monotonic()):
                 self._received.write(data)
             else:
                 self._received.write_eof()
 
-    def read(self, max_bytes: int, timeout: float | None) -> bytes:
-        """Return up to so many bytes; none if the connection has ended."""
+    def is_readable(self) -> bool:
+        return bool(self._tls.pending() or self._received.pending) or self._below.is_readable()
+
+    def receive(self, max_bytes: int, timeout: float | None) -> bytes:
         try:
-            return self._step(timeout, self.ssl_object.read, max_bytes)
+            return cast("bytes", self._step(timeout, self._tls.read, max_bytes))
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
 
-    def write(self, data: bytes, timeout: float | None) -> None:
-        """Send all bytes."""
+    def send(self, data: Any, timeout: float | None) -> None:
         unsent = memoryview(data)
         while unsent:
-            unsent = unsent[self._step(timeout, self.ssl_object.write, unsent) :]
-
-    def is_readable(self) -> bool:
-        """Return whether something can be read without waiting, be it the end."""
-        return bool(self.ssl_object.pending() or self._received.pending) or self._below.is_readable()
+            unsent = unsent[self._step(timeout, self._tls.write, unsent) :]

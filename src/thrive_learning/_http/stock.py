@@ -9,8 +9,9 @@ import collections
 import contextlib
 import functools
 import queue
-import ssl
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from ssl import SSLContext
+from typing import Any
 
 import anyio
 import httpcore
@@ -18,80 +19,87 @@ import httpx
 
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http.deadline import Dialer
+from thrive_learning._http.deadline import Backend
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
 from thrive_learning._http.port import IDLE_TIMEOUT_S, TransportError
-from thrive_learning._http.surplus import AsyncGuardedStream, GuardedStream, failure_in
+from thrive_learning._http.surplus import AsyncStream
 from thrive_learning.errors import ConfigurationError
 
-PoolT = TypeVar("PoolT", httpcore.ConnectionPool, httpcore.AsyncConnectionPool)
+_CLOSED = "the client is closed"
 
 
-def _proxy(context: ssl.SSLContext, url: str | None) -> httpx.Proxy | None:
-    if url is None:
-        return None
-    return httpx.Proxy(url, ssl_context=context if url.lower().startswith("https:") else None)
-
-
-def _pool(
-    kind: type[PoolT], before: object, context: ssl.SSLContext, proxy: httpx.Proxy | None, backend: Any
-) -> PoolT:
-    """Return a pool of one connection that a network backend opens, in place of httpx's own.
+class _OneConnection:
+    """What both kinds of transport have in common: a pool of one connection that our backend opens.
 
     httpx keeps its pool in `_pool`, the one private name that the default engine uses. If it is not there,
     time limits would not hold, so no client is created.
     """
-    if not isinstance(before, kind):
-        raise ConfigurationError(
-            f"engine='httpx' does not support httpx {httpx.__version__}. Install httpx 0.28.1, or pass a "
-            "transport of your own as transport=."
+
+    pool_kind: Any
+    backend_kind: Any
+
+    def __init__(self, context: SSLContext, url: str | None) -> None:
+        known = through = None
+        if url is not None:
+            is_tls = url.lower().startswith("https:")
+            known = httpx.Proxy(url, ssl_context=context if is_tls else None)
+            scheme, host, port = known.url.raw_scheme, known.url.raw_host, known.url.port
+            at = httpcore.URL(scheme=scheme, host=host, port=port, target=b"/")
+            through = httpcore.Proxy(at, auth=known.raw_auth, ssl_context=known.ssl_context)
+        as_httpx: Any = super()
+        as_httpx.__init__(verify=context, proxy=known)
+        if not isinstance(getattr(self, "_pool", None), self.pool_kind):
+            raise ConfigurationError(
+                f"engine='httpx' does not support httpx {httpx.__version__}. Install httpx 0.28.1, or pass a "
+                "transport of your own as transport=."
+            )
+        self.backend = self.backend_kind()
+        self._pool = self.pool_kind(
+            ssl_context=context,
+            proxy=through,
+            max_connections=1,
+            keepalive_expiry=IDLE_TIMEOUT_S,
+            network_backend=self.backend,
         )
-    through = None
-    if proxy is not None:
-        scheme, host, port = proxy.url.raw_scheme, proxy.url.raw_host, proxy.url.port
-        url = httpcore.URL(scheme=scheme, host=host, port=port, target=b"/")
-        through = httpcore.Proxy(url, auth=proxy.raw_auth, ssl_context=proxy.ssl_context)
-    return kind(
-        ssl_context=context,
-        proxy=through,
-        max_connections=1,
-        keepalive_expiry=IDLE_TIMEOUT_S,
-        network_backend=backend,
-    )
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Opens connections whose operations end with the call."""
-
-    def __init__(self, dialer: Dialer) -> None:
-        self._dialer = dialer
-
-    def connect_tcp(self, host: str, port: int, timeout: Any = None, *_: Any, **__: Any) -> Any:
-        """Connect to a host."""
-        try:
-            return GuardedStream(self._dialer.connect(host, port, timeout))
-        except OSError as error:
-            failure = failure_in("Connect", error)
-        raise failure
-
-
-class _Transport(httpx.HTTPTransport):
-    """A transport of httpx with one connection."""
-
-    def __init__(self, context: ssl.SSLContext, proxy_url: str | None) -> None:
-        proxy, self.dialer = _proxy(context, proxy_url), Dialer()
-        super().__init__(verify=context, proxy=proxy)
-        before: Any = getattr(self, "_pool", None)
-        self._pool = _pool(httpcore.ConnectionPool, before, context, proxy, _Backend(self.dialer))
         self.idle_since = 0.0
 
+
+class _Transport(_OneConnection, httpx.HTTPTransport):
+    pool_kind = httpcore.ConnectionPool
+    backend_kind = Backend
+
     def close(self) -> None:
-        """Close the connection, be it half open."""
         super().close()
-        self.dialer.close()
+        self.backend.close()
 
 
-class StockEngine(HttpxEngine):
+class _SideBySide:
+    """What both engines have in common: which transports there are, and which of them are idle."""
+
+    def __init__(self, transport_kind: Any, context: SSLContext, proxy: str | None) -> None:
+        self._open = functools.partial(transport_kind, context, proxy)
+        adapter: Any = super()
+        adapter.__init__(self._open())  # now, so that a mistake shows where the client is created
+        self._all: set[Any] = set()
+        self._idle: collections.deque[Any] = collections.deque()
+        self._is_closed = False
+
+    def _next(self) -> Any:
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        transport = self._open()
+        self._all.add(transport)
+        return transport
+
+    def _expired(self) -> Iterator[Any]:
+        """Take the transports that have been idle for too long; once the engine is closed, all idle ones."""
+        since = monotonic() - (0 if self._is_closed else IDLE_TIMEOUT_S)
+        with contextlib.suppress(IndexError):  # another thread was quicker
+            while self._idle[0].idle_since <= since:
+                yield self._idle.popleft()
+
+
+class StockEngine(_SideBySide, HttpxEngine):
     """Sends the requests of threads. See `port.Engine`.
 
     Args:
@@ -99,60 +107,45 @@ class StockEngine(HttpxEngine):
         proxy: The URL of a proxy; None connects directly.
     """
 
-    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        self._open = functools.partial(_Transport, context, proxy)
-        super().__init__(self._open())  # now, so that a proxy that httpx rejects shows
-        self._all: set[_Transport] = set()
-        self._idle: collections.deque[_Transport] = collections.deque()
-        self._is_closed = False
+    def __init__(self, context: SSLContext, proxy: str | None) -> None:
+        super().__init__(_Transport, context, proxy)
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore costs ten times as much
         for _ in range(MAX_CONNECTIONS):
             self._permits.put(None)
 
-    def take(self, budget: Budget, *, fresh: bool) -> _Transport:
+    def take(self, budget: Budget, *, fresh: bool) -> Any:
         """Return a transport that no other thread uses."""
-        with contextlib.suppress(queue.Empty):
+        try:
             self._permits.get(timeout=budget.phases()["pool"])
-            return self._take(budget, fresh=fresh)
-        raise TransportError("timeout", phase="pool")
-
-    def _take(self, budget: Budget, *, fresh: bool) -> _Transport:
+        except queue.Empty:
+            raise TransportError("timeout", phase="pool") from None
         try:
-            transport = self._idle.pop()
-        except IndexError:
-            transport = self._open()
-            self._all.add(transport)
-        try:
-            transport.dialer.budget, budget.connection = budget, transport.dialer
-            if self._is_closed:
-                raise TransportError("other", "the client is closed")  # noqa: TRY301 - as if sent
-            if fresh:
+            transport = self._next()
+            transport.backend.budget, budget.connection = budget, transport.backend
+            if fresh or self._is_closed:
                 transport.close()
+            if self._is_closed:
+                raise TransportError("other", _CLOSED)
         except BaseException:
-            self.give_back(transport, is_broken=True)
+            self._permits.put(None)
             raise
         return transport
 
     def give_back(self, transport: Any, *, is_broken: bool) -> None:
         """Keep a transport for the next request, or close it."""
-        transport.dialer.budget.connection = None
-        now = transport.idle_since = monotonic()
+        transport.backend.budget.connection = None
+        transport.idle_since = monotonic()
         try:
-            if is_broken or transport.dialer.is_cut:
+            if is_broken or transport.backend.is_cut:
                 self._close(transport)
             else:
                 self._idle.append(transport)
-                self._close_idle(now if self._is_closed else now - IDLE_TIMEOUT_S)
+                for expired in self._expired():
+                    self._close(expired)
         finally:
             self._permits.put(None)
 
-    def _close_idle(self, since: float) -> None:
-        """Close the transports that have been idle since a moment or longer."""
-        with contextlib.suppress(IndexError):  # another thread was quicker
-            while self._idle[0].idle_since <= since:
-                self._close(self._idle.popleft())
-
-    def _close(self, transport: _Transport) -> None:
+    def _close(self, transport: Any) -> None:
         self._all.discard(transport)
         transport.close()
 
@@ -160,12 +153,13 @@ class StockEngine(HttpxEngine):
         """Close all connections. A thread that waits for one of them gets a `TransportError` at once."""
         self._is_closed = True
         for transport in list(self._all):
-            transport.dialer.cut()
-        self._close_idle(monotonic())
+            transport.backend.cut()
+        for transport in self._expired():
+            self._close(transport)
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections, and ends the attempt to open one when it is closed."""
+    """Opens connections. An attempt to open one ends when it is closed."""
 
     def __init__(self) -> None:
         self._backend: Any = httpcore.AnyIOBackend()
@@ -173,88 +167,80 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def connect_tcp(self, host: str, port: int, timeout: Any = None, *_: Any, **__: Any) -> Any:
-        """Connect to a host."""
         with anyio.CancelScope() as self._opening:
             stream = self._stream = await self._backend.connect_tcp(host, port, timeout)
-            return AsyncGuardedStream(stream)
-        raise httpcore.ConnectError("the client is closed")
+            return AsyncStream(stream)
+        raise httpcore.ConnectError(_CLOSED)
 
     async def aclose(self) -> None:
-        """Close the connection, be it half open."""
         if self._opening is not None:
             self._opening.cancel()
         if self._stream is not None:
             await self._stream.aclose()
 
 
-class _AsyncTransport(httpx.AsyncHTTPTransport):
-    """See `_Transport`."""
-
-    def __init__(self, context: ssl.SSLContext, proxy_url: str | None) -> None:
-        proxy, self._backend = _proxy(context, proxy_url), _AsyncBackend()
-        super().__init__(verify=context, proxy=proxy)
-        before: Any = getattr(self, "_pool", None)
-        self._pool = _pool(httpcore.AsyncConnectionPool, before, context, proxy, self._backend)
-        self.idle_since = 0.0
+class _AsyncTransport(_OneConnection, httpx.AsyncHTTPTransport):
+    pool_kind = httpcore.AsyncConnectionPool
+    backend_kind = _AsyncBackend
 
     async def aclose(self) -> None:
-        """Close the connection, be it half open."""
         with anyio.CancelScope(shield=True):
             await super().aclose()
-            await self._backend.aclose()
+            await self.backend.aclose()
 
 
-class AsyncStockEngine(AsyncHttpxEngine):
+class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
     """Sends the requests of the tasks of one event loop. See `StockEngine`."""
 
-    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        self._open = functools.partial(_AsyncTransport, context, proxy)
-        super().__init__(self._open())
-        self._all: set[_AsyncTransport] = set()
-        self._idle: collections.deque[_AsyncTransport] = collections.deque()
-        self._is_closed = False
+    def __init__(self, context: SSLContext, proxy: str | None) -> None:
+        super().__init__(_AsyncTransport, context, proxy)
 
     @functools.cached_property
     def _permits(self) -> anyio.Semaphore:
-        return anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)  # it belongs to the event loop
+        return anyio.Semaphore(MAX_CONNECTIONS)  # it belongs to the event loop that it is created in
 
-    async def take(self, budget: Budget, *, fresh: bool) -> _AsyncTransport:
+    async def take(self, budget: Budget, *, fresh: bool) -> Any:
         """Return a transport that no other task uses."""
-        with anyio.move_on_after(budget.phases()["pool"]) if not self._permits.value else _AT_ONCE:
-            await self._permits.acquire()
-            transport = self._idle.pop() if self._idle else self._open()
-            self._all.add(transport)
-            if self._is_closed or fresh:
+        if self._permits.value:
+            self._permits.acquire_nowait()
+        else:
+            await self._wait(budget)
+        try:
+            transport = self._next()
+            if fresh or self._is_closed:
                 await transport.aclose()
             if self._is_closed:
-                await self.give_back(transport, is_broken=True)
-                raise TransportError("other", "the client is closed")
-            return transport
+                raise TransportError("other", _CLOSED)
+        except BaseException:
+            self._permits.release()
+            raise
+        return transport
+
+    async def _wait(self, budget: Budget) -> None:
+        with anyio.move_on_after(budget.phases()["pool"]):
+            await self._permits.acquire()
+            return
         raise TransportError("timeout", phase="pool")
 
     async def give_back(self, transport: Any, *, is_broken: bool) -> None:
         """Keep a transport for the next request, or close it."""
-        now = transport.idle_since = monotonic()
+        transport.idle_since = monotonic()
         try:
-            if is_broken or self._is_closed:
+            if is_broken:
                 await self._close(transport)
             else:
                 self._idle.append(transport)
-                while self._idle[0].idle_since <= now - IDLE_TIMEOUT_S:
-                    await self._close(self._idle.popleft())
+                for expired in self._expired():
+                    await self._close(expired)
         finally:
             self._permits.release()
 
-    async def _close(self, transport: _AsyncTransport) -> None:
+    async def _close(self, transport: Any) -> None:
         self._all.discard(transport)
         await transport.aclose()
 
     async def aclose(self) -> None:
         """Close all connections. A task that waits for one of them gets a `TransportError` at once."""
         self._is_closed = True
-        self._idle.clear()
         for transport in list(self._all):
             await self._close(transport)
-
-
-_AT_ONCE = contextlib.nullcontext()
