@@ -19,12 +19,12 @@ _LIBRARIES = {"httpx", "httpx2"}
 _FAILURES: dict[port.FailureKind, str] = {
     "timeout": "ConnectTimeout ReadTimeout WriteTimeout PoolTimeout TimeoutException TimeoutError",
     "connect": "ConnectError",
-    "read": "ReadError",
+    "read": "ReadError SSLError",
     "write": "WriteError",
     "proxy": "ProxyError",
     "protocol": "RemoteProtocolError",
     "request": "LocalProtocolError UnsupportedProtocol InvalidURL",
-    "other": "HTTPError StreamError OSError UnicodeError",
+    "other": "HTTPError StreamError OSError UnicodeError ClosedResourceError",
 }
 _KINDS: dict[str, port.FailureKind] = {
     name: kind for kind, names in _FAILURES.items() for name in names.split()
@@ -51,7 +51,7 @@ def failure_of(error: BaseException) -> BaseException:
             return interrupted
     for kind in type(error).__mro__:
         name, library = kind.__name__, kind.__module__.partition(".")[0]
-        if name in _KINDS and (library in _LIBRARIES or library == "builtins"):
+        if name in _KINDS and library in {*_LIBRARIES, "builtins", "ssl", "anyio"}:
             text = _text(causes[-1]) or str(error)
             phase = cast("port.Phase", name.removesuffix("Timeout").lower()) if "Timeout" in name else None
             is_final = _is_final(_KINDS[name], text, causes[-1])

@@ -125,7 +125,7 @@ class StockEngine(_SideBySide, HttpxEngine):
             if fresh or self._is_closed:
                 transport.close()
             if self._is_closed:
-                raise TransportError("other", _CLOSED)
+                raise TransportError("other", _CLOSED)  # noqa: TRY301 - its permit is released
         except BaseException:
             self._permits.put(None)
             raise
@@ -210,7 +210,7 @@ class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
             if fresh or self._is_closed:
                 await transport.aclose()
             if self._is_closed:
-                raise TransportError("other", _CLOSED)
+                raise TransportError("other", _CLOSED)  # noqa: TRY301 - its permit is released
         except BaseException:
             self._permits.release()
             raise

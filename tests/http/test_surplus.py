@@ -1,0 +1,136 @@
+"""No connection is reused on which more arrived than was requested."""
+
+import ssl
+import threading
+from typing import Any
+
+import pytest
+from faults.chaos import Answer, Chaos, Fault, Line, Proxy, Trouble, chunked, two_answers, two_records
+from http_engines import Kind, request_to
+
+from thrive_learning._http.surplus import Guard, corrected
+
+SENT_LATER = threading.Event()
+
+
+def one_byte_more(line: Line, answer: Answer) -> None:
+    line.send(answer.whole + b"x")
+
+
+def two_without_bodies(line: Line, _answer: Answer) -> None:
+    """The first has an encoding that nobody asked for, so that its body is not looked at."""
+    line.send(
+        b"HTTP/1.1 204 No\r\ncontent-encoding: br\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+    )
+
+
+def after_chunks(line: Line, answer: Answer) -> None:
+    body = b"".join(chunked(answer.body[:10], answer.body[10:])) + b"0\r\n\r\n"
+    line.send(answer.head(content_length=None, transfer_encoding="chunked") + body + answer.whole)
+
+
+def while_idle(line: Line, answer: Answer) -> None:
+    line.send(answer.whole)
+    line.pause(0.1)
+    line.send(answer.whole)
+    SENT_LATER.set()
+
+
+@pytest.mark.parametrize("route", ["TCP", "TLS", "tunnel", "TLS within TLS"])
+@pytest.mark.parametrize(
+    "fault", [one_byte_more, two_answers, two_records, two_without_bodies, after_chunks, while_idle]
+)
+def test_a_connection_with_a_surplus_is_dropped(
+    kind: Kind, fault: Fault, route: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    if (fault, route) == (two_records, "TCP"):
+        return
+    SENT_LATER.clear()
+    tls = None if route == "TCP" else server_context
+    with Chaos(tls) as server, Proxy(tls=server_context if route == "TLS within TLS" else None) as proxy:
+        scheme = "https" if route == "TLS within TLS" else "http"
+        url = f"{scheme}://localhost:{proxy.port}" if route in {"tunnel", "TLS within TLS"} else None
+        with kind.stock(client_context, url) as engine:
+            request = request_to(server.port, "http" if tls is None else "https")
+            first = engine.send(request)[2]
+            assert engine.send(request)[2] == first
+            assert server.connections == 1
+            server.plan(Trouble(fault, times=1))
+            engine.send(request)
+            if fault is while_idle:
+                assert SENT_LATER.wait(5)
+                threading.Event().wait(0.1)  # a proxy passes it on
+            assert engine.send(request)[2] == first
+            assert server.connections == 2
+
+
+def whole_in_chunks(line: Line, answer: Answer) -> None:
+    body = b"".join(chunked(answer.body[:10], answer.body[10:])) + b"0\r\n\r\n"
+    line.send(answer.head(content_length=None, transfer_encoding="chunked") + body)
+
+
+def a_byte_at_a_time(line: Line, answer: Answer) -> None:
+    line.dribble(answer.whole, 0.0005)
+
+
+def after_100(line: Line, answer: Answer) -> None:
+    line.send(b"HTTP/1.1 103 Early\r\n\r\n" + answer.whole)
+
+
+def without_body(line: Line, _answer: Answer) -> None:
+    line.send(b"HTTP/1.1 204 No\r\n\r\n")
+
+
+@pytest.mark.parametrize("fault", [whole_in_chunks, a_byte_at_a_time, after_100, without_body])
+def test_a_connection_without_a_surplus_is_kept(kind: Kind, fault: Fault) -> None:
+    with Chaos() as server, kind.stock() as engine:
+        server.plan(Trouble(fault, times=2))
+        for _ in range(3):
+            engine.send(request_to(server.port))
+        assert server.connections == 1
+
+
+def test_the_only_byte_that_arrived_is_not_held_back() -> None:
+    guard = Guard()
+    assert guard.hold_back(b"") == b""
+    assert guard.hold_back(b"a") == b"a"
+    assert not guard.held
+    assert guard.hold_back(b"abc") == b"ab"
+    assert guard.release() == b"c"
+    assert not guard.held
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (
+            b"CONNECT 2001:db8::1:8443 HTTP/1.1\r\nHost: 2001:db8::1:8443\r\nAccept: */*\r\n\r\n",
+            b"CONNECT [2001:db8::1]:8443 HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\nAccept: */*\r\n\r\n",
+        ),
+        (b"CONNECT ::1:443 HTTP/1.1\r\n", b"CONNECT [::1]:443 HTTP/1.1\r\n"),
+        (
+            b"CONNECT cafe:443 HTTP/1.1\r\nHost: cafe:443\r\n",
+            b"CONNECT cafe:443 HTTP/1.1\r\nHost: cafe:443\r\n",
+        ),
+        (b"CONNECT 10.0.0.1:443 HTTP/1.1\r\n", b"CONNECT 10.0.0.1:443 HTTP/1.1\r\n"),
+        (b"GET / HTTP/1.1\r\nHost: ::1:443\r\n", b"GET / HTTP/1.1\r\nHost: ::1:443\r\n"),
+    ],
+)
+def test_an_address_in_connect_gets_brackets(sent: bytes, expected: bytes) -> None:
+    assert corrected(sent) == expected
+
+
+def test_the_stream_knows_its_socket(kind: Kind) -> None:
+    """Instruments read addresses from the stream that httpcore passes on."""
+    streams: list[Any] = []
+    with Chaos() as server, kind.stock() as engine:
+        engine.send(request_to(server.port))
+        transport = engine.engine._idle[0]
+        pool = transport._pool
+        connection = pool.connections[0]
+        stream = connection._connection._network_stream
+        assert stream.get_extra_info("server_addr")[1] == server.port
+        assert stream.get_extra_info("client_addr")[1] > 0
+        assert stream.get_extra_info("socket").fileno() > 0
+        assert stream.get_extra_info("ssl_object") is None
+        assert not streams
