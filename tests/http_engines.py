@@ -37,8 +37,8 @@ class Driver:
 
     def send(
         self, request: Request, budget: Budget | None = None, *, fresh: bool = False, chunks: int = -1
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Send a request and read its response, or so many chunks of it."""
+    ) -> Any:
+        """Send a request and return the status, headers, and body of its response, or so many chunks."""
         budget = budget or budget_of()
         if self._portal is None:
             return self._send(request, budget, fresh, chunks)

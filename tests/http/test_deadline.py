@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import select
+import signal
 import socket
 import ssl
 import threading
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 import trustme
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -87,6 +89,46 @@ def test_addresses_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
             engine.send(request_to(443), budget_of(connect=0.4))
         assert time.monotonic() - began < 0.65
         assert (caught.value.kind, caught.value.phase) == ("timeout", "connect")
+
+
+def test_nothing_is_opened_after_a_cut() -> None:
+    backend = Backend()
+    backend.budget = budget_of()
+    backend.cut()
+    with pytest.raises(httpcore.ConnectError, match="abort"):
+        backend.connect_tcp("127.0.0.1", 1)
+
+
+class InterruptionError(OSError):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("place", ["settimeout", "connect", "send", "recv"])
+def test_the_exception_of_a_signal_handler_passes_unchanged(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """It looks like a failure of the socket."""
+
+    class Socket(socket.socket):
+        pass
+
+    def interrupt(*_: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+
+    def handle(*_: Any) -> None:
+        raise InterruptionError
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    setattr(Socket, place, interrupt)
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with Chaos() as server, Kind("sync", None).stock() as engine:
+            with pytest.raises(InterruptionError):
+                engine.send(request_to(server.port, host="127.0.0.1"))
+            delattr(Socket, place)
+            assert engine.send(request_to(server.port, host="127.0.0.1"))[0] == 401
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("has_poll", [True, False])

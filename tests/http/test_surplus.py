@@ -64,6 +64,23 @@ def test_a_connection_with_a_surplus_is_dropped(
             assert server.connections == 2
 
 
+def test_a_connection_that_tls_has_ended_is_dropped(
+    kind: Kind, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    def end(line: Line, answer: Answer) -> None:
+        assert line._tls is not None
+        line._tls.write(answer.whole)
+        with pytest.raises(ssl.SSLWantReadError):
+            line._tls.unwrap()
+        line._push(line._out.read())
+
+    with Chaos(server_context) as server, kind.stock(client_context) as engine:
+        server.plan(Trouble(end, times=1))
+        for _ in range(2):
+            assert engine.send(request_to(server.port, "https"))[0] == 401
+        assert server.connections == 2
+
+
 def whole_in_chunks(line: Line, answer: Answer) -> None:
     body = b"".join(chunked(answer.body[:10], answer.body[10:])) + b"0\r\n\r\n"
     line.send(answer.head(content_length=None, transfer_encoding="chunked") + body)

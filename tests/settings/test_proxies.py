@@ -1,7 +1,156 @@
+import urllib.request
+
 import pytest
 
 from thrive_learning import ConfigurationError
-from thrive_learning._settings.proxies import choose_proxies, proxy_secrets, show_proxy
+from thrive_learning._settings.proxies import (
+    Route,
+    choose_proxies,
+    proxy_secrets,
+    route_through,
+    show_proxy,
+)
+
+API = ("https", "public.api.learn.link", 443)
+PROXY = "http://proxy:3128"
+
+
+@pytest.mark.parametrize(
+    ("environment", "server", "proxy"),
+    [
+        ({}, API, None),
+        ({"HTTPS_PROXY": PROXY}, API, PROXY),
+        ({"https_proxy": "proxy:3128"}, API, PROXY),
+        ({"ALL_PROXY": PROXY}, API, PROXY),
+        ({"HTTP_PROXY": PROXY}, API, None),
+        # Plain HTTP is for loopback hosts: a proxy would read the credentials.
+        ({"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, ("http", "localhost", 8000), None),
+    ],
+)
+def test_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    server: tuple[str, str, int],
+    proxy: str | None,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert choose_proxies([server], None) == {server: proxy}
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "is_exempt"),
+    [
+        ("*", "here.example", True),
+        ("", "here.example", False),
+        ("there.example, HERE.example ,", "here.example", True),
+        ("example", "here.example", True),
+        ("ere.example", "here.example", False),
+        (".here.example", "a.here.example", True),
+        (".here.example", "here.example", True),
+        ("*.here.example", "a.here.example", True),
+        ("*.here.example", "there.example", False),
+        ("here.example:8443", "here.example", True),
+        ("here.example:443", "here.example", False),
+        ("::1", "::1", True),
+        ("[::1]", "::1", True),
+        ("[::1]:8443", "::1", True),
+        ("[::1]:443", "::1", False),
+        ("0:0:0:0:0:0:0:1", "::1", True),
+        ("::1", "127.0.0.1", False),
+        ("::1", "here.example", False),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.1.2.3/8", "10.2.3.4", True),
+        ("10.0.0.0/8", "11.1.2.3", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("fd00::/8", "fd12::1", True),
+        ("fd00::/8", "10.1.2.3", False),
+    ],
+)
+def test_an_exemption(monkeypatch: pytest.MonkeyPatch, no_proxy: str, host: str, *, is_exempt: bool) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    server = ("https", host, 8443)
+    assert choose_proxies([server], None) == {server: None if is_exempt else PROXY}
+
+
+@pytest.mark.parametrize(
+    "entry", ["10.*", "http://here.example", "here.example/path", "a b", "<local>", "[::1"]
+)
+def test_an_exemption_that_is_not_recognized(monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    monkeypatch.setenv("NO_PROXY", f"*,{entry}")
+    with pytest.raises(ConfigurationError, match=r"NO_PROXY has the entry .* which is not recognized"):
+        choose_proxies([API], None)
+
+
+def test_the_settings_of_the_system_are_asked_if_there_is_no_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": PROXY})
+    monkeypatch.setattr(urllib.request, "proxy_bypass", asked.append)
+    choose_proxies([API, ("https", "::1", 8443)], None)
+    assert asked == ["public.api.learn.link:443", "[::1]:8443"]
+    assert route_through(PROXY, None).setting == "the proxy settings of this machine"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:canary@[2001:db8::1]:3128/", "socks5h://proxy", "https://10.0.0.1:1"]
+)
+def test_a_proxy_for_everything(proxy: str) -> None:
+    assert choose_proxies([API], proxy) == {API: proxy}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [
+        ("http://", "'http://' (from proxy=) has no host"),
+        ("http://a b:1", "'http://a b:1' (from proxy=) has a host or a port that is not valid"),
+        ("http://proxy:99999", "'http://proxy:99999' (from proxy=) has a port that is not between"),
+        ("http://proxy:0", "'http://proxy:0' (from proxy=) has a port that is not between"),
+        ("http://me:canary@proxy:x", "'http://proxy:…' (from proxy=) has a host or a port"),
+        ("http://me:canary", "'http://me:…' (from proxy=) has a host or a port"),
+        ("http://me:can/ary@proxy:1", "'http://proxy:1' (from proxy=) has a host or a port"),
+        ("http://0177.0.0.1:1", "'http://0177.0.0.1:1' (from proxy=) has a host or a port"),
+        ("http://[::1]evil.com:1", "'http://[::1]evil.com:1' (from proxy=)"),
+        ("http://[::1", "'http://[::1' (from proxy=) is not a URL"),
+        ("ftp://me:canary@proxy", "'ftp://proxy' (from proxy=) does not begin with http://"),
+        ("", "'' (from proxy=) does not begin with http://"),
+    ],
+)
+def test_a_proxy_url_that_is_not_valid(proxy: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        choose_proxies([API], proxy)
+    assert f"The proxy URL {message}" in str(caught.value)
+    assert "Write it as http://user:password@host:port" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_proxy_url_of_the_environment_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "proxy:99999")
+    with pytest.raises(ConfigurationError, match=r"'http://proxy:99999' \(from ALL_PROXY\)"):
+        choose_proxies([API], None)
+
+
+def test_a_proxy_that_is_not_text() -> None:
+    with pytest.raises(ConfigurationError, match="proxy= is of type int"):
+        choose_proxies([API], 3128)
+
+
+def test_a_proxy_never_carries_plain_http() -> None:
+    with pytest.raises(ConfigurationError, match="works with HTTPS only"):
+        choose_proxies([API, ("http", "localhost", 80)], PROXY)
+
+
+def test_a_route_names_its_proxy_without_the_password() -> None:
+    url = "http://me:p%40ss@proxy:1"
+    assert route_through(None, url) == Route()
+    route = route_through(url, url)
+    assert route == Route("http://proxy:1", "proxy=", has_credentials=True)
+    assert str(route) == "http://proxy:1 (from proxy=)"
+    assert show_proxy(url) == "http://proxy:1"
+
 
 SERVER = ("https", "api.example", 443)
 

@@ -62,11 +62,11 @@ def choose_proxies(servers: Iterable[ServerT], proxy: object) -> dict[ServerT, s
                 "proxy= works with HTTPS only: plain HTTP is for loopback hosts, and a proxy would read the "
                 "credentials. Leave out proxy=."
             )
-    for url in filter(None, chosen.values()):
-        problem = _problem(url)
+    for url in chosen.values():
+        problem = None if url is None else _problem(url)
         if problem is not None:
             raise ConfigurationError(
-                f"The proxy URL {_shown(url)!r} (from {_setting(proxy)}) {problem}. Write it as "
+                f"The proxy URL {_shown(str(url))!r} (from {_setting(proxy)}) {problem}. Write it as "
                 "http://user:password@host:port, with special characters percent-encoded."
             )
     return chosen
@@ -125,7 +125,8 @@ def _matches(entry: str, host: str, port: int) -> bool:
     if entry == "*":
         return True
     with contextlib.suppress(ValueError):
-        network = ipaddress.ip_network(entry.strip("[]"), strict=False)
+        bare = entry[1:-1] if entry[0] + entry[-1] == "[]" else entry
+        network = ipaddress.ip_network(bare, strict=False)
         with contextlib.suppress(ValueError):
             return ipaddress.ip_address(host) in network
         return False
