@@ -115,10 +115,8 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         self._poll: Any = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self.held:
-            return self.release()
         try:
-            return self.hold_back(self.receive(min(max_bytes, READ_BYTES), timeout))
+            return self.hold_back(self.release() or self.receive(min(max_bytes, READ_BYTES), timeout))
         except OSError as error:
             failure = _failure_in("Read", error)
         raise failure

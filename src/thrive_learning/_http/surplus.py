@@ -10,10 +10,13 @@ import re
 import ssl
 from typing import Any, Final
 
+import anyio
 import httpcore
 
 #: The clock is read between reads: more bytes at once could hold thousands of tiny chunks to parse.
 READ_BYTES: Final = 8_192
+# How long what has arrived takes to be read.
+_TICKETS_S = 0.001
 
 _WITHOUT_BRACKETS = re.compile(rb"(CONNECT |\r\nHost: )([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?=:\d+[ \r])")
 
@@ -57,15 +60,20 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     def __init__(self, below: httpcore.AsyncNetworkStream, tls: tuple[ssl.SSLObject, ...] = ()) -> None:
         self._below = below
         self._tls = tls
+        self._is_used = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return some bytes; none if the connection has ended."""
-        if self.held:
-            return self.release()
-        return self.hold_back(await self._below.read(min(max_bytes, READ_BYTES), timeout))
+        return self.hold_back(self.release() or await self._below.read(min(max_bytes, READ_BYTES), timeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
+        if not self._is_used and self._tls and self._below.get_extra_info("is_readable"):
+            # Behind session tickets there may be the reason why the server has hung up. A write that fails
+            # would lose it.
+            with anyio.move_on_after(_TICKETS_S):
+                self.held = await self._below.read(READ_BYTES, timeout)
+        self._is_used = True
         await self._below.write(corrected(buffer), timeout)
 
     async def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
