@@ -61,6 +61,7 @@ class ResponseReader:
     """Reads the responses of one connection, one after the other."""
 
     __slots__ = (
+        "_codings",
         "_dechunker",
         "_has_body",
         "_parser",
@@ -98,6 +99,7 @@ class ResponseReader:
         """
         self._has_body = has_body
         self._dechunker: ResponseReader | None = None
+        self._codings: tuple[bytes, ...] = ()
         self._since = 0
         #: The status, once the head is complete.
         self.status: int | None = None
@@ -179,7 +181,9 @@ class ResponseReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those after the body say nothing that is needed."""
         if self.status is None:
-            self.headers.append((name, value))
+            self.headers.append((name, value.rstrip(b" \t")))
+            if len(name) == 17 and name.lower() == b"transfer-encoding":  # noqa: PLR2004
+                self._codings = (*self._codings, value)
             if name[-1:] == b" ":  # llhttp would still read a length or a coding from it
                 self.flaw = self.flaw or "illegal header"
 
@@ -195,19 +199,14 @@ class ResponseReader:
             self.status = status
             self.is_complete = not self._has_body
         else:
-            self.headers, self.reason = [], b""
+            self.headers, self.reason, self._codings = [], b"", ()
 
     def _flaw_of_head(self, status: int) -> str | None:
         if status < 100 or status == 101:  # noqa: PLR2004
             return f"status {status} was not asked for"
-        codings: list[bytes] = []
-        for index, (name, value) in enumerate(self.headers):
-            if _ILLEGAL.search(value):
-                return "illegal header"
-            if value[-1:] in b" \t":  # true of an empty one as well
-                self.headers[index] = (name, value.rstrip(b" \t"))
-            if len(name) == 17 and name.lower() == b"transfer-encoding":  # noqa: PLR2004
-                codings.append(value)
+        if _ILLEGAL.search(b"".join([value for _name, value in self.headers])):
+            return "illegal header"
+        codings = self._codings
         if not codings:
             return None
         if len(codings) > 1 or codings[0].rstrip(b" \t").lower() != b"chunked":
