@@ -34,8 +34,8 @@ from thrive_learning import (
     ThriveClient,
     Timeout,
 )
-from thrive_learning import _engine as engines
-from thrive_learning import _seam as seam
+from thrive_learning._call import seam
+from thrive_learning._exchange import engines
 from thrive_learning._settings.engine_names import ENGINES, EngineName
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
