@@ -99,7 +99,7 @@ class ResponseReader:
         """
         self._has_body = has_body
         self._dechunker: ResponseReader | None = None
-        self._codings: tuple[bytes, ...] = ()
+        self._codings: list[bytes] = []
         self._since = 0
         #: The status, once the head is complete.
         self.status: int | None = None
@@ -183,7 +183,7 @@ class ResponseReader:
         if self.status is None:
             self.headers.append((name, value.rstrip(b" \t")))
             if len(name) == 17 and name.lower() == b"transfer-encoding":  # noqa: PLR2004
-                self._codings = (*self._codings, value)
+                self._codings.append(value)
             if name[-1:] == b" ":  # llhttp would still read a length or a coding from it
                 self.flaw = self.flaw or "illegal header"
 
@@ -199,7 +199,7 @@ class ResponseReader:
             self.status = status
             self.is_complete = not self._has_body
         else:
-            self.headers, self.reason, self._codings = [], b"", ()
+            self.headers, self.reason, self._codings = [], b"", []
 
     def _flaw_of_head(self, status: int) -> str | None:
         if status < 100 or status == 101:  # noqa: PLR2004
