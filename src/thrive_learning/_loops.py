@@ -12,7 +12,9 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     import anyio
@@ -70,6 +72,43 @@ def has_ended(owner: ProcessAndLoop) -> bool:
     except RuntimeError:
         return True
     return False
+
+
+class PerLoop(Generic[T]):
+    """A value for each process and event loop. Those of loops that have ended are forgotten.
+
+    Args:
+        owner: Returns where the caller is: `current_process` or `current_loop`.
+        create: Creates a value. It is called at once for the first owner, so that a mistake shows early.
+    """
+
+    def __init__(self, owner: Callable[[], ProcessAndLoop], create: Callable[[], T]) -> None:
+        self._owner = owner
+        self._create = create
+        self._values: dict[ProcessAndLoop, T] = {}
+        self._spare = [create()]
+
+    def get(self) -> T:
+        """Return the value of this process and event loop."""
+        owner = self._owner()
+        value = self._values.get(owner)
+        if value is None:
+            for ended in filter(has_ended, list(self._values)):
+                self._values.pop(ended, None)
+            try:
+                value = self._spare.pop()
+            except IndexError:
+                value = self._create()
+            # Two threads may come here at once: both take what the first of them stored.
+            value = self._values.setdefault(owner, value)
+        return value
+
+    def take(self) -> list[T]:
+        """Give up the value of this process and event loop, and one that nobody has asked for."""
+        found, self._spare = self._spare, []
+        with contextlib.suppress(RuntimeError, KeyError):  # no event loop runs here, or has none
+            found.append(self._values.pop(self._owner()))
+        return found
 
 
 def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:

@@ -80,7 +80,7 @@ def test_each_event_loop_has_engines_of_its_own_and_those_of_ended_loops_are_for
     for backend in ("asyncio", "trio", "asyncio"):
         anyio.run(use, backend=backend)
     assert len(set(found)) == 3
-    assert len(ours._engines) == 1
+    assert len(ours._engines._values) == 1
 
     async def close() -> list[Any]:
         ours.engine(origin_of(API))

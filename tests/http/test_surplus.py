@@ -64,15 +64,17 @@ def test_a_connection_with_a_surplus_is_dropped(
             assert server.connections == 2
 
 
-def test_a_connection_that_tls_has_ended_is_dropped(
-    kind: Kind, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+@pytest.mark.parametrize("behind", ["close_notify", "garbage"])
+def test_a_connection_that_tls_cannot_go_on_with_is_dropped(
+    kind: Kind, server_context: ssl.SSLContext, client_context: ssl.SSLContext, behind: str
 ) -> None:
     def end(line: Line, answer: Answer) -> None:
         assert line._tls is not None
         line._tls.write(answer.whole)
-        with pytest.raises(ssl.SSLWantReadError):
-            line._tls.unwrap()
-        line._push(line._out.read())
+        if behind == "close_notify":
+            with pytest.raises(ssl.SSLWantReadError):
+                line._tls.unwrap()
+        line._push(line._out.read() + (b"not a record" if behind == "garbage" else b""))
 
     with Chaos(server_context) as server, kind.stock(client_context) as engine:
         server.plan(Trouble(end, times=1))

@@ -134,13 +134,15 @@ class _Adapter:
         )
 
 
-class _Exchange:
+class _Lent:
     """A response whose body has not been read yet, and the transport that it comes from."""
 
-    def __init__(self, engine: "HttpxEngine", transport: Any, stream: Any) -> None:
+    def __init__(self, engine: Any, transport: Any, stream: Any) -> None:
         self._engine, self._transport, self._stream = engine, transport, stream
-        self._is_broken = False
+        self._has_ended = self._is_broken = False
 
+
+class _Exchange(_Lent):
     def read(self) -> Iterator[bytes]:
         try:
             yield from self._stream
@@ -192,13 +194,12 @@ class HttpxEngine(_Adapter):
         self._transport.close()
 
 
-class _AsyncExchange:
-    """See `_Exchange`. It is not an async generator: one that is left early ends in a warning later."""
+class _AsyncExchange(_Lent):
+    """It is not an async generator: one that is left early ends in a warning later."""
 
-    def __init__(self, engine: "AsyncHttpxEngine", transport: Any, stream: Any) -> None:
-        self._engine, self._transport, self._stream = engine, transport, stream
+    def __init__(self, engine: Any, transport: Any, stream: Any) -> None:
+        super().__init__(engine, transport, stream)
         self._chunks: Any = aiter(stream)
-        self._has_ended = self._is_broken = False
 
     def __aiter__(self) -> Self:
         return self

@@ -1,6 +1,5 @@
 """How requests leave this machine: the engine for each proxy, in each process and event loop, and its TLS."""
 
-import contextlib
 import functools
 import os
 import sys
@@ -10,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine, library_of
 from thrive_learning._http.port import Origin, parse_url
-from thrive_learning._loops import ProcessAndLoop, current_loop, current_process, has_ended
+from thrive_learning._loops import PerLoop, current_loop, current_process
 from thrive_learning._settings.proxies import Route, choose_proxies, proxy_secrets, route_through
 from thrive_learning.errors import ConfigurationError
 
@@ -73,8 +72,6 @@ class Routes(Generic[EngineT]):
         proxy: str | None,
         verify: bool | SSLContext,
     ) -> None:
-        self._owner: Callable[[], ProcessAndLoop] = current_loop if is_async else current_process
-        self._engines: dict[ProcessAndLoop, dict[str | None, EngineT]] = {}
         self._injected: EngineT | None = None
         self._proxy: str | None = proxy
         origins = [parse_url(url)[0] for url in urls]
@@ -92,8 +89,7 @@ class Routes(Generic[EngineT]):
         else:
             self._injected = _adapted(transport, is_async=is_async)
             return
-        # Created now, for the first loop that asks, so that a mistake shows where the client is created.
-        self._spare: list[dict[str | None, EngineT]] = [self._open()]
+        self._engines = PerLoop(current_loop if is_async else current_process, self._open)
 
     def _open(self) -> dict[str | None, EngineT]:
         try:
@@ -114,27 +110,13 @@ class Routes(Generic[EngineT]):
         """Return the engine for requests to one of the client's origins."""
         if self._injected is not None:
             return self._injected
-        owner = self._owner()
-        engines = self._engines.get(owner)
-        if engines is None:
-            for ended in filter(has_ended, list(self._engines)):
-                self._engines.pop(ended, None)
-            try:
-                engines = self._spare.pop()
-            except IndexError:
-                engines = self._open()
-            # Two threads may come here at once: both take what the first of them stored.
-            engines = self._engines.setdefault(owner, engines)
-        return engines[self._proxies[origin]]
+        return self._engines.get()[self._proxies[origin]]
 
     def take_those_to_close(self) -> list[EngineT]:
         """Give up the engines of this process and event loop, and those that nobody has asked for."""
         if self._injected is not None:
             return []
-        found = [self._spare.pop()] if self._spare else []
-        with contextlib.suppress(RuntimeError):  # no event loop runs here
-            found.append(self._engines.pop(self._owner(), {}))
-        return [engine for engines in found for engine in engines.values()]
+        return [engine for engines in self._engines.take() for engine in engines.values()]
 
 
 def _adapted(transport: object, *, is_async: bool) -> Any:
