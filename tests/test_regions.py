@@ -139,6 +139,8 @@ def test_loopback_may_be_plain_http(url: str) -> None:
         ("https://api.example.com/#", NO_QUERY),
         ("https://api.example.com/\\a", NO_SUCH_PART),
         ("https://api!.example.com", NO_SUCH_PART),
+        ("https://0177.0.0.1", NO_SUCH_PART),
+        ("https://api.example.com:0", NO_SUCH_PART),
         ("https://api.example.com/{version}", "nothing fills"),
         ("https://api.example.com/{version", "nothing fills"),
         ("https://api.example.com/version}", "nothing fills"),
