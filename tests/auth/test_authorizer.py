@@ -5,7 +5,6 @@ import threading
 import traceback
 from collections import Counter
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
