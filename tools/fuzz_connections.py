@@ -5,13 +5,17 @@
 
 import errno
 import os
-from typing import Any
+import socket
+from typing import TYPE_CHECKING, Any
 
 import httpcore
 
-from thrive_learning._http.deadline import Dialer
+from thrive_learning._http.deadline import Backend
 from thrive_learning._http_fast import async_connect, sockets
 from tools.fuzz_responses import Exchange
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Wire:
@@ -74,33 +78,37 @@ class Connection:
         self._closed = True
 
 
-class BoundedConnection:
-    """It stands for `deadline.BoundedSocket`, and for its socket."""
+class ConnectedSocket(socket.socket):
+    """A socket of the default engine in sync code. It can be polled, because it is one end of a pair."""
 
-    ssl_object = None
-
-    def __init__(self, dialer: Dialer) -> None:
-        self.dialer = dialer
-        self.sock = self
+    def __init__(self) -> None:
+        near, self._far = socket.socketpair()
+        super().__init__(fileno=near.detach())
         self._connection = Connection()
 
-    def read(self, max_bytes: int, timeout: float | None) -> bytes:
-        """See `BoundedSocket`."""
-        self.dialer.left(timeout)
-        return self._connection.take(max_bytes)
+    def recv(self, size: int, flags: int = 0) -> bytes:  # noqa: ARG002 - socket names it
+        """See `socket.socket`."""
+        data = self._connection.take(size)
+        if not data:
+            self._far.close()  # from now on, its end can be read
+        elif not self._connection.has_arrivals():
+            super().recv(1)
+        return data
 
-    def write(self, data: bytes, timeout: float | None) -> None:
-        """See `BoundedSocket`."""
-        self.dialer.left(timeout)
-        self._connection.put(data)
-
-    def is_readable(self) -> bool:
-        """See `BoundedSocket`."""
-        return self._connection.has_arrivals()
+    def send(self, data: "Buffer", flags: int = 0) -> int:  # noqa: ARG002 - socket names it
+        """See `socket.socket`."""
+        sent = bytes(data)
+        had_arrivals = self._connection.has_arrivals()
+        self._connection.put(sent)
+        if self._connection.has_arrivals() and not had_arrivals:
+            self._far.send(b"-")  # from now on, something can be read
+        return len(sent)
 
     def close(self) -> None:
         """See `socket.socket`."""
         self._connection.end()
+        self._far.close()
+        super().close()
 
 
 class AsyncConnection(httpcore.AsyncNetworkStream):
@@ -161,7 +169,7 @@ def install() -> None:
         return FastConnection()
 
     replaced: list[tuple[Any, str, Any]] = [
-        (Dialer, "connect", lambda dialer, *_arguments: BoundedConnection(dialer)),
+        (Backend, "_connect", lambda *_arguments: ConnectedSocket()),
         (httpcore.AnyIOBackend, "connect_tcp", connect_tcp),
         (sockets, "connect", connect),
         (async_connect, "connect", connect),
