@@ -24,6 +24,7 @@ from thrive_learning import (
     ThriveError,
 )
 from thrive_learning._exchange.server_text import mask_secrets
+from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
 from thrive_learning._settings.proxies import proxy_secrets
 
 SECRET, TOKEN, TENANT = "canary%secret&1", "canary-token-2", "canary-tenant-3"
@@ -308,7 +309,9 @@ def test_a_proxy_that_repeats_its_credentials_shows_nothing(
                 async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002
                     raise raised  # noqa: B023
 
-            monkeypatch.setattr(client._http._transports, "for_request", lambda _request: Refusing())
+            adapt: Any = HttpxEngine if flavour.name == "sync" else AsyncHttpxEngine
+            engine = adapt(Refusing())
+            monkeypatch.setattr(client._http._attempts.routes, "engine", lambda _origin: engine)  # noqa: B023
             with pytest.raises(ThriveError) as caught:
                 client.activities.get(ACTIVITY_ID)
             report = client.check()
@@ -338,7 +341,9 @@ def test_a_url_of_a_proxy_that_is_not_valid_does_not_show(
             if "//" not in url:
                 continue  # there, a URL without a scheme is one of HTTP
             monkeypatch.setenv("HTTPS_PROXY", url)
-        with pytest.raises(ThriveError, match=r"^The URL of the proxy .* is not valid\.") as caught:
+        with pytest.raises(
+            ThriveError, match=r"^The proxy URL .* has a host or a port that is not valid|does not begin with"
+        ) as caught:
             flavour.client_class("production", CREDENTIALS["Basic"], **options)
         assert "canary" not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
 

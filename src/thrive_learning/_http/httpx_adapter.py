@@ -17,7 +17,7 @@ from thrive_learning.errors import TRANSIENT_STATUS_CODES
 _LIBRARIES = {"httpx", "httpx2"}
 # What a transport may raise. Other exceptions are defects, and pass unchanged.
 _FAILURES: dict[port.FailureKind, str] = {
-    "timeout": "ConnectTimeout ReadTimeout WriteTimeout PoolTimeout TimeoutException TimeoutError",
+    "timeout": "ConnectTimeout ReadTimeout WriteTimeout PoolTimeout TimeoutException",
     "connect": "ConnectError",
     "read": "ReadError SSLError",
     "write": "WriteError",
@@ -53,6 +53,8 @@ def failure_of(error: BaseException) -> BaseException:
         name, library = kind.__name__, kind.__module__.partition(".")[0]
         if name in _KINDS and library in {*_LIBRARIES, "builtins", "ssl", "anyio"}:
             text = _text(causes[-1]) or str(error)
+            if library == "builtins":  # of a transport of the caller's
+                text = f"{type(error).__name__}: {text}"
             phase = cast("port.Phase", name.removesuffix("Timeout").lower()) if "Timeout" in name else None
             is_final = _is_final(_KINDS[name], text, causes[-1])
             return port.TransportError(_KINDS[name], text, phase=phase, is_final=is_final)

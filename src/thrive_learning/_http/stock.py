@@ -196,7 +196,7 @@ class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
         super().__init__(_AsyncTransport, context, proxy)
 
     @functools.cached_property
-    def _permits(self) -> anyio.Semaphore:
+    def _permits(self) -> "anyio.Semaphore":
         return anyio.Semaphore(MAX_CONNECTIONS)  # it belongs to the event loop that it is created in
 
     async def take(self, budget: Budget, *, fresh: bool) -> Any:

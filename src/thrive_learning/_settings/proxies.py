@@ -169,4 +169,4 @@ def _shown(url: str) -> str:
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     host, colon, port = rest.rpartition("@")[2].partition(":")
     is_shown = not colon or "[" in host or port.rstrip("/").isdigit()
-    return f"{scheme}{separator}{host}{colon}{port if is_shown else '…'}"
+    return f"{scheme}{separator}{f'{host}{colon}{port}' if is_shown else '…'}"
