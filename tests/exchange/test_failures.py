@@ -6,8 +6,8 @@ import pytest
 
 from thrive_learning import RetryPolicy, Timeout
 from thrive_learning._budget import Budget
-from thrive_learning._exchange.failures import connection_failure
-from thrive_learning._http.port import TransportError
+from thrive_learning._exchange.failures import connection_failure, is_thread_shortage
+from thrive_learning._http.port import FailureKind, Phase, TransportError
 from thrive_learning._settings.proxies import Route
 from thrive_learning.errors import ConnectionFailedError, DeadlineExceededError
 
@@ -15,6 +15,9 @@ PROXY = Route("http://proxy.example:3128", "HTTPS_PROXY")
 OVER_TLS = Route("https://proxy.example:3128", "proxy=")
 VERIFY = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {} (_ssl.c:1006)"
 WRONG_VERSION = "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"
+
+
+KINDS: tuple[FailureKind, ...] = ("connect", "read", "write")
 
 
 def failure(error: TransportError, route: Route | None = None) -> ConnectionFailedError:
@@ -62,7 +65,29 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             TransportError("connect", "[Errno 101] Network is unreachable"),
             Route(),
             "unreachable",
-            "Check the network",
+            (
+                "api.example cannot be reached from this machine ([Errno 101] Network is unreachable). Check the "
+                "network; if it needs a proxy, set HTTPS_PROXY."
+            ),
+        ),
+        *(
+            (
+                TransportError(kind, "[Errno 113] No route to host"),
+                Route(),
+                "unreachable",
+                "cannot be reached",
+            )
+            for kind in KINDS
+        ),
+        (
+            TransportError("thread", "can't start new thread"),
+            Route(),
+            "no_thread",
+            (
+                "Nothing was sent to api.example, because Python cannot start a thread in which to resolve a host name "
+                "(can't start new thread). Raise the limit on threads (ulimit -u, or the pids limit of the container), "
+                "and make calls before the program exits."
+            ),
         ),
         (TransportError("connect", "[Errno 113] No route to host"), PROXY, "proxy", "cannot be reached"),
         (
@@ -99,7 +124,13 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             TransportError("connect", VERIFY.format("certificate has expired")),
             Route(),
             "certificate",
-            "Check this machine's clock; if it is right, the server needs a new certificate.",
+            "expired). Check this machine's clock; if it is right, the server needs a new certificate.",
+        ),
+        (
+            TransportError("connect", VERIFY.format("certificate is not yet valid")),
+            Route(),
+            "certificate",
+            "not yet valid). Check this machine's clock;",
         ),
         (
             TransportError("connect", "CERTIFICATE_VERIFY_FAILED"),
@@ -114,7 +145,16 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             "tls",
             "and that the proxy http://proxy.example:3128",
         ),
-        (TransportError("connect", WRONG_VERSION), OVER_TLS, "tls", "write its URL with http://."),
+        (
+            TransportError("connect", WRONG_VERSION),
+            OVER_TLS,
+            "tls",
+            (
+                "The TLS handshake with the proxy https://proxy.example:3128 (from proxy=), or with api.example through "
+                "it, failed ([SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)). If the proxy does not speak "
+                "TLS itself, write its URL with http://."
+            ),
+        ),
         (
             TransportError("proxy", "407 Proxy Authentication Required"),
             PROXY,
@@ -140,7 +180,10 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             TransportError("proxy", "407 no"),
             None,
             "proxy_authentication",
-            "into the URL of the transport's proxy",
+            (
+                "The proxy asks for a user name and a password (status 407). Put them into the URL of the transport's "
+                "proxy, as in http://user:password@host:port."
+            ),
         ),
         (
             TransportError("proxy", "403 canary is not allowed"),
@@ -232,3 +275,38 @@ def test_a_time_limit_is_named_with_the_proxy(error: TransportError, phase: str)
         "api.example, through the proxy http://proxy.example:3128 (from HTTPS_PROXY),"
     )
     assert (direct.reason, direct.is_transient) == ("timeout", True)
+    assert str(direct).endswith(" s. Try again later, or allow more time with timeout=.")
+
+
+class Standing(Budget):
+    left_s = 0.0
+
+    def remaining(self) -> float:
+        return self.left_s
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase", "left_s", "limit"),
+    [
+        ("read", None, 0.0, "total=60"),
+        ("read", None, 0.5, None),
+        ("timeout", "read", 0.0, "total=60"),
+        ("timeout", "read", 0.5, "read=30"),
+        ("timeout", None, 0.5, "total=60"),
+    ],
+)
+def test_which_time_limit_has_passed(
+    kind: FailureKind, phase: Phase | None, left_s: float, limit: str | None
+) -> None:
+    budget = Standing(Timeout(), RetryPolicy())
+    budget.left_s = left_s
+    found = connection_failure(TransportError(kind, phase=phase), host="api.example", budget=budget)
+    assert isinstance(found, DeadlineExceededError) is (limit is not None)
+    assert limit is None or f"did not answer within Timeout.{limit} s;" in str(found)
+
+
+def test_what_python_says_if_it_cannot_start_a_thread() -> None:
+    for text in ("can't start new thread", "cannot schedule new futures after interpreter shutdown"):
+        assert is_thread_shortage(RuntimeError(text))
+        assert not is_thread_shortage(ValueError(text))
+    assert not is_thread_shortage(RuntimeError("the loop is closed"))

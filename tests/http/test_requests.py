@@ -1,0 +1,130 @@
+"""Requests are built from parts, and are those that httpx would build."""
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thrive_learning import ConfigurationError
+from thrive_learning._http.port import Origin, Request, Response, TransportError, parse_url, without_frames
+from thrive_learning._http.requests import LIBRARY, RequestTemplate
+
+HEADERS = ((b"Accept", b"application/json"), (b"User-Agent", b"test"))
+API_URLS = [
+    "https://api.example/rest/v1",
+    "https://api.example:8443/rest/v1",
+    "http://localhost:8000",
+    "https://[2001:db8::1]:444/v1",
+    "https://api.example:443/v1",
+]
+
+
+def lowered(headers: Any) -> list[tuple[bytes, bytes]]:
+    return sorted((name.lower(), value) for name, value in headers)
+
+
+@pytest.mark.parametrize("api_url", API_URLS)
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("get", "/activity/60d5ec49b60b4b3a2c8f9a10", {}),
+        ("get", "/activity/a%2Fb", {}),
+        ("get", "/activity/../b", {}),
+        ("get", "/activity", {"params": {"page": 1, "q": "a b&c"}}),
+        ("get", "/activity", {"headers": {"X-Extra": "yes"}}),
+        ("post", "/activity", {"json": {"a": 1}}),
+        ("post", "/activity", {}),
+    ],
+)
+def test_a_request_is_the_one_that_httpx_builds(
+    api_url: str, method: str, path: str, options: dict[str, Any]
+) -> None:
+    built = RequestTemplate(api_url, HEADERS).request(method, path, options, b"Basic x")
+    headers = [*HEADERS, (b"Authorization", b"Basic x"), *httpx.Headers(options.get("headers")).raw]
+    expected = httpx.Request(method, api_url.rstrip("/") + path, **options | {"headers": headers})
+    assert (built.method, built.target, built.body) == (
+        expected.method,
+        expected.url.raw_path,
+        expected.content,
+    )
+    ports = {"https": 443, "http": 80}
+    port = expected.url.port or ports[expected.url.scheme]
+    assert built.origin == Origin(expected.url.scheme, expected.url.host, port)
+    found, wanted = dict(lowered(built.headers)), dict(lowered(expected.headers.raw))
+    # httpx leaves the default port out of the header.
+    assert found.pop(b"host").removesuffix(b":443") == wanted.pop(b"host")
+    assert found == wanted
+
+
+def test_requests_with_the_same_token_share_their_headers() -> None:
+    template = RequestTemplate(API_URLS[0], HEADERS)
+    first, second = (template.request("get", f"/activity/{name}", {}, b"Bearer a") for name in "ab")
+    assert first.headers is second.headers
+    assert first.headers == [(b"Host", b"api.example"), *HEADERS, (b"Authorization", b"Bearer a")]
+    assert template.request("get", "/activity/a", {}, b"Bearer b").headers[-1] == (
+        b"Authorization",
+        b"Bearer b",
+    )
+
+
+@pytest.mark.parametrize("path", ["activity/a", "https://elsewhere.example/a", ""])
+def test_a_path_begins_with_a_slash(path: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RequestTemplate(API_URLS[0], HEADERS).request("get", path, {}, b"Basic x")
+    assert str(caught.value) == f"{path!r} is not a path of the contract. Those begin with a slash."
+
+
+@given(st.text())
+def test_every_path_stays_at_the_origin(path: str) -> None:
+    template = RequestTemplate(API_URLS[0], HEADERS)
+    try:
+        request = template.request("get", f"/{path}", {}, b"Basic x")
+    except (httpx.InvalidURL, UnicodeError):
+        return
+    assert request.origin == Origin("https", "api.example", 443)
+
+
+def test_the_library_is_named_with_its_version() -> None:
+    assert f"httpx/{httpx.__version__}" == LIBRARY
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "host", "target"),
+    [
+        ("https://a.example", Origin("https", "a.example", 443), b"a.example", b"/"),
+        ("http://a.example/b?c=d", Origin("http", "a.example", 80), b"a.example", b"/b?c=d"),
+        ("https://A.example:8443/b", Origin("https", "a.example", 8443), b"A.example:8443", b"/b"),
+        ("https://[::1]:1/", Origin("https", "::1", 1), b"[::1]:1", b"/"),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, origin: Origin, host: bytes, target: bytes) -> None:
+    assert parse_url(url) == (origin, host, target)
+
+
+def test_a_request_shows_no_secret() -> None:
+    origin = Origin("https", "a.example", 443)
+    request = Request("GET", origin, b"/canary", [(b"Authorization", b"canary")], b"canary")
+    assert repr(request) == "<Request GET a.example>"
+    assert Request("GET", origin, b"/", ()).body == b""
+
+
+def test_a_response_holds_what_it_was_built_with() -> None:
+    chunks, headers = iter([b"a"]), [(b"a", b"b")]
+    response = Response(200, headers, chunks, lambda: None)
+    assert (response.status, response.headers, response.chunks) == (200, headers, chunks)
+    assert response.close() is None
+
+
+def test_a_transport_error_keeps_no_frames() -> None:
+    error = TransportError("timeout", "late", phase="read", is_final=True)
+    assert (error.kind, error.text, error.phase, error.is_final, str(error)) == (
+        *("timeout", "late", "read", True, "late"),
+    )
+    plain = TransportError("other")
+    assert (plain.text, plain.phase, plain.is_final) == ("", None, False)
+    with pytest.raises(TransportError) as caught:
+        raise error from ValueError("canary")
+    assert without_frames(caught.value) is error
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
