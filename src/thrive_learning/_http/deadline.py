@@ -122,6 +122,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         raise failure
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.awaits_head = True
         try:
             return self.send(corrected(buffer), timeout)
         except OSError as error:
