@@ -100,7 +100,7 @@ def test_a_failure_of_a_library(
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        (TimeoutError("late"), ("timeout", "late")),
+        (TimeoutError("late"), ("other", "TimeoutError: late")),
         (ConnectionResetError(104, "gone"), ("other", "[Errno 104] Connection reset by peer")),
         (UnicodeEncodeError("idna", "a", 0, 1, "why"), ("other", "why")),
         (ssl.SSLError(1, "bad record"), ("read", "bad record")),

@@ -8,7 +8,6 @@ Name resolution is outside the deadline, because Python cannot interrupt it.
 import contextlib
 import errno
 import os
-import select
 import socket
 import ssl
 from typing import Any, cast
@@ -17,7 +16,7 @@ import httpcore
 
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http.surplus import READ_BYTES, Guard, corrected
+from thrive_learning._http.surplus import READ_BYTES, Arrivals, Guard, corrected
 from thrive_learning._interruptions import interruption
 
 # How much is sent at once, and how much of TLS is read at once: a record has up to 16 KiB.
@@ -112,7 +111,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
 
     def __init__(self, backend: Backend, sock: socket.socket) -> None:
         self.backend, self.sock = backend, sock
-        self._poll: Any = None
+        self._arrivals = Arrivals(sock)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -148,12 +147,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         return getattr(self.sock, _ADDRESSES[info])() if info in _ADDRESSES else self.sock
 
     def is_readable(self) -> bool:
-        if not hasattr(select, "poll"):  # Windows
-            return bool(select.select([self.sock], [], [], 0)[0])
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self.sock, select.POLLIN)
-        return bool(self._poll.poll(0))
+        return self._arrivals.look()
 
     def receive(self, max_bytes: int, timeout: float | None) -> bytes:
         self.sock.settimeout(self.backend.left(timeout))

@@ -7,6 +7,8 @@ closes a connection that is readable while it is idle.
 """
 
 import re
+import select
+import socket
 import ssl
 from typing import Any, Final
 
@@ -70,6 +72,29 @@ def corrected(data: bytes) -> bytes:
     return _WITHOUT_BRACKETS.sub(rb"\1[\2]", data) if data.startswith(b"CONNECT ") else data
 
 
+class Arrivals:
+    """Tells whether something has arrived on a socket, its end included. httpcore makes a poll for each look.
+
+    Args:
+        sock: The socket.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._poll: Any = None
+
+    def look(self) -> bool:
+        """Return whether something can be read without waiting, or the socket is closed."""
+        if self._sock.fileno() < 0:
+            return True
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([self._sock], [], [], 0)[0])
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+        return bool(self._poll.poll(0))
+
+
 class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     """An async stream of httpcore's, guarded.
 
@@ -81,6 +106,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     def __init__(self, below: httpcore.AsyncNetworkStream, tls: tuple[ssl.SSLObject, ...] = ()) -> None:
         self._below = below
         self._tls = tls
+        self._arrivals = Arrivals(below.get_extra_info("socket"))
         self._is_used = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -89,7 +115,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
-        if not self._is_used and self._tls and self._below.get_extra_info("is_readable"):
+        if not self._is_used and self._tls and self._arrivals.look():
             # Behind session tickets there may be the reason why the server has hung up. A write that fails
             # would lose it.
             with anyio.move_on_after(_TICKETS_S):
@@ -109,8 +135,8 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection."""
-        if info == "is_readable" and (self.held or any(map(_holds_data, self._tls))):
-            return True
+        if info == "is_readable":
+            return bool(self.held) or any(map(_holds_data, self._tls)) or self._arrivals.look()
         return self._below.get_extra_info(info)
 
 
