@@ -1,11 +1,29 @@
 import io
 import sys
-from typing import Any
 
 import pytest
 
 from thrive_learning.cli import terminal
-from thrive_learning.cli.export.progress import LINE_INTERVAL_S, Advance, duration, shown
+from thrive_learning.cli.export.failures import FailedId, FailureCounts
+from thrive_learning.cli.export.progress import LINE_INTERVAL_S, shown
+from thrive_learning.cli.export.tally import Tally, duration
+
+
+def tally_of(
+    records: int, failures: int, elapsed_s: float, fraction: float | None = None, begun_at: float = 0.0
+) -> Tally:
+    counts = FailureCounts()
+    if failures:
+        counts.add(FailedId("x", "E", "m", None, None, retryable=True), failures)
+    return Tally(
+        records=records,
+        failures=counts,
+        size_bytes=None if fraction is None else 1000,
+        read_bytes=1000 * (fraction or 0),
+        begun_at=begun_at,
+        clock=lambda: elapsed_s,
+        started_at=0.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -17,26 +35,26 @@ def test_a_span_of_time_for_people(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("advance", "text"),
+    ("tally", "text"),
     [
-        (Advance(0, 0, 0.0), "0 records, 0/s"),
-        (Advance(12_000, 3, 10.0), "12,000 records, 3 failed, 1,200/s"),
-        (Advance(500, 0, 10.0, 0.25), "500 records, 50/s, 25%, 30.0 s left"),
-        (Advance(500, 0, 10.0, 0.75, 0.5), "500 records, 50/s, 75%, 10.0 s left"),
-        (Advance(1, 0, 10.0, 0.505, 0.5), "1 record, 0/s, 50%"),
-        (Advance(500, 0, 10.0, 0.75, 0.5, is_paused=True), "500 records, 50/s, 75%, paused"),
+        (tally_of(0, 0, 0.0), "0 records, 0/s"),
+        (tally_of(12_000, 3, 10.0), "12,000 records, 3 failed, 1,200/s"),
+        (tally_of(500, 0, 10.0, 0.25), "500 records, 50/s, 25%, 30.0 s left"),
+        (tally_of(500, 0, 10.0, 0.75, 0.5), "500 records, 50/s, 75%, 10.0 s left"),
+        (tally_of(1, 0, 10.0, 0.505, 0.5), "1 record, 0/s, 50%"),
     ],
 )
-def test_how_far_it_is_in_a_few_words(advance: Advance, text: str) -> None:
-    assert advance.text == text
+def test_how_far_it_is_in_a_few_words(tally: Tally, text: str) -> None:
+    assert tally.progress == text
+    tally.is_paused = True
+    assert tally.progress.endswith(", paused")
+    assert "left" not in tally.progress
 
 
 def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    records = iter(range(1, 100))
-    with shown(
-        lambda: Advance(next(records), 0, 1.0), quiet=False, to_terminal=False, clock=lambda: now
-    ) as display:
+    tally = tally_of(1, 0, 1.0)
+    with shown(tally, quiet=False, to_terminal=False, clock=lambda: now) as display:
         for _ in range(5):
             display.show()
         assert capsys.readouterr().err == ""
@@ -44,6 +62,7 @@ def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> N
         display.show()
         display.show()
         now *= 2
+        tally.records = 2
         display.show()
     assert capsys.readouterr().err == "thrive: 1 record, 1/s\nthrive: 2 records, 2/s\n"
 
@@ -71,8 +90,9 @@ def test_a_terminal_gets_a_bar(
 ) -> None:
     screen = on_terminal(monkeypatch)
     now = 0.0
-    look: Any = lambda: Advance(1234, 1, 10.0, fraction)  # noqa: E731
-    with shown(look, quiet=False, to_terminal=False, clock=lambda: now) as display:
+    with shown(
+        tally_of(1234, 1, 10.0, fraction), quiet=False, to_terminal=False, clock=lambda: now
+    ) as display:
         now = 1.0
         display.show()
         terminal.say("said meanwhile")
@@ -88,7 +108,7 @@ def test_a_terminal_gets_a_bar(
 def test_records_on_the_terminal_leave_no_room_for_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
     now = 0.0
-    with shown(lambda: Advance(1, 0, 1.0), quiet=False, to_terminal=True, clock=lambda: now) as display:
+    with shown(tally_of(1, 0, 1.0), quiet=False, to_terminal=True, clock=lambda: now) as display:
         now = LINE_INTERVAL_S
         display.show()
     assert screen.getvalue() == "thrive: 1 record, 1/s\n"
@@ -96,20 +116,20 @@ def test_records_on_the_terminal_leave_no_room_for_a_bar(monkeypatch: pytest.Mon
 
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
-    with shown(lambda: Advance(1, 0, 1.0), quiet=True, to_terminal=False, clock=lambda: 1e9) as display:
+    with shown(tally_of(1, 0, 1.0), quiet=True, to_terminal=False, clock=lambda: 1e9) as display:
         display.show()
     assert screen.getvalue() == ""
 
 
 def test_a_pause_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
-    advance = Advance(1, 0, 1.0, 0.5)
-    with shown(lambda: advance, quiet=False, to_terminal=False, clock=lambda: 0.0) as display:
-        advance = advance._replace(is_paused=True)
+    tally = tally_of(1, 0, 1.0, 0.5)
+    with shown(tally, quiet=False, to_terminal=False, clock=lambda: 0.0) as display:
+        tally.is_paused = True
         display.show()  # too early
         assert "paused" not in screen.getvalue()
         display.pause()
         terminal.say("said meanwhile")  # rich draws above the bar what comes
     assert "1 record, 1/s, 50%, paused" in screen.getvalue()
-    with shown(lambda: advance, quiet=False, to_terminal=True) as display:
+    with shown(tally, quiet=False, to_terminal=True) as display:
         display.pause()

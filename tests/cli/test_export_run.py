@@ -117,12 +117,12 @@ def test_what_is_counted_makes_the_summary() -> None:
     assert not tally.has_results
     tally.read_bytes = 50
     tally.is_paused = True
-    assert tally.advance().text.endswith("50%, paused")
+    assert tally.progress.endswith("50%, paused")
     tally.note(None)
     assert not tally.is_paused
-    assert (tally.advance().fraction, tally.advance().begun_at) == (0.5, 0.5)
+    assert (tally.fraction, tally.begun_at) == (0.5, 0.5)
     tally.read_bytes = 200
-    assert tally.advance().fraction == 1.0
+    assert tally.fraction == 1.0
     tally.is_whole = True
     assert not tally.is_partial
     assert tally.summary(None)[0].startswith("exported 1 record in 0.")

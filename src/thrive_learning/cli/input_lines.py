@@ -31,6 +31,11 @@ class UnreadableInputError(ThriveError):
     """The input cannot be read. The message names the file and, where it is one, the line."""
 
 
+def unreadable(name: str, problem: str, where: str = "") -> UnreadableInputError:
+    """Return the error for an input, or for a line or an item of it."""
+    return UnreadableInputError(f"{name}{where and f', {where},'} cannot be read: {problem}")
+
+
 class Readable(Protocol):
     """A binary file."""
 
@@ -92,7 +97,7 @@ class InputLines:
             rest.append(chunk[last:])
             length += len(rest[-1])
             if length > LONGEST_LINE:
-                raise self._problem(f"a line is longer than {LONGEST_LINE // 2**20} MiB")
+                raise unreadable(self.name, f"a line is longer than {LONGEST_LINE // 2**20} MiB")
         if lines := b"".join(rest).splitlines(keepends=True):
             yield lines
 
@@ -108,7 +113,7 @@ class InputLines:
             problem = error.strerror or str(error)
         else:
             return
-        raise self._problem(problem)
+        raise unreadable(self.name, problem)
 
     def _unzipped(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         head, chunks = _begin(chunks, len(_GZIP))
@@ -135,7 +140,7 @@ class InputLines:
         if problem is None and not member.eof:
             problem = "its gzip data end too early: the file is not whole"
         if problem is not None:
-            raise self._problem(problem)
+            raise unreadable(self.name, problem)
 
     def _transcoded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Turn what has a byte-order mark into UTF-8 without one."""
@@ -153,7 +158,7 @@ class InputLines:
             problem = f"it is not {encoding}, as its byte-order mark says"
         else:
             return
-        raise self._problem(problem)
+        raise unreadable(self.name, problem)
 
     def _decoded(self, line: bytes, number: int) -> str:
         try:
@@ -164,10 +169,7 @@ class InputLines:
             if "\0" not in text:
                 return text
             problem = "it has a NUL byte. Save UTF-16 with a byte-order mark, and text as UTF-8"
-        raise UnreadableInputError(f"{self.name}, line {number}, cannot be read: {problem}")
-
-    def _problem(self, problem: str) -> UnreadableInputError:
-        return UnreadableInputError(f"{self.name} cannot be read: {problem}")
+        raise unreadable(self.name, problem, f"line {number}")
 
 
 def _begin(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:

@@ -1,5 +1,6 @@
 """IDs out of lines of text, a column of CSV, a field of NDJSON, or a JSON array: as they are asked for."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
 from thrive_learning._ids import activity_id
-from thrive_learning.cli.input_lines import LONGEST_LINE, UnreadableInputError
+from thrive_learning.cli.input_lines import LONGEST_LINE, UnreadableInputError, unreadable
 from thrive_learning.errors import InvalidIdError
 
 #: What the extensions of names say of the format; any other one is text. A `.gz` after them is skipped.
@@ -102,12 +103,12 @@ def _of_text(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str
 def _check_text(line: str, source: IdSource, number: int) -> None:
     """Find out whether the first line shows that the input is of another format."""
     if line[0] in "[{":
-        raise _unreadable(source, number, "it looks like JSON. Use --from json or --from ndjson")
+        problem = "it looks like JSON. Use --from json or --from ndjson"
+        raise unreadable(source.name, problem, f"line {number}")
     cells = [cell.strip(' "') for cell in re.split(r"[,;\t|]", line)]
     if len(cells) > 1 and any(cell.lower() == source.label or _is_id(cell) for cell in cells):
-        raise _unreadable(
-            source, number, "it looks like CSV. Use --from csv, and name the column with --column"
-        )
+        problem = "it looks like CSV. Use --from csv, and name the column with --column"
+        raise unreadable(source.name, problem, f"line {number}")
 
 
 def _is_id(text: str) -> bool:
@@ -126,7 +127,7 @@ def _of_ndjson(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[s
             parsed: Any = json.loads(line)
         except (ValueError, RecursionError):
             problem = "it is not JSON. Write one JSON object a line, or use --from"
-            raise _unreadable(source, number, problem) from None
+            raise unreadable(source.name, problem, f"line {number}") from None
         yield _id_of(parsed, source, f"line {number}")
 
 
@@ -138,14 +139,12 @@ def _of_json(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str
         items: Any = json.loads(text)
     except json.JSONDecodeError as error:
         problem = "it is not JSON. For one JSON object a line, use --from ndjson"
-        raise _unreadable(source, error.lineno, problem) from None
+        raise unreadable(source.name, problem, f"line {error.lineno}") from None
     except (ValueError, RecursionError):
-        raise UnreadableInputError(f"{source.name} cannot be read: it is not JSON") from None
+        raise unreadable(source.name, "it is not JSON") from None
     if not isinstance(items, list):
-        raise UnreadableInputError(
-            f"{source.name} cannot be read: it is not a JSON array. "
-            "For one JSON object a line, use --from ndjson"
-        )
+        problem = "it is not a JSON array. For one JSON object a line, use --from ndjson"
+        raise unreadable(source.name, problem)
     for number, item in enumerate(cast("Iterable[Any]", items), 1):
         yield _id_of(item, source, f"item {number}")
 
@@ -156,23 +155,17 @@ def _id_of(parsed: Any, source: IdSource, where: str) -> str:
     if isinstance(parsed, dict):
         document = cast("dict[str, Any]", parsed)
         if source.label not in document:
-            raise UnreadableInputError(
-                f"{source.name}, {where}, cannot be read: it has no field {source.label!r}. "
-                "Name it with --field"
-            )
+            problem = f"it has no field {source.label!r}. Name it with --field"
+            raise unreadable(source.name, problem, where)
         value = document[source.label]
     elif parsed is not None and not isinstance(parsed, str):
-        raise UnreadableInputError(
-            f"{source.name}, {where}, cannot be read: it is neither an object nor a string"
-        )
+        raise unreadable(source.name, "it is neither an object nor a string", where)
     if value is None:
         return ""
     return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
 def _of_csv(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]:
-    import csv  # noqa: PLC0415 - the exit codes know this module, and need none of it
-
     csv.field_size_limit(LONGEST_LINE)
     texts = (line for _, line in lines)
     head, delimiter = _header_in(texts, source)
@@ -183,7 +176,7 @@ def _of_csv(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]
         problem = f"it is not CSV: {error}"
     else:
         return
-    raise _unreadable(source, reader.line_num, problem)
+    raise unreadable(source.name, problem, f"line {reader.line_num}")
 
 
 def _column_of(reader: Any, source: IdSource) -> Iterator[str]:
@@ -196,12 +189,12 @@ def _column_of(reader: Any, source: IdSource) -> Iterator[str]:
             if column is None:
                 found = ", ".join(map(repr, row[:20]))
                 problem = f"the header must name {source.label!r} once, and has {found}. Use --column"
-                raise _unreadable(source, reader.line_num, problem)
+                raise unreadable(source.name, problem, f"line {reader.line_num}")
         elif column < len(row):
             yield row[column].strip()
         else:
             problem = f"it ends before column {column + 1}, which is {source.label!r}"
-            raise _unreadable(source, reader.line_num, problem)
+            raise unreadable(source.name, problem, f"line {reader.line_num}")
 
 
 def _header_in(texts: Iterator[str], source: IdSource) -> tuple[list[str], str]:
@@ -210,8 +203,6 @@ def _header_in(texts: Iterator[str], source: IdSource) -> tuple[list[str], str]:
     Returns:
         The lines that were read, and the delimiter.
     """
-    import csv  # noqa: PLC0415 - see above
-
     head: list[str] = []
     delimiter = source.delimiter
     header: list[str] = []
@@ -226,9 +217,7 @@ def _header_in(texts: Iterator[str], source: IdSource) -> tuple[list[str], str]:
                 break
     if delimiter is not None:
         return head, delimiter
-    found: dict[str, list[str]] = {}
-    for candidate in DELIMITERS:
-        found[candidate] = next(csv.reader(header, delimiter=candidate), _NO_CELLS)
+    found = {one: next(csv.reader(header, delimiter=one), _NO_CELLS) for one in DELIMITERS}
     # Among those that give the column, the one that gives most; else the one that gives most.
     return head, max(
         DELIMITERS, key=lambda one: (_place(found[one], source.label) is not None, len(found[one]))
@@ -241,7 +230,3 @@ def _place(header: list[str], label: str) -> int | None:
     if label not in names:
         names, label = [name.lower() for name in names], label.lower()
     return names.index(label) if names.count(label) == 1 else None
-
-
-def _unreadable(source: IdSource, number: int, problem: str) -> UnreadableInputError:
-    return UnreadableInputError(f"{source.name}, line {number}, cannot be read: {problem}")

@@ -17,9 +17,9 @@ from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPa
 from thrive_learning.cli.export.id_set import IdSet, key_of
 from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
-from thrive_learning.cli.export.progress import Display, count_of, shown
+from thrive_learning.cli.export.progress import Display, shown
 from thrive_learning.cli.export.streams import StreamOutput
-from thrive_learning.cli.export.tally import Tally
+from thrive_learning.cli.export.tally import Tally, count_of
 from thrive_learning.cli.input_lines import InputLines, Readable
 from thrive_learning.cli.notices import is_pause, noticed
 from thrive_learning.cli.options import Target
@@ -79,7 +79,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
                     client.activities.get_many(
                         wanted, concurrency=options.concurrency, deadline=options.deadline
                     ) as results,
-                    shown(tally.advance, quiet=options.quiet, to_terminal=sink.is_terminal) as display,
+                    shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as display,
                     pauses_shown(tally, display, quiet=options.quiet),
                 ):
                     take(results, sink, tally, display.show)

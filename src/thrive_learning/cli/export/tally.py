@@ -1,5 +1,6 @@
 """What an export has come to: counted as results come, and said at the end."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -8,9 +9,24 @@ from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.files import ExportPaths
 from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD
-from thrive_learning.cli.export.progress import Advance, count_of, duration
 
 _REASONS = {HAS_RECORD: "there already", HAS_FAILED: "failed for good before"}
+_MINUTE_S, _HOUR_S = 60, 3600
+_EARLY = 0.01  # of the input: what is left after so little of it is a guess
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time for people."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:02.0f} s"
+    return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:02.0f} min"
 
 
 @attrs.define
@@ -30,7 +46,7 @@ class Tally:
         is_paused: Whether all requests wait, as the server is overloaded or down.
         size_bytes: How long the input is; None where nobody knows.
         read_bytes: How much of it was read.
-        begun_at: Which part of it had been read when the first result came.
+        begun_at: What `fraction` was when the first result came: an earlier run did what lies before.
         rows: How many rows the table has; None if none was written.
     """
 
@@ -48,6 +64,7 @@ class Tally:
     read_bytes: float = 0
     begun_at: float | None = None
     rows: int | None = None
+    _clock: Callable[[], float] = monotonic
     _started_at: float = attrs.field(factory=monotonic)
 
     def begin(self, records: int, kept_failures: FailureCounts) -> None:
@@ -65,13 +82,41 @@ class Tally:
         """Whether there is anything in the files."""
         return bool(self.records or self.records_before or self.failures.total or self.kept_failures.total)
 
-    def advance(self) -> Advance:
-        """Return how far the export is."""
-        fraction = min(self.read_bytes / self.size_bytes, 1.0) if self.size_bytes else None
-        elapsed_s = monotonic() - self._started_at
-        return Advance(
-            self.records, self.failures.total, elapsed_s, fraction, self.begun_at or 0.0, self.is_paused
-        )
+    @property
+    def elapsed_s(self) -> float:
+        """The seconds since it began."""
+        return self._clock() - self._started_at
+
+    @property
+    def rate(self) -> float:
+        """Results per second."""
+        return (self.records + self.failures.total) / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the input was read, from 0 to 1; None where its length is not known."""
+        return min(self.read_bytes / self.size_bytes, 1.0) if self.size_bytes else None
+
+    @property
+    def left_s(self) -> float | None:
+        """How many seconds it will go on, as far as can be told."""
+        fraction = self.fraction or 0.0
+        done = fraction - (self.begun_at or 0.0)
+        return self.elapsed_s * (1 - fraction) / done if done >= _EARLY else None
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in a few words."""
+        parts = [count_of(self.records, "record"), f"{self.rate:,.0f}/s"]
+        if self.failures.total:
+            parts.insert(1, f"{self.failures.total:,} failed")
+        if self.fraction is not None:
+            parts.append(f"{self.fraction:.0%}")
+        if self.is_paused:
+            parts.append("paused")
+        elif self.left_s is not None:
+            parts.append(f"{duration(self.left_s)} left")
+        return ", ".join(parts)
 
     def note_empty(self) -> None:
         """Count an empty cell."""
@@ -88,7 +133,7 @@ class Tally:
         """Count a result."""
         self.is_paused = False
         if self.begun_at is None:
-            self.begun_at = self.advance().fraction or 0.0
+            self.begun_at = self.fraction or 0.0
         if failure is None:
             self.records += 1
         else:
@@ -101,9 +146,8 @@ class Tally:
             paths: Where the files are; None for a stream.
             table: Where the table is, if there is one.
         """
-        now = self.advance()
         lines = [
-            f"exported {count_of(self.records, 'record')} in {duration(now.elapsed_s)} ({now.rate:,.0f}/s)"
+            f"exported {count_of(self.records, 'record')} in {duration(self.elapsed_s)} ({self.rate:,.0f}/s)"
         ]
         if paths is not None:
             lines[0] += f"; {paths.output} has {self.records_before + self.records:,}"
