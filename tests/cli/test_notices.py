@@ -14,7 +14,7 @@ import respx
 from command import Call
 from harness import ACTIVITY_ID
 
-from thrive_learning.cli.notices import is_pause, noticed
+from thrive_learning.cli.terminal import is_pause, noticed
 
 LOGGER = logging.getLogger("thrive_learning")
 URL = "https://public.api.learn.link/rest/v1/activity/"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from thrive_learning.cli.cells import visible
 from thrive_learning.cli.commands import thrive
 from thrive_learning.cli.commands.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
-from thrive_learning.cli.rendering import visible
 from thrive_learning.cli.streams import discard
 from thrive_learning.cli.suggestions import command_path, placement
 from thrive_learning.cli.terminal import complaint, to_stderr

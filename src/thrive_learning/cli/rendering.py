@@ -9,13 +9,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from thrive_learning.cli.cells import GAP, escaped_json, one_line, rows, visible, visible_json, width_of
+from thrive_learning.cli.cells import GAP, escaped_json, one_line, rows, visible_json, width_of
 from thrive_learning.cli.json_text import indented, members_of
 
 if TYPE_CHECKING:
     from thrive_learning.models import Activity
-
-__all__ = ["MASK", "as_columns", "as_fields", "as_json", "as_table", "one_line", "visible"]
 
 #: What is shown in place of a secret.
 MASK = "**********"
@@ -33,15 +31,14 @@ class JsonText(NamedTuple):
 Style = Callable[[str], str]
 
 
-def as_json(value: object, encoding: str, indent: int | None = 2) -> str:
+def as_json(value: object, encoding: str) -> str:
     """Render a value as JSON, in the characters themselves where the encoding has them all.
 
     Args:
         value: What JSON can say.
         encoding: The output's, such as `"utf-8"`.
-        indent: By how many spaces a level is indented; None for one line.
     """
-    return _encodable_json(json.dumps(value, ensure_ascii=False, indent=indent), encoding)
+    return _encodable_json(json.dumps(value, ensure_ascii=False, indent=2), encoding)
 
 
 def as_json_text(text: str, encoding: str, indent: int | None = 2) -> str:

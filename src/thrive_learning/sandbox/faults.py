@@ -125,15 +125,14 @@ class Fault:
             request: Any request.
             now: The time in Unix seconds.
         """
+        duration_s = self.duration_s or 0.0
         match self.name:
             case "slow":
-                return SandboxReply(
-                    sandbox.respond(request, now=now), delay_s=self.duration_s or 0.0, fault=self
-                )
+                return SandboxReply(sandbox.respond(request, now=now), delay_s=duration_s, fault=self)
             case "cut":
                 return SandboxReply(sandbox.respond(request, now=now), is_cut=True, fault=self)
             case "clock-skew":
-                return SandboxReply(sandbox.respond(request, now=now + (self.duration_s or 0.0)), fault=self)
+                return SandboxReply(sandbox.respond(request, now=now + duration_s), fault=self)
             case _:
                 return SandboxReply(completed(self._refusal(request), request, now), fault=self)
 

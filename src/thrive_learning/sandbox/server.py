@@ -124,13 +124,12 @@ class SandboxApp(Router):
         return Response(as_json(about), media_type="application/json")
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _without_body(scope)
         body = await _body(Request(scope, receive))
+        request = _sandbox_request(scope, body or b"")
         if body is None:
             problem = error_response(413, f"The body has more than {_LARGEST_BODY_BYTES} bytes")
             reply = SandboxReply(completed(problem, request, self.clock()))
         else:
-            request = SandboxRequest(request.method, request.target, request.headers, body)
             reply = self.sandbox.reply(request, now=self.clock())
         self._on_reply(request, reply)
         if reply.delay_s:
@@ -150,7 +149,7 @@ def _file(name: str) -> Callable[[Request], Response]:
     return respond
 
 
-def _without_body(scope: Scope) -> SandboxRequest:
+def _sandbox_request(scope: Scope, body: bytes) -> SandboxRequest:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -158,7 +157,7 @@ def _without_body(scope: Scope) -> SandboxRequest:
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     query = scope["query_string"].decode("latin-1")
     target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
-    return SandboxRequest(scope["method"], target, headers)
+    return SandboxRequest(scope["method"], target, headers, body)
 
 
 async def _body(request: Request) -> bytes | None:

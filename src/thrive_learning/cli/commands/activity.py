@@ -11,11 +11,10 @@ from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export.command import export
 from thrive_learning.cli.export.id_sources import no_ids
 from thrive_learning.cli.input_lines import InputLines
-from thrive_learning.cli.notices import noticed
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json_text, as_table
 from thrive_learning.cli.suggestions import Group
-from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, write
+from thrive_learning.cli.terminal import chosen_output, complain, heading, noticed, page_width, say, write
 from thrive_learning.errors import ThriveError, TokenError
 from thrive_learning.policies import Timeout
 

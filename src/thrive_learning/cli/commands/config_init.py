@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from thrive_learning._settings.profiles import ProfileFile, load_profiles
-from thrive_learning._settings.resolution import URL_KEYS, VARIABLES, Settings
+from thrive_learning._settings.resolution import VARIABLES, Given, Layer, resolved
 from thrive_learning._settings.secret_sources import secret_from
 from thrive_learning.cli.commands.check import show_report
 from thrive_learning.cli.commands.config_editing import Changes, change_profile, check_value
@@ -19,7 +19,7 @@ from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.options import REGIONS, Target
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import complain, say
-from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Secret
+from thrive_learning.credentials import Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.regions import Region
 
@@ -28,31 +28,8 @@ _CUSTOM = "custom"
 _SECRET_OF = {"oauth": "client_secret", "basic": "api_secret"}
 
 
-class _Answers:
-    """What the user has answered so far. It holds the secret as a `Secret`, and no repr shows it."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.secret_key: str = ""
-        self.secret: Secret | None = None
-
-    def changes(self, old: Mapping[str, Any]) -> Changes:
-        """Return the changes that turn a profile into the answers: all of its other keys are removed."""
-        return {**dict.fromkeys(old), **self.values, self.secret_key: self.secret}
-
-    def region(self) -> Region:
-        """Return the region that the answers name or describe."""
-        urls = {key: self.values[key] for key in URL_KEYS if key in self.values}
-        name = self.values["region"]
-        return Region.custom(name, **urls) if urls else Region.parse(name)
-
-    def credentials(self) -> Credentials:
-        """Return the credentials that the answers give."""
-        tenant_id, secret = self.values["tenant_id"], self.secret
-        assert secret is not None  # noqa: S101 - it was asked for last
-        if self.secret_key == _SECRET_OF["basic"]:
-            return BasicCredentials(tenant_id, secret)
-        return ClientCredentials(tenant_id, self.values.get("client_id"), secret)
+#: What the user has answered so far, by the keys of a profile. The secret is a `Secret`, so no repr shows it.
+_Answers = dict[str, str | Secret]
 
 
 def initialize(path: Path, profile: str) -> None:
@@ -91,7 +68,7 @@ def initialize(path: Path, profile: str) -> None:
             raise ConfigurationError(
                 f"the profile {profile!r} in {path} was changed meanwhile, and was kept. Run this again"
             )
-        return answers.changes(now.tables.get(profile, {}))
+        return {**dict.fromkeys(now.tables.get(profile, {})), **answers}  # all other keys are removed
 
     change_profile(path, profile, decide)
     say(f"wrote the profile {profile!r} to {path}")
@@ -111,34 +88,33 @@ def _digest(file: ProfileFile, profile: str) -> str:
 
 def _asked() -> _Answers:
     """Ask for everything that a client needs."""
-    answers = _Answers()
+    answers: _Answers = {}
     names = [*(region.name for region in REGIONS), _CUSTOM]
     region = _choice("Region", names, Region.PRODUCTION.name)
     if region == _CUSTOM:
         _ask_for_urls(answers)
     else:
-        answers.values["region"] = region
+        answers["region"] = region
     kind = _choice("Credentials", [*_SECRET_OF], "oauth")
-    answers.values["tenant_id"] = _value("tenant_id", "Tenant ID")
+    tenant_id = answers["tenant_id"] = _value("tenant_id", "Tenant ID")
     if kind == "oauth":
-        tenant_id = answers.values["tenant_id"]
         client_id = _value("client_id", "Client ID (the tenant ID unless you were given another)", tenant_id)
         if client_id != tenant_id:
-            answers.values["client_id"] = client_id
-    answers.secret_key = _SECRET_OF[kind]
-    answers.secret = _secret(answers.secret_key)
+            answers["client_id"] = client_id
+    answers[_SECRET_OF[kind]] = _secret(_SECRET_OF[kind])
     return answers
 
 
 def _ask_for_urls(answers: _Answers) -> None:
-    values = answers.values
-    values["api_url"] = _value("api_url", "URL of the API, such as https://gateway.example/rest/v1")
-    values["token_url"] = _value("token_url", "URL of the token endpoint, with {tenant_id} in it")
-    values["webhooks_token_url"] = _value(
-        "webhooks_token_url", "URL of the token endpoint for webhooks, likewise", values["token_url"]
+    answers["api_url"] = _value("api_url", "URL of the API, such as https://gateway.example/rest/v1")
+    token_url = answers["token_url"] = _value(
+        "token_url", "URL of the token endpoint, with {tenant_id} in it"
+    )
+    answers["webhooks_token_url"] = _value(
+        "webhooks_token_url", "URL of the token endpoint for webhooks, likewise", token_url
     )
     # With the URLs, so that the name of one of the vendor's regions is rejected.
-    values["region"] = _value("region", "Name of the region", _CUSTOM, values)
+    answers["region"] = _value("region", "Name of the region", _CUSTOM, answers)
 
 
 def _choice(question: str, names: Sequence[str], default: str) -> str:
@@ -170,7 +146,7 @@ def _secret(key: str) -> Secret:
 
 def _tried(answers: _Answers) -> ExitCode:
     """Check the settings as `thrive check` does, and print the report."""
-    settings = Settings(answers.region(), answers.credentials(), origins=(), warnings=())
+    settings = resolved([Layer({key: Given(value, "your answers") for key, value in answers.items()})])
     say(f"checking these settings with the region {settings.region.name}")
     target = Target(region=None, profile=None, sandbox=False, engine=None, timeout_s=None, verbose=False)
     with target.client(settings) as client:

@@ -21,9 +21,8 @@ from thrive_learning.cli.export.progress import Display, shown
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally, count_of
 from thrive_learning.cli.input_lines import InputLines, Readable
-from thrive_learning.cli.notices import is_pause, noticed
 from thrive_learning.cli.options import Target
-from thrive_learning.cli.terminal import say
+from thrive_learning.cli.terminal import is_pause, noticed, say
 from thrive_learning.models import Activity, ActivityResult
 
 if TYPE_CHECKING:
