@@ -124,12 +124,9 @@ def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
         yield named
         named = []
         for lines in InputLines(cast("Readable", sys.stdin.buffer), "stdin").portions():
-            yield _texts(lines)
+            texts = (line.decode(errors="backslashreplace").strip() for line in lines)
+            yield [*filter(None, texts)]
     yield named
-
-
-def _texts(lines: Sequence[bytes]) -> list[str]:
-    return [text for line in lines if (text := line.decode(errors="backslashreplace").strip())]
 
 
 class _Printer:

@@ -15,7 +15,7 @@ from thrive_learning.regions import Region
 
 if TYPE_CHECKING:
     from thrive_learning._settings.resolution import Settings
-    from thrive_learning.checks import CheckReport
+    from thrive_learning.checks import CheckFinding, CheckReport
 
 _CHECK = f"""\b
 Examples:
@@ -67,12 +67,9 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
     with target.client(settings) as client:
         report = client.check(activity_id)
     elsewhere: list[_OtherRegion] = []
-    if try_regions and settings is not None and _was_refused(report):
-        elsewhere = [
-            _asked(target, settings, region)
-            for region in REGIONS
-            if settings.region in REGIONS and region != settings.region
-        ]
+    if try_regions and settings is not None and settings.region in REGIONS and _was_refused(report):
+        others = (region for region in REGIONS if region != settings.region)
+        elsewhere = [_asked(target, settings, region) for region in others]
     code = show_report(settings, report, elsewhere, chosen)
     if code:
         raise click.exceptions.Exit(code)
@@ -96,8 +93,7 @@ def show_report(
         write(as_json(_document(settings, report, elsewhere), sys.stdout.encoding))
     else:
         write(_table(settings, report, elsewhere))
-    failed = [finding for finding in report.findings if finding.status == "failed"]
-    unknown = [finding for finding in report.findings if finding.status == "unknown"]
+    failed, unknown = _failed_and_unknown(report)
     if failed:
         complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
         error = failed[0].error
@@ -123,11 +119,18 @@ def _asked(target: Target, settings: "Settings", region: Region) -> _OtherRegion
         report = client.check()
     if report.ok:
         return _OtherRegion(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
-    failed = [finding for finding in report.findings if finding.status == "failed"]
-    if failed:
-        return _OtherRegion(region.name, accepted=False, detail=str(failed[0].error or failed[0].detail))
-    unknown = [finding for finding in report.findings if finding.status == "unknown"]
-    return _OtherRegion(region.name, accepted=None, detail=str(unknown[-1].error or unknown[-1].detail))
+    failed, unknown = _failed_and_unknown(report)
+    decisive = failed[0] if failed else unknown[-1]
+    return _OtherRegion(
+        region.name, accepted=False if failed else None, detail=str(decisive.error or decisive.detail)
+    )
+
+
+def _failed_and_unknown(report: "CheckReport") -> "list[list[CheckFinding]]":
+    return [
+        [finding for finding in report.findings if finding.status == status]
+        for status in ("failed", "unknown")
+    ]
 
 
 def _document(

@@ -142,31 +142,31 @@ def welcome(url: str, core: "Sandbox", script: "FaultScript") -> str:
     """
     from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
 
-    variables = server.client_variables(url, core)
-    ids = list(core.records)[:_IDS_TO_TRY]
-    return "\n".join(
-        [
-            f"The sandbox listens on {url}",
-            "This is a fake API: it never contacts Thrive, and its credentials are public.",
-            "Open it in a browser, or paste into another terminal, for OAuth:",
-            "",
-            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
-            "unset THRIVE_API_SECRET",
-            "",
-            "For HTTP Basic, paste this as well:",
-            "",
-            "unset THRIVE_CLIENT_ID THRIVE_CLIENT_SECRET THRIVE_SCOPES",
-            f"export THRIVE_API_SECRET={shlex.quote(core.api_secret)}",
-            "",
-            "Then try:",
-            "",
-            *(f"thrive activity get {activity_id}" for activity_id in ids),
-            "",
-            *(f"Fault: {fault}" for fault in script),
-            "Ctrl-C ends it.",
-            "",
-        ]
+    variables = server.client_variables(url, core).items()
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables)
+    examples = "\n".join(
+        f"thrive activity get {activity_id}" for activity_id in [*core.records][:_IDS_TO_TRY]
     )
+    faults = "".join(f"Fault: {fault}\n" for fault in script)
+    return f"""\
+The sandbox listens on {url}
+This is a fake API: it never contacts Thrive, and its credentials are public.
+Open it in a browser, or paste into another terminal, for OAuth:
+
+{exports}
+unset THRIVE_API_SECRET
+
+For HTTP Basic, paste this as well:
+
+unset THRIVE_CLIENT_ID THRIVE_CLIENT_SECRET THRIVE_SCOPES
+export THRIVE_API_SECRET={shlex.quote(core.api_secret)}
+
+Then try:
+
+{examples}
+
+{faults}Ctrl-C ends it.
+"""
 
 
 def _script(faults: Sequence[str]) -> "FaultScript":

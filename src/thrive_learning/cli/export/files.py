@@ -102,15 +102,13 @@ class ExportFiles:
         self.paths = paths
         self.is_terminal: bool = False
         self.done: IdSet = IdSet()
-        #: The number of records in the output, the failures of earlier runs that stay, and the bytes that
-        #: were cut off.
-        self.records: int = 0
+        #: The failures of earlier runs that stay, and the bytes that were cut off.
         self.kept_failures: FailureCounts = FailureCounts()
         self.cut_bytes: int = 0
         self._origin = origin
         self._clock = clock
         self._unsynced = 0
-        self._extent = Extent(0, 0)
+        self._extent = Extent()
         self._created: list[Path] = []
         self._failures: io.FileIO | None = None
         self._open = contextlib.ExitStack()
@@ -123,6 +121,11 @@ class ExportFiles:
             self._discard()
             self._open.close()
             raise
+
+    @property
+    def records(self) -> int:
+        """The number of records in the output."""
+        return self._extent.records
 
     def _locked_journal(self) -> io.FileIO:
         """Open the journal, or create it, and lock it."""
@@ -150,8 +153,10 @@ class ExportFiles:
         paths = self.paths
         if resume:
             self._recover()
-        elif (problem := self._problem_of_journal()) is not None:
-            raise ConfigurationError(f"{paths.journal} is in the way: {problem}. Move it away.")
+        elif not self._has_own_journal():
+            raise ConfigurationError(
+                f"{paths.journal} is in the way: it is not a journal of an export. Move it away."
+            )
         if not self._extent.journal_bytes:
             self._journal.truncate(0)  # a crash leaves an output without a journal, never with a wrong one
             remove(paths.failures)
@@ -161,19 +166,19 @@ class ExportFiles:
         if not self._extent.journal_bytes:
             first = header(self._origin.name)
             _write(self._journal, first)
-            self._extent = Extent(len(first), 0)
+            self._extent = Extent(journal_bytes=len(first))
         else:
             self._keep_failures()
         self._settle()
         self.sync()
 
-    def _problem_of_journal(self) -> str | None:
-        """Find out whether the file in its place is a journal, and nothing that somebody else needs."""
+    def _has_own_journal(self) -> bool:
+        """Return whether the file in its place is a journal, and nothing that somebody else needs."""
         try:
             origin_of(_reader(self._journal))
         except ConfigurationError:
-            return "it is not a journal of an export"
-        return None
+            return False
+        return True
 
     def _recover(self) -> None:
         """Find out what is there."""
@@ -184,9 +189,7 @@ class ExportFiles:
                 output = opened.enter_context(io.BufferedReader(open_regular(paths.output)))
             size = output.seek(0, os.SEEK_END)
             try:
-                self.records, self._extent = recovered(
-                    _reader(self._journal), output, self._origin.name, self.done
-                )
+                self._extent = recovered(_reader(self._journal), output, self._origin.name, self.done)
                 problem = None
             except ConfigurationError as error:
                 problem = str(error)
@@ -234,8 +237,10 @@ class ExportFiles:
             with contextlib.suppress(OSError):
                 self._settle()
             raise
-        self._extent = Extent(self._extent.journal_bytes + len(entry), self._extent.output_bytes + len(line))
-        self.records += 1
+        before = self._extent
+        self._extent = Extent(
+            before.records + 1, before.journal_bytes + len(entry), before.output_bytes + len(line)
+        )
         self._sync_now_and_then()
 
     def write_failure(self, failure: FailedId) -> None:
@@ -294,16 +299,12 @@ class ExportFiles:
             with contextlib.suppress(OSError, ConfigurationError):
                 remove(path)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether neither a record nor a failure is there."""
-        return not self.records and not self.kept_failures.total and self._failures is None
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        if kind is not None and self.is_empty:  # an export that never came to anything
+        is_empty = not self.records and not self.kept_failures.total and self._failures is None
+        if kind is not None and is_empty:  # an export that never came to anything
             self._discard()
         try:
             self.close()

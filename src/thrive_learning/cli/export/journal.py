@@ -62,22 +62,11 @@ class Entry(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How much of the two files belongs together."""
+    """How many records are whole, and how much of the two files they take."""
 
-    journal_bytes: int
-    output_bytes: int
-
-
-class Recovered(NamedTuple):
-    """What an export that was begun has come to.
-
-    Attributes:
-        records: How many records stand in the output.
-        extent: How much of it is whole.
-    """
-
-    records: int
-    extent: Extent
+    records: int = 0
+    journal_bytes: int = 0
+    output_bytes: int = 0
 
 
 def header(origin: str) -> bytes:
@@ -89,7 +78,7 @@ def header(origin: str) -> bytes:
     return json.dumps({"thrive_export": _VERSION, "origin": origin}).encode() + b"\n"
 
 
-def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> Recovered:
+def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> Extent:
     """Find out how far journal and output agree.
 
     What lies behind the last checkpoint is compared; what lies before it was brought to the disk.
@@ -111,14 +100,12 @@ def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> 
             raise ConfigurationError("its journal is missing")
         if size:
             raise ConfigurationError(f"its records come from {before}, not from {origin}")
-        return Recovered(0, Extent(0, 0))
+        return Extent()
     safe, tail = _safe(journal, done)
-    if size < safe.extent.output_bytes:
-        raise ConfigurationError(
-            f"it has {size} byte{'' if size == 1 else 's'}, and had {safe.extent.output_bytes}"
-        )
-    output.seek(max(safe.extent.output_bytes - 1, 0))
-    if safe.extent.output_bytes and output.read(1) != b"\n":
+    if size < safe.output_bytes:
+        raise ConfigurationError(f"it has {size} byte{'' if size == 1 else 's'}, and had {safe.output_bytes}")
+    output.seek(max(safe.output_bytes - 1, 0))
+    if safe.output_bytes and output.read(1) != b"\n":
         raise ConfigurationError("its records no longer end where they did")
     whole: list[Entry] = []
     for entry in tail:
@@ -149,9 +136,9 @@ def origin_of(journal: BinaryIO) -> str | None:
     return origin
 
 
-def _safe(journal: BinaryIO, done: IdSet) -> tuple[Recovered, list[Entry]]:
+def _safe(journal: BinaryIO, done: IdSet) -> tuple[Extent, list[Entry]]:
     """Return what the last checkpoint stands for, and the entries behind it."""
-    safe = Recovered(0, Extent(journal.tell(), 0))
+    safe = Extent(journal_bytes=journal.tell())
     tail: list[Entry] = []
     entries = _entries(journal)
     for entry in entries:
@@ -161,23 +148,22 @@ def _safe(journal: BinaryIO, done: IdSet) -> tuple[Recovered, list[Entry]]:
             tail.append(entry)
             continue
         safe, tail = _with(safe, tail, done), []
-        if entry.offset != safe.extent.output_bytes:
+        if entry.offset != safe.output_bytes:
             raise ConfigurationError("its journal contradicts itself")
-        extent = safe.extent._replace(journal_bytes=safe.extent.journal_bytes + _ENTRY_BYTES)
-        safe = safe._replace(extent=extent)
+        safe = safe._replace(journal_bytes=safe.journal_bytes + _ENTRY_BYTES)
     if any(entry is not None and entry.key == _CHECKPOINT for entry in entries):
         raise ConfigurationError("its journal has a gap")
     return safe, tail
 
 
-def _with(before: Recovered, entries: list[Entry], done: IdSet) -> Recovered:
+def _with(before: Extent, entries: list[Entry], done: IdSet) -> Extent:
     for entry in entries:
         done.add(entry.key, HAS_RECORD)
-    extent = Extent(
-        before.extent.journal_bytes + len(entries) * _ENTRY_BYTES,
-        before.extent.output_bytes + sum(entry.length for entry in entries),
+    return Extent(
+        before.records + len(entries),
+        before.journal_bytes + len(entries) * _ENTRY_BYTES,
+        before.output_bytes + sum(entry.length for entry in entries),
     )
-    return Recovered(before.records + len(entries), extent)
 
 
 def _entries(journal: BinaryIO) -> Iterator[Entry | None]:
