@@ -15,9 +15,9 @@ import pytest
 
 from thrive_learning.cli import regular_files
 from thrive_learning.cli.export import files as export_files
+from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.cli.export.failures import FailedId
 from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths, OutputError
-from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.errors import ConfigurationError
 
 IDS = [f"{number:024x}" for number in range(1, 6)]
@@ -154,7 +154,7 @@ def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing(
         whole = {json.loads(line)["id"] for line in there if line.endswith(b"\n")}
         with ExportFiles(paths, ORIGIN, resume=True) as files:
             assert {one for one in IDS[:2] if key_of(one) in files.done} == whole  # what is whole is kept
-            if files.done.add(key_of(IDS[2])):
+            if key_of(IDS[2]) not in files.done:
                 files.write_failure(failure)
             write(files, *(one for one in IDS[:2] if key_of(one) not in files.done))
         assert sorted(paths.output.read_bytes().splitlines(keepends=True)) == [
@@ -174,7 +174,7 @@ def test_failures_that_are_final_stay_and_others_are_fetched_again(paths: Export
     paths.failures.write_bytes(paths.failures.read_bytes() + final[0] + b"".join(torn))
     with ExportFiles(paths, ORIGIN, resume=True) as files:
         assert files.kept_failures.total == 2
-        reasons = [files.done.reason(key_of(one)) for one in (*IDS[:4], "no id")]
+        reasons = [files.done.get(key_of(one)) for one in (*IDS[:4], "no id")]
         assert reasons == [HAS_FAILED, None, None, HAS_RECORD, HAS_FAILED]
         files.write_failure(failure_of(IDS[1], retryable=True))
     assert paths.failures.read_bytes() == b"".join(final) + failure_of(IDS[1], retryable=True).line()
@@ -198,7 +198,7 @@ def test_what_another_url_said_of_an_id_is_not_final(paths: ExportPaths) -> None
         files.write_failure(failure_of(IDS[1], retryable=False, url=f"http://h/wrong/activity/{IDS[1]}"))
         files.write_failure(failure_of("no id", retryable=False))
     with ExportFiles(paths, now, resume=True) as files:
-        reasons = [files.done.reason(key_of(one)) for one in (*IDS[:2], "no id")]
+        reasons = [files.done.get(key_of(one)) for one in (*IDS[:2], "no id")]
         assert reasons == [HAS_RECORD, None, HAS_FAILED]
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from thrive_learning.cli.export.id_set import IdSet
+from thrive_learning.cli.export.done import Done
 from thrive_learning.cli.export.journal import Entry, Extent, header, recovered
 from thrive_learning.errors import ConfigurationError
 
@@ -21,8 +21,8 @@ for number, (key, line) in enumerate(zip(KEYS, LINES, strict=True)):
         WRITES.append((0, Entry.checkpoint(len(LINES[0] + LINES[1])).text()))
 
 
-def recover(journal: bytes, output: bytes) -> tuple[tuple[int, Extent], IdSet]:
-    done = IdSet()
+def recover(journal: bytes, output: bytes) -> tuple[tuple[int, Extent], Done]:
+    done: Done = {}
     extent = recovered(io.BytesIO(journal), io.BytesIO(output), ORIGIN, done)
     return (extent.records, extent), done
 

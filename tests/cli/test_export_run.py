@@ -7,9 +7,9 @@ import pytest
 from harness import PAGE_EXAMPLE
 
 from thrive_learning import errors
+from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.files import ExportPaths
-from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD, IdSet, key_of
 from thrive_learning.cli.export.run import record_line, unseen
 from thrive_learning.cli.export.tally import Tally
 from thrive_learning.models import Activity
@@ -174,10 +174,9 @@ def test_failures_of_earlier_runs_count() -> None:
 
 
 def test_the_summary_says_why_ids_were_skipped() -> None:
-    done, tally = IdSet(), Tally()
+    tally = Tally()
     ids = [f"{number:024x}" for number in range(4)]
-    done.add(key_of(ids[0]), HAS_RECORD)
-    done.add(key_of(ids[1]), HAS_FAILED)
+    done = {key_of(ids[0]): HAS_RECORD, key_of(ids[1]): HAS_FAILED}
     assert list(unseen([*ids, ids[3], ids[0]], done, tally)) == ids[2:]
     assert tally.summary(None)[1:] == [
         "2 IDs skipped: there already",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from thrive_learning._clock import monotonic
+from thrive_learning.cli.export.done import HAS_FAILED, Done, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
-from thrive_learning.cli.export.id_set import HAS_FAILED, IdSet, key_of
 from thrive_learning.cli.export.journal import Entry, Extent, header, origin_of, recovered
 from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
 from thrive_learning.errors import ConfigurationError, ThriveError
@@ -101,7 +101,7 @@ class ExportFiles:
     ) -> None:
         self.paths = paths
         self.is_terminal: bool = False
-        self.done: IdSet = IdSet()
+        self.done: Done = {}
         #: The failures of earlier runs that stay, and the bytes that were cut off.
         self.kept_failures: FailureCounts = FailureCounts()
         self.cut_bytes: int = 0
@@ -208,11 +208,11 @@ class ExportFiles:
         with io.BufferedReader(open_regular(path)) as before, replacing(path) as after:
             for line in before:
                 failure = FailedId.parsed(line)
-                if (
-                    failure is not None
-                    and failure.is_final_at(self._origin.url)
-                    and self.done.add(key_of(failure.id), HAS_FAILED)
-                ):
+                if failure is None or not failure.is_final_at(self._origin.url):
+                    continue
+                key = key_of(failure.id)
+                if key not in self.done:
+                    self.done[key] = HAS_FAILED
                     after.write(line)
                     self.kept_failures.add(failure)
         if not self.kept_failures.total:

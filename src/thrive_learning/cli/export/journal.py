@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from thrive_learning.cli.export.id_set import HAS_RECORD, IdSet
+from thrive_learning.cli.export.done import HAS_RECORD, Done
 from thrive_learning.errors import ConfigurationError
 
 _VERSION = 1
@@ -78,7 +78,7 @@ def header(origin: str) -> bytes:
     return json.dumps({"thrive_export": _VERSION, "origin": origin}).encode() + b"\n"
 
 
-def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: IdSet) -> Extent:
+def recovered(journal: BinaryIO, output: BinaryIO, origin: str, done: Done) -> Extent:
     """Find out how far journal and output agree.
 
     What lies behind the last checkpoint is compared; what lies before it was brought to the disk.
@@ -136,7 +136,7 @@ def origin_of(journal: BinaryIO) -> str | None:
     return origin
 
 
-def _safe(journal: BinaryIO, done: IdSet) -> tuple[Extent, list[Entry]]:
+def _safe(journal: BinaryIO, done: Done) -> tuple[Extent, list[Entry]]:
     """Return what the last checkpoint stands for, and the entries behind it."""
     safe = Extent(journal_bytes=journal.tell())
     tail: list[Entry] = []
@@ -156,9 +156,9 @@ def _safe(journal: BinaryIO, done: IdSet) -> tuple[Extent, list[Entry]]:
     return safe, tail
 
 
-def _with(before: Extent, entries: list[Entry], done: IdSet) -> Extent:
+def _with(before: Extent, entries: list[Entry], done: Done) -> Extent:
     for entry in entries:
-        done.add(entry.key, HAS_RECORD)
+        done[entry.key] = HAS_RECORD
     return Extent(
         before.records + len(entries),
         before.journal_bytes + len(entries) * _ENTRY_BYTES,

@@ -12,9 +12,9 @@ import click
 
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.done import IS_REPEATED, Done, key_of
 from thrive_learning.cli.export.failures import FailedId
 from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths
-from thrive_learning.cli.export.id_set import IdSet, key_of
 from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
 from thrive_learning.cli.export.progress import Display, shown
@@ -207,14 +207,15 @@ def counted(lines: InputLines, tally: Tally) -> Iterator[tuple[int, str]]:
         yield line
 
 
-def unseen(ids: Iterable[str], done: IdSet, tally: Tally) -> Iterator[str]:
+def unseen(ids: Iterable[str], done: Done, tally: Tally) -> Iterator[str]:
     """Return each ID once, and none that is done."""
     for given in ids:
         key = key_of(given)
-        if done.add(key):
-            yield given
+        if key in done:
+            tally.note_done(done[key])
         else:
-            tally.note_done(done.reason(key))
+            done[key] = IS_REPEATED
+            yield given
     tally.is_whole = True
 
 

@@ -8,7 +8,6 @@ from typing import Self
 
 from thrive_learning.cli.cells import visible_json
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
-from thrive_learning.cli.export.id_set import IdSet
 from thrive_learning.cli.export.output import StreamTarget
 from thrive_learning.cli.terminal import complain
 from thrive_learning.errors import ConfigurationError, ThriveError
@@ -32,7 +31,7 @@ class StreamOutput:
     """
 
     def __init__(self, stream: StreamTarget) -> None:
-        self.done: IdSet = IdSet()
+        self.done: dict[bytes, int] = {}
         self.records: int = 0  # that were there before
         self.kept_failures: FailureCounts = FailureCounts()
         self._name = stream.name

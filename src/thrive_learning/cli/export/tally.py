@@ -6,9 +6,9 @@ from pathlib import Path
 import attrs
 
 from thrive_learning._clock import monotonic
+from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.files import ExportPaths
-from thrive_learning.cli.export.id_set import HAS_FAILED, HAS_RECORD
 
 _REASONS = {HAS_RECORD: "there already", HAS_FAILED: "failed for good before"}
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -122,7 +122,7 @@ class Tally:
         """Count an empty cell."""
         self.empty += 1
 
-    def note_done(self, reason: int | None) -> None:
+    def note_done(self, reason: int) -> None:
         """Count an ID that needs no request."""
         if reason in self.skipped:
             self.skipped[reason] += 1
