@@ -1,7 +1,8 @@
 """`thrive completion`: what a shell needs to complete commands, options, and values."""
 
 import os
-from typing import get_args
+from collections.abc import Mapping
+from typing import TypeAlias, get_args
 
 import click
 from click.shell_completion import (
@@ -18,6 +19,8 @@ from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import write
 
 _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+_Items: TypeAlias = "list[CompletionItem[str]]"
 
 #: The variable that a shell asks for completions with.
 COMPLETION_VARIABLE = "_THRIVE_COMPLETE"
@@ -74,23 +77,16 @@ def completed(command: click.Command, instruction: str) -> int:
 # What values are completed to
 
 
-def complete_keys(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
+def complete_keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
     """Return the keys of a profile that a shell may complete a word to, without those already given."""
     from thrive_learning._settings.resolution import VARIABLES  # noqa: PLC0415 - for shells alone
 
     given: tuple[str, ...] = context.params.get("keys") or ()
-    return [
-        CompletionItem(key, help=variable)
-        for key, variable in VARIABLES.items()
-        if key.startswith(incomplete.replace("-", "_")) and key not in given
-    ]
+    left = {key: variable for key, variable in VARIABLES.items() if key not in given}
+    return _items(left, incomplete.replace("-", "_"))
 
 
-def complete_value(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
+def complete_value(context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
     """Return the values that a shell may complete a word to: those of the key in front of it."""
     from thrive_learning._settings.engine_names import ENGINES  # noqa: PLC0415 - for shells alone
     from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
@@ -105,17 +101,17 @@ def complete_value(
         "client_auth": sorted(get_args(ClientAuth)),
         "engine": [*ENGINES],
     }
-    return [CompletionItem(value) for value in known.get(key, []) if value.startswith(incomplete)]
+    return _items(dict.fromkeys(known.get(key, [])), incomplete)
 
 
-def complete_faults(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
+def complete_faults(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
     """Return the faults that a shell may complete a word to."""
     from thrive_learning.sandbox.faults import KINDS  # noqa: PLC0415 - for shells alone
 
     statuses = {"429": "too many requests", "500": "the API failed", "503": "the API is not available"}
-    names = statuses | {name: kind.meaning for name, kind in KINDS.items() if name.isascii()}
-    return [
-        CompletionItem(name, help=meaning) for name, meaning in names.items() if name.startswith(incomplete)
-    ]
+    names = {name: kind.meaning for name, kind in KINDS.items() if name.isascii()}
+    return _items(statuses | names, incomplete)
+
+
+def _items(names: Mapping[str, str | None], incomplete: str) -> _Items:
+    return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]

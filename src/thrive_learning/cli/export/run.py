@@ -1,6 +1,7 @@
 """One export: the files that its options name, and results that become lines where they belong."""
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -107,7 +108,7 @@ def _checked(outputs: Output, options: ExportOptions) -> ExportPaths | None:
         return None
     paths = ExportPaths.of(outputs.records)
     if outputs.table is not None:
-        tables.check_arrow()
+        importlib.import_module("pyarrow")  # it should be missed before anything is fetched
         if outputs.table.exists() and not (resume or force):
             raise click.UsageError(
                 f"{outputs.table} already exists. Use --resume to continue or --force to overwrite."

@@ -48,15 +48,6 @@ class TableError(ThriveError):
     """Records could not be turned into a table."""
 
 
-def check_arrow() -> None:
-    """Find out whether pyarrow is there, before anything is fetched.
-
-    Raises:
-        ModuleNotFoundError: The extra `arrow` is not installed.
-    """
-    importlib.import_module("pyarrow")
-
-
 def convert(source: Path, target: Path, form: str, *, is_spreadsheet_safe: bool = False) -> int:
     """Write the records of a file as a table, in the place of what is there, once it is whole.
 
