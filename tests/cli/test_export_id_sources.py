@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning.cli import input_lines
-from thrive_learning.cli.export.id_sources import IdSource, NoIdsError, format_of, ids_in
+from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.input_lines import InputLines, UnreadableInputError
 
 ONE, TWO = "60d5ec49b60b4b3a2c8f9a10", "665d7d88b60b4b3a2c000002"
@@ -133,7 +133,7 @@ def test_a_json_array() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"# none\n\n#", codecs.BOM_UTF8, b"\xff\xfe", b"id\n"])
 def test_an_input_without_ids_is_an_error(content: bytes) -> None:
-    with pytest.raises(NoIdsError, match=r"^ids\.x contains no IDs\. Check the file"):
+    with pytest.raises(UnreadableInputError, match=r"^ids\.x contains no IDs\. Check the file"):
         read(content)
 
 
@@ -151,7 +151,7 @@ def test_an_input_without_ids_is_an_error(content: bytes) -> None:
     ],
 )
 def test_no_format_hides_that_there_are_no_ids(content: bytes, form: str, said: str) -> None:
-    with pytest.raises(NoIdsError) as caught:
+    with pytest.raises(UnreadableInputError) as caught:
         read(content, form)
     assert said in str(caught.value)
 

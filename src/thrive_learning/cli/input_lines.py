@@ -36,6 +36,11 @@ def unreadable(name: str, problem: str, where: str = "") -> UnreadableInputError
     return UnreadableInputError(f"{name}{where and f', {where},'} cannot be read: {problem}")
 
 
+def no_ids(problem: str) -> UnreadableInputError:
+    """Return the error for an input without IDs."""
+    return UnreadableInputError(f"{problem}. Check the file, or the command that should print them.")
+
+
 class Readable(Protocol):
     """A binary file."""
 

@@ -9,8 +9,7 @@ import click
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export.command import export
-from thrive_learning.cli.export.id_sources import no_ids
-from thrive_learning.cli.input_lines import InputLines
+from thrive_learning.cli.input_lines import InputLines, no_ids
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json_text, as_table
 from thrive_learning.cli.suggestions import Group

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
 from thrive_learning._ids import activity_id
-from thrive_learning.cli.input_lines import LONGEST_LINE, UnreadableInputError, unreadable
+from thrive_learning.cli.input_lines import LONGEST_LINE, no_ids, unreadable
 from thrive_learning.errors import InvalidIdError
 
 #: What the extensions of names say of the format; any other one is text. A `.gz` after them is skipped.
@@ -21,10 +21,6 @@ DELIMITERS = (",", ";", "\t", "|")
 _SPREADSHEET_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # by which Excel names the delimiter
 _LONGEST_HEADER = 100  # lines
 _NO_CELLS: list[str] = []
-
-
-class NoIdsError(UnreadableInputError):
-    """The input was read to its end, and there is no ID in it."""
 
 
 class IdSource(NamedTuple):
@@ -62,9 +58,8 @@ def ids_in(
         skip: Is called for each cell or field that is empty.
 
     Raises:
-        UnreadableInputError: A line is not JSON or CSV, or lacks the column or field. The IDs before it have
-            been returned by then.
-        NoIdsError: There is none.
+        UnreadableInputError: There is none. Or a line is not JSON or CSV, or lacks the column or field; the
+            IDs before it have been returned by then.
     """
     empty = 0
     found = False
@@ -79,11 +74,6 @@ def ids_in(
     if not found:
         skipped = f" but {empty:,} empty {'cell' if empty == 1 else 'cells'}" if empty else ""
         raise no_ids(f"{source.name} contains no IDs{skipped}")
-
-
-def no_ids(problem: str) -> NoIdsError:
-    """Return the error for an input without IDs."""
-    return NoIdsError(f"{problem}. Check the file, or the command that should print them.")
 
 
 def _of_text(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str]:
