@@ -187,7 +187,7 @@ def test_a_token_endpoint_that_makes_no_sense_ends_it_at_once(call: Call) -> Non
 def test_verbose_tells_of_settings_and_attempts_but_no_secret(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thrive_learning._call.seam.time.sleep", lambda _delay: None)
+    monkeypatch.setattr("thrive_learning._exchange.attempts.time.sleep", lambda _delay: None)
     with respx.mock() as api:
         api.get(URL + ACTIVITY_ID).mock(
             side_effect=[

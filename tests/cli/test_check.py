@@ -126,7 +126,7 @@ def test_the_exit_code_is_that_of_the_first_failure(
     code: int,
     failed: str,
 ) -> None:
-    monkeypatch.setattr("thrive_learning._call.seam.time.sleep", lambda _delay: None)
+    monkeypatch.setattr("thrive_learning._exchange.attempts.time.sleep", lambda _delay: None)
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex="/token/").mock(return_value=token)
         router.get(url__regex="/activity/").mock(side_effect=to_ours(read))
@@ -154,7 +154,7 @@ def test_a_check_that_cannot_find_out_does_not_succeed(
     code: int,
     unknown: str,
 ) -> None:
-    monkeypatch.setattr("thrive_learning._call.seam.time.sleep", lambda _delay: None)
+    monkeypatch.setattr("thrive_learning._exchange.attempts.time.sleep", lambda _delay: None)
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex="/token/").mock(return_value=token)
         router.get(url__regex="/activity/").mock(return_value=read)  # whoever asks

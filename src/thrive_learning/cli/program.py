@@ -12,7 +12,7 @@ from thrive_learning.cli.commands import thrive
 from thrive_learning.cli.commands.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.streams import discard
-from thrive_learning.cli.suggestions import command_path, placement
+from thrive_learning.cli.suggestions import command_path, did_you_mean, placement
 from thrive_learning.cli.terminal import complaint, to_stderr
 from thrive_learning.errors import ThriveError
 
@@ -63,10 +63,13 @@ def _said(  # noqa: PLR0911 - a table, as in exit_code()
         case click.exceptions.NoArgsIsHelpError():
             return error.format_message()
         case click.UsageError():
-            placed = placement(error, arguments) if isinstance(error, click.NoSuchOption) else None
+            message = error.format_message()
+            if isinstance(error, click.NoSuchOption):  # click's own message lists all options that are near
+                near = did_you_mean(next(iter(error.possibilities or ()), None))
+                message = placement(error, arguments) or f"No such option {error.option_name!r}.{near}"
             # click's parser does not say which command an option without its value was given to.
             path = command_path(thrive, name, arguments) if error.ctx is None else error.ctx.command_path
-            return f"{complaint(placed or error.format_message())}\nTry '{path} --help'."
+            return f"{complaint(message)}\nTry '{path} --help'."
         case ThriveError():
             return complaint(str(error))
         case OSError():
