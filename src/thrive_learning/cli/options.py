@@ -121,7 +121,7 @@ def _tell(attempt: Attempt) -> None:
 
 
 def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Give the profiles that a shell may complete a name to."""
+    """Return the profiles that a shell may complete a name to."""
     from thrive_learning._settings.profiles import config_file, load_profiles  # noqa: PLC0415 - for shells alone
     from thrive_learning.errors import ThriveError  # noqa: PLC0415 - for shells alone
 

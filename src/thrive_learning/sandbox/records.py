@@ -34,9 +34,11 @@ _FILE = _about("orbits.csv", "64b6f4a8c2e4a1b9d3f2c405", "content")
 _COMMENT = "64b6f4a8c2e4a1b9d3f2c601"
 _NOTHING: dict[str, Any] = {}
 
-# Type, user, what it was about, `data`, and the fields that not every record has. `with` is an object, null
-# or absent, since a client will meet all three.
-_ROWS: tuple[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]], ...] = (
+# Type, user, what it was about, `data`, and the fields that not every record has.
+_Row = tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]]
+
+# `with` is an object, null or absent, since a client will meet all three.
+_ROWS: tuple[_Row, ...] = (
     ("viewed", _ADA, _GUIDE, {"duration": "742", "source": {"source": "search"}}, {"with": None}),
     ("completed", _ADA, _COURSE, {"score": 92, "maxScore": 100, "duration": "2710"}, {"with": None}),
     ("passed", _ADA, _COURSE, {"score": 92, "passMark": 80, "attempt": 1}, {}),
@@ -66,7 +68,7 @@ _VIDEO = {"contextId": "64b6f4a8c2e4a1b9d3f2c407", "contextType": "content", "co
 
 # What real records look like: a field that no page lists, no `name`, types that differ from record to record,
 # texts in several languages. The contract allows all of it.
-_REAL_ROWS: tuple[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]], ...] = (
+_REAL_ROWS: tuple[_Row, ...] = (
     ("viewed", _ADA, _VIDEO, {"duration": "742", "source": "feed", "tagName": "Astronomy"}, {}),
     ("progressed", _KATHERINE, _VIDEO, {"progresspercentage": "45", "completion": False}, {}),
     ("progressed", _KATHERINE, _VIDEO, {"progresspercentage": 62.5, "completion": False}, {}),
@@ -123,32 +125,21 @@ _DEPARTURES: tuple[dict[str, Any], ...] = (
 _FIRST_DATE = datetime(2024, 6, 3, 8, 30, tzinfo=UTC)
 
 
-def _numbered_id(number: int) -> str:
+def _numbered_record(number: int, row: _Row | None) -> dict[str, Any]:
     # In decimal digits, so that people can count them; that makes hexadecimal digits too.
-    return f"665d7d88b60b4b3a2c{number:06}"
-
-
-#: The record that has nothing but its ID, and the first of those that look like real ones.
-_BARE = len(_ROWS) + 1
-_FIRST_REAL = _BARE + 1
-_FIRST_DEPARTURE = _FIRST_REAL + len(_REAL_ROWS)
-
-
-def _numbered_records(
-    rows: Iterable[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]]], start: int
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": _numbered_id(number),
-            "user": user,
-            "type": activity_type,
-            **about,
-            "date": f"{_FIRST_DATE + number * timedelta(minutes=17):%Y-%m-%dT%H:%M:%S}.250Z",
-            "data": data,
-            **more,
-        }
-        for number, (activity_type, user, about, data, more) in enumerate(rows, start=start)
-    ]
+    numbered_id = f"665d7d88b60b4b3a2c{number:06}"
+    if row is None:
+        return {"id": numbered_id}
+    activity_type, user, about, data, more = row
+    return {
+        "id": numbered_id,
+        "user": user,
+        "type": activity_type,
+        **about,
+        "date": f"{_FIRST_DATE + number * timedelta(minutes=17):%Y-%m-%dT%H:%M:%S}.250Z",
+        "data": data,
+        **more,
+    }
 
 
 def seeded_records() -> dict[str, dict[str, Any]]:
@@ -166,19 +157,14 @@ def seeded_records() -> dict[str, dict[str, Any]]:
     Source:
         https://docs.thrivelearning.com/apidocs/get-a-single-activity-record
     """
-    departures = (("viewed", _ADA, _VIDEO, {"duration": "742"}, departure) for departure in _DEPARTURES)
-    records = [
-        _REFERENCE_PAGE,
-        *_numbered_records(_ROWS, 1),
-        {"id": _numbered_id(_BARE)},
-        *_numbered_records(_REAL_ROWS, _FIRST_REAL),
-        *_numbered_records(departures, _FIRST_DEPARTURE),
-    ]
+    departures: list[_Row] = [("viewed", _ADA, _VIDEO, {"duration": "742"}, one) for one in _DEPARTURES]
+    rows = enumerate([*_ROWS, None, *_REAL_ROWS, *departures], start=1)
+    records = [_REFERENCE_PAGE, *(_numbered_record(number, row) for number, row in rows)]
     return {record["id"]: copy.deepcopy(record) for record in records}
 
 
 #: The IDs of the records that break the contract.
-DEPARTING_IDS = frozenset(_numbered_id(_FIRST_DEPARTURE + index) for index in range(len(_DEPARTURES)))
+DEPARTING_IDS = frozenset([*seeded_records()][-len(_DEPARTURES) :])
 
 #: What the ID of a record is.
 ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
