@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from thrive_learning.client import (
         AsyncClientOptions,
         AsyncThriveClient,
+        AsyncTransport,
         ClientOptions,
         SandboxOptions,
         ThriveClient,
+        Transport,
     )
     from thrive_learning.credentials import (
         BasicCredentials,
@@ -83,6 +85,7 @@ __all__ = [
     "AsyncResultStream",
     "AsyncThriveClient",
     "AsyncTokens",
+    "AsyncTransport",
     "Attempt",
     "BadRequestError",
     "BasicCredentials",
@@ -121,6 +124,7 @@ __all__ = [
     "TokenError",
     "TokenStore",
     "Tokens",
+    "Transport",
     "UnauthorizedError",
     "UnexpectedResponseError",
     "UnprocessableError",
@@ -144,9 +148,11 @@ _NAMES = {
     "thrive_learning.client": (
         "AsyncClientOptions",
         "AsyncThriveClient",
+        "AsyncTransport",
         "ClientOptions",
         "SandboxOptions",
         "ThriveClient",
+        "Transport",
     ),
     "thrive_learning.credentials": (
         "BasicCredentials",

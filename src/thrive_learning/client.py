@@ -6,7 +6,7 @@ client: whoever asks for the class alone, at the head of a module, need not wait
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypedDict, Unpack
 
 from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
@@ -21,12 +21,35 @@ if TYPE_CHECKING:
 
     from thrive_learning._call.seam import AsyncCaller, Caller, Options
     from thrive_learning._checking.examination import Examination
-    from thrive_learning._http.port import AsyncTransport, Transport
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport
     from thrive_learning.sandbox import SandboxTransport
     from thrive_learning.token_stores import TokenStore
     from thrive_learning.tokens import AsyncTokens, Tokens
+
+
+class Transport(Protocol):
+    """What `transport=` of a sync client takes: an `httpx.BaseTransport`, or one of httpx2."""
+
+    def handle_request(self, request: Any, /) -> Any:
+        """Send a request of the library and return its response."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """What `transport=` of an async client takes: an `httpx.AsyncBaseTransport`, or one of httpx2."""
+
+    async def handle_async_request(self, request: Any, /) -> Any:
+        """Send a request of the library and return its response."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
 
 
 class SandboxOptions(TypedDict, total=False):
@@ -47,7 +70,7 @@ class ClientOptions(SandboxOptions, total=False):
     proxy: str | None
     verify: "bool | SSLContext"
     token_store: "TokenStore | None"
-    transport: "Transport | Callable[[], Transport] | None"
+    transport: Transport | Callable[[], Transport] | None
     engine: EngineName
 
 
@@ -57,7 +80,7 @@ class AsyncClientOptions(SandboxOptions, total=False):
     proxy: str | None
     verify: "bool | SSLContext"
     token_store: "TokenStore | None"
-    transport: "AsyncTransport | Callable[[], AsyncTransport] | None"
+    transport: AsyncTransport | Callable[[], AsyncTransport] | None
     engine: EngineName
 
 
@@ -117,7 +140,7 @@ class ThriveClient:
         application: str | None = None,
         proxy: str | None = None,
         verify: "bool | SSLContext" = True,
-        transport: "Transport | Callable[[], Transport] | None" = None,
+        transport: Transport | Callable[[], Transport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,
@@ -299,7 +322,7 @@ class AsyncThriveClient:
         application: str | None = None,
         proxy: str | None = None,
         verify: "bool | SSLContext" = True,
-        transport: "AsyncTransport | Callable[[], AsyncTransport] | None" = None,
+        transport: AsyncTransport | Callable[[], AsyncTransport] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from thrive_learning._auth.authorizer import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._budget import Budget
 from thrive_learning._call.drift_reports import DriftReports
+from thrive_learning._call.requests import RequestTemplate
 from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.attempts import AsyncAttempts, SyncAttempts, closed_error
 from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, record_limit
@@ -24,8 +25,7 @@ from thrive_learning._exchange.messages import Purpose, api_error, cut_response,
 from thrive_learning._exchange.reply import Reply, json_object
 from thrive_learning._frames import forget_locals
 from thrive_learning._http.port import AsyncEngine, Engine, Headers, Request
-from thrive_learning._http.requests import LIBRARY, RequestTemplate
-from thrive_learning._http.routes import Routes
+from thrive_learning._http.routes import LIBRARY, Routes
 from thrive_learning._loops import limit_by_timer
 from thrive_learning._reading import Reading
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName

@@ -2,7 +2,7 @@
 
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from thrive_learning._budget import Budget
 
@@ -175,27 +175,3 @@ class AsyncEngine(Protocol):
 
 #: How long a server may be expected to keep an idle connection, in seconds; httpx's default.
 IDLE_TIMEOUT_S: Final = 5.0
-
-
-class Transport(Protocol):
-    """What `transport=` of a sync client takes: an `httpx.BaseTransport`, or one of httpx2."""
-
-    def handle_request(self, request: Any, /) -> Any:
-        """Send a request of the library and return its response."""
-        ...
-
-    def close(self) -> None:
-        """Close all connections."""
-        ...
-
-
-class AsyncTransport(Protocol):
-    """What `transport=` of an async client takes: an `httpx.AsyncBaseTransport`, or one of httpx2."""
-
-    async def handle_async_request(self, request: Any, /) -> Any:
-        """Send a request of the library and return its response."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        ...

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from ssl import SSLContext
 from typing import Any, Generic, TypeVar
 
+import httpx
+
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine, library_of
 from thrive_learning._http.port import Origin, parse_url
 from thrive_learning._loops import PerLoop, current_loop, current_process
@@ -14,6 +16,9 @@ from thrive_learning._settings.proxies import Route, choose_proxies, proxy_secre
 from thrive_learning.errors import ConfigurationError
 
 EngineT = TypeVar("EngineT")
+
+#: How the User-Agent names the library.
+LIBRARY = f"httpx/{httpx.__version__}"
 
 
 def tls_context(verify: object) -> SSLContext:
@@ -41,8 +46,6 @@ def tls_context(verify: object) -> SSLContext:
 
 @functools.lru_cache(maxsize=8)
 def _shared_context(verify: bool, _cert_file: str | None, _cert_dir: str | None) -> SSLContext:  # noqa: FBT001
-    import httpx  # noqa: PLC0415 - the fast engine with a context of the caller's does without
-
     return httpx.create_ssl_context(verify=verify)
 
 
