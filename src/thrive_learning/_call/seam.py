@@ -226,7 +226,10 @@ class Seam:
         """
         if self.closed:
             raise closed_error()
-        return Budget(Timeout.of(timeout, self.timeout), RetryPolicy.of(retry, self.retry))
+        return Budget(
+            self.timeout if timeout is None else Timeout.of(timeout, self.timeout),
+            self.retry if retry is None else RetryPolicy.of(retry, self.retry),
+        )
 
     def purpose(self, call: Call, path: str) -> Purpose:
         """Return what the request of a call is for, and keep it for the errors of the call."""

@@ -82,19 +82,21 @@ class Attempts(Generic[EngineT]):
     def _report(self, url: str, attempt: Attempt) -> None:
         # The URL is that of the purpose: the requested one holds the tenant ID. No header is logged, because
         # headers hold the credentials.
-        logger.log(
-            logging.DEBUG if attempt.delay is None else logging.INFO,
-            "%s: attempt %d of %s %s: %s after %.3f s, request ID %s, %s, %s",
-            self._region,
-            attempt.number,
-            attempt.operation,
-            attempt.subject,
-            attempt.error or attempt.status_code,
-            attempt.elapsed,
-            attempt.request_id,
-            "done" if attempt.delay is None else f"next attempt in {attempt.delay:.3f} s",
-            url,
-        )
+        level = logging.DEBUG if attempt.delay is None else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(
+                level,
+                "%s: attempt %d of %s %s: %s after %.3f s, request ID %s, %s, %s",
+                self._region,
+                attempt.number,
+                attempt.operation,
+                attempt.subject,
+                attempt.error or attempt.status_code,
+                attempt.elapsed,
+                attempt.request_id,
+                "done" if attempt.delay is None else f"next attempt in {attempt.delay:.3f} s",
+                url,
+            )
         if self._on_attempt is not None:
             try:
                 self._on_attempt(attempt)

@@ -107,6 +107,8 @@ class Body:
         self.flaw: str | None = None
         #: Whether the flaw is that its end is missing, which another try may cure.
         self.cut = False
+        if not content_encoding:
+            return
         names = [name.strip() for name in content_encoding.lower().split(",")]
         encodings = [name for name in names if name not in {"", "identity"}]
         if encodings in (["gzip"], ["x-gzip"], ["deflate"]):
