@@ -122,7 +122,9 @@ def test_one_async_client_in_one_event_loop_after_the_other(server: Server) -> N
         assert asyncio.run(get(client)) == ACTIVITY_ID
         assert trio.run(get, client) == ACTIVITY_ID
     assert server.counts() == (6, 1, 6)
-    assert len(client._http._attempts.routes._engines) <= 2  # those of loops that have ended are forgotten
+    assert (
+        len(client._http._attempts.routes._engines._values) <= 2
+    )  # those of loops that have ended are forgotten
     del client
     gc.collect()
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from thrive_learning._http.port import Headers, Request, parse_url
@@ -89,7 +89,7 @@ def _with_options(request: Request, options: dict[str, Any]) -> Request:
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield names and values as URLs and forms hold them; a list repeats its name."""
     for name, value in values.items():
-        items: Iterable[Any] = value if isinstance(value, (list, tuple)) else (value,)
+        items = cast("Iterable[Any]", value if isinstance(value, (list, tuple)) else (value,))
         for item in items:
             text = "" if item is None else str(item)
             yield name, text.lower() if isinstance(item, bool) else text

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError
+from thrive_learning._call.requests import RequestTemplate
 from thrive_learning._http.port import Origin, Request, Response, TransportError, parse_url, without_frames
-from thrive_learning._http.requests import LIBRARY, RequestTemplate
+from thrive_learning._http.routes import LIBRARY
 
 HEADERS = ((b"Accept", b"application/json"), (b"User-Agent", b"test"))
 API_URLS = [
@@ -31,7 +32,6 @@ def lowered(headers: Any) -> list[tuple[bytes, bytes]]:
     [
         ("get", "/activity/60d5ec49b60b4b3a2c8f9a10", {}),
         ("get", "/activity/a%2Fb", {}),
-        ("get", "/activity/../b", {}),
         ("get", "/activity", {"params": {"page": 1, "q": "a b&c"}}),
         ("get", "/activity", {"headers": {"X-Extra": "yes"}}),
         ("post", "/activity", {"json": {"a": 1}}),
@@ -43,7 +43,8 @@ def test_a_request_is_the_one_that_httpx_builds(
 ) -> None:
     built = RequestTemplate(api_url, HEADERS).request(method, path, options, b"Basic x")
     headers = [*HEADERS, (b"Authorization", b"Basic x"), *httpx.Headers(options.get("headers")).raw]
-    expected = httpx.Request(method, api_url.rstrip("/") + path, **options | {"headers": headers})
+    arguments: dict[str, Any] = options | {"headers": headers}
+    expected = httpx.Request(method, api_url.rstrip("/") + path, **arguments)
     assert (built.method, built.target, built.body) == (
         expected.method,
         expected.url.raw_path,
@@ -81,7 +82,7 @@ def test_every_path_stays_at_the_origin(path: str) -> None:
     template = RequestTemplate(API_URLS[0], HEADERS)
     try:
         request = template.request("get", f"/{path}", {}, b"Basic x")
-    except (httpx.InvalidURL, UnicodeError):
+    except ConfigurationError:
         return
     assert request.origin == Origin("https", "api.example", 443)
 
