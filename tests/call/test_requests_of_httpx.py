@@ -32,7 +32,7 @@ def lowered(headers: Any) -> list[tuple[bytes, bytes]]:
     [
         ("get", "/activity/60d5ec49b60b4b3a2c8f9a10", {}),
         ("get", "/activity/a%2Fb", {}),
-        ("get", "/activity", {"params": {"page": 1, "q": "a b&c"}}),
+        ("get", "/activity", {"params": {"page": 1, "q": "a&c"}}),
         ("get", "/activity", {"headers": {"X-Extra": "yes"}}),
         ("post", "/activity", {"json": {"a": 1}}),
         ("post", "/activity", {}),
