@@ -74,7 +74,10 @@ def test_requests_with_the_same_token_share_their_headers() -> None:
 def test_a_path_begins_with_a_slash(path: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         RequestTemplate(API_URLS[0], HEADERS).request("get", path, {}, b"Basic x")
-    assert str(caught.value) == f"{path!r} is not a path of the contract. Those begin with a slash."
+    assert (
+        str(caught.value)
+        == f"{path!r} is not a path of the contract. Those begin with a slash and are percent-encoded."
+    )
 
 
 @given(st.text())
