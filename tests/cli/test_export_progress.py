@@ -54,16 +54,16 @@ def test_how_far_it_is_in_a_few_words(tally: Tally, text: str) -> None:
 def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
     tally = tally_of(1, 0, 1.0)
-    with shown(tally, quiet=False, to_terminal=False, clock=lambda: now) as display:
+    with shown(tally, quiet=False, to_terminal=False, clock=lambda: now) as show:
         for _ in range(5):
-            display.show()
+            show()
         assert capsys.readouterr().err == ""
         now = LINE_INTERVAL_S
-        display.show()
-        display.show()
+        show()
+        show()
         now *= 2
         tally.records = 2
-        display.show()
+        show()
     assert capsys.readouterr().err == "thrive: 1 record, 1/s\nthrive: 2 records, 2/s\n"
 
 
@@ -90,11 +90,9 @@ def test_a_terminal_gets_a_bar(
 ) -> None:
     screen = on_terminal(monkeypatch)
     now = 0.0
-    with shown(
-        tally_of(1234, 1, 10.0, fraction), quiet=False, to_terminal=False, clock=lambda: now
-    ) as display:
+    with shown(tally_of(1234, 1, 10.0, fraction), quiet=False, to_terminal=False, clock=lambda: now) as show:
         now = 1.0
-        display.show()
+        show()
         terminal.say("said meanwhile")
         terminal.write("a record")
     printed = screen.getvalue()
@@ -108,28 +106,28 @@ def test_a_terminal_gets_a_bar(
 def test_records_on_the_terminal_leave_no_room_for_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
     now = 0.0
-    with shown(tally_of(1, 0, 1.0), quiet=False, to_terminal=True, clock=lambda: now) as display:
+    with shown(tally_of(1, 0, 1.0), quiet=False, to_terminal=True, clock=lambda: now) as show:
         now = LINE_INTERVAL_S
-        display.show()
+        show()
     assert screen.getvalue() == "thrive: 1 record, 1/s\n"
 
 
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
-    with shown(tally_of(1, 0, 1.0), quiet=True, to_terminal=False, clock=lambda: 1e9) as display:
-        display.show()
+    with shown(tally_of(1, 0, 1.0), quiet=True, to_terminal=False, clock=lambda: 1e9) as show:
+        show()
     assert screen.getvalue() == ""
 
 
 def test_a_pause_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
     tally = tally_of(1, 0, 1.0, 0.5)
-    with shown(tally, quiet=False, to_terminal=False, clock=lambda: 0.0) as display:
+    with shown(tally, quiet=False, to_terminal=False, clock=lambda: 0.0) as show:
         tally.is_paused = True
-        display.show()  # too early
+        show()  # too early
         assert "paused" not in screen.getvalue()
-        display.pause()
+        show(is_pause=True)
         terminal.say("said meanwhile")  # rich draws above the bar what comes
     assert "1 record, 1/s, 50%, paused" in screen.getvalue()
-    with shown(tally, quiet=False, to_terminal=True) as display:
-        display.pause()
+    with shown(tally, quiet=False, to_terminal=True) as show:
+        show(is_pause=True)

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Generator
-from typing import NamedTuple
+from typing import Protocol
 
 from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.tally import Tally
@@ -13,16 +13,12 @@ from thrive_learning.cli.terminal import say
 LINE_INTERVAL_S, BAR_INTERVAL_S = 10.0, 0.1
 
 
-class Display(NamedTuple):
-    """What shows how far an export is.
+class Show(Protocol):
+    """Shows how far an export is."""
 
-    Attributes:
-        show: Shows it if some time has passed since it did so.
-        pause: Shows that all requests wait, at once.
-    """
-
-    show: Callable[[], None]
-    pause: Callable[[], None]
+    def __call__(self, *, is_pause: bool = False) -> None:
+        """Show it if some time has passed since it was shown, or at once if all requests wait from now on."""
+        ...
 
 
 @contextlib.contextmanager
@@ -32,7 +28,7 @@ def shown(
     quiet: bool,
     to_terminal: bool,
     clock: Callable[[], float] = monotonic,
-) -> Generator[Display, None, None]:
+) -> Generator[Show, None, None]:
     """Show how far an export is on stderr.
 
     Args:
@@ -41,37 +37,26 @@ def shown(
         to_terminal: Whether records go to this terminal, which leaves no room for a bar.
         clock: Returns seconds.
     """
-    if quiet:
-        yield Display(_nothing, _nothing)
-    elif sys.stderr.isatty() and not to_terminal:
-        with _bar() as draw:
-            yield Display(_now_and_then(lambda: draw(tally), BAR_INTERVAL_S, clock), lambda: draw(tally))
-            draw(tally)
-    else:  # a pause has a line of its own
-        yield Display(_now_and_then(lambda: say(tally.progress), LINE_INTERVAL_S, clock), _nothing)
-
-
-def _nothing() -> None:
-    """Show nothing."""
-
-
-def _now_and_then(
-    act: Callable[[], None], interval_s: float, clock: Callable[[], float]
-) -> Callable[[], None]:
+    has_bar = not quiet and not to_terminal and sys.stderr.isatty()
+    interval_s = BAR_INTERVAL_S if has_bar else LINE_INTERVAL_S
     last = clock()
 
-    def show() -> None:
+    def show(*, is_pause: bool = False) -> None:
         nonlocal last
-        now = clock()
-        if now - last >= interval_s:
-            last = now
-            act()
+        if quiet or (is_pause and not has_bar):  # a pause has a line of its own
+            return
+        if is_pause or clock() - last >= interval_s:
+            last = clock()
+            draw()
 
-    return show
+    with _bar(tally) if has_bar else contextlib.nullcontext(lambda: say(tally.progress)) as draw:
+        yield show
+        if has_bar:
+            draw()
 
 
 @contextlib.contextmanager
-def _bar() -> Generator[Callable[[Tally], None], None, None]:
+def _bar(tally: Tally) -> Generator[Callable[[], None], None, None]:
     from rich.console import Console  # noqa: PLC0415 - of the extra `cli`, and for bars alone
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
@@ -82,7 +67,7 @@ def _bar() -> Generator[Callable[[Tally], None], None, None]:
     with Progress(*columns, console=console, redirect_stdout=False, auto_refresh=False) as progress:
         task = progress.add_task("", total=None)
 
-        def draw(tally: Tally) -> None:
+        def draw() -> None:
             total = None if tally.fraction is None else 1.0
             done, text = tally.fraction or 0.0, tally.progress
             progress.update(task, total=total, completed=done, description=text, refresh=True)

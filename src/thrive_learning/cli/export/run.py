@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
@@ -18,7 +18,7 @@ from thrive_learning.cli.export.failures import FailedId
 from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths
 from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
-from thrive_learning.cli.export.progress import Display, shown
+from thrive_learning.cli.export.progress import Show, shown
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally, count_of
 from thrive_learning.cli.input_lines import InputLines, Readable
@@ -79,10 +79,10 @@ def run_export(target: Target, options: ExportOptions) -> None:
                     client.activities.get_many(
                         wanted, concurrency=options.concurrency, deadline=options.deadline
                     ) as results,
-                    shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as display,
-                    pauses_shown(tally, display, quiet=options.quiet),
+                    shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as show,
+                    noticed(lambda notice: None if options.quiet else _announce(notice, tally, show)),
                 ):
-                    take(results, sink, tally, display.show)
+                    take(results, sink, tally, show)
                 if paths is not None and outputs.table is not None:
                     tally.rows = tables.convert(
                         paths.output,
@@ -220,7 +220,7 @@ def unseen(ids: Iterable[str], done: Done, tally: Tally) -> Iterator[str]:
     tally.is_whole = True
 
 
-def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Callable[[], None]) -> None:
+def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Show) -> None:
     """Write every result as it comes."""
     for result in results:
         failure = None
@@ -233,20 +233,12 @@ def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Call
         show()
 
 
-@contextlib.contextmanager
-def pauses_shown(tally: Tally, display: Display, *, quiet: bool) -> Generator[None, None, None]:
+def _announce(notice: str, tally: Tally, show: Show) -> None:
     """Show what the client warns of while it runs, and that an export is paused."""
-
-    def show(notice: str) -> None:
-        if quiet:
-            return
-        say(notice)
-        if is_pause(notice):
-            tally.is_paused = True
-            display.pause()
-
-    with noticed(show):
-        yield
+    say(notice)
+    if is_pause(notice):
+        tally.is_paused = True
+        show(is_pause=True)
 
 
 def record_line(activity: Activity) -> bytes:
