@@ -9,8 +9,7 @@ from command import Call, Result, assert_complaint
 from harness import ACTIVITY_ID
 
 from thrive_learning._version import __version__
-from thrive_learning.cli.commands import thrive
-from thrive_learning.cli.suggestions import Group, command_path, nearest, placement
+from thrive_learning.cli.suggestions import Group, nearest, placement
 
 KEY = "config", "set"
 
@@ -187,14 +186,13 @@ def test_importing_it_runs_nothing(
     assert end.value.code == 0
 
 
-def test_the_command_that_arguments_name() -> None:
-    for arguments, path in (
-        ((), "thrive"),
-        (("activity",), "thrive activity"),
-        (("activity", "get", "export"), "thrive activity get"),
-        (("--region", "staging", "check", "activity"), "thrive check"),
-    ):
-        assert command_path(thrive, "thrive", arguments) == path
+@pytest.mark.parametrize("words", [("activity", "get"), ("check",), ("config", "set")], ids=" ".join)
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(
+    call: Call, words: tuple[str, ...]
+) -> None:
+    result = call(*words, "--profile")
+    assert_complaint(result, 2)
+    assert f"\nTry 'thrive {' '.join(words)} --help'.\n" in result.err
 
 
 @pytest.mark.parametrize(

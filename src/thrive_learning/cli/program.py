@@ -12,7 +12,7 @@ from thrive_learning.cli.commands import thrive
 from thrive_learning.cli.commands.completion import COMPLETION_VARIABLE, completed
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.streams import discard
-from thrive_learning.cli.suggestions import command_path, did_you_mean, placement
+from thrive_learning.cli.suggestions import COMMAND_PATH, did_you_mean, placement
 from thrive_learning.cli.terminal import complaint, to_stderr
 from thrive_learning.errors import ThriveError
 
@@ -30,6 +30,7 @@ def run(arguments: Sequence[str], name: str = "thrive") -> int:
     asked = os.environ.get(COMPLETION_VARIABLE)
     if asked:
         return completed(thrive, asked)
+    context = None
     try:
         # Not click's own main(): it gives every error but those of usage, a closed pipe too, the code 1.
         with thrive.make_context(name, list(arguments)) as context:
@@ -37,23 +38,24 @@ def run(arguments: Sequence[str], name: str = "thrive") -> int:
     except click.exceptions.Exit as end:  # --help and --version
         return end.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nobody wants to read a traceback
-        return _reported(error, name, arguments)
+        path = name if context is None else context.meta.get(COMMAND_PATH, name)
+        return _reported(error, path, arguments)
     return ExitCode.OK
 
 
-def _reported(error: BaseException, name: str, arguments: Sequence[str]) -> ExitCode:
+def _reported(error: BaseException, path: str, arguments: Sequence[str]) -> ExitCode:
     if isinstance(error, OSError) and not isinstance(error, ThriveError):
         discard(sys.stdout)  # the output cannot be written
     if os.environ.get("THRIVE_DEBUG") == "1":
         to_stderr(visible("".join(traceback.format_exception(error))))
-    said = _said(error, name, arguments)
+    said = _said(error, path, arguments)
     if said is not None:
         to_stderr(said)
     return exit_code(error)
 
 
 def _said(  # noqa: PLR0911 - a table, as in exit_code()
-    error: BaseException, name: str, arguments: Sequence[str]
+    error: BaseException, path: str, arguments: Sequence[str]
 ) -> str | None:
     match error:
         case BrokenPipeError():
@@ -68,7 +70,7 @@ def _said(  # noqa: PLR0911 - a table, as in exit_code()
                 near = did_you_mean(next(iter(error.possibilities or ()), None))
                 message = placement(error, arguments) or f"No such option {error.option_name!r}.{near}"
             # click's parser does not say which command an option without its value was given to.
-            path = command_path(thrive, name, arguments) if error.ctx is None else error.ctx.command_path
+            path = path if error.ctx is None else error.ctx.command_path
             return f"{complaint(message)}\nTry '{path} --help'."
         case ThriveError():
             return complaint(str(error))

@@ -7,6 +7,9 @@ import click
 
 #: What people type who expect a command where an option is.
 _OPTIONS_NOT_COMMANDS = {"help": "--help", "version": "--version"}
+#: The key of `Context.meta` that has the words that call the command that was found last.
+COMMAND_PATH = "thrive_learning.command_path"
+
 _MOST_LISTED = 4
 _LONGEST_SHOWN = 80
 
@@ -53,11 +56,13 @@ class Group(click.Group):
             click.UsageError: There is no such command. The message suggests one.
         """
         name = args[0]
-        if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name) is not None:
-            return super().resolve_command(ctx, args)
-        raise click.UsageError(
-            f"No such command {name[:_LONGEST_SHOWN]!r}.{did_you_mean(self._meant(ctx, name))}", ctx
-        )
+        if self.get_command(ctx, name) is not None:
+            ctx.meta[COMMAND_PATH] = f"{ctx.command_path} {name}"
+        elif not (name.startswith("-") or ctx.resilient_parsing):
+            raise click.UsageError(
+                f"No such command {name[:_LONGEST_SHOWN]!r}.{did_you_mean(self._meant(ctx, name))}", ctx
+            )
+        return super().resolve_command(ctx, args)
 
     def _meant(self, ctx: click.Context, name: str) -> str | None:
         path = ctx.command_path
@@ -79,25 +84,6 @@ def _commands_below(
     for name, command in commands:
         if isinstance(command, click.Group):
             yield from _commands_below(command, ctx, (*words, name))
-
-
-def command_path(root: click.Group, name: str, arguments: Sequence[str]) -> str:
-    """Return the words that call the command that the arguments name.
-
-    Args:
-        root: The command itself.
-        name: How it was called.
-        arguments: What was written after that.
-    """
-    context, group, words = click.Context(root), root, [name]
-    for argument in arguments:
-        command = group.get_command(context, argument)
-        if command is not None:
-            words.append(argument)
-            if not isinstance(command, click.Group):
-                break
-            group = command
-    return " ".join(words)
 
 
 def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None:
