@@ -177,9 +177,8 @@ def credentials_for(region: Region) -> Credentials:
         ConfigurationError: As `settings`; or the region is not the vendor's, and the settings describe
             another one.
     """
-    layers = [environment_layer(os.environ)]
     of_profile, absence = chosen_profile(None, "")
-    layers = [_checked(layer) for layer in (*layers, of_profile)]
+    layers = [_checked(layer) for layer in (environment_layer(os.environ), of_profile)]
     if any(region.urls == one.urls for one in Region.VENDOR):
         return _credentials(layers, absence, FIRST_STEPS)[0]
     found = resolved(layers, absence)
@@ -376,13 +375,9 @@ def resolved(layers: Sequence[Layer], absence: str | None = None, first_steps: s
     credentials, of_credentials = _credentials(checked, absence, first_steps)
     _check_destination(checked, credentials)
     engine, of_engine = _engine(checked)
-    return Settings(
-        region=region,
-        credentials=credentials,
-        origins=(*of_region, *of_credentials, *of_engine),
-        warnings=tuple(warning for layer in checked for warning in layer.warnings),
-        engine=engine,
-    )
+    origins = (*of_region, *of_credentials, *of_engine)
+    warnings = tuple(warning for layer in checked for warning in layer.warnings)
+    return Settings(region, credentials, origins, warnings, engine)
 
 
 def _check_destination(layers: Sequence[Layer], credentials: Credentials) -> None:

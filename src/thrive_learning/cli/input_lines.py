@@ -5,7 +5,6 @@ import io
 import zlib
 from collections.abc import Iterator
 from itertools import chain
-from typing import Protocol
 
 from thrive_learning.errors import ThriveError
 
@@ -41,14 +40,6 @@ def no_ids(problem: str) -> UnreadableInputError:
     return UnreadableInputError(f"{problem}. Check the file, or the command that should print them.")
 
 
-class Readable(Protocol):
-    """A binary file."""
-
-    def read1(self, size: int = -1, /) -> bytes:
-        """Read what is there, and wait only if nothing is."""
-        ...
-
-
 class InputLines:
     """The lines of an input, read as they are asked for.
 
@@ -62,7 +53,7 @@ class InputLines:
         read_bytes: How many bytes of the input stand for the lines that have been returned.
     """
 
-    def __init__(self, file: Readable, name: str) -> None:
+    def __init__(self, file: io.BufferedIOBase, name: str) -> None:
         self.name: str = name
         self.read_bytes: float = 0
         self._file = file

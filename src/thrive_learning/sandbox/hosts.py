@@ -47,7 +47,8 @@ class OwnHosts:
     def __init__(self, bound: Iterable[str], allowed: Iterable[str] = ()) -> None:
         hosts = {_normalized(host) for host in (*bound, *allowed)}
         self._hosts: frozenset[str] = _LOCALHOST | hosts
-        self._has_any_address = any(_is_unspecified(host) for host in hosts)
+        addresses = [address for host in hosts if (address := _address(host)) is not None]
+        self._has_any_address = any(address.is_unspecified for address in addresses)
 
     def problem(self, fields: Sequence[str], target: str) -> HostProblem | None:
         """Return why a request is to be rejected, or None.
@@ -110,8 +111,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _is_unspecified(host: str) -> bool:
-    address = _address(host)
-    return address is not None and address.is_unspecified

@@ -18,8 +18,9 @@ from thrive_learning.errors import ThriveError, TokenError
 from thrive_learning.policies import Timeout
 
 if TYPE_CHECKING:
+    import io
+
     from thrive_learning.activities import Activities
-    from thrive_learning.cli.input_lines import Readable
     from thrive_learning.models import Activity, ActivityResult
 
 _ACTIVITY = f"""\b
@@ -122,7 +123,7 @@ def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
             continue
         yield named
         named = []
-        for lines in InputLines(cast("Readable", sys.stdin.buffer), "stdin").portions():
+        for lines in InputLines(cast("io.BufferedIOBase", sys.stdin.buffer), "stdin").portions():
             texts = (line.decode(errors="backslashreplace").strip() for line in lines)
             yield [*filter(None, texts)]
     yield named

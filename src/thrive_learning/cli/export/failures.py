@@ -49,12 +49,9 @@ class FailedId(NamedTuple):
             failure = cls(**json.loads(line))
         except (ValueError, TypeError, RecursionError):
             return None
-        return failure if failure._is_valid else None
-
-    @property
-    def _is_valid(self) -> bool:
         kinds = (str, str, str, int | None, str | None, bool)
-        return all(isinstance(field, kind) for field, kind in zip(self, kinds, strict=True))
+        is_valid = all(isinstance(field, kind) for field, kind in zip(failure, kinds, strict=True))
+        return failure if is_valid else None
 
     def line(self) -> bytes:
         """Return it as one line of JSON."""

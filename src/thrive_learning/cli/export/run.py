@@ -21,12 +21,14 @@ from thrive_learning.cli.export.output import Output, StreamTarget, output_of
 from thrive_learning.cli.export.progress import Show, shown
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally, count_of
-from thrive_learning.cli.input_lines import InputLines, Readable
+from thrive_learning.cli.input_lines import InputLines
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import is_pause, noticed, say
 from thrive_learning.models import Activity, ActivityResult
 
 if TYPE_CHECKING:
+    import io
+
     from thrive_learning._settings.resolution import Settings
 
 _TAB = ("\\t", "tab")  # how a tab can be written on a command line
@@ -66,7 +68,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
     with _opened(options.ids, [*(paths or ()), *filter(None, [outputs.table])]) as file:
         tally.size_bytes = None if options.ids == "-" else os.fstat(file.fileno()).st_size or None
         with target.client(settings) as client:
-            lines = InputLines(cast("Readable", file), source.name)
+            lines = InputLines(cast("io.BufferedIOBase", file), source.name)
             found = ids_in(counted(lines, tally), source, tally.note_empty)
             found = chain([next(found)], found)  # an input without IDs ends it here
             with (

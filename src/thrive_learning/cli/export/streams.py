@@ -1,10 +1,10 @@
 """Records to a stream, such as stdout, a FIFO, or a device: nothing that could be resumed."""
 
+import contextlib
 import io
 import os
 import stat
 import sys
-from typing import Self
 
 from thrive_learning.cli.cells import visible_json
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
@@ -17,7 +17,7 @@ class StreamError(ThriveError):
     """A stream cannot be written."""
 
 
-class StreamOutput:
+class StreamOutput(contextlib.AbstractContextManager["StreamOutput"]):
     """Records to a stream, failures to stderr.
 
     Args:
@@ -65,16 +65,9 @@ class StreamOutput:
         """Report it."""
         complain(failure.message)
 
-    def close(self) -> None:
-        """Close it."""
+    def __exit__(self, *_error: object) -> None:
         if self._file is not None:
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def _opened(stream: StreamTarget) -> io.FileIO:
