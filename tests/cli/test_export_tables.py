@@ -13,7 +13,7 @@ import pytest
 from harness import PAGE_EXAMPLE, ROOT
 
 from thrive_learning.cli.export import tables
-from thrive_learning.cli.export.tables import COLUMNS, FORMATS, TableError, convert, row_of
+from thrive_learning.cli.export.tables import COLUMNS, TableError, convert, row_of
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import Activity
 
@@ -166,7 +166,7 @@ def test_the_first_and_the_last_days_of_the_calendar(records: Path, tmp_path: Pa
     assert row_of(json.dumps({"id": "a", "date": text}))["date"] == stored
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_many_records_are_written_in_batches(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
@@ -181,7 +181,7 @@ def test_many_records_are_written_in_batches(
         assert parquet.ParquetFile(tmp_path / "t").num_row_groups >= 7
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_no_records_are_a_table_without_rows(records: Path, tmp_path: Path, form: str) -> None:
     fill(records)
     assert convert(records, tmp_path / "t", form) == 0

@@ -88,11 +88,7 @@ def _output_of(name: str, form: str | None) -> Output:
     form = _form_of(name, form)
     if path.is_symlink():  # then everything is beside the target, whatever name it goes by
         path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise ConfigurationError(
-            f"the folder {path.parent} does not exist. Create it, or name another output."
-        )
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigurationError(f"the folder {path.parent} is not writable. Name another output.")
     if form == "ndjson":
         return Output(path, None, form)

@@ -14,8 +14,6 @@ from thrive_learning.cli.json_text import Member, members_of
 from thrive_learning.cli.regular_files import open_regular, replacing
 from thrive_learning.errors import ThriveError
 
-FORMATS = ("parquet", "csv")
-
 #: The columns, and their types as Arrow calls them. The names are those on the wire, and one for the rest.
 COLUMNS: dict[str, str] = {
     "id": "string",
@@ -54,7 +52,7 @@ def convert(source: Path, target: Path, form: str, *, is_spreadsheet_safe: bool 
     Args:
         source: The records, one JSON object a line.
         target: The table.
-        form: One of `FORMATS`.
+        form: "parquet" or "csv".
         is_spreadsheet_safe: Put `'` in front of text that a spreadsheet would run as a formula.
 
     Returns:
