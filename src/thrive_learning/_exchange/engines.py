@@ -1,5 +1,6 @@
 """The choice of a client's engine: httpx's own connections by default, the fast ones on request."""
 
+import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from thrive_learning._http.port import parse_url
@@ -62,8 +63,10 @@ def _obstacle(asked: Asked) -> str | None:
 def _missing() -> str | None:
     try:
         import httptools  # noqa: PLC0415 - an extra
+
+        importlib.import_module("thrive_learning._http_fast.engine")
     except ImportError as error:
-        return f"httptools is not installed ({error}). {_INSTALL}"
+        return f"a part of it is not installed ({error}). {_INSTALL}"
     if not hasattr(httptools.HttpResponseParser, "set_dangerous_leniencies"):
         return f"httptools {httptools.__version__} is too old. {_INSTALL}"
     return None
