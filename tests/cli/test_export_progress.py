@@ -128,6 +128,8 @@ def test_a_pause_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "paused" not in screen.getvalue()
         show(is_pause=True)
         terminal.say("said meanwhile")  # rich draws above the bar what comes
-    assert "1 record, 1/s, 50%, paused" in screen.getvalue()
+        assert "1 record, 1/s, 50%, paused" in screen.getvalue()
+    before = screen.getvalue()
     with shown(tally, quiet=False, to_terminal=True) as show:
-        show(is_pause=True)
+        show(is_pause=True)  # it has a line of its own
+    assert screen.getvalue() == before
