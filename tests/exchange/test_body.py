@@ -289,3 +289,17 @@ def test_a_cut_names_its_cause() -> None:
     body.feed(b"a")
     body.cut_off("ReadError")
     assert body.flaw == "it was cut off after 1 byte (ReadError)"
+
+
+def test_tiny_chunks_take_no_more_memory_than_large_ones() -> None:
+    body = Body("", record_limit(100_000))
+    tracemalloc.start()
+    try:
+        for _ in range(100_000):
+            body.feed(bytes(bytearray(b"a")))  # a new object each time, as from httpcore
+        size = len(body.end())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size == 100_000
+    assert peak < 500_000

@@ -84,7 +84,7 @@ class Body:
     """
 
     __slots__ = (
-        "_chunks",
+        "_content",
         "_decompressor",
         "_has_members",
         "_limit",
@@ -97,7 +97,7 @@ class Body:
 
     def __init__(self, content_encoding: str, limit: BodyLimit) -> None:
         self._limit = limit
-        self._chunks: list[bytes] = []
+        self._content = bytearray()  # a list of tiny chunks would take a hundred times as much
         self._size = 0
         self._received = 0
         self._decompressor = None
@@ -165,7 +165,7 @@ class Body:
         room = self._limit.size - self._size
         self._size += len(content)
         if content:
-            self._chunks.append(content[:room])
+            self._content += content[:room]
         if len(content) > room:
             self._reject(self._limit.flaw)
         return self.flaw is None
@@ -187,4 +187,4 @@ class Body:
         self._decompress(1)
         if self._decompressor is not None and self._received and not self._decompressor.eof:
             self.cut_off("its compressed data ends too early")
-        return b"".join(self._chunks)
+        return bytes(self._content)
