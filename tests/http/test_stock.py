@@ -316,6 +316,10 @@ def refusing(text: bytes) -> Callable[[Line], None]:
         (b"HTTP/1.1 407 Who?\r\ncontent-length: 0\r\n\r\n", ("proxy", "407 Who?", True)),
         (b"HTTP/1.1 403 No\r\n\r\n", ("proxy", "403 No", True)),
         (b"HTTP/1.1 503 Later\r\n\r\n", ("proxy", "503 Later", False)),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nand more",
+            ("connect", "the proxy sent more than its response", False),
+        ),
         (b"HTTP/1.1 200 OK\r\n\r\nand more", ("connect", "the proxy sent more than its response", False)),
     ],
 )

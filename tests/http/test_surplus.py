@@ -29,6 +29,12 @@ def after_chunks(line: Line, answer: Answer) -> None:
     line.send(answer.head(content_length=None, transfer_encoding="chunked") + body + answer.whole)
 
 
+def behind_a_full_read(line: Line, answer: Answer) -> None:
+    """Let the first response fill what is read at once to the last byte."""
+    size = 8_192 - len(answer.head(content_length="0000"))
+    line.send(answer.head(content_length=str(size)) + b"a" * size + answer.whole)
+
+
 def while_idle(line: Line, answer: Answer) -> None:
     line.send(answer.whole)
     line.pause(0.1)
@@ -38,7 +44,16 @@ def while_idle(line: Line, answer: Answer) -> None:
 
 @pytest.mark.parametrize("route", ["TCP", "TLS", "tunnel", "TLS within TLS"])
 @pytest.mark.parametrize(
-    "fault", [one_byte_more, two_answers, two_records, two_without_bodies, after_chunks, while_idle]
+    "fault",
+    [
+        one_byte_more,
+        two_answers,
+        two_records,
+        two_without_bodies,
+        after_chunks,
+        behind_a_full_read,
+        while_idle,
+    ],
 )
 def test_a_connection_with_a_surplus_is_dropped(
     kind: Kind, fault: Fault, route: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext

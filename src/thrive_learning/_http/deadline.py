@@ -121,7 +121,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         raise failure
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.awaits_head = True
+        self.expect_head(buffer)
         try:
             return self.send(corrected(buffer), timeout)
         except OSError as error:

@@ -36,6 +36,11 @@ class Guard:
     #: Whether nothing has arrived since the last bytes were sent.
     awaits_head = False
 
+    def expect_head(self, sent: bytes) -> None:
+        """Expect the response to what is sent. One to CONNECT has no body, whatever its length says."""
+        if sent:  # httpcore sends an empty body as well
+            self.awaits_head = not sent.startswith(b"CONNECT ")
+
     def hold_back(self, data: bytes) -> bytes:
         """Return what is not held back of the bytes that arrived."""
         if len(data) <= 1:
@@ -107,11 +112,17 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
         self._below = below
         self._tls = tls
         self._arrivals = Arrivals(below.get_extra_info("socket"))
-        self._is_used = False
+        self._is_used = self._was_full = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return some bytes; none if the connection has ended."""
-        return self.hold_back(self.release() or await self._below.read(min(max_bytes, READ_BYTES), timeout))
+        data = self.release()
+        if not data:
+            most = min(max_bytes, READ_BYTES)
+            data = await self._below.read(most, timeout)
+            # anyio takes more from asyncio than is asked for, and no poll of the socket sees the rest.
+            self._was_full = len(data) == most
+        return self.hold_back(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
@@ -120,7 +131,8 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
             # would lose it.
             with anyio.move_on_after(_TICKETS_S):
                 self.held = await self._below.read(READ_BYTES, timeout)
-        self._is_used = self.awaits_head = True
+        self._is_used = True
+        self.expect_head(buffer)
         await self._below.write(corrected(buffer), timeout)
 
     async def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
@@ -136,7 +148,8 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection."""
         if info == "is_readable":
-            return bool(self.held) or any(map(_holds_data, self._tls)) or self._arrivals.look()
+            is_left = bool(self.held) or self._was_full
+            return is_left or any(map(_holds_data, self._tls)) or self._arrivals.look()
         return self._below.get_extra_info(info)
 
 
