@@ -1,5 +1,6 @@
 """Requests are built from parts, and are those that httpx would build."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError
 from thrive_learning._call.requests import RequestTemplate
-from thrive_learning._http.port import Origin, Request, Response, TransportError, parse_url, without_frames
+from thrive_learning._http.port import (
+    AsyncResponse,
+    Origin,
+    Request,
+    Response,
+    TransportError,
+    parse_url,
+    without_frames,
+)
 from thrive_learning._http.routes import LIBRARY
 
 HEADERS = ((b"Accept", b"application/json"), (b"User-Agent", b"test"))
@@ -119,6 +128,16 @@ def test_a_response_holds_what_it_was_built_with() -> None:
     response = Response(200, headers, chunks, lambda: None)
     assert (response.status, response.headers, response.chunks) == (200, headers, chunks)
     assert response.close() is None
+
+    async def aclose() -> None:
+        pass
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a"
+
+    arriving = pieces()
+    later = AsyncResponse(200, headers, arriving, aclose)
+    assert (later.status, later.headers, later.chunks, later.aclose) == (200, headers, arriving, aclose)
 
 
 def test_a_transport_error_keeps_no_frames() -> None:
