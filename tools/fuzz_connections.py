@@ -79,7 +79,7 @@ class Connection:
 
 
 class ConnectedSocket(socket.socket):
-    """A socket of the default engine in sync code. It can be polled, because it is one end of a pair."""
+    """A socket of the default engine. It can be polled, because it is one end of a pair."""
 
     def __init__(self) -> None:
         near, self._far = socket.socketpair()
@@ -112,26 +112,26 @@ class ConnectedSocket(socket.socket):
 
 
 class AsyncConnection(httpcore.AsyncNetworkStream):
-    """It stands for a stream of httpcore's."""
+    """A stream of httpcore's upon such a socket."""
 
     def __init__(self) -> None:
-        self._connection = Connection()
+        self._sock = ConnectedSocket()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         """See `httpcore.AsyncNetworkStream`."""
-        return self._connection.take(max_bytes)
+        return self._sock.recv(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """See `httpcore.AsyncNetworkStream`."""
-        self._connection.put(buffer)
+        self._sock.send(buffer)
 
     async def aclose(self) -> None:
         """See `httpcore.AsyncNetworkStream`."""
-        self._connection.end()
+        self._sock.close()
 
     def get_extra_info(self, info: str) -> Any:
         """See `httpcore.AsyncNetworkStream`."""
-        return self._connection.has_arrivals() if info == "is_readable" else None
+        return self._sock if info == "socket" else None
 
 
 class FastConnection:
