@@ -121,6 +121,9 @@ values = visible | st.sampled_from([*DELAYS, *SENT])
 names = st.sampled_from(
     [b"Retry-After", b"Location", b"X-Request-Id", b"Content-Type", b"Set-Cookie", b"Connection", b"Upgrade"]
 )
+#: Headers that contradict the length of a body. llhttp rejects a length that is repeated; h11 does not.
+LENGTHS = [(b"content-length", b"9999"), (b"Content-Length", b"9998"), (b"Content-Length ", b"1")]
+LENGTHS += [(b"transfer-encoding", b"chunked"), (b"X: y\r\nContent-Length", b"9997"), (b"X", b"a\r\n b: 265")]
 statuses = st.one_of(
     st.sampled_from([200, 200, 200, 200, 201, 204, 301, 400, 401, 403, 404, 429, 500, 503]),
     st.integers(0, 1200),
@@ -138,6 +141,8 @@ def sound_responses(draw: st.DrawFn) -> bytes:
     """Responses that are HTTP, mostly."""
     body = draw(bodies)
     headers = draw(st.lists(st.tuples(names, values), max_size=4))
+    if draw(st.integers(0, 9)) == 0:
+        headers.append(draw(st.sampled_from(LENGTHS)))
     if draw(st.integers(0, 3)) == 0:
         coding = draw(st.sampled_from(list(codings)))
         headers.append((b"Content-Encoding", coding))
