@@ -401,6 +401,35 @@ def test_a_missing_client_certificate_says_so_in_the_same_words(
             engine.send(request_to(server.port, "https"))
 
 
+def test_a_cut_handshake_says_so_in_the_same_words(
+    kind: Kind, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    def hang_up(line: Line) -> None:
+        line.read()
+        line.finish()
+
+    with no_socket_left(), Chaos(server_context) as server, kind.stock(client_context) as engine:
+        server.plan(Trouble(handshake=hang_up))
+        with pytest.raises(TransportError, match="UNEXPECTED_EOF_WHILE_READING") as caught:
+            engine.send(request_to(server.port, "https"))
+        assert caught.value.kind == "connect"
+
+
+def test_a_server_that_hangs_up_before_the_request_is_an_error_of_ours(
+    kind: Kind, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """anyio's `EndOfStream`, which only reads were expected to raise, once left the call."""
+
+    def hang_up(line: Line) -> None:
+        line.shake_hands(server_context)
+        line.finish()
+
+    with no_socket_left(), Chaos(server_context) as server, kind.stock(client_context) as engine:
+        server.plan(Trouble(handshake=hang_up))
+        with pytest.raises(TransportError):
+            engine.send(request_to(server.port, "https"))
+
+
 def test_a_server_that_hangs_up(kind: Kind) -> None:
     with Chaos() as server, kind.stock() as engine:
         server.plan(Trouble(connection=end_at_once))

@@ -30,6 +30,7 @@ _KINDS: dict[str, port.FailureKind] = {
     name: kind for kind, names in _FAILURES.items() for name in names.split()
 }
 _UNKNOWN_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")} | {11001}  # on Windows
+_HUNG_UP = "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol"
 _REJECTED_BY_SOCKS = re.compile(r"username/password|but got|not allowed|not supported", re.IGNORECASE)
 
 
@@ -74,6 +75,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         return f"[Errno {error.errno}] {os.strerror(error.errno)}"  # asyncio and trio word it differently
+    if type(error).__name__ == "EndOfStream":  # what anyio makes of it in a handshake
+        return _HUNG_UP
     return str(error)
 
 

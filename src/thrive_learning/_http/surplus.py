@@ -133,7 +133,13 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
                 self.held = await self._below.read(READ_BYTES, timeout)
         self._is_used = True
         self.expect_head(buffer)
-        await self._below.write(corrected(buffer), timeout)
+        try:
+            await self._below.write(corrected(buffer), timeout)
+        except anyio.EndOfStream:  # TLS has read that the server hung up, which httpcore does not expect here
+            failure = httpcore.WriteError("the server has closed the connection")
+        else:
+            return
+        raise failure
 
     async def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
         """Shake hands."""
