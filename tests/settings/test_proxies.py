@@ -106,7 +106,10 @@ def test_a_proxy_for_everything(proxy: str) -> None:
     ("proxy", "message"),
     [
         ("http://", "'http://' (from proxy=) has no host"),
-        ("http://a b:1", "'http://a b:1' (from proxy=) has a host or a port that is not valid"),
+        ("http://a b:1", "'http://a b:1' (from proxy=) has a space or a control character"),
+        ("http://proxy:1\n", "'http://…' (from proxy=) has a space or a control character"),
+        ("\thttp://proxy:1", "'\\thttp://proxy:1' (from proxy=) has a space or a control character"),
+        ("http://me:can\x7fary@proxy:1", "'http://proxy:1' (from proxy=) has a space or a control"),
         ("http://proxy:99999", "'http://proxy:99999' (from proxy=) has a port that is not between"),
         ("http://proxy:0", "'http://proxy:0' (from proxy=) has a port that is not between"),
         ("http://me:canary@proxy:x", "'http://…' (from proxy=) has a host or a port"),

@@ -18,6 +18,7 @@ ServerT = TypeVar("ServerT", bound=tuple[str, str, int])
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d+))?", re.ASCII)
+_INVISIBLE = re.compile(r"[\x00-\x20\x7f]")
 # A name in NO_PROXY, or an IPv6 address with a port. Other addresses and networks are parsed as such.
 _EXEMPTION = re.compile(r"(?:\*?\.)?([\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::(\d+))?", re.ASCII)
 
@@ -141,6 +142,8 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _problem(url: str) -> str | None:
+    if _INVISIBLE.search(url):  # Python's parser ignores some of them, and httpx does not
+        return "has a space or a control character"
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
