@@ -2,7 +2,6 @@
 
 import ipaddress
 
-
 _LONGEST_NAME, _LONGEST_LABEL = 253, 63
 
 
@@ -14,7 +13,8 @@ def is_valid_host(host: str) -> bool:
     Args:
         host: A name of ASCII letters, digits, dots, and hyphens, or an address; those of IPv6 in brackets.
 
-    Source: RFC 3986 section 3.2.2; RFC 1035 section 2.3.4; the WHATWG's URL standard on hosts that end in a number.
+    Source: RFC 3986 section 3.2.2; RFC 1035 section 2.3.4; the WHATWG's URL standard on hosts that
+        end in a number.
     """
     try:
         if host.startswith("["):

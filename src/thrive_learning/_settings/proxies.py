@@ -142,12 +142,12 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _problem(url: str) -> str | None:
-    if _INVISIBLE.search(url):  # Python's parser ignores some of them, and httpx does not
-        return "has a space or a control character"
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
-        return "is not a URL"
+        parts = None
+    if parts is None or _INVISIBLE.search(url):  # Python's parser ignores some of them, and httpx does not
+        return "is not a URL of visible characters"
     found = _NETLOC.fullmatch(parts.netloc.rpartition("@")[2])
     if parts.scheme not in _SCHEMES:
         return f"does not begin with {', '.join(f'{scheme}://' for scheme in _SCHEMES[:-1])}, or socks5h://"
