@@ -8,11 +8,20 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+import anyio
 import anyio.lowlevel
 import pytest
 import trio.lowlevel
 
-from thrive_learning._loops import current_loop, current_process, from_any_thread, has_ended, spawn
+from thrive_learning._loops import (
+    TaskPermits,
+    ThreadPermits,
+    current_loop,
+    current_process,
+    from_any_thread,
+    has_ended,
+    spawn,
+)
 
 RUN: dict[str, Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]] = {
     "asyncio": lambda work: asyncio.run(work()),
@@ -157,3 +166,53 @@ def test_neither_library_is_imported_for_sync_code() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.anyio
+async def test_a_task_that_is_canceled_while_it_waits_keeps_no_permit() -> None:
+    permits = TaskPermits(1)
+    assert await permits.acquire(5)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(permits.acquire, 5)
+        await anyio.lowlevel.checkpoint()
+        permits.release()
+        tasks.cancel_scope.cancel()  # together with the permit
+    with anyio.move_on_after(0.1) as scope:
+        permits.release()
+        assert await permits.acquire(5)
+    assert not scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_every_task_gets_a_permit() -> None:
+    permits = TaskPermits(1)
+    order: list[int] = []
+
+    async def use(number: int) -> None:
+        assert await permits.acquire(5)
+        order.append(number)
+        await anyio.lowlevel.checkpoint()
+        permits.release()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(use, number)
+    assert sorted(order) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.anyio
+async def test_a_task_waits_for_a_permit_no_longer_than_it_may() -> None:
+    permits = TaskPermits(1)
+    assert await permits.acquire(0)
+    assert not await permits.acquire(0.01)
+    permits.release()
+    assert await permits.acquire(0)
+
+
+def test_a_thread_waits_for_a_permit_no_longer_than_it_may() -> None:
+    permits = ThreadPermits(1)
+    assert permits.acquire(-1)
+    assert not permits.acquire(-1)
+    assert not permits.acquire(0.01)
+    permits.release()
+    assert permits.acquire(0)

@@ -24,8 +24,8 @@ from http_fast.loopback import (
     reset,
     silence,
 )
-from thrive_learning._http.port import Origin, TransportError
-from thrive_learning._http_fast import connections, engine, pool, streams
+from thrive_learning._http.port import Origin, TransportError, run
+from thrive_learning._http_fast import connections, engine, streams
 
 BIG = bytes(20_000_000)
 
@@ -355,7 +355,7 @@ def test_a_server_that_does_not_accept(sender: Sender) -> None:
 def test_a_request_waits_for_a_connection(
     open_engine: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(engine, "MAX_CONNECTIONS", 1)
     sender = open_engine()
     with Server(answer(OK)) as server, ThreadPoolExecutor(1) as threads:
         first = sender.open(request(server.origin))
@@ -442,7 +442,7 @@ def waiting(
             yield open_engine(), Origin("http", *listener.getsockname()), b""
         return
     if kind == "pool":
-        monkeypatch.setattr(pool, "MAX_CONNECTIONS", 0)
+        monkeypatch.setattr(engine, "MAX_CONNECTIONS", 0)
     handler = (lambda _peer, server: server.closing.wait(10)) if kind == "writing" else silence
     with Server(handler, serving if kind == "reading over TLS" else None) as server:
         yield open_engine(), server.origin, BIG if kind == "writing" else b""
@@ -528,7 +528,7 @@ def test_a_coroutine_of_sync_code_must_not_wait() -> None:
             coroutine.close()
 
     with pytest.raises(AssertionError, match="waits"):
-        engine.run(Waits())  # type: ignore[arg-type]
+        run(Waits())  # type: ignore[arg-type]
 
 
 # TLS

@@ -1,35 +1,32 @@
-"""The pool and its limits, in the moments that no test can bring about with servers."""
+"""The pool, in the moments that no test can bring about with servers."""
 
 import collections
 import ssl
 from types import SimpleNamespace
 from typing import Any
 
-import anyio
-import anyio.lowlevel
 import pytest
 
-from http_fast.loopback import budget
 from thrive_learning._http.port import Origin, TransportError
 from thrive_learning._http_fast import pool
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
-from thrive_learning._http_fast.pool import Pool, TaskLimit, ThreadLimit
+from thrive_learning._http_fast.pool import Pool
+from thrive_learning._loops import ThreadPermits
 
 ORIGIN = Origin("http", "a.example", 80)
 
 
 @pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> Pool:
+def threads() -> Pool:
     """Is a pool that lets one thread have a connection."""
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     unused: Any = None
-    return Pool(RouteToOrigins(ssl.create_default_context(), None, unused), ThreadLimit())
+    return Pool(RouteToOrigins(ssl.create_default_context(), None, unused), ThreadPermits(1))
 
 
 def ready(connections: Pool) -> PooledConnection:
     """Take a connection that seems to have had an exchange."""
-    limit: Any = connections._limit
-    limit.acquire(budget(pool=0.01))
+    permits: Any = connections._permits
+    assert permits.acquire(0.01)
     connection = connections.take(ORIGIN, fresh=False)
     connection._stream = SimpleNamespace(is_readable=lambda: False, close=lambda: None)
     connection._is_sent = True
@@ -80,39 +77,3 @@ def test_a_connection_that_is_cut_before_it_opens_is_not_opened(threads: Pool) -
 def test_an_empty_idle_list_is_no_surprise() -> None:
     nobody: collections.deque[PooledConnection] = collections.deque()
     assert (pool._pop(nobody), pool._pop(nobody, 0)) == (None, None)
-
-
-@pytest.mark.anyio
-async def test_a_task_that_is_canceled_while_it_waits_keeps_no_permit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
-    limit = TaskLimit()
-    await limit.acquire(budget())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(limit.acquire, budget())
-        await anyio.lowlevel.checkpoint()
-        limit.release()
-        tasks.cancel_scope.cancel()  # together with the permit
-    with anyio.move_on_after(0.1) as scope:
-        limit.release()
-        await limit.acquire(budget())
-    assert not scope.cancelled_caught
-
-
-@pytest.mark.anyio
-async def test_tasks_wait_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
-    limit = TaskLimit()
-    order: list[int] = []
-
-    async def use(number: int) -> None:
-        await limit.acquire(budget())
-        order.append(number)
-        await anyio.lowlevel.checkpoint()
-        limit.release()
-
-    async with anyio.create_task_group() as tasks:
-        for number in range(5):
-            tasks.start_soon(use, number)
-    assert sorted(order) == [0, 1, 2, 3, 4]

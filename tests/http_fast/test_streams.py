@@ -18,10 +18,9 @@ import pytest
 
 from http_fast.loopback import SOON, budget, reset
 from thrive_learning._budget import Budget
-from thrive_learning._http.port import TransportError
+from thrive_learning._http.port import TransportError, run
 from thrive_learning._http_fast import async_connect, streams
 from thrive_learning._http_fast.asyncio_streams import AsyncioStream
-from thrive_learning._http_fast.engine import run
 from thrive_learning._http_fast.sockets import SocketStream
 from thrive_learning._http_fast.streams import Address, Arrivals, Stream, failed, in_order
 from thrive_learning._http_fast.tls import TlsStream

@@ -113,8 +113,10 @@ class _Content:
         raise StopAsyncIteration
 
 
-class _Adapter:
-    """What both twins have in common: the requests of the library that a transport belongs to."""
+class Adapter:
+    """An engine upon transports of httpx or httpx2, written once. In sync code its coroutines never wait."""
+
+    is_async: bool
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -123,7 +125,23 @@ class _Adapter:
         self._content: Any = type("Content", streams, {})
         self._known: tuple[port.Headers, Any] = ((), None)
 
-    def build(self, request: port.Request, budget: Budget) -> Any:
+    async def exchange(
+        self, request: port.Request, budget: Budget, *, fresh: bool
+    ) -> tuple[Any, Any, "_Body"]:
+        """Send a request once and return the status and the headers of its response, and its body."""
+        transport = await self.take(budget, fresh=fresh)
+        try:
+            if self.is_async:
+                response = await transport.handle_async_request(self._build(request, budget))
+            else:
+                response = transport.handle_request(self._build(request, budget))
+            return response.status_code, response.headers.raw, _Body(self, transport, response.stream)
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            await self.give_back(transport, is_broken=True)
+            failure = failure_of(error)
+        raise failure
+
+    def _build(self, request: port.Request, budget: Budget) -> Any:
         """Return a request for the transport. Its URL goes as text, which is what httpx parses fastest."""
         known, headers = self._known
         if known is not request.headers:
@@ -138,17 +156,35 @@ class _Adapter:
             extensions={"timeout": budget.phases()},
         )
 
+    async def take(self, budget: Budget, *, fresh: bool) -> Any:
+        """Return the transport for a request, which is to be given back."""
+        del budget, fresh  # another library's transport looks after its connections itself
+        return self._transport
 
-class _Lent:
-    """A response whose body has not been read yet, and the transport that it comes from."""
+    async def give_back(self, transport: Any, *, is_broken: bool) -> None:
+        """Take a transport back after its response has ended."""
 
-    def __init__(self, engine: Any, transport: Any, stream: Any) -> None:
+    async def end(self, transport: Any) -> None:
+        """Close a transport."""
+        if self.is_async:
+            await transport.aclose()
+        else:
+            transport.close()
+
+    async def end_all(self) -> None:
+        """Close all connections."""
+        await self.end(self._transport)
+
+
+class _Body:
+    """The body of a response. An async generator that is left early would end in a warning later."""
+
+    def __init__(self, engine: Adapter, transport: Any, stream: Any) -> None:
         self._engine, self._transport, self._stream = engine, transport, stream
+        self._chunks: Any = aiter(stream) if engine.is_async else None
         self._has_ended = self._is_broken = False
 
-
-class _Exchange(_Lent):
-    def read(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
         except BaseException as error:  # noqa: BLE001 - it is raised below
@@ -157,54 +193,6 @@ class _Exchange(_Lent):
         else:
             return
         raise failure
-
-    def close(self) -> None:
-        try:
-            self._stream.close()
-        except BaseException as error:  # noqa: BLE001 - it is raised below
-            self._is_broken = True
-            failure = failure_of(error)
-        else:
-            return
-        finally:
-            self._engine.give_back(self._transport, is_broken=self._is_broken)
-        raise failure
-
-
-class HttpxEngine(_Adapter):
-    """Sends the requests of threads through one transport of httpx or httpx2. See `port.Engine`."""
-
-    def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.Response:
-        """Send a request once and return the head of its response."""
-        transport = self.take(budget, fresh=fresh)
-        try:
-            response = transport.handle_request(self.build(request, budget))
-            exchange = _Exchange(self, transport, response.stream)
-            return port.Response(response.status_code, response.headers.raw, exchange.read(), exchange.close)
-        except BaseException as error:  # noqa: BLE001 - it is raised below
-            self.give_back(transport, is_broken=True)
-            failure = failure_of(error)
-        raise failure
-
-    def take(self, budget: Budget, *, fresh: bool) -> Any:
-        """Return the transport for a request, which is to be given back."""
-        del budget, fresh  # another library's transport looks after its connections itself
-        return self._transport
-
-    def give_back(self, transport: Any, *, is_broken: bool) -> None:
-        """Take a transport back after its response has ended."""
-
-    def close(self) -> None:
-        """Close the transport."""
-        self._transport.close()
-
-
-class _AsyncExchange(_Lent):
-    """It is not an async generator: one that is left early ends in a warning later."""
-
-    def __init__(self, engine: Any, transport: Any, stream: Any) -> None:
-        super().__init__(engine, transport, stream)
-        self._chunks: Any = aiter(stream)
 
     def __aiter__(self) -> Self:
         return self
@@ -220,11 +208,15 @@ class _AsyncExchange(_Lent):
             failure = failure_of(error)
         raise failure
 
-    async def aclose(self) -> None:
+    async def end(self) -> None:
+        """End the exchange."""
         try:
-            if not self._has_ended:
-                await self._leave()
-            await self._stream.aclose()
+            if not self._engine.is_async:
+                self._stream.close()
+            else:
+                if not self._has_ended:
+                    await self._leave()
+                await self._stream.aclose()
         except BaseException as error:  # noqa: BLE001 - it is raised below
             self._is_broken = True
             failure = failure_of(error)
@@ -244,29 +236,31 @@ class _AsyncExchange(_Lent):
                 pass
 
 
-class AsyncHttpxEngine(_Adapter):
+class HttpxEngine(Adapter):
+    """Sends the requests of threads through one transport of httpx or httpx2. See `port.Engine`."""
+
+    is_async = False
+
+    def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.Response:
+        """Send a request once. See `port.Engine.send`."""
+        status, headers, body = port.run(self.exchange(request, budget, fresh=fresh))
+        return port.Response(status, headers, iter(body), lambda: port.run(body.end()))
+
+    def close(self) -> None:
+        """Close all connections. See `port.Engine.close`."""
+        port.run(self.end_all())
+
+
+class AsyncHttpxEngine(Adapter):
     """Sends the requests of tasks through one transport of httpx or httpx2. See `port.AsyncEngine`."""
 
+    is_async = True
+
     async def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.AsyncResponse:
-        """Send a request once and return the head of its response."""
-        transport = await self.take(budget, fresh=fresh)
-        try:
-            response = await transport.handle_async_request(self.build(request, budget))
-            exchange = _AsyncExchange(self, transport, response.stream)
-            return port.AsyncResponse(response.status_code, response.headers.raw, exchange, exchange.aclose)
-        except BaseException as error:  # noqa: BLE001 - it is raised below
-            await self.give_back(transport, is_broken=True)
-            failure = failure_of(error)
-        raise failure
-
-    async def take(self, budget: Budget, *, fresh: bool) -> Any:
-        """Return the transport for a request, which is to be given back."""
-        del budget, fresh  # another library's transport looks after its connections itself
-        return self._transport
-
-    async def give_back(self, transport: Any, *, is_broken: bool) -> None:
-        """Take a transport back after its response has ended."""
+        """Send a request once. See `port.Engine.send`."""
+        status, headers, body = await self.exchange(request, budget, fresh=fresh)
+        return port.AsyncResponse(status, headers, body, body.end)
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
+        """Close all connections. See `port.Engine.close`."""
+        await self.end_all()

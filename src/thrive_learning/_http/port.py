@@ -1,10 +1,12 @@
 """What the code above knows of HTTP: a request, a response, and an engine that exchanges them. Pure."""
 
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from thrive_learning._budget import Budget
+
+T = TypeVar("T")
 
 #: Names and values as they go on the wire.
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -138,6 +140,16 @@ def without_frames(error: TransportError) -> TransportError:
     """Return an error that keeps no frames: theirs hold headers, and would form a cycle with the caller's."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of sync code, which blocks instead of waiting, and return what it returns."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("a coroutine of sync code waits")
 
 
 class Engine(Protocol):

@@ -6,10 +6,7 @@ the same however many there are.
 """
 
 import collections
-import contextlib
 import functools
-import queue
-from collections.abc import Iterator
 from ssl import SSLContext
 from typing import Any
 
@@ -20,9 +17,10 @@ import httpx
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
 from thrive_learning._clock import monotonic
 from thrive_learning._http.deadline import Backend
-from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
+from thrive_learning._http.httpx_adapter import Adapter, AsyncHttpxEngine, HttpxEngine
 from thrive_learning._http.port import IDLE_TIMEOUT_S, TransportError
 from thrive_learning._http.surplus import AsyncStream
+from thrive_learning._loops import TaskPermits, ThreadPermits
 from thrive_learning.errors import ConfigurationError
 
 _CLOSED = "the client is closed"
@@ -73,93 +71,10 @@ class _Transport(_OneConnection, httpx.HTTPTransport):
         self.backend.close()
 
 
-class _SideBySide:
-    """What both engines have in common: which transports there are, and which of them are idle."""
-
-    def __init__(self, transport_kind: Any, context: SSLContext, proxy: str | None) -> None:
-        self._open = functools.partial(transport_kind, context, proxy)
-        adapter: Any = super()
-        adapter.__init__(self._open())  # now, so that a mistake shows where the client is created
-        self._all: set[Any] = set()
-        self._idle: collections.deque[Any] = collections.deque()
-        self._is_closed = False
-
-    def _next(self) -> Any:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
-        transport = self._open()
-        self._all.add(transport)
-        return transport
-
-    def _expired(self) -> Iterator[Any]:
-        """Take the transports that have been idle for too long; once the engine is closed, all idle ones."""
-        since = monotonic() - (0 if self._is_closed else IDLE_TIMEOUT_S)
-        with contextlib.suppress(IndexError):  # another thread was quicker
-            while self._idle[0].idle_since <= since:
-                yield self._idle.popleft()
-
-
-class StockEngine(_SideBySide, HttpxEngine):
-    """Sends the requests of threads. See `port.Engine`.
-
-    Args:
-        context: For TLS.
-        proxy: The URL of a proxy; None connects directly.
-    """
-
-    def __init__(self, context: SSLContext, proxy: str | None) -> None:
-        super().__init__(_Transport, context, proxy)
-        self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore costs ten times as much
-        for _ in range(MAX_CONNECTIONS):
-            self._permits.put(None)
-
-    def take(self, budget: Budget, *, fresh: bool) -> Any:
-        """Return a transport that no other thread uses."""
-        try:
-            self._permits.get(timeout=budget.phases()["pool"])
-        except queue.Empty:
-            raise TransportError("timeout", phase="pool") from None
-        try:
-            transport = self._next()
-            transport.backend.budget, budget.connection = budget, transport.backend
-            if fresh or self._is_closed:
-                transport.close()
-            if self._is_closed:
-                raise TransportError("other", _CLOSED)  # noqa: TRY301 - its permit is released
-        except BaseException:
-            self._permits.put(None)
-            raise
-        return transport
-
-    def give_back(self, transport: Any, *, is_broken: bool) -> None:
-        """Keep a transport for the next request, or close it."""
-        transport.backend.budget.connection = None
-        transport.idle_since = monotonic()
-        try:
-            if is_broken or transport.backend.is_cut:
-                self._close(transport)
-            else:
-                self._idle.append(transport)
-                for expired in self._expired():
-                    self._close(expired)
-        finally:
-            self._permits.put(None)
-
-    def _close(self, transport: Any) -> None:
-        self._all.discard(transport)
-        transport.close()
-
-    def close(self) -> None:
-        """Close all connections. A thread that waits for one of them gets a `TransportError` at once."""
-        self._is_closed = True
-        for transport in list(self._all):
-            transport.backend.cut()
-        for transport in self._expired():
-            self._close(transport)
-
-
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
     """Opens connections. An attempt to open one ends when it is closed."""
+
+    is_cut = False
 
     def __init__(self) -> None:
         self._backend: Any = httpcore.AnyIOBackend()
@@ -172,9 +87,12 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
             return AsyncStream(stream)
         raise httpcore.ConnectError(_CLOSED)
 
-    async def aclose(self) -> None:
+    def cut(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
+
+    async def aclose(self) -> None:
+        self.cut()
         if self._stream is not None:
             await self._stream.aclose()
 
@@ -189,26 +107,30 @@ class _AsyncTransport(_OneConnection, httpx.AsyncHTTPTransport):
             await self.backend.aclose()
 
 
-class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
-    """Sends the requests of the tasks of one event loop. See `StockEngine`."""
+class _SideBySide(Adapter):
+    """What both engines have in common: which transports there are, and which of them are idle."""
+
+    transport_kind: Any
 
     def __init__(self, context: SSLContext, proxy: str | None) -> None:
-        super().__init__(_AsyncTransport, context, proxy)
-
-    @functools.cached_property
-    def _permits(self) -> "anyio.Semaphore":
-        return anyio.Semaphore(MAX_CONNECTIONS)  # it belongs to the event loop that it is created in
+        self._open = functools.partial(self.transport_kind, context, proxy)
+        super().__init__(self._open())  # now, so that a mistake shows where the client is created
+        self._all: set[Any] = set()
+        self._idle: collections.deque[Any] = collections.deque()
+        self._is_closed = False
+        self._permits: Any = (TaskPermits if self.is_async else ThreadPermits)(MAX_CONNECTIONS)
 
     async def take(self, budget: Budget, *, fresh: bool) -> Any:
-        """Return a transport that no other task uses."""
-        if self._permits.value:
-            self._permits.acquire_nowait()
-        else:
-            await self._wait(budget)
+        """Return a transport that nobody else uses."""
+        acquired = self._permits.acquire(min(budget.timeout.pool, max(budget.remaining(), 0)))
+        if not (await acquired if self.is_async else acquired):
+            raise TransportError("timeout", phase="pool")
         try:
             transport = self._next()
+            if not self.is_async:
+                transport.backend.budget, budget.connection = budget, transport.backend
             if fresh or self._is_closed:
-                await transport.aclose()
+                await self.end(transport)
             if self._is_closed:
                 raise TransportError("other", _CLOSED)  # noqa: TRY301 - its permit is released
         except BaseException:
@@ -216,31 +138,63 @@ class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
             raise
         return transport
 
-    async def _wait(self, budget: Budget) -> None:
-        with anyio.move_on_after(budget.phases()["pool"]):
-            await self._permits.acquire()
-            return
-        raise TransportError("timeout", phase="pool")
+    def _next(self) -> Any:
+        try:  # contextlib.suppress costs more than all of this
+            return self._idle.pop()
+        except IndexError:
+            transport = self._open()
+        self._all.add(transport)
+        return transport
 
     async def give_back(self, transport: Any, *, is_broken: bool) -> None:
         """Keep a transport for the next request, or close it."""
         transport.idle_since = monotonic()
+        if not self.is_async:
+            transport.backend.budget.connection = None
         try:
-            if is_broken:
+            if is_broken or transport.backend.is_cut:
                 await self._close(transport)
             else:
                 self._idle.append(transport)
-                for expired in self._expired():
-                    await self._close(expired)
+                await self._close_expired()
         finally:
             self._permits.release()
 
+    async def _close_expired(self) -> None:
+        """Close the transports that have been idle for too long; once the engine is closed, all idle ones."""
+        since = monotonic() - (0 if self._is_closed else IDLE_TIMEOUT_S)
+        try:
+            while self._idle[0].idle_since <= since:
+                await self._close(self._idle.popleft())
+        except IndexError:  # none is left, or another thread was quicker
+            return
+
     async def _close(self, transport: Any) -> None:
         self._all.discard(transport)
-        await transport.aclose()
+        await self.end(transport)
 
-    async def aclose(self) -> None:
-        """Close all connections. A task that waits for one of them gets a `TransportError` at once."""
+    async def end_all(self) -> None:
+        """Close all connections. What waits for one of them gets a `TransportError` at once."""
         self._is_closed = True
         for transport in list(self._all):
-            await self._close(transport)
+            transport.backend.cut()
+            if self.is_async:  # a thread closes what it uses itself
+                await self._close(transport)
+        await self._close_expired()
+
+
+class StockEngine(_SideBySide, HttpxEngine):
+    """Sends the requests of threads. See `port.Engine`.
+
+    Args:
+        context: For TLS.
+        proxy: The URL of a proxy; None connects directly.
+    """
+
+    transport_kind = _Transport
+
+
+class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
+    """Sends the requests of the tasks of one event loop. See `StockEngine`."""
+
+    transport_kind = _AsyncTransport

@@ -1,35 +1,28 @@
 """The fast engine: connections of our own, whose responses are read by llhttp. An extra.
 
 What opens connections and exchanges messages is written once, as coroutines. In sync code they never wait,
-because the methods of its streams block; `run` runs them.
+because the methods of its streams block; `port.run` runs them.
 """
 
 import functools
 import ssl
-from collections.abc import Coroutine, Iterator
-from typing import Any, Self, TypeVar
+from collections.abc import Iterator
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
 
-from thrive_learning._budget import Budget
-from thrive_learning._http.port import AsyncResponse, Request, Response
+from thrive_learning._budget import MAX_CONNECTIONS, Budget
+from thrive_learning._http.port import AsyncResponse, Request, Response, TransportError, run
 from thrive_learning._http_fast import async_connect, sockets
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
 from thrive_learning._http_fast.http11 import RequestWriter
-from thrive_learning._http_fast.pool import Pool, TaskLimit, ThreadLimit
+from thrive_learning._http_fast.pool import Pool
+from thrive_learning._loops import TaskPermits, ThreadPermits
 
-T = TypeVar("T")
 
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that blocks instead of waiting, and return what it returns."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    raise AssertionError("a coroutine of sync code waits")
+def _too_many() -> TransportError:
+    return TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
 
 
 class FastEngine:
@@ -42,13 +35,14 @@ class FastEngine:
 
     def __init__(self, context: ssl.SSLContext, proxy: str | None = None) -> None:
         self._writer = RequestWriter()
-        self._limit = ThreadLimit()
-        self._pool = Pool(RouteToOrigins(context, proxy, sockets.connect), self._limit)
+        self._permits = ThreadPermits(MAX_CONNECTIONS)
+        self._pool = Pool(RouteToOrigins(context, proxy, sockets.connect), self._permits)
 
     def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
         """Send a request once and return the head of its response."""
         message = self._writer.write(request)
-        self._limit.acquire(budget)
+        if not self._permits.acquire(min(budget.timeout.pool, budget.remaining())):
+            raise _too_many()
         connection = self._pool.take(request.origin, fresh=fresh)
         budget.connection = connection
         try:
@@ -89,13 +83,14 @@ class AsyncFastEngine:
 
     def __init__(self, context: ssl.SSLContext, proxy: str | None = None) -> None:
         self._writer = RequestWriter()
-        self._limit = TaskLimit()
-        self._pool = Pool(RouteToOrigins(context, proxy, async_connect.connect), self._limit)
+        self._permits = TaskPermits(MAX_CONNECTIONS)
+        self._pool = Pool(RouteToOrigins(context, proxy, async_connect.connect), self._permits)
 
     async def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> AsyncResponse:
         """Send a request once and return the head of its response."""
         message = self._writer.write(request)
-        await self._limit.acquire(budget)
+        if not await self._permits.acquire(budget.timeout.pool):
+            raise _too_many()
         connection = self._pool.take(request.origin, fresh=fresh)
         try:
             await connection.send(message, budget, has_body=request.method != "HEAD")

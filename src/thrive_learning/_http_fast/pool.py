@@ -5,66 +5,11 @@ in use warm.
 """
 
 import collections
-import queue
 
-import anyio
-
-from thrive_learning._budget import MAX_CONNECTIONS, Budget
 from thrive_learning._clock import monotonic
 from thrive_learning._http.port import IDLE_TIMEOUT_S, Origin, TransportError
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
-
-
-class ThreadLimit:
-    """Lets so many threads have a connection at once."""
-
-    def __init__(self) -> None:
-        # A semaphore does the same at ten times the cost.
-        self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(MAX_CONNECTIONS):
-            self.release()
-
-    def acquire(self, budget: Budget) -> None:
-        """Wait for a permit, or raise `TransportError` when the limit of the pool has passed."""
-        try:
-            self._permits.get(timeout=max(min(budget.timeout.pool, budget.remaining()), 0))
-        except queue.Empty:
-            failure = _too_many()
-        else:
-            return
-        raise failure
-
-    def release(self) -> None:
-        """Return a permit."""
-        self._permits.put(None)
-
-
-class TaskLimit:
-    """Lets so many tasks of one event loop have a connection at once. See `ThreadLimit`."""
-
-    def __init__(self) -> None:
-        self._permits = anyio.Semaphore(MAX_CONNECTIONS)
-
-    async def acquire(self, budget: Budget) -> None:
-        """Wait for a permit, or raise `TransportError` when the limit of the pool has passed."""
-        try:
-            self._permits.acquire_nowait()
-        except anyio.WouldBlock:
-            with anyio.move_on_after(budget.timeout.pool) as scope:
-                await self._permits.acquire()
-            if not scope.cancelled_caught:
-                return
-        else:
-            return
-        raise _too_many()
-
-    def release(self) -> None:
-        """Return a permit."""
-        self._permits.release()
-
-
-def _too_many() -> TransportError:
-    return TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
+from thrive_learning._loops import TaskPermits, ThreadPermits
 
 
 class Pool:
@@ -72,12 +17,12 @@ class Pool:
 
     Args:
         route: How they are opened.
-        limit: A permit of it has been acquired when a connection is taken; the pool returns it.
+        permits: One has been acquired when a connection is taken; the pool returns it.
     """
 
-    def __init__(self, route: RouteToOrigins, limit: ThreadLimit | TaskLimit) -> None:
+    def __init__(self, route: RouteToOrigins, permits: ThreadPermits | TaskPermits) -> None:
         self._route = route
-        self._limit = limit
+        self._permits = permits
         self._idle = collections.defaultdict[Origin, collections.deque[PooledConnection]](collections.deque)
         self._open: set[PooledConnection] = set()
         self._is_closed = False
@@ -101,7 +46,7 @@ class Pool:
                 self._close(connection)
             connection = PooledConnection(origin, self._route)
         except BaseException:
-            self._limit.release()
+            self._permits.release()
             raise
         self._open.add(connection)
         if self._is_closed:
@@ -116,7 +61,7 @@ class Pool:
             return
         idle = self._idle[connection.origin]
         idle.append(connection)
-        self._limit.release()
+        self._permits.release()
         now = monotonic()
         if now >= self._next_look:
             self._next_look = now + IDLE_TIMEOUT_S
@@ -137,7 +82,7 @@ class Pool:
         try:
             self._close(connection)
         finally:
-            self._limit.release()
+            self._permits.release()
 
     def _close(self, connection: PooledConnection) -> None:
         self._open.discard(connection)
@@ -151,7 +96,7 @@ class Pool:
                 self._close(connection)
         for connection in list(self._open):
             connection.cut()
-        self._limit.release()  # which wakes one that waits
+        self._permits.release()  # which wakes one that waits
 
 
 def _pop(idle: collections.deque[PooledConnection], end: int = -1) -> PooledConnection | None:
