@@ -149,6 +149,25 @@ def test_a_proxy_opens_no_tunnel(
     assert (error.kind, error.text, error.is_final) == ("proxy", text, is_final)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+    ],
+)
+def test_a_proxy_sends_more_than_its_response(open_engine: Callable[..., Sender], said: bytes) -> None:
+    def handle(peer: socket.socket, _server: Server) -> None:
+        read_request(peer)
+        peer.sendall(said)
+        read_request(peer)
+
+    with Server(handle) as proxy:
+        error = failure_of(open_engine(url_of(proxy)), request(Origin("https", "a.example", 443)))
+    assert (error.kind, error.text) == ("connect", "the proxy sent more than its response")
+
+
 def test_a_proxy_hangs_up(open_engine: Callable[..., Sender]) -> None:
     with Server(answer(b"", times=1)) as proxy:
         error = failure_of(open_engine(url_of(proxy)), request(Origin("https", "a.example", 443)))

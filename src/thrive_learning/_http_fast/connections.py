@@ -94,6 +94,8 @@ class PooledConnection:
             if not 200 <= status < 300:  # noqa: PLR2004
                 is_final = status not in TRANSIENT_STATUS_CODES
                 raise TransportError("proxy", f"{status} {reason}", is_final=is_final)
+            if self.reader.has_surplus:
+                raise TransportError("connect", "the proxy sent more than its response")
             self.reader = ResponseReader()
         if origin.scheme == "https":
             await self._start_tls(route, origin.host, budget)

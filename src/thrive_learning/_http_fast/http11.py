@@ -219,7 +219,10 @@ class ResponseReader:
 
     def on_body(self, piece: bytes) -> None:
         """Keep a piece of the body."""
-        if self.status is None or self.is_complete:
+        if self.status is None:
+            return
+        if self.is_complete:
+            self.has_surplus = True
             return
         if self._dechunker is None:
             self.pieces.append(piece)
