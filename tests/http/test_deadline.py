@@ -91,6 +91,21 @@ def test_addresses_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (caught.value.kind, caught.value.phase) == ("timeout", "connect")
 
 
+def test_an_address_that_fails_at_once_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Chaos() as alive, Kind("sync", None).stock() as engine:
+        resolving_to(monkeypatch, ("127.0.0.1", 1), ("127.0.0.1", alive.port))
+        assert engine.send(request_to(443))[0] == 401
+        assert list(deadline._failed_at) == [("127.0.0.1", 1)]
+
+
+def test_not_every_address_that_ever_failed_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "_MOST_FAILED", 2)
+    resolving_to(monkeypatch, *[("127.0.0.1", port) for port in (1, 2, 3)])
+    with Kind("sync", None).stock() as engine, pytest.raises(TransportError):
+        engine.send(request_to(443))
+    assert list(deadline._failed_at) == [("127.0.0.1", 3)]
+
+
 def test_nothing_is_opened_after_a_cut() -> None:
     backend = Backend()
     backend.budget = budget_of()
@@ -237,9 +252,9 @@ def server_secret(file: Path) -> bytes:
 
 
 def test_a_flood_of_key_updates_ends_with_the_call(
-    kind: Kind, ca: trustme.CA, client_context: ssl.SSLContext, tmp_path: Path
+    ca: trustme.CA, client_context: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    """They hold no data, so TLS alone would go on reading them."""
+    """They hold no data, so TLS alone would go on reading them. Async code has a cancel scope for that."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
@@ -258,7 +273,7 @@ def test_a_flood_of_key_updates_ends_with_the_call(
 
     ready = threading.Event()
     ended: list[float] = []
-    with Chaos(context) as server, kind.stock(client_context) as engine:
+    with Chaos(context) as server, Kind("sync", None).stock(client_context) as engine:
         server.plan(Trouble(flood, times=1))
         budget: Any = budget_of(60)
 
@@ -268,8 +283,6 @@ def test_a_flood_of_key_updates_ends_with_the_call(
             ended.append(budget._ends)
 
         threading.Thread(target=end_soon, daemon=True).start()
-        if kind.is_async:
-            return  # a cancel scope ends it, and has no budget to change
         with pytest.raises(TransportError) as caught:
             engine.send(request_to(server.port, "https"), budget)
         assert time.monotonic() - ended[0] < 0.25

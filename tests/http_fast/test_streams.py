@@ -108,6 +108,14 @@ def test_families_take_turns_and_failed_addresses_come_last(monkeypatch: pytest.
     assert order == ["fd00::2", "10.0.0.2", "10.0.0.3", "fd00::1", "10.0.0.1"]
 
 
+def test_not_every_address_that_ever_failed_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "failed_at", {})
+    monkeypatch.setattr(streams, "_MOST_FAILED", 2)
+    for port in (1, 2, 3):
+        streams.note_failure(("10.0.0.1", port))
+    assert list(streams.failed_at) == [("10.0.0.1", 3)]
+
+
 class Recorded(Stream):
     """A stream that knows whether it was closed."""
 

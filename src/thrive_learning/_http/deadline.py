@@ -26,8 +26,10 @@ _PIECE_BYTES = 32_768
 _PATIENCE_S = 0.25
 _ADDRESSES = {"client_addr": "getsockname", "server_addr": "getpeername"}
 
-# When an address last failed or took too long: the next attempt begins with the others.
+# When an address last failed or took too long: the next attempt begins with the others. Before there are too
+# many, all are forgotten, which costs each of them one more try.
 _failed_at: dict[Any, float] = {}
+_MOST_FAILED = 256
 
 
 class Backend(httpcore.NetworkBackend):
@@ -72,6 +74,8 @@ class Backend(httpcore.NetworkBackend):
                 except OSError as error:
                     if interruption(error) is not None:
                         raise
+                    if len(_failed_at) >= _MOST_FAILED:
+                        _failed_at.clear()
                     _failed_at[entry[4]] = monotonic()
                     if not isinstance(error, TimeoutError):
                         untried.remove(entry)

@@ -60,7 +60,7 @@ async def _race(addresses: list[Address], attempt: Attempt) -> Stream:
 
     async def run(address: Address, has_failed: anyio.Event) -> None:
         nonlocal failure
-        streams.failed_at[address[1]] = monotonic()  # until it has answered
+        streams.note_failure(address[1])  # until it has answered
         try:
             connected.append(await attempt(address))
         except OSError as error:

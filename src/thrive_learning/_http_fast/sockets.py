@@ -150,7 +150,7 @@ class _Race:
 
     def _give_up(self, sock: socket.socket) -> None:
         """Close a socket whose address has failed or was too slow."""
-        streams.failed_at[self._started.pop(sock)] = monotonic()
+        streams.note_failure(self._started.pop(sock))
         with contextlib.suppress(KeyError):  # it was never registered
             self._selector.unregister(sock)
         sock.close()

@@ -116,6 +116,14 @@ class Arrivals:
 
 #: When an address last failed, or was slower than another one. Attempts begin with those not in here.
 failed_at: dict[Any, float] = {}
+_MOST_FAILED = 256
+
+
+def note_failure(address: Any) -> None:
+    """Let attempts begin with other addresses. Before there are too many failed ones, all are forgotten."""
+    if len(failed_at) >= _MOST_FAILED:
+        failed_at.clear()
+    failed_at[address] = monotonic()
 
 
 def in_order(found: list[Any]) -> list[Address]:
