@@ -122,7 +122,7 @@ class _SideBySide(Adapter):
 
     async def take(self, budget: Budget, *, fresh: bool) -> Any:
         """Return a transport that nobody else uses."""
-        acquired = self._permits.acquire(min(budget.timeout.pool, max(budget.remaining(), 0)))
+        acquired = self._permits.acquire(min(budget.timeout.pool, budget.remaining()))
         if not (await acquired if self.is_async else acquired):
             raise TransportError("timeout", phase="pool")
         try:
@@ -156,13 +156,13 @@ class _SideBySide(Adapter):
                 await self._close(transport)
             else:
                 self._idle.append(transport)
-                await self._close_expired()
+                await self._close_expired(transport.idle_since)
         finally:
             self._permits.release()
 
-    async def _close_expired(self) -> None:
+    async def _close_expired(self, now: float) -> None:
         """Close the transports that have been idle for too long; once the engine is closed, all idle ones."""
-        since = monotonic() - (0 if self._is_closed else IDLE_TIMEOUT_S)
+        since = now - (0 if self._is_closed else IDLE_TIMEOUT_S)
         try:
             while self._idle[0].idle_since <= since:
                 await self._close(self._idle.popleft())
@@ -180,7 +180,7 @@ class _SideBySide(Adapter):
             transport.backend.cut()
             if self.is_async:  # a thread closes what it uses itself
                 await self._close(transport)
-        await self._close_expired()
+        await self._close_expired(monotonic())
 
 
 class StockEngine(_SideBySide, HttpxEngine):
