@@ -155,7 +155,7 @@ class ThriveClient:
         self.region = _region(region)
         options = Options(
             timeout=Timeout.of(timeout, Timeout()),
-            retry=RetryPolicy.of(retry, RetryPolicy()),
+            retry=RetryPolicy.of(retry),
             application=application,
             proxy=proxy,
             verify=verify,
@@ -337,7 +337,7 @@ class AsyncThriveClient:
         self.region = _region(region)
         options = Options(
             timeout=Timeout.of(timeout, Timeout()),
-            retry=RetryPolicy.of(retry, RetryPolicy()),
+            retry=RetryPolicy.of(retry),
             application=application,
             proxy=proxy,
             verify=verify,

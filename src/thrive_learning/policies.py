@@ -94,14 +94,12 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=8.0, validator=_delay)
 
     @classmethod
-    def of(cls, value: object, default: "RetryPolicy") -> "RetryPolicy":
-        """Give the policy of one call: its own, or that of the client.
+    def of(cls, value: object) -> "RetryPolicy":
+        """Return a retry policy.
 
         Raises:
-            ConfigurationError: The value is neither a policy nor None.
+            ConfigurationError: The value is not a policy.
         """
-        if value is None:
-            return default
         if not isinstance(value, RetryPolicy):
             raise ConfigurationError(
                 f"retry is {value!r}: pass a RetryPolicy; RetryPolicy(attempts=1) turns retries off"

@@ -49,9 +49,10 @@ from thrive_learning import (
     Timeout,
     UnexpectedResponseError,
 )
-from thrive_learning._call.seam import DocumentedResponse
+from thrive_learning._call.seam import Call, DocumentedResponse
 from thrive_learning._exchange.messages import api_error_class
 from thrive_learning._exchange.reply import Reply
+from thrive_learning.models import read_activity
 
 ONCE = RetryPolicy(attempts=1)
 AT_ONCE = RetryPolicy(attempts=3, first_delay=0, max_delay=0)
@@ -823,6 +824,20 @@ def test_the_seam_takes_paths_of_the_contract_only(flavour: Flavour) -> None:
         assert headers[b"Host"] == b"public.api.learn.link"
         with pytest.raises(ConfigurationError, match="begin with a slash"):
             seam.request("get", "https://evil.example/", {}, b"x")
+
+
+def test_a_call_that_is_canceled_without_an_attempt_in_progress_names_its_url() -> None:
+    client = ThriveClient("production", BASIC)
+    seam = client._http.seam
+    call = Call(
+        "activities.get", "activity", ACTIVITY_ID, seam.begin(0.001, None), frozenset(), read_activity
+    )
+    assert seam.too_late(call.budget, call).url is None
+    seam.purpose(call, f"/activity/{ACTIVITY_ID}")
+    error = seam.too_late(call.budget, call)
+    assert type(error) is DeadlineExceededError
+    assert (error.url, error.operation) == (WANTED_URL, "activities.get")
+    client.close()
 
 
 def test_what_the_generated_parser_sees() -> None:

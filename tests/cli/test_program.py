@@ -694,7 +694,7 @@ def test_without_its_extra_it_says_what_to_install(
     assert "python3 -m pip install 'thrive-learning[cli]'" in err
 
 
-@pytest.mark.parametrize("module", ["thrive_learning.cli.commands", "thrive_learning.cli.rendering"])
+@pytest.mark.parametrize("module", ["thrive_learning.cli.commands", "thrive_learning.cli.program"])
 def test_another_module_that_is_missing_is_not_blamed_on_the_extra(
     monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:

@@ -228,7 +228,7 @@ class Seam:
             raise closed_error()
         return Budget(
             self.timeout if timeout is None else Timeout.of(timeout, self.timeout),
-            self.retry if retry is None else RetryPolicy.of(retry, self.retry),
+            self.retry if retry is None else RetryPolicy.of(retry),
         )
 
     def purpose(self, call: Call, path: str) -> Purpose:

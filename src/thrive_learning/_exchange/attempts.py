@@ -241,10 +241,6 @@ class SyncAttempts(Attempts[Engine]):
                 response.close()
         except TransportError as error:
             failure = without_frames(error)
-        except RuntimeError as error:
-            if not is_thread_shortage(error):
-                raise
-            failure = TransportError("thread", str(error))
         finally:
             budget.connection = None
         return self._outcome(received, failure, request, budget)

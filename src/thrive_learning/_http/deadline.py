@@ -16,7 +16,7 @@ import httpcore
 
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http.surplus import READ_BYTES, Arrivals, Guard, corrected
+from thrive_learning._http.surplus import READ_BYTES, Guard, SocketWatch, corrected
 from thrive_learning._interruptions import interruption
 
 # How much is sent at once, and how much of TLS is read at once: a record has up to 16 KiB.
@@ -115,7 +115,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
 
     def __init__(self, backend: Backend, sock: socket.socket) -> None:
         self.backend, self.sock = backend, sock
-        self._arrivals = Arrivals(sock)
+        self._watch = SocketWatch(sock)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -151,7 +151,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         return getattr(self.sock, _ADDRESSES[info])() if info in _ADDRESSES else self.sock
 
     def is_readable(self) -> bool:
-        return self._arrivals.look()
+        return self._watch.look()
 
     def receive(self, max_bytes: int, timeout: float | None) -> bytes:
         self.sock.settimeout(self.backend.left(timeout))

@@ -77,7 +77,7 @@ def corrected(data: bytes) -> bytes:
     return _WITHOUT_BRACKETS.sub(rb"\1[\2]", data) if data.startswith(b"CONNECT ") else data
 
 
-class Arrivals:
+class SocketWatch:
     """Tells whether something has arrived on a socket, its end included. httpcore makes a poll for each look.
 
     Args:
@@ -111,7 +111,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     def __init__(self, below: httpcore.AsyncNetworkStream, tls: tuple[ssl.SSLObject, ...] = ()) -> None:
         self._below = below
         self._tls = tls
-        self._arrivals = Arrivals(below.get_extra_info("socket"))
+        self._watch = SocketWatch(below.get_extra_info("socket"))
         self._is_used = self._was_full = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -126,7 +126,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
-        if not self._is_used and self._tls and self._arrivals.look():
+        if not self._is_used and self._tls and self._watch.look():
             # Behind session tickets there may be the reason why the server has hung up. A write that fails
             # would lose it.
             with anyio.move_on_after(_TICKETS_S):
@@ -155,7 +155,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
         """Return what is known of the connection."""
         if info == "is_readable":
             is_left = bool(self.held) or self._was_full
-            return is_left or any(map(_holds_data, self._tls)) or self._arrivals.look()
+            return is_left or any(map(_holds_data, self._tls)) or self._watch.look()
         return self._below.get_extra_info(info)
 
 
