@@ -29,7 +29,7 @@ MUTATED = {
     "_exchange/retries": ["tests/exchange/test_retries.py"],
     "_exchange/body": ["tests/exchange/test_body.py"],
     "_exchange/failures": ["tests/exchange/test_failures.py"],
-    "_http/port": ["tests/call/test_requests_of_httpx.py"],
+    "_http/port": ["tests/http/test_port.py"],
     "_call/requests": ["tests/call/test_requests.py", "tests/call/test_requests_of_httpx.py"],
     "_auth/single_flight": ["tests/auth/test_single_flight.py"],
     "_auth/endpoint": [*_AUTHORIZED, "tests/auth/test_token_failures.py"],
@@ -91,6 +91,9 @@ def kill(module: str, copies: Path) -> tuple[int, int]:
     mutmut("results")
     mutmut("export-cicd-stats", silent=True)
     stats = json.loads((copy / "mutants" / "mutmut-cicd-stats.json").read_text(encoding="utf-8"))
+    unchecked = stats["total"] - sum(count for name, count in stats.items() if name != "total")
+    if unchecked:
+        sys.exit(f"{module}: {unchecked} mutants were not checked. Run `mutmut run` in {copy} to check them.")
     return stats["killed"] + stats["timeout"], stats["total"] - stats["skipped"]
 
 

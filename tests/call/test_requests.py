@@ -32,6 +32,7 @@ def test_a_plain_get_shares_its_headers(template: RequestTemplate) -> None:
         ({}, b""),
         ({"a": True, "b": False, "c": None}, b"?a=true&b=false&c="),
         ({"a": [1, "b", None], "c": (2.5,), "d": []}, b"?a=1&a=b&a=&c=2.5"),
+        ({"a": "True"}, b"?a=True"),
         ({"a": "b c/d&e=\u00e9,"}, b"?a=b%20c%2Fd%26e%3D%C3%A9%2C"),
     ],
 )
@@ -73,6 +74,17 @@ def test_bodies_and_headers(
     request = template.request("post", "/a", options, b"Basic x")
     assert (request.method, request.target, request.body) == ("POST", b"/rest/v1/a", body)
     assert request.headers == HEADERS + added
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch"])
+def test_a_method_that_expects_a_body_has_a_length(template: RequestTemplate, method: str) -> None:
+    request = template.request(method, "/a", {}, b"Basic x")
+    assert (request.method, request.headers) == (method.upper(), [*HEADERS, (b"Content-Length", b"0")])
+
+
+def test_json_has_no_infinite_numbers(template: RequestTemplate) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        template.request("post", "/a", {"json": float("inf")}, b"Basic x")
 
 
 def test_a_delete_without_a_body_has_no_length(template: RequestTemplate) -> None:

@@ -1,6 +1,5 @@
 """Requests are built from parts, and are those that httpx would build."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,13 +10,7 @@ from hypothesis import strategies as st
 from thrive_learning import ConfigurationError
 from thrive_learning._call.requests import RequestTemplate
 from thrive_learning._http.port import (
-    AsyncResponse,
     Origin,
-    Request,
-    Response,
-    TransportError,
-    parse_url,
-    without_frames,
 )
 from thrive_learning._http.routes import LIBRARY
 
@@ -101,53 +94,3 @@ def test_every_path_stays_at_the_origin(path: str) -> None:
 
 def test_the_library_is_named_with_its_version() -> None:
     assert f"httpx/{httpx.__version__}" == LIBRARY
-
-
-@pytest.mark.parametrize(
-    ("url", "origin", "host", "target"),
-    [
-        ("https://a.example", Origin("https", "a.example", 443), b"a.example", b"/"),
-        ("http://a.example/b?c=d", Origin("http", "a.example", 80), b"a.example", b"/b?c=d"),
-        ("https://A.example:8443/b", Origin("https", "a.example", 8443), b"A.example:8443", b"/b"),
-        ("https://[::1]:1/", Origin("https", "::1", 1), b"[::1]:1", b"/"),
-    ],
-)
-def test_a_url_is_taken_apart(url: str, origin: Origin, host: bytes, target: bytes) -> None:
-    assert parse_url(url) == (origin, host, target)
-
-
-def test_a_request_shows_no_secret() -> None:
-    origin = Origin("https", "a.example", 443)
-    request = Request("GET", origin, b"/canary", [(b"Authorization", b"canary")], b"canary")
-    assert repr(request) == "<Request GET a.example>"
-    assert Request("GET", origin, b"/", ()).body == b""
-
-
-def test_a_response_holds_what_it_was_built_with() -> None:
-    chunks, headers = iter([b"a"]), [(b"a", b"b")]
-    response = Response(200, headers, chunks, lambda: None)
-    assert (response.status, response.headers, response.chunks) == (200, headers, chunks)
-    assert response.close() is None
-
-    async def aclose() -> None:
-        pass
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"a"
-
-    arriving = pieces()
-    later = AsyncResponse(200, headers, arriving, aclose)
-    assert (later.status, later.headers, later.chunks, later.aclose) == (200, headers, arriving, aclose)
-
-
-def test_a_transport_error_keeps_no_frames() -> None:
-    error = TransportError("timeout", "late", phase="read", is_final=True)
-    assert (error.kind, error.text, error.phase, error.is_final, str(error)) == (
-        *("timeout", "late", "read", True, "late"),
-    )
-    plain = TransportError("other")
-    assert (plain.text, plain.phase, plain.is_final) == ("", None, False)
-    with pytest.raises(TransportError) as caught:
-        raise error from ValueError("canary")
-    assert without_frames(caught.value) is error
-    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
