@@ -37,6 +37,19 @@ def behind_a_full_read(line: Line, answer: Answer) -> None:
     line.send(answer.head(content_length=str(size)) + b"a" * size + answer.whole)
 
 
+def behind_a_full_read_of_tls(line: Line, answer: Answer) -> None:
+    """Let the first response, as encrypted in 4 records, fill what anyio's TLS takes at once."""
+    assert line._tls is not None
+    size = 65_536 - 4 * 22 - len(answer.head(content_length="00000"))
+    whole = answer.head(content_length=str(size)) + b"a" * size
+    for start in range(0, len(whole), 16_384):
+        line._tls.write(whole[start : start + 16_384])
+    first = line._out.read()
+    assert len(first) == 65_536
+    line._tls.write(answer.whole)
+    line._push(first + line._out.read())
+
+
 def while_idle(line: Line, answer: Answer) -> None:
     line.send(answer.whole)
     line.pause(0.1)
@@ -53,11 +66,12 @@ SURPLUSES = [
     behind_a_full_read,
     while_idle,
 ]
+SURPLUSES_OF_TLS = [two_records, behind_a_full_read_of_tls]
 
 
 @pytest.mark.parametrize(
     ("fault", "route"),
-    [*itertools.product(SURPLUSES, ROUTES), *((two_records, route) for route in ROUTES[1:])],
+    [*itertools.product(SURPLUSES, ROUTES), *itertools.product(SURPLUSES_OF_TLS, ROUTES[1:])],
 )
 def test_a_connection_with_a_surplus_is_dropped(
     kind: Kind, fault: Fault, route: str, server_context: ssl.SSLContext, client_context: ssl.SSLContext

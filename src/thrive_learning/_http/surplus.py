@@ -20,6 +20,10 @@ READ_BYTES: Final = 8_192
 # How long what has arrived takes to be read.
 _TICKETS_S = 0.001
 
+# anyio's TLS takes up to 65,536 bytes of what has arrived, and may leave the rest where nobody sees it. After
+# a response of less than half as many, there is no rest: records are larger than what TLS adds to them.
+_SEEN_BYTES = 32_768
+
 _WITHOUT_BRACKETS = re.compile(rb"(CONNECT |\r\nHost: )([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?=:\d+[ \r])")
 
 
@@ -113,6 +117,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
         self._tls = tls
         self._watch = SocketWatch(below.get_extra_info("socket"))
         self._is_used = self._was_full = False
+        self._received = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return some bytes; none if the connection has ended."""
@@ -122,6 +127,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
             data = await self._below.read(most, timeout)
             # anyio takes more from asyncio than is asked for, and no poll of the socket sees the rest.
             self._was_full = len(data) == most
+            self._received += len(data)
         return self.hold_back(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -132,6 +138,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
             with anyio.move_on_after(_TICKETS_S):
                 self.held = await self._below.read(READ_BYTES, timeout)
         self._is_used = True
+        self._received = 0
         self.expect_head(buffer)
         try:
             await self._below.write(corrected(buffer), timeout)
@@ -154,8 +161,8 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection."""
         if info == "is_readable":
-            is_left = bool(self.held) or self._was_full
-            return is_left or any(map(_holds_data, self._tls)) or self._watch.look()
+            is_left = bool(self.held) or self._was_full or (self._tls and self._received > _SEEN_BYTES)
+            return bool(is_left) or any(map(_holds_data, self._tls)) or self._watch.look()
         return self._below.get_extra_info(info)
 
 
