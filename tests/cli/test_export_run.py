@@ -131,7 +131,7 @@ def test_what_is_counted_makes_the_summary() -> None:
     tally.note(failure("NotFoundError", status=404, retryable=False, id="b"))
     tally.note(failure("ServerError", status=500, id="c"))
     tally.note(failure("ServerError", status=502, id="d"))
-    tally.note_done(None)
+    tally.note_done(99)
     tally.note_empty()
     assert tally.is_partial
     kinds = [

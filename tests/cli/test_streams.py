@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TextIO, cast
 
@@ -199,13 +200,14 @@ def test_a_closed_stream_fails_when_it_is_used() -> None:
     import click  # noqa: PLC0415 - of an extra
 
     output = ClosedOutput()
-    for use in (
+    uses: tuple[Callable[[], object], ...] = (
         lambda: output.write("x"),
         lambda: output.encoding,
         lambda: output.buffer,
         lambda: output.isatty,
         lambda: ClosedInput().buffer,
-    ):
+    )
+    for use in uses:
         with pytest.raises(click.UsageError, match=r"is closed, and this command"):
             use()
     discard(cast("TextIO", output))

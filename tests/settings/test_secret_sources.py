@@ -329,6 +329,7 @@ def test_equal_sources_are_equal_and_show_no_secret() -> None:
     assert hash(SecretFile("a")) == hash(SecretFile("a")) != hash(SecretFile("b"))
     assert SecretCommand(["a", "b"]) == SecretCommand(("a", "b")) != SecretCommand(["a"])
     assert hash(SecretCommand(["a"])) == hash(SecretCommand(["a"])) != hash(SecretCommand(["b"]))
-    assert SecretFile("a") != SecretCommand(["a"]) != "a"
+    others: tuple[object, ...] = (SecretFile("a"), "a")
+    assert SecretCommand(["a"]) not in others
     assert repr(SecretFile("a")) == "SecretFile('a')"
     assert repr(SecretCommand(["op", "read"])) == "SecretCommand('op')"

@@ -68,7 +68,7 @@ class SecretCommand:
     """
 
     command: tuple[str, ...] = attrs.field(converter=_tuple_of)
-    _clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, eq=False)
+    _clock: Callable[[], float] = attrs.field(default=monotonic, kw_only=True, eq=False, alias="clock")
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, eq=False)
     _kept: tuple[Secret, float] | None = attrs.field(default=None, init=False, eq=False)
 

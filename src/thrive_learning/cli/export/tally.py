@@ -64,8 +64,8 @@ class Tally:
     read_bytes: float = 0
     begun_at: float | None = None
     rows: int | None = None
-    _clock: Callable[[], float] = monotonic
-    _started_at: float = attrs.field(factory=monotonic)
+    _clock: Callable[[], float] = attrs.field(default=monotonic, alias="clock")
+    _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
     def begin(self, records: int, kept_failures: FailureCounts) -> None:
         """Note what is there."""
