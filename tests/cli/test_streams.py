@@ -6,9 +6,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TextIO, cast
+from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
 import pytest
 from command import BASIC, Call
@@ -17,6 +16,9 @@ from harness import ACTIVITY_ID
 from thrive_learning._settings.profiles import load_profiles
 from thrive_learning.cli import program
 from thrive_learning.cli.streams import ClosedInput, ClosedOutput, discard, open_closed_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 
