@@ -138,7 +138,8 @@ def test_what_is_not_a_transport(wrong: Any, *, is_async: bool) -> None:
 
 def test_a_transport_of_the_other_kind() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"returns a HTTPTransport\. Pass an httpx\.AsyncBaseTransport"
+        ConfigurationError,
+        match=r"returns an object of type HTTPTransport\. Pass an httpx\.AsyncBaseTransport",
     ):
         routes(transport=httpx.HTTPTransport(), is_async=True)
 

@@ -127,6 +127,7 @@ def _adapted(transport: object, *, is_async: bool) -> Any:
     library = library_of(transport)
     if library is None or not isinstance(transport, getattr(sys.modules[library], name)):
         raise ConfigurationError(
-            f"transport= is or returns a {type(transport).__name__}. Pass an httpx.{name} or httpx2.{name}."
+            f"transport= is or returns an object of type {type(transport).__name__}. Pass an httpx.{name} "
+            f"or httpx2.{name}."
         )
     return AsyncHttpxEngine(transport) if is_async else HttpxEngine(transport)
