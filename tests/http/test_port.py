@@ -34,6 +34,8 @@ def test_a_request_shows_no_secret() -> None:
     origin = Origin("https", "a.example", 443)
     request = Request("GET", origin, b"/canary", [(b"Authorization", b"canary")], b"canary")
     assert repr(request) == "<Request GET a.example>"
+    assert (request.method, request.origin, request.target) == ("GET", origin, b"/canary")
+    assert (request.headers, request.body) == ([(b"Authorization", b"canary")], b"canary")
     assert Request("GET", origin, b"/", ()).body == b""
 
 
