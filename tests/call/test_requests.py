@@ -26,6 +26,11 @@ def test_a_plain_get_shares_its_headers(template: RequestTemplate) -> None:
     assert other.headers == [*HEADERS[:2], (b"Authorization", b"Basic y")]
 
 
+def test_the_path_of_the_api_loses_slashes_only() -> None:
+    template = RequestTemplate("https://api.example/X//", [])
+    assert template.request("get", "/a", {}, b"Basic x").target == b"/X/a"
+
+
 @pytest.mark.parametrize(
     ("params", "query"),
     [
