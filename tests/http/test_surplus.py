@@ -90,7 +90,8 @@ def test_a_connection_with_a_surplus_is_dropped(
             engine.send(request)
             if fault is while_idle:
                 assert SENT_LATER.wait(5)
-                threading.Event().wait(0.1)  # a proxy passes it on
+            if fault in {while_idle, behind_a_full_read, behind_a_full_read_of_tls}:
+                threading.Event().wait(0.1)  # a proxy passes it on, perhaps in two pieces
             assert engine.send(request)[2] == first
             assert server.connections == 2
 
