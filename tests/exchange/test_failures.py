@@ -146,6 +146,12 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             "and that the proxy http://proxy.example:3128",
         ),
         (
+            TransportError("read", "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed"),
+            Route(),
+            "tls",
+            "The TLS connection with api.example failed (",
+        ),
+        (
             TransportError("connect", WRONG_VERSION),
             OVER_TLS,
             "tls",

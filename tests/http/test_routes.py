@@ -11,7 +11,7 @@ import httpx
 import pytest
 from http_engines import request_to
 
-from thrive_learning import ConfigurationError
+from thrive_learning import BasicCredentials, ConfigurationError, ThriveClient
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
 from thrive_learning._http.port import Origin, parse_url
 from thrive_learning._http.routes import Routes, tls_context
@@ -189,3 +189,17 @@ def test_an_engine_closes_the_transport_that_it_was_given() -> None:
     asyncio.run(AsyncHttpxEngine(transport).aclose())
     assert closed == ["sync", "async"]
     assert request_to(1).method == "GET"
+
+
+@pytest.mark.parametrize("function", [lambda request: request, lambda *, key: key])
+def test_a_function_that_needs_arguments_is_not_one_that_returns_a_transport(function: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be called without arguments \(missing a required"
+    ) as caught:
+        ThriveClient("staging", BasicCredentials("t", "s"), transport=function)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_a_callable_without_a_signature_is_called() -> None:
+    with pytest.raises(ConfigurationError, match="an object of type dict"):
+        ThriveClient("staging", BasicCredentials("t", "s"), transport=dict)  # type: ignore[arg-type]

@@ -110,14 +110,15 @@ def _explain(  # noqa: PLR0911 - one for each cause
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "certificate", _explain_certificate(text, host, route, secrets)
     is_tls = "[SSL" in text and "UNEXPECTED_EOF" not in text  # which is a connection that was cut
+    what = "handshake" if error.kind == "connect" else "connection"
     if is_tls and (route.proxy or "").startswith("https:"):
         return "tls", (
-            f"The TLS handshake with the proxy {route}, or with {host} through it, failed ({said}). If the "
+            f"The TLS {what} with the proxy {route}, or with {host} through it, failed ({said}). If the "
             "proxy does not speak TLS itself, write its URL with http://."
         )
     if is_tls:
         return "tls", (
-            f"The TLS handshake with {host} failed ({said}). Check that the region's URL and port are those "
+            f"The TLS {what} with {host} failed ({said}). Check that the region's URL and port are those "
             "of an HTTPS server"
             + (f", and that the proxy {route} passes TLS through." if route.proxy else ".")
         )

@@ -1,6 +1,7 @@
 """How requests leave this machine: the engine for each proxy, in each process and event loop, and its TLS."""
 
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -88,6 +89,7 @@ class Routes(Generic[EngineT]):
                 "transport= brings its own proxy and TLS settings. Leave out proxy= and verify=."
             )
         elif library_of(transport) is None and callable(transport):
+            _check_signature(transport)
             self._build = lambda _proxy: _adapted(transport(), is_async=is_async)
         else:
             self._injected = _adapted(transport, is_async=is_async)
@@ -120,6 +122,18 @@ class Routes(Generic[EngineT]):
         if self._injected is not None:
             return []
         return [engine for engines in self._engines.take() for engine in engines.values()]
+
+
+def _check_signature(function: Callable[..., object]) -> None:
+    try:
+        inspect.signature(function).bind()
+    except ValueError:
+        return  # a built-in function may not have one
+    except TypeError as error:
+        problem = f"transport= is a function that cannot be called without arguments ({error})"
+    else:
+        return
+    raise ConfigurationError(f"{problem}. Pass a transport, or a function that returns one.")
 
 
 def _adapted(transport: object, *, is_async: bool) -> Any:
