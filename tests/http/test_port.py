@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Generator
 from types import coroutine
+from typing import Any
 
 import pytest
 
@@ -86,5 +87,6 @@ def test_a_coroutine_of_sync_code_must_not_wait() -> None:
     def wait() -> Generator[None]:
         yield
 
+    waiting: Any = wait()
     with pytest.raises(AssertionError, match=r"^a coroutine of sync code waits$"):
-        run(wait())
+        run(waiting)
