@@ -74,7 +74,7 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
 
 def _any_form(secret: str) -> str:
     core = secret.rstrip("=") or secret
-    padding = "" if core == secret else "(?:=|%(?:25){0,3}3d)*"
+    padding = "" if core == secret else f"{_any_form_of('=')}*"
     return "".join(map(_any_form_of, core)) + padding
 
 
