@@ -123,7 +123,7 @@ def test_one_async_client_in_one_event_loop_after_the_other(server: Server) -> N
         assert trio.run(get, client) == ACTIVITY_ID
     assert server.counts() == (6, 1, 6)
     assert (
-        len(client._http._attempts.routes._engines._values) <= 2
+        len(client._http.attempts.routes._engines._values) <= 2
     )  # those of loops that have ended are forgotten
     del client
     gc.collect()
@@ -131,7 +131,7 @@ def test_one_async_client_in_one_event_loop_after_the_other(server: Server) -> N
 
 async def close_here(client: AsyncThriveClient) -> None:
     """Close the connections of this loop, and let the client go on in the others."""
-    for engine in client._http._attempts.routes.take_those_to_close():
+    for engine in client._http.attempts.routes.take_those_to_close():
         await engine.aclose()
 
 

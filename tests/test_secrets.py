@@ -311,7 +311,7 @@ def test_a_proxy_that_repeats_its_credentials_shows_nothing(
 
             adapt: Any = HttpxEngine if flavour.name == "sync" else AsyncHttpxEngine
             engine = adapt(Refusing())
-            monkeypatch.setattr(client._http._attempts.routes, "engine", lambda _origin: engine)  # noqa: B023
+            monkeypatch.setattr(client._http.attempts.routes, "engine", lambda _origin: engine)  # noqa: B023
             with pytest.raises(ThriveError) as caught:
                 client.activities.get(ACTIVITY_ID)
             report = client.check()

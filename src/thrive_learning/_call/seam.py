@@ -322,9 +322,10 @@ class Caller:
             proxy=options.proxy,
             verify=options.verify,
         )
-        self._attempts = SyncAttempts(region.name, routes, self.authorizer.sent_with, options.on_attempt)
+        self.attempts: SyncAttempts = SyncAttempts(
+            region.name, routes, self.authorizer.sent_with, options.on_attempt
+        )
         self.authorizer.mask_proxies(routes.proxy_secrets())
-        self.exchange = self._attempts.exchange
 
     def request(self, method: str, url: str, **options: Any) -> DocumentedResponse:
         """Send the request of the current call, and return its documented success.
@@ -340,9 +341,9 @@ class Caller:
         return self.seam.accept(reply, call, self.authorizer)
 
     def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
-        call.token = self.authorizer.token_for_call(call.budget, self.exchange)
+        call.token = self.authorizer.token_for_call(call.budget, self.attempts.exchange)
         request = self.seam.request(method, path, options, self.authorizer.header(call.token))
-        return self.exchange(request, call.budget, self.seam.purpose(call, path), call.history)
+        return self.attempts.exchange(request, call.budget, self.seam.purpose(call, path), call.history)
 
     def token(
         self,
@@ -354,17 +355,17 @@ class Caller:
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
         try:
-            return self.authorizer.token(service, asked, budget, self.exchange)
+            return self.authorizer.token(service, asked, budget, self.attempts.exchange)
         except BaseException as error:
             forget_locals(error)
             raise
 
     def close(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
-        self.seam.closed = self._attempts.closed = True
+        self.seam.closed = self.attempts.closed = True
         for run in list(self.runs):
             run.close()
-        for engine in self._attempts.routes.take_those_to_close():
+        for engine in self.attempts.routes.take_those_to_close():
             engine.close()
 
 
@@ -389,9 +390,10 @@ class AsyncCaller:
             proxy=options.proxy,
             verify=options.verify,
         )
-        self._attempts = AsyncAttempts(region.name, routes, self.authorizer.sent_with, options.on_attempt)
+        self.attempts: AsyncAttempts = AsyncAttempts(
+            region.name, routes, self.authorizer.sent_with, options.on_attempt
+        )
         self.authorizer.mask_proxies(routes.proxy_secrets())
-        self.exchange = self._attempts.exchange
 
     async def request(self, method: str, url: str, **options: Any) -> DocumentedResponse:
         """Send the request of the current call, and return its documented success.
@@ -415,9 +417,9 @@ class AsyncCaller:
         return self._anyio.move_on_after(budget.remaining())
 
     async def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
-        call.token = await self.authorizer.token_for_call(call.budget, self.exchange)
+        call.token = await self.authorizer.token_for_call(call.budget, self.attempts.exchange)
         request = self.seam.request(method, path, options, self.authorizer.header(call.token))
-        return await self.exchange(request, call.budget, self.seam.purpose(call, path), call.history)
+        return await self.attempts.exchange(request, call.budget, self.seam.purpose(call, path), call.history)
 
     async def token(
         self,
@@ -430,7 +432,7 @@ class AsyncCaller:
         asked = self.authorizer.scopes(service, scopes)
         try:
             with self.limit(budget):
-                return await self.authorizer.token(service, asked, budget, self.exchange)
+                return await self.authorizer.token(service, asked, budget, self.attempts.exchange)
             raise self.seam.too_late(budget)  # noqa: TRY301 - its frames are to be cleared like those of others
         except BaseException as error:
             forget_locals(error)
@@ -438,8 +440,8 @@ class AsyncCaller:
 
     async def aclose(self) -> None:
         """Close what the client has opened. It is safe to do so twice."""
-        self.seam.closed = self._attempts.closed = True
+        self.seam.closed = self.attempts.closed = True
         for run in list(self.runs):
             await run.aclose()
-        for engine in self._attempts.routes.take_those_to_close():
+        for engine in self.attempts.routes.take_those_to_close():
             await engine.aclose()

@@ -63,7 +63,7 @@ def check(  # noqa: C901 - its inner functions count
         request: Request, limits: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
         sent_at = time.time()
-        reply = http.exchange(request, limits, purpose, history)
+        reply = http.attempts.exchange(request, limits, purpose, history)
         examination.saw(reply, sent_at, time.time())
         return reply
 
@@ -121,7 +121,7 @@ async def check_async(  # noqa: C901 - its inner functions count
         request: Request, limits: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
         sent_at = time.time()
-        reply = await http.exchange(request, limits, purpose, history)
+        reply = await http.attempts.exchange(request, limits, purpose, history)
         examination.saw(reply, sent_at, time.time())
         return reply
 
