@@ -43,8 +43,22 @@ class LazyGroup(Group):
         return command
 
 
+def _show_version(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    """Print the version. click's own option keeps the first name that the command is called by."""
+    if value and not context.resilient_parsing:
+        click.echo(f"{context.find_root().info_name} {__version__}")
+        context.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_THRIVE)
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def thrive() -> None:
     """Read activity records from Thrive Learning.
 
