@@ -80,7 +80,7 @@ class Watch:
 
     def _asks(self) -> bool:
         """Tell whether the frame that runs the watched operation is ours."""
-        return sys._getframe(2).f_code.co_filename.startswith(self._folder)  # noqa: SLF001 - there is no other
+        return sys._getframe(2).f_code.co_filename.startswith(self._folder)  # noqa: SLF001 - Python has no public name for it
 
     def _is_theirs(self, found: object, name: str) -> bool:
         """Tell whether a private name belongs to another library.

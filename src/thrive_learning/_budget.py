@@ -1,6 +1,5 @@
 """What one call may spend: time and attempts. Pure: it reads the clock, and neither waits nor sends."""
 
-import contextvars
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -66,11 +65,6 @@ class Budget:
         """Whether `end()` was called. What the call comes to says nothing about the server then."""
         return self._ends == self._started
 
-    def check(self) -> None:
-        """Raise the built-in TimeoutError when the call is over."""
-        if self.remaining() <= 0:
-            raise TimeoutError
-
     def phases(self) -> dict[str, float]:
         """Give each phase's limit in seconds, none of them longer than what is left of the call.
 
@@ -92,7 +86,3 @@ class Budget:
 
 
 _RENEWAL_S = 10.0
-
-#: The budget of the call that this thread is in. It travels beside the calls, because httpcore's backends
-#: have no argument for it.
-current_budget: contextvars.ContextVar[Budget] = contextvars.ContextVar("thrive_learning_budget")

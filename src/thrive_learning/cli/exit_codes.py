@@ -36,7 +36,7 @@ class ExitCode(enum.IntEnum):
     meaning: str
 
     OK = 0, "all went well, the output is complete"
-    UNEXPECTED = 1, "an error that is none of the others"
+    UNEXPECTED = 1, "any other error"
     USAGE = 2, "wrong usage, ID, setting or installation; nothing was sent"
     NOT_FOUND = 3, "the region holds no such record"
     ACCESS_DENIED = 4, "the credentials are not accepted, or do not allow this"
