@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from faults.chaos import Answer, Chaos, Line, Trouble
 from http_engines import Kind, budget_of, request_to
 
-from thrive_learning._http import deadline
+from thrive_learning import _sockets
 from thrive_learning._http.deadline import Backend
 from thrive_learning._http.port import TransportError
 
@@ -27,7 +27,7 @@ Address = tuple[str, int]
 
 @pytest.fixture(autouse=True)
 def _no_address_has_failed() -> None:
-    deadline._failed_at.clear()
+    _sockets.failed_at.clear()
 
 
 def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: Address) -> None:
@@ -60,7 +60,7 @@ def test_a_retry_does_not_begin_with_the_dead_address(monkeypatch: pytest.Monkey
 
 
 def test_an_address_that_is_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadline, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(_sockets, "HEAD_START_S", 0.01)
     kind = Kind("sync", None)
     with Chaos() as slow, Chaos() as dead, kind.stock() as engine:
         for server in (slow, dead):
@@ -95,15 +95,7 @@ def test_an_address_that_fails_at_once_is_not_connected(monkeypatch: pytest.Monk
     with Chaos() as alive, Kind("sync", None).stock() as engine:
         resolving_to(monkeypatch, ("127.0.0.1", 1), ("127.0.0.1", alive.port))
         assert engine.send(request_to(443))[0] == 401
-        assert list(deadline._failed_at) == [("127.0.0.1", 1)]
-
-
-def test_not_every_address_that_ever_failed_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadline, "_MOST_FAILED", 2)
-    resolving_to(monkeypatch, *[("127.0.0.1", port) for port in (1, 2, 3)])
-    with Kind("sync", None).stock() as engine, pytest.raises(TransportError):
-        engine.send(request_to(443))
-    assert list(deadline._failed_at) == [("127.0.0.1", 3)]
+        assert list(_sockets.failed_at) == [("127.0.0.1", 1)]
 
 
 def test_nothing_is_opened_after_a_cut() -> None:

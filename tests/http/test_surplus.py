@@ -1,7 +1,6 @@
 """No connection is reused on which more arrived than was requested."""
 
 import itertools
-import socket
 import ssl
 import threading
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from faults.chaos import Answer, Chaos, Fault, Line, Proxy, Trouble, chunked, two_answers, two_records
 from http_engines import Kind, request_to
 
-from thrive_learning._http.surplus import Guard, SocketWatch, corrected
+from thrive_learning._http.surplus import Guard, corrected
 
 SENT_LATER = threading.Event()
 
@@ -185,9 +184,3 @@ def test_the_stream_knows_its_socket(kind: Kind) -> None:
         assert stream.get_extra_info("socket").fileno() > 0
         assert stream.get_extra_info("ssl_object") is None
         assert not streams
-
-
-def test_a_socket_that_is_closed_can_be_read() -> None:
-    with socket.socket() as sock:
-        watch = SocketWatch(sock)
-    assert watch.look()

@@ -24,8 +24,9 @@ from http_fast.loopback import (
     reset,
     silence,
 )
+from thrive_learning import _sockets
 from thrive_learning._http.port import Origin, TransportError, run
-from thrive_learning._http_fast import connections, engine, streams
+from thrive_learning._http_fast import connections, engine
 
 BIG = bytes(20_000_000)
 
@@ -372,7 +373,7 @@ def test_a_request_waits_for_a_connection(
 
 
 def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: Any) -> None:
-    monkeypatch.setattr(streams, "failed_at", {})
+    monkeypatch.setattr(_sockets, "failed_at", {})
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
@@ -386,11 +387,11 @@ def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: Any) -> None:
 def test_a_second_address_is_tried_after_a_head_start(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "HEAD_START_S", 0.02)
+    monkeypatch.setattr(_sockets, "HEAD_START_S", 0.02)
     with listening() as dead, Server(answer(OK)) as server:
         resolving_to(monkeypatch, dead.getsockname(), ("127.0.0.1", server.port))
         assert sender.get(Origin("http", "here.example", 80)) == Reply(200, b"{}")
-        monkeypatch.setattr(streams, "HEAD_START_S", 100.0)
+        monkeypatch.setattr(_sockets, "HEAD_START_S", 100.0)
         assert sender.get(Origin("http", "here.example", 80), fresh=True) == Reply(200, b"{}")
         assert server.connections == 2
 
@@ -398,7 +399,7 @@ def test_a_second_address_is_tried_after_a_head_start(
 def test_a_second_address_is_tried_at_once_after_a_failure(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "HEAD_START_S", 100.0)
+    monkeypatch.setattr(_sockets, "HEAD_START_S", 100.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()
     with Server(answer(OK)) as server:
@@ -406,19 +407,8 @@ def test_a_second_address_is_tried_at_once_after_a_failure(
         assert sender.get(Origin("http", "here.example", 80)) == Reply(200, b"{}")
 
 
-def test_an_address_that_cannot_be_connected_to_is_skipped(
-    sender: Sender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not sender.is_sync:
-        return  # pytest-socket would stop it
-    monkeypatch.setattr(streams, "HEAD_START_S", 100.0)
-    with Server(answer(OK)) as server:
-        resolving_to(monkeypatch, ("255.255.255.255", server.port), ("127.0.0.1", server.port))
-        assert sender.get(Origin("http", "here.example", 80)) == Reply(200, b"{}")
-
-
 def test_all_addresses_share_the_limit(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "HEAD_START_S", 0.01)
+    monkeypatch.setattr(_sockets, "HEAD_START_S", 0.01)
     with listening() as one, listening() as other:
         resolving_to(monkeypatch, one.getsockname(), other.getsockname())
         error = failure_of(sender, request(Origin("http", "here.example", 80)), budget(connect=0.1))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import select
 import signal
 import socket
 import ssl
@@ -17,13 +16,15 @@ import anyio.lowlevel
 import pytest
 
 from http_fast.loopback import SOON, budget, reset
+from thrive_learning import _sockets
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import TransportError, run
-from thrive_learning._http_fast import async_connect, streams
+from thrive_learning._http_fast import async_connect
 from thrive_learning._http_fast.asyncio_streams import AsyncioStream
 from thrive_learning._http_fast.sockets import SocketStream
-from thrive_learning._http_fast.streams import Address, Arrivals, Stream, failed, in_order
+from thrive_learning._http_fast.streams import Stream, failed
 from thrive_learning._http_fast.tls import TlsStream
+from thrive_learning._sockets import Address
 
 pytestmark = pytest.mark.anyio
 LATE = 0.02
@@ -73,7 +74,11 @@ def test_the_exception_of_a_signal_handler_passes_unchanged(
         ),
         (OSError("without a number"), "without a number", False),
         (ssl.SSLError(1, "[SSL: X] x"), "('[SSL: X] x',)", False),
-        (ssl.SSLCertVerificationError(1, "[SSL: X] x"), "[SSL: X] x", True),
+        (
+            ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] x"),
+            "[SSL: CERTIFICATE_VERIFY_FAILED] x",
+            True,
+        ),
         (socket.gaierror(socket.EAI_AGAIN, "later"), f"[Errno {socket.EAI_AGAIN}] later", False),
         (socket.gaierror(socket.EAI_NONAME, "none"), f"[Errno {socket.EAI_NONAME}] none", True),
         (UnicodeError("not a name"), "not a name", True),
@@ -90,30 +95,6 @@ def test_a_failure_is_described_in_the_words_of_the_system(
 
 
 # Addresses
-
-
-def test_families_take_turns_and_failed_addresses_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "failed_at", {("10.0.0.1", 1): 2.0, ("fd00::1", 1, 0, 0): 1.0})
-    found = [
-        (socket.AF_INET6 if len(address) > 2 else socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
-        for address in (
-            ("10.0.0.1", 1),
-            ("10.0.0.2", 1),
-            ("10.0.0.3", 1),
-            ("fd00::1", 1, 0, 0),
-            ("fd00::2", 1, 0, 0),
-        )
-    ]
-    order = [address[0] for _family, address in in_order(found)]
-    assert order == ["fd00::2", "10.0.0.2", "10.0.0.3", "fd00::1", "10.0.0.1"]
-
-
-def test_not_every_address_that_ever_failed_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "failed_at", {})
-    monkeypatch.setattr(streams, "_MOST_FAILED", 2)
-    for port in (1, 2, 3):
-        streams.note_failure(("10.0.0.1", port))
-    assert list(streams.failed_at) == [("10.0.0.1", 3)]
 
 
 class Recorded(Stream):
@@ -139,7 +120,7 @@ class Recorded(Stream):
 
 
 async def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "HEAD_START_S", LATE)
+    monkeypatch.setattr(_sockets, "HEAD_START_S", LATE)
     made: list[Recorded] = []
     all_tried = anyio.Event()
     tried: list[object] = []
@@ -158,23 +139,6 @@ async def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.Mo
     assert stream is made[0]
     assert tried == addresses
     assert [one.is_closed for one in made] == [False, True, True]
-
-
-# Readiness
-
-
-@pytest.mark.parametrize("has_poll", [True, False])
-async def test_arrivals(
-    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, *, has_poll: bool
-) -> None:
-    if not has_poll:
-        monkeypatch.delattr(select, "poll")  # as on Windows
-    arrivals = Arrivals(pair[0])
-    assert not arrivals.wait(0)
-    pair[1].sendall(b"x")
-    assert arrivals.wait(1e9)  # which is more than a poll can wait
-    pair[0].recv(1)
-    assert not arrivals.wait(LATE)
 
 
 # TLS

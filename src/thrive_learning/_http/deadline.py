@@ -16,20 +16,13 @@ import httpcore
 
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http.surplus import READ_BYTES, Guard, SocketWatch, corrected
+from thrive_learning._http.surplus import READ_BYTES, Guard, corrected
 from thrive_learning._interruptions import interruption
+from thrive_learning._sockets import Arrivals, connect
 
 # How much is sent at once, and how much of TLS is read at once: a record has up to 16 KiB.
 _PIECE_BYTES = 32_768
-# How long an address may take before the next one is tried; it is tried again, with four times as much.
-# Source: RFC 8305 section 5.
-_PATIENCE_S = 0.25
 _ADDRESSES = {"client_addr": "getsockname", "server_addr": "getpeername"}
-
-# When an address last failed or took too long: the next attempt begins with the others. Before there are too
-# many, all are forgotten, which costs each of them one more try.
-_failed_at: dict[Any, float] = {}
-_MOST_FAILED = 256
 
 
 class Backend(httpcore.NetworkBackend):
@@ -55,42 +48,18 @@ class Backend(httpcore.NetworkBackend):
         return left
 
     def connect_tcp(self, host: str, port: int, timeout: Any = None, *_: Any, **__: Any) -> Any:
-        """Connect to an address of a host. None of them may use up the time of the others."""
+        """Connect to an address of a host."""
         try:
-            return _SocketStream(self, self._connect(host, port, monotonic() + self.left(timeout)))
+            ends = monotonic() + self.left(timeout)
+            sock = connect(host, port, lambda: self.left(ends - monotonic()), self._use)
+            return _SocketStream(self, sock)
         except OSError as error:
             failure = _failure_in("Connect", error)
         raise failure
 
-    def _connect(self, host: str, port: int, ends: float) -> socket.socket:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        untried = sorted(found, key=lambda entry: _failed_at.get(entry[4], 0.0))
-        patience, failure = _PATIENCE_S, OSError("no address")
-        while untried:
-            for entry in untried.copy():
-                left = self.left(ends - monotonic())
-                try:
-                    return self._try(entry, left if len(untried) == 1 else min(left, patience))
-                except OSError as error:
-                    if interruption(error) is not None:
-                        raise
-                    if len(_failed_at) >= _MOST_FAILED:
-                        _failed_at.clear()
-                    _failed_at[entry[4]] = monotonic()
-                    if not isinstance(error, TimeoutError):
-                        untried.remove(entry)
-                        failure = error
-            patience *= 4
-        raise failure
-
-    def _try(self, entry: tuple[Any, ...], limit: float) -> socket.socket:
-        family, kind, protocol, _name, address = entry
-        self._sock.close()
-        self._sock = socket.socket(family, kind, protocol)
-        self._sock.settimeout(self.left(limit))
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock.connect(address)
-        return self._sock
+    def _use(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.left(None)  # fails after a cut
 
     def cut(self) -> None:
         """Let the thread that waits for the connection fail at once."""
@@ -115,7 +84,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
 
     def __init__(self, backend: Backend, sock: socket.socket) -> None:
         self.backend, self.sock = backend, sock
-        self._watch = SocketWatch(sock)
+        self._arrivals = Arrivals(sock)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -151,7 +120,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         return getattr(self.sock, _ADDRESSES[info])() if info in _ADDRESSES else self.sock
 
     def is_readable(self) -> bool:
-        return self._watch.look()
+        return self._arrivals.wait(0)
 
     def receive(self, max_bytes: int, timeout: float | None) -> bytes:
         self.sock.settimeout(self.backend.left(timeout))

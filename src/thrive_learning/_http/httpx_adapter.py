@@ -1,10 +1,7 @@
 """Any transport of httpx or httpx2 as an engine: httpx's own, the sandbox's, or the caller's."""
 
 import contextlib
-import os
 import re
-import socket
-import ssl
 import sys
 from collections.abc import Iterator
 from typing import Any, Self, cast
@@ -12,6 +9,7 @@ from typing import Any, Self, cast
 from thrive_learning._budget import Budget
 from thrive_learning._http import port
 from thrive_learning._interruptions import interruption
+from thrive_learning._sockets import explain
 from thrive_learning.errors import TRANSIENT_STATUS_CODES
 
 _LIBRARIES = {"httpx", "httpx2"}
@@ -29,7 +27,6 @@ _FAILURES: dict[port.FailureKind, str] = {
 _KINDS: dict[str, port.FailureKind] = {
     name: kind for kind, names in _FAILURES.items() for name in names.split()
 }
-_UNKNOWN_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")} | {11001}  # on Windows
 _HUNG_UP = "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol"
 _REJECTED_BY_SOCKS = re.compile(r"username/password|but got|not allowed|not supported", re.IGNORECASE)
 
@@ -53,11 +50,14 @@ def failure_of(error: BaseException) -> BaseException:
     for kind in type(error).__mro__:
         name, library = kind.__name__, kind.__module__.partition(".")[0]
         if name in _KINDS and library in {*_LIBRARIES, "builtins", "ssl", "anyio"}:
-            text = _text(causes[-1]) or str(error)
+            text, is_lasting = explain(causes[-1])
+            if type(causes[-1]).__name__ == "EndOfStream":  # what anyio makes of it in a handshake
+                text = _HUNG_UP
+            text = text or str(error)
             if library == "builtins":  # of a transport of the caller's
                 text = f"{type(error).__name__}: {text}"
             phase = cast("port.Phase", name.removesuffix("Timeout").lower()) if "Timeout" in name else None
-            is_final = _is_final(_KINDS[name], text, causes[-1])
+            is_final = _is_final(_KINDS[name], text, is_lasting=is_lasting)
             return port.TransportError(_KINDS[name], text, phase=phase, is_final=is_final)
     return error
 
@@ -72,22 +72,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
             error = error.__cause__ or next((it for it in error.args if isinstance(it, BaseException)), None)
 
 
-def _text(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno and not isinstance(error, (ssl.SSLError, socket.gaierror)):
-        return f"[Errno {error.errno}] {os.strerror(error.errno)}"  # asyncio and trio word it differently
-    if type(error).__name__ == "EndOfStream":  # what anyio makes of it in a handshake
-        return _HUNG_UP
-    return str(error)
-
-
-def _is_final(kind: port.FailureKind, text: str, cause: BaseException) -> bool:
+def _is_final(kind: port.FailureKind, text: str, *, is_lasting: bool) -> bool:
     """Return whether the same attempt would fail again; one that a proxy rejects may lock an account."""
     if kind == "proxy" and text[:3].isdigit():
         return int(text[:3]) not in TRANSIENT_STATUS_CODES
     if kind == "proxy":
         return _REJECTED_BY_SOCKS.search(text) is not None
-    is_unknown = isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST
-    return kind == "connect" and (is_unknown or "CERTIFICATE_VERIFY_FAILED" in text)
+    return kind == "connect" and is_lasting
 
 
 class _Content:

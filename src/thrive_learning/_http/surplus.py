@@ -7,13 +7,13 @@ closes a connection that is readable while it is idle.
 """
 
 import re
-import select
-import socket
 import ssl
 from typing import Any, Final
 
 import anyio
 import httpcore
+
+from thrive_learning._sockets import Arrivals
 
 #: The clock is read between reads: more bytes at once could hold thousands of tiny chunks to parse.
 READ_BYTES: Final = 8_192
@@ -81,29 +81,6 @@ def corrected(data: bytes) -> bytes:
     return _WITHOUT_BRACKETS.sub(rb"\1[\2]", data) if data.startswith(b"CONNECT ") else data
 
 
-class SocketWatch:
-    """Tells whether something has arrived on a socket, its end included. httpcore makes a poll for each look.
-
-    Args:
-        sock: The socket.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._poll: Any = None
-
-    def look(self) -> bool:
-        """Return whether something can be read without waiting, or the socket is closed."""
-        if self._sock.fileno() < 0:
-            return True
-        if not hasattr(select, "poll"):  # Windows
-            return bool(select.select([self._sock], [], [], 0)[0])
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self._sock, select.POLLIN)
-        return bool(self._poll.poll(0))
-
-
 class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     """An async stream of httpcore's, guarded.
 
@@ -115,7 +92,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
     def __init__(self, below: httpcore.AsyncNetworkStream, tls: tuple[ssl.SSLObject, ...] = ()) -> None:
         self._below = below
         self._tls = tls
-        self._watch = SocketWatch(below.get_extra_info("socket"))
+        self._arrivals = Arrivals(below.get_extra_info("socket"))
         self._is_used = self._was_full = False
         self._received = 0
 
@@ -132,7 +109,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all bytes."""
-        if not self._is_used and self._tls and self._watch.look():
+        if not self._is_used and self._tls and self._arrivals.wait(0):
             # Behind session tickets there may be the reason why the server has hung up. A write that fails
             # would lose it.
             with anyio.move_on_after(_TICKETS_S):
@@ -162,7 +139,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
         """Return what is known of the connection."""
         if info == "is_readable":
             is_left = bool(self.held) or self._was_full or (self._tls and self._received > _SEEN_BYTES)
-            return bool(is_left) or any(map(_holds_data, self._tls)) or self._watch.look()
+            return bool(is_left) or any(map(_holds_data, self._tls)) or self._arrivals.wait(0)
         return self._below.get_extra_info(info)
 
 

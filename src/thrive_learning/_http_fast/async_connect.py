@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 
 import anyio
 
+from thrive_learning import _sockets
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http_fast import streams
-from thrive_learning._http_fast.streams import Address, Guard, Stream, failed, timed_out
+from thrive_learning._http_fast.streams import Guard, Stream, failed, timed_out
 from thrive_learning._loops import current_loop
+from thrive_learning._sockets import Address
 
 #: Connects to one address.
 Attempt: TypeAlias = Callable[[Address], Awaitable[Stream]]
@@ -21,7 +22,7 @@ async def connect(host: str, port: int, _budget: Budget, ends: float, guard: Gua
     """Connect to the address of a host that answers first; all of them together have the one limit."""
     with anyio.move_on_after(ends - monotonic()) as scope:
         guard(scope.cancel)
-        return await _race(streams.in_order(await _look_up(host, port)), _attempt())
+        return await _race(_sockets.in_order(await _look_up(host, port)), _attempt())
     raise timed_out("connect")
 
 
@@ -60,14 +61,14 @@ async def _race(addresses: list[Address], attempt: Attempt) -> Stream:
 
     async def run(address: Address, has_failed: anyio.Event) -> None:
         nonlocal failure
-        streams.note_failure(address[1])  # until it has answered
+        _sockets.note_failure(address[1])  # until it has answered
         try:
             connected.append(await attempt(address))
         except OSError as error:
             failure = error
             has_failed.set()
         else:
-            streams.failed_at.pop(address[1], None)
+            _sockets.failed_at.pop(address[1], None)
             attempts.cancel_scope.cancel()
 
     try:
@@ -75,7 +76,7 @@ async def _race(addresses: list[Address], attempt: Attempt) -> Stream:
             for address in addresses:
                 has_failed = anyio.Event()
                 attempts.start_soon(run, address, has_failed)
-                with anyio.move_on_after(streams.HEAD_START_S):
+                with anyio.move_on_after(_sockets.HEAD_START_S):
                     await has_failed.wait()
         if connected:
             return connected.pop(0)

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import Phase, TransportError
 from thrive_learning._http_fast import streams
-from thrive_learning._http_fast.streams import Address, Stream, failed, limit_s, timed_out
+from thrive_learning._http_fast.streams import Stream, failed, limit_s, timed_out
+from thrive_learning._sockets import Address, Arrivals
 
 #: Gets what has arrived, or None when its time is over.
 Waiter: TypeAlias = asyncio.Future[bytes | None]
@@ -33,7 +34,7 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
     """A connection without TLS: asyncio's transport reports what happens."""
 
     _transport: asyncio.Transport
-    _arrivals: streams.Arrivals
+    _arrivals: Arrivals
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -51,7 +52,7 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._arrivals = streams.Arrivals(transport.get_extra_info("socket"))
+        self._arrivals = Arrivals(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(0)  # a write waits until the system has all of it
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - it is asyncio's

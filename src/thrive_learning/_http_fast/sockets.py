@@ -4,16 +4,13 @@ Name resolution is outside: Python cannot interrupt it. The system's resolver ha
 """
 
 import contextlib
-import errno
 import selectors
 import socket
-from typing import Any, Self
 
+from thrive_learning import _sockets
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http.port import TransportError
-from thrive_learning._http_fast import streams
-from thrive_learning._http_fast.streams import Address, Guard, Stream, failed, limit_s, timed_out
+from thrive_learning._http_fast.streams import READ_BYTES, Guard, Stream, failed, limit_s, timed_out
 
 
 class SocketStream(Stream):
@@ -21,12 +18,12 @@ class SocketStream(Stream):
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._arrivals = streams.Arrivals(sock)
+        self._arrivals = _sockets.Arrivals(sock)
 
     async def read(self, budget: Budget, ends: float | None = None) -> bytes:
         try:
             if await self._is_ready(budget, limit_s(budget.timeout.read, ends)):
-                return self._sock.recv(streams.READ_BYTES)
+                return self._sock.recv(READ_BYTES)
         except OSError as error:
             failure = failed("read", error)
         else:
@@ -75,82 +72,21 @@ class SocketStream(Stream):
 
 
 async def connect(host: str, port: int, budget: Budget, ends: float, guard: Guard) -> SocketStream:
-    """Connect to the address of a host that answers first; all of them together have the one limit."""
+    """Connect to an address of a host; all of them together have the one limit."""
+
+    def left() -> float:
+        left = min(ends - monotonic(), budget.remaining())
+        if left <= 0:
+            raise TimeoutError
+        return left
+
     try:
-        waiting = streams.in_order(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        sock = _sockets.connect(host, port, left, lambda sock: guard(SocketStream(sock).cut))
     except (OSError, UnicodeError) as error:
         failure = failed("connect", error)
+        if isinstance(error, TimeoutError):
+            failure = timed_out("connect")
     else:
-        with _Race(waiting) as race:
-            guard(race.cut)
-            return SocketStream(race.winner(min(ends, monotonic() + budget.remaining())))
-    raise failure
-
-
-class _Race:
-    """Attempts to connect, each of which has a head start before the next one."""
-
-    def __init__(self, waiting: list[Address]) -> None:
-        self._waiting = waiting
-        self._started: dict[socket.socket, Any] = {}
-        self._selector = selectors.DefaultSelector()
-        self._failure = TransportError("connect", "it has no address")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for sock in list(self._started):
-            self._give_up(sock)
-        self._selector.close()
-
-    def cut(self) -> None:
-        """Let it fail, in another thread."""
-        self._waiting.clear()
-        for sock in list(self._started):
-            SocketStream(sock).cut()
-
-    def winner(self, ends: float) -> socket.socket:
-        """Return the socket that has connected first."""
-        next_start = 0.0
-        while self._waiting or self._started:
-            now = monotonic()
-            if now >= ends:
-                raise timed_out("connect")
-            if self._waiting and now >= next_start:
-                next_start = now + streams.HEAD_START_S
-                try:
-                    self._start(*self._waiting.pop(0))
-                except OSError as error:
-                    self._failure, next_start = failed("connect", error), 0.0
-                continue
-            for key, _events in self._selector.select(
-                (min(next_start, ends) if self._waiting else ends) - now
-            ):
-                sock: Any = key.fileobj
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if not code:
-                    del self._started[sock]
-                    winner: socket.socket = sock
-                    return winner
-                self._give_up(sock)
-                self._failure, next_start = failed("connect", OSError(code, "")), 0.0
-        raise self._failure
-
-    def _start(self, family: int, address: Any) -> None:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        self._started[sock] = address
         sock.setblocking(False)  # noqa: FBT003
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = sock.connect_ex(address)
-        if code not in {0, errno.EINPROGRESS, errno.EWOULDBLOCK}:
-            self._give_up(sock)
-            raise OSError(code, "")
-        self._selector.register(sock, selectors.EVENT_WRITE)
-
-    def _give_up(self, sock: socket.socket) -> None:
-        """Close a socket whose address has failed or was too slow."""
-        streams.note_failure(self._started.pop(sock))
-        with contextlib.suppress(KeyError):  # it was never registered
-            self._selector.unregister(sock)
-        sock.close()
+        return SocketStream(sock)
+    raise failure

@@ -8,7 +8,8 @@ import trio
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import TransportError
 from thrive_learning._http_fast.sockets import SocketStream
-from thrive_learning._http_fast.streams import CLOSED, Address
+from thrive_learning._http_fast.streams import CLOSED
+from thrive_learning._sockets import Address
 
 
 async def connect(address: Address) -> "TrioStream":
