@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 
-from thrive_learning._http.deadline import Backend
+from thrive_learning._http import deadline
 from thrive_learning._http_fast import async_connect, sockets
 from tools.fuzz_responses import Exchange
 
@@ -169,7 +169,7 @@ def install() -> None:
         return FastConnection()
 
     replaced: list[tuple[Any, str, Any]] = [
-        (Backend, "_connect", lambda *_arguments: ConnectedSocket()),
+        (deadline, "connect", lambda *_arguments: ConnectedSocket()),
         (httpcore.AnyIOBackend, "connect_tcp", connect_tcp),
         (sockets, "connect", connect),
         (async_connect, "connect", connect),
