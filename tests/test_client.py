@@ -201,7 +201,8 @@ def surface(cls: type) -> dict[str, Any]:
     wanted = {"__init__", *ASYNC_NAMES, *ASYNC_NAMES.values()}
     return {
         name: inspect.unwrap(value.__func__ if isinstance(value, classmethod) else value)
-        for name, value in vars(cls).items()
+        for kind in reversed(cls.__mro__[:-1])
+        for name, value in vars(kind).items()
         if (callable(value) or isinstance(value, classmethod))
         and (name in wanted or not name.startswith("_"))
     }

@@ -4,9 +4,10 @@ What sends requests and reads their answers, httpx and the generated layer with 
 client: whoever asks for the class alone, at the head of a module, need not wait for it.
 """
 
+import abc
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
@@ -52,6 +53,12 @@ class AsyncTransport(Protocol):
         ...
 
 
+#: What `transport=` of a client takes.
+_TransportT = TypeVar("_TransportT", Transport, AsyncTransport)
+
+_CallerT = TypeVar("_CallerT", bound="Caller | AsyncCaller")
+
+
 class SandboxOptions(TypedDict, total=False):
     """The keyword arguments of a client that make sense without a network."""
 
@@ -64,71 +71,28 @@ class SandboxOptions(TypedDict, total=False):
     max_record_bytes: int
 
 
-class ClientOptions(SandboxOptions, total=False):
+class _NetworkOptions(SandboxOptions, Generic[_TransportT], total=False):
+    """The keyword arguments of both clients."""
+
+    proxy: str | None
+    verify: "bool | SSLContext"
+    token_store: "TokenStore | None"
+    transport: _TransportT | Callable[[], _TransportT] | None
+    engine: EngineName
+
+
+class ClientOptions(_NetworkOptions[Transport], total=False):
     """The keyword arguments of `ThriveClient`."""
 
-    proxy: str | None
-    verify: "bool | SSLContext"
-    token_store: "TokenStore | None"
-    transport: Transport | Callable[[], Transport] | None
-    engine: EngineName
 
-
-class AsyncClientOptions(SandboxOptions, total=False):
+class AsyncClientOptions(_NetworkOptions[AsyncTransport], total=False):
     """The keyword arguments of `AsyncThriveClient`."""
 
-    proxy: str | None
-    verify: "bool | SSLContext"
-    token_store: "TokenStore | None"
-    transport: AsyncTransport | Callable[[], AsyncTransport] | None
-    engine: EngineName
 
-
-class ThriveClient:
-    """Reads from the Thrive Learning API, one call at a time; safe to share between threads.
-
-    Use it as a context manager, or call `close()` when done. `AsyncThriveClient` is its twin for asyncio and
-    trio.
-
-    Args:
-        region: Which deployment to talk to: a `Region`, or the name of one.
-        credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
-        timeout: How long a call and its phases may take; a number is seconds for the whole call.
-        retry: How often a request is tried again after a failure that may pass.
-        application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
-        proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-        verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
-            `ssl.SSLContext` for others. False trusts any server: for tests alone.
-        transport: An httpx transport to use for everything, which stays open when the client closes; or a
-            function that gives one, which is closed with the client.
-        on_attempt: Called with what each request came to, token requests included, from the thread or task of
-            the call. Whatever it raises is logged and goes no further.
-        token_store: Where access tokens lie so that several clients, processes or machines share one:
-            `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or a `TokenStore` of your own;
-            None for the memory of this client alone.
-        engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the extra
-            `fast` and takes less CPU time.
-        on_drift: Called with each kind of difference between responses and the contract, once per kind. Each
-            is logged as well. Whatever it raises is logged and goes no further.
-        strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
-            included, in place of reading that field as None.
-        max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger one is
-            an UnexpectedResponseError.
-
-    Attributes:
-        region: Which deployment it talks to.
-        activities: Reads activity records.
-        tokens: Gives access tokens for calls of your own.
-
-    Raises:
-        ConfigurationError: An argument makes no sense.
-
-    Source: the reference page, "Security" and "OAuth".
-    """
+class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
+    """What both clients have in common: how they are created, printed, and pickled."""
 
     region: Region
-    activities: "Activities"
-    tokens: "Tokens"
 
     def __init__(  # noqa: PLR0913 - what a client can be told
         self,
@@ -140,7 +104,7 @@ class ThriveClient:
         application: str | None = None,
         proxy: str | None = None,
         verify: "bool | SSLContext" = True,
-        transport: Transport | Callable[[], Transport] | None = None,
+        transport: _TransportT | Callable[[], _TransportT] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         token_store: "TokenStore | None" = None,
         engine: EngineName = DEFAULT_ENGINE,
@@ -148,12 +112,40 @@ class ThriveClient:
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
     ) -> None:
-        from thrive_learning._call.seam import Caller, Options  # noqa: PLC0415 - see above
-        from thrive_learning.activities import Activities  # noqa: PLC0415
-        from thrive_learning.tokens import Tokens  # noqa: PLC0415
+        """Create a client.
+
+        Args:
+            region: Which deployment to talk to: a `Region`, or the name of one.
+            credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
+            timeout: How long a call and its phases may take; a number is seconds for the whole call.
+            retry: How often a request is tried again after a failure that may pass.
+            application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
+            proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+            verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
+                `ssl.SSLContext` for others. False trusts any server: for tests alone.
+            transport: An httpx transport to use for everything, which stays open when the client closes; or
+                a function that gives one, which is closed with the client.
+            on_attempt: Called with what each request came to, token requests included, from the thread or
+                task of the call. Whatever it raises is logged and goes no further.
+            token_store: Where access tokens lie so that several clients, processes or machines share one:
+                `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or a `TokenStore` of your
+                own; None for the memory of this client alone.
+            engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the
+                extra `fast` and takes less CPU time.
+            on_drift: Called with each kind of difference between responses and the contract, once per kind.
+                Each is logged as well. Whatever it raises is logged and goes no further.
+            strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
+                included, in place of reading that field as None.
+            max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger
+                one is an UnexpectedResponseError.
+
+        Raises:
+            ConfigurationError: An argument makes no sense.
+        """
+        from thrive_learning._call.seam import Options  # noqa: PLC0415 - see above
 
         self.region = _region(region)
-        options = Options(
+        self._options = Options(
             timeout=Timeout.of(timeout, Timeout()),
             retry=RetryPolicy.of(retry),
             application=application,
@@ -166,10 +158,12 @@ class ThriveClient:
             strict=strict,
             max_record_bytes=max_record_bytes,
         )
-        self._options, self._transport = options, transport
-        self._http = Caller(self.region, _credentials(credentials), options, transport)
-        self.activities = Activities(self._http)
-        self.tokens = Tokens(self._http)
+        self._transport: _TransportT | Callable[[], _TransportT] | None = transport
+        self._http: _CallerT = self._connect(_credentials(credentials))
+
+    @abc.abstractmethod
+    def _connect(self, credentials: Credentials) -> _CallerT:
+        """Create what carries out the calls, and what the user calls."""
 
     @property
     def engine(self) -> EngineName:
@@ -177,7 +171,7 @@ class ThriveClient:
         return self._http.engine
 
     @classmethod
-    def from_env(cls, *, profile: str | None = None, **options: Unpack[ClientOptions]) -> Self:
+    def from_env(cls, *, profile: str | None = None, **options: Unpack[_NetworkOptions[_TransportT]]) -> Self:
         """Create a client from environment variables and, for what they leave open, a profile.
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
@@ -219,7 +213,42 @@ class ThriveClient:
             ValueError: `client_auth` is unknown.
         """
         region, credentials, transport = _sandbox(client_auth)
-        return cls(region, credentials, transport=transport, **options)
+        return cls(region, credentials, transport=cast("_TransportT", transport), **options)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} region={self.region.name!r}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Without connections and tokens, and without secrets that may not be there.
+        kept = _kept(self._http.authorizer.credentials)
+        return _revived, (type(self), self.region, kept, _luggage(self._options, self._transport))
+
+
+class ThriveClient(_Client[Transport, "Caller"]):
+    """Reads from the Thrive Learning API, one call at a time; safe to share between threads.
+
+    Use it as a context manager, or call `close()` when done. `AsyncThriveClient` is its twin for asyncio and
+    trio.
+
+    Attributes:
+        region: Which deployment it talks to.
+        activities: Reads activity records.
+        tokens: Gives access tokens for calls of your own.
+
+    Source: the reference page, "Security" and "OAuth".
+    """
+
+    activities: "Activities"
+    tokens: "Tokens"
+
+    def _connect(self, credentials: Credentials) -> "Caller":
+        from thrive_learning._call.seam import Caller  # noqa: PLC0415 - see above
+        from thrive_learning.activities import Activities  # noqa: PLC0415
+        from thrive_learning.tokens import Tokens  # noqa: PLC0415
+
+        http = Caller(self.region, credentials, self._options, self._transport)
+        self.activities, self.tokens = Activities(http), Tokens(http)
+        return http
 
     def check(
         self, activity_id: str | None = None, *, timeout: Timeout | float | None = None
@@ -257,151 +286,32 @@ class ThriveClient:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} region={self.region.name!r}>"
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Without connections and tokens, and without secrets that may not be there.
-        kept = _kept(self._http.authorizer.credentials)
-        return _revived, (type(self), self.region, kept, _luggage(self._options, self._transport))
-
-
-class AsyncThriveClient:
+class AsyncThriveClient(_Client[AsyncTransport, "AsyncCaller"]):
     """Reads from the Thrive Learning API on asyncio and trio; safe to share between tasks.
 
     Use it as an async context manager, or await `aclose()` when done. `ThriveClient` is its twin without
     async.
-
-    Args:
-        region: Which deployment to talk to: a `Region`, or the name of one.
-        credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
-        timeout: How long a call and its phases may take; a number is seconds for the whole call.
-        retry: How often a request is tried again after a failure that may pass.
-        application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
-        proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-        verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
-            `ssl.SSLContext` for others. False trusts any server: for tests alone.
-        transport: An httpx transport to use for everything, which stays open when the client closes; or a
-            function that gives one, which is closed with the client.
-        on_attempt: Called with what each request came to, token requests included, from the thread or task of
-            the call. Whatever it raises is logged and goes no further.
-        token_store: Where access tokens lie so that several clients, processes or machines share one:
-            `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or a `TokenStore` of your own;
-            None for the memory of this client alone.
-        engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the extra
-            `fast` and takes less CPU time.
-        on_drift: Called with each kind of difference between responses and the contract, once per kind. Each
-            is logged as well. Whatever it raises is logged and goes no further.
-        strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
-            included, in place of reading that field as None.
-        max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger one is
-            an UnexpectedResponseError.
 
     Attributes:
         region: Which deployment it talks to.
         activities: Reads activity records.
         tokens: Gives access tokens for calls of your own.
 
-    Raises:
-        ConfigurationError: An argument makes no sense.
-
     Source: the reference page, "Security" and "OAuth".
     """
 
-    region: Region
     activities: "AsyncActivities"
     tokens: "AsyncTokens"
 
-    def __init__(  # noqa: PLR0913 - what a client can be told
-        self,
-        region: Region | str,
-        credentials: Credentials,
-        *,
-        timeout: Timeout | float = Timeout(),  # noqa: B008 - it is frozen
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
-        application: str | None = None,
-        proxy: str | None = None,
-        verify: "bool | SSLContext" = True,
-        transport: AsyncTransport | Callable[[], AsyncTransport] | None = None,
-        on_attempt: Callable[[Attempt], object] | None = None,
-        token_store: "TokenStore | None" = None,
-        engine: EngineName = DEFAULT_ENGINE,
-        on_drift: Callable[[Drift], object] | None = None,
-        strict: bool = False,
-        max_record_bytes: int = DEFAULT_RECORD_BYTES,
-    ) -> None:
-        from thrive_learning._call.seam import AsyncCaller, Options  # noqa: PLC0415 - see above
+    def _connect(self, credentials: Credentials) -> "AsyncCaller":
+        from thrive_learning._call.seam import AsyncCaller  # noqa: PLC0415 - see above
         from thrive_learning.activities import AsyncActivities  # noqa: PLC0415
         from thrive_learning.tokens import AsyncTokens  # noqa: PLC0415
 
-        self.region = _region(region)
-        options = Options(
-            timeout=Timeout.of(timeout, Timeout()),
-            retry=RetryPolicy.of(retry),
-            application=application,
-            proxy=proxy,
-            verify=verify,
-            on_attempt=on_attempt,
-            token_store=token_store,
-            engine=engine,
-            on_drift=on_drift,
-            strict=strict,
-            max_record_bytes=max_record_bytes,
-        )
-        self._options, self._transport = options, transport
-        self._http = AsyncCaller(self.region, _credentials(credentials), options, transport)
-        self.activities = AsyncActivities(self._http)
-        self.tokens = AsyncTokens(self._http)
-
-    @property
-    def engine(self) -> EngineName:
-        """The engine that sends the requests; with `transport=`, it is "httpx"."""
-        return self._http.engine
-
-    @classmethod
-    def from_env(cls, *, profile: str | None = None, **options: Unpack[AsyncClientOptions]) -> Self:
-        """Create a client from environment variables and, for what they leave open, a profile.
-
-        The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
-        THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
-        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. THRIVE_ENGINE is the engine, unless
-        `engine=` names it. An empty variable counts as missing. A secret may also be in a file or come from a
-        command; docs/reference/settings.md lists everything.
-
-        Args:
-            profile: The profile of the file that `thrive config path` names; None for that of
-                THRIVE_PROFILE, or for `default` if there is one.
-            **options: The keyword arguments of the client.
-
-        Raises:
-            ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
-                and where it stands.
-        """
-        from thrive_learning._settings.resolution import log_warnings, settings  # noqa: PLC0415 - not every client's
-
-        found = settings(profile=profile, engine=options.get("engine"))
-        log_warnings(found)
-        options["engine"] = found.engine
-        return cls(found.region, found.credentials, **options)
-
-    @classmethod
-    def sandbox(cls, *, client_auth: ClientAuth = "auto", **options: Unpack[SandboxOptions]) -> Self:
-        """Create a client of an embedded sandbox: no network, no socket, no credentials needed.
-
-        It holds the reference page's example under its own id, `60d5ec49b60b4b3a2c8f9a10`, and records of
-        every type of activity.
-
-        Args:
-            client_auth: How the sandbox's token endpoint lets clients authenticate: `"post"` for form fields,
-                `"basic"` for HTTP Basic, `"auto"` for either.
-            **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
-                `max_record_bytes`, as for the client.
-
-        Raises:
-            ValueError: `client_auth` is unknown.
-        """
-        region, credentials, transport = _sandbox(client_auth)
-        return cls(region, credentials, transport=transport, **options)
+        http = AsyncCaller(self.region, credentials, self._options, self._transport)
+        self.activities, self.tokens = AsyncActivities(http), AsyncTokens(http)
+        return http
 
     async def check(
         self, activity_id: str | None = None, *, timeout: Timeout | float | None = None
@@ -438,14 +348,6 @@ class AsyncThriveClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} region={self.region.name!r}>"
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Without connections and tokens, and without secrets that may not be there.
-        kept = _kept(self._http.authorizer.credentials)
-        return _revived, (type(self), self.region, kept, _luggage(self._options, self._transport))
 
 
 def _region(region: Region | str) -> Region:
