@@ -20,11 +20,13 @@ from thrive_learning.errors import (
     NotFoundError,
     RateLimitedError,
     ServerError,
+    SignatureError,
     ThriveError,
     TokenError,
     UnauthorizedError,
     UnexpectedResponseError,
     UnprocessableError,
+    WebhookError,
 )
 
 EXAMPLES: list[ThriveError] = [
@@ -36,6 +38,8 @@ EXAMPLES: list[ThriveError] = [
     DeadlineExceededError("m"),
     TokenError("m", status_code=429, error="slow_down", error_description="no", retry_after=1.5),
     UnexpectedResponseError("m", status_code=200, body="[]", in_api_format=True),
+    WebhookError("m", reason="too_old"),
+    SignatureError("m", reason="wrong_signature"),
     *(
         api_error_class(status)(
             "m",
@@ -89,6 +93,7 @@ def test_the_tree() -> None:
     assert issubclass(ClientClosedError, RuntimeError)
     assert issubclass(ConfigurationError, ValueError)
     assert issubclass(InvalidIdError, ValueError)
+    assert issubclass(SignatureError, WebhookError)
     assert issubclass(DeadlineExceededError, (ConnectionFailedError, TimeoutError))
     classes = [
         item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, Exception)
@@ -127,6 +132,7 @@ def test_what_errors_hold() -> None:
     holding: list[tuple[ThriveError, dict[str, Any]]] = [
         (ThriveError("m"), {}),
         (InvalidIdError("m", value=5), {"value": 5}),
+        (WebhookError("m", reason="too_old"), {"reason": "too_old"}),
         (ApiError("m", **given), given),
         (TokenError("m", **said), said),
         (UnexpectedResponseError("m", **page), page),

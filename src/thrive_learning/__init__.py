@@ -43,11 +43,13 @@ if TYPE_CHECKING:
         NotFoundError,
         RateLimitedError,
         ServerError,
+        SignatureError,
         ThriveError,
         TokenError,
         UnauthorizedError,
         UnexpectedResponseError,
         UnprocessableError,
+        WebhookError,
     )
     from thrive_learning.models import (
         AccessToken,
@@ -117,6 +119,7 @@ __all__ = [
     "Secret",
     "ServerError",
     "Service",
+    "SignatureError",
     "StoredToken",
     "ThriveClient",
     "ThriveError",
@@ -128,6 +131,7 @@ __all__ = [
     "UnauthorizedError",
     "UnexpectedResponseError",
     "UnprocessableError",
+    "WebhookError",
     "__version__",
 ]
 
@@ -177,12 +181,14 @@ _NAMES = {
         "NotFoundError",
         "RateLimitedError",
         "ServerError",
+        "SignatureError",
         "TRANSIENT_STATUS_CODES",
         "ThriveError",
         "TokenError",
         "UnauthorizedError",
         "UnexpectedResponseError",
         "UnprocessableError",
+        "WebhookError",
     ),
     "thrive_learning.models": (
         "AccessToken",

@@ -300,3 +300,27 @@ class RateLimitedError(ApiError):
 
 class ServerError(ApiError):
     """5xx: the API failed, whether IANA knows the status or not."""
+
+
+class WebhookError(ThriveError):
+    """A delivery of a webhook cannot be accepted. Answer it with 400.
+
+    This class and `SignatureError` are about the delivery, so one `except` clause answers all of them. A
+    mistake in the receiver's own code, such as an empty secret, is a `ConfigurationError` instead. Neither
+    holds the body, a secret, or a signature.
+
+    Attributes:
+        reason: What is wrong: `too_large`, `malformed` (the body is not an event), `undated`, `too_old`, or
+            `from_the_future`; for a `SignatureError`, `missing_signature`, `malformed_signature`, or
+            `wrong_signature`.
+    """
+
+    reason: str
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SignatureError(WebhookError):
+    """The signature of a webhook's delivery is missing or wrong: anybody may have sent it."""

@@ -33,7 +33,7 @@ from sybil.parsers.markdown import CodeBlockParser
 import thrive_learning
 import thrive_learning.sandbox
 import thrive_learning.testing
-from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors
+from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors, webhooks
 from thrive_learning._settings.profiles import load_profiles
 from thrive_learning._settings.resolution import profile_layer, resolved
 from thrive_learning.cli import program
@@ -487,6 +487,13 @@ def test_the_reference_names_every_field_of_a_record_and_of_the_contract(contrac
 def test_the_reference_names_what_the_sandbox_exports() -> None:
     names = first_column("docs/reference/api.md", "thrive_learning.sandbox")
     assert sorted(names) == sorted(thrive_learning.sandbox.__all__)
+
+
+def test_the_reference_names_what_the_webhooks_module_exports() -> None:
+    assert sorted(first_column("docs/reference/api.md", "thrive_learning.webhooks")) == webhooks.__all__
+    fields = [field.name for field in attrs.fields(webhooks.WebhookEvent)]
+    section = read("docs/reference/api.md").split("## thrive_learning.webhooks")[1].split("\n## ")[0]
+    assert [name for name in fields if not re.search(rf"`(?:event\.)?{name}`", section)] == []
 
 
 def test_the_reference_names_what_the_test_kit_exports() -> None:

@@ -5,6 +5,7 @@ import email.utils
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from thrive_learning._exchange.server_text import show
@@ -139,19 +140,35 @@ def _finite(digits: str) -> float:
     return value
 
 
-# Python's own leniencies are off: what it would accept, to_dict() could not give back as JSON.
-_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+def strict_decoder(
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> json.JSONDecoder:
+    """Return a decoder without Python's leniencies: to_dict() could not return as JSON what they accept.
+
+    Args:
+        object_pairs_hook: Returns what an object is read as; None for a dictionary.
+    """
+    return json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=object_pairs_hook)
 
 
-def json_object(body: bytes) -> tuple[str, dict[str, Any]] | str:  # noqa: PLR0911 - one for each flaw
+_decoder = strict_decoder()
+
+
+def json_object(  # noqa: PLR0911 - one for each flaw
+    body: bytes, decoder: json.JSONDecoder | None = None
+) -> tuple[str, dict[str, Any]] | str:
     """Read a body as a JSON object.
+
+    Args:
+        body: The body.
+        decoder: What decodes it, see `strict_decoder`; None for one that returns dictionaries.
 
     Returns:
         The text and the object, or what is wrong with the body.
     """
     try:
         text = body.decode().removeprefix("\ufeff")
-        document: object = _decoder.decode(text)
+        document: object = (decoder or _decoder).decode(text)
     except RecursionError:
         return "its body is JSON that is nested too deeply"
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,358 @@
+"""Deliveries of the platform's webhooks: who sent them, and which event they report. Pure.
+
+`construct_event` verifies a delivery and reads it. `verify` and `parse` are its two halves. `parse` alone is
+for subscriptions without a secret, whose deliveries anybody can forge.
+"""
+
+import datetime as dt
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+import attrs
+
+from thrive_learning._deliveries import flaw_of_body, flaw_of_delivery, flaw_of_signature, read_document
+from thrive_learning._views import read_view
+from thrive_learning.credentials import Secret
+from thrive_learning.drift import Drift
+from thrive_learning.errors import ConfigurationError, ThriveError, WebhookError
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_CLOCK_SKEW_S",
+    "WebhookAssignment",
+    "WebhookContent",
+    "WebhookEvent",
+    "WebhookMessageAction",
+    "WebhookNotification",
+    "WebhookUser",
+    "construct_event",
+    "parse",
+    "verify",
+]
+
+#: How large a body may be unless the caller says otherwise, in bytes.
+MAX_BODY_BYTES: Final = 1_048_576
+#: How far in the future an event may have been dispatched by this machine's clock, in seconds.
+MAX_CLOCK_SKEW_S: Final = 300.0
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+#: The attributes that the events of a family have, besides the common ones. The name of an event begins with
+#: that of its family.
+_FAMILIES = {
+    "content": ("user", "content"),
+    "assignment": ("reason", "assignment", "content", "users"),
+    "notification": ("user", "notification"),
+    "user": ("user",),
+}
+_COMMON = ("event_type", "tenant_id", "created_at", "dispatched_at")
+
+_Secret: TypeAlias = str | Secret | Callable[[], str]
+_Secrets: TypeAlias = _Secret | Iterable[_Secret]
+_Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]] | None
+
+
+@attrs.frozen(kw_only=True)
+class WebhookUser:
+    """The user whom an event is about, or who triggered it.
+
+    Attributes:
+        id: The user's ID. Its form may differ from that of IDs elsewhere.
+        reference: The ID in the customer's own system.
+        email: The email address.
+        first_name: The first name.
+        last_name: The last name.
+        status: The status of the account; only events such as `user.updated` have it.
+        role: The role; only events such as `user.updated` have it.
+    """
+
+    id: str | None = None
+    reference: str | None = None
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    status: str | None = None
+    role: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WebhookContent:
+    """The content that an event is about.
+
+    Attributes:
+        id: The ID of the content.
+        title: The title.
+        type: What kind of content it is, such as `video`.
+        urls: Where it can be found.
+    """
+
+    id: str | None = None
+    title: str | None = None
+    type: str | None = None
+    urls: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class WebhookAssignment:
+    """The assignment that an event is about.
+
+    Attributes:
+        id: The ID of the assignment.
+        audience_id: The ID of the audience that it is for.
+        primary_content_id: The ID of the content to complete.
+        completion_period: In how many days it is to be completed.
+        recurring: Whether it recurs.
+        recurrence: How often it recurs, in the platform's words.
+    """
+
+    id: str | None = None
+    audience_id: str | None = None
+    primary_content_id: str | None = None
+    completion_period: int | None = None
+    recurring: bool | None = None
+    recurrence: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WebhookMessageAction:
+    """Something that a notification invites its reader to do.
+
+    Attributes:
+        label: The text of the button.
+        links: Where it leads.
+    """
+
+    label: str | None = None
+    links: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class WebhookNotification:
+    """The notification that was sent to a user.
+
+    Attributes:
+        message_type: What kind of notification it is.
+        message_title: Its title.
+        message_actions: What it invites its reader to do.
+        created_at: When it was created.
+        dispatched_at: When it was sent to the user.
+    """
+
+    message_type: str | None = None
+    message_title: str | None = None
+    message_actions: tuple[WebhookMessageAction, ...] = ()
+    created_at: dt.datetime | None = None
+    dispatched_at: dt.datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WebhookEvent:
+    """An event that the platform reported.
+
+    Only `event_type` is always there. A member that is missing or null is None, or `()` for a list. So is a
+    member of another JSON type, and a date that is not RFC 3339 with a time zone; `problems` lists these.
+    `payload` has everything as received, including the fields of events whose fields are not documented, such
+    as `page.created`. The form of IDs is not checked: webhooks have other forms of them than the API.
+
+    Attributes:
+        event_type: What happened, such as `content.completed`.
+        tenant_id: The tenant that it happened in.
+        created_at: When it happened; aware of its time zone.
+        dispatched_at: When the delivery was sent; aware of its time zone.
+        payload: The whole object as received.
+        user: In `content.*`, who did it; in `notification.*` and `user.*`, whom it is about.
+        users: In `assignment.*`, whom it is about.
+        content: In `content.*` and `assignment.*`, what it is about.
+        assignment: In `assignment.*`, the assignment.
+        reason: In `assignment.*`, why it happened.
+        notification: In `notification.*`, the notification.
+        problems: The values that were left out, and what is wrong with them; at most 50.
+
+    Source: the vendor's pages on webhooks.
+    """
+
+    event_type: str
+    tenant_id: str | None = None
+    created_at: dt.datetime | None = None
+    dispatched_at: dt.datetime | None = None
+    payload: dict[str, Any] = attrs.field(factory=dict[str, Any], repr=False, hash=False)
+    user: WebhookUser | None = None
+    users: tuple[WebhookUser, ...] = ()
+    content: WebhookContent | None = None
+    assignment: WebhookAssignment | None = None
+    reason: str | None = None
+    notification: WebhookNotification | None = None
+    problems: tuple[Drift, ...] = ()
+
+    @property
+    def deduplication_key(self) -> str:
+        """The same 64 hexadecimal digits for every delivery of one event.
+
+        A second delivery may have another `dispatchedAt`, order, or spelling. So the key covers the type of
+        the event, `createdAt`, the tenant, and every ID in the payload; of a notification, which has no ID,
+        also its type and title. If `createdAt` or the IDs are missing, it covers all of the payload but
+        `dispatchedAt`: to handle an event twice is better than to lose one. It stays the same across releases
+        of the SDK.
+        """
+        ids = sorted(set(_ids(self.payload)))
+        about: object = ids
+        if self.created_at is None or not ids:
+            about = {name: value for name, value in self.payload.items() if name != "dispatchedAt"}
+        moment = (
+            None if self.created_at is None else (self.created_at - _EPOCH) // dt.timedelta(microseconds=1)
+        )
+        message = self.notification and [self.notification.message_type, self.notification.message_title]
+        identity = [self.event_type, self.tenant_id, moment, about, message]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def verify(
+    body: bytes | bytearray, signature: str | None, secrets: _Secrets, *, max_body_bytes: int = MAX_BODY_BYTES
+) -> None:
+    """Check that a delivery was signed with one of the secrets, in constant time.
+
+    Args:
+        body: The body exactly as received. Parsed and written again, it has another signature.
+        signature: The value of the header `x-hmac-signature`; None if there is none.
+        secrets: The secret that was agreed with the vendor, or several during a rotation. Each is text, a
+            `Secret`, or a function that returns the text.
+        max_body_bytes: How large the body may be.
+
+    Raises:
+        SignatureError: The signature is missing, is not valid, or belongs to another body or secret.
+        WebhookError: The body is too large.
+        ConfigurationError: There is no secret, or one cannot be a secret; or the body is not bytes.
+
+    Source: the vendor's page on webhooks; RFC 2104.
+    """
+    failure = flaw_of_body(body, max_body_bytes) or flaw_of_signature(body, signature, secrets)
+    del body, signature, secrets  # a traceback may show local variables
+    if failure is not None:
+        raise failure
+
+
+def parse(body: bytes | bytearray, *, max_body_bytes: int = MAX_BODY_BYTES) -> WebhookEvent:
+    """Read the event of a delivery. Nothing is verified: anybody may have sent it.
+
+    Use it after `verify`, or for a subscription without a secret. Then make sure in another way that the
+    sender is the platform, or treat the event as a hint and ask the API.
+
+    Args:
+        body: The body as received.
+        max_body_bytes: How large the body may be.
+
+    Raises:
+        WebhookError: The body is too large, is not a JSON object, or has no `eventType`.
+        ConfigurationError: The body is not bytes.
+
+    Source: the vendor's pages on webhooks.
+    """
+    event = flaw_of_body(body, max_body_bytes) or _parsed(body)
+    del body  # a traceback may show local variables
+    if isinstance(event, ThriveError):
+        raise event
+    return event
+
+
+def construct_event(  # noqa: PLR0913 - what a delivery consists of, and its limits
+    body: bytes | bytearray,
+    headers: _Headers,
+    secrets: _Secrets,
+    *,
+    max_age: float | None = None,
+    now: dt.datetime | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> WebhookEvent:
+    """Verify a delivery and read its event.
+
+    Args:
+        body: The body exactly as received.
+        headers: The headers of the request: a mapping or pairs, of text or of bytes as ASGI has them. Names
+            may be in any case, and may be those of WSGI, such as `HTTP_X_HMAC_SIGNATURE`.
+        secrets: The secret that was agreed with the vendor, or several; see `verify`.
+        max_age: How many seconds ago the event may have been dispatched; None for no limit. With it, an event
+            is also rejected if it was dispatched more than five minutes in the future, or if its
+            `dispatchedAt` cannot be read. The vendor does not document whether a repeated delivery has a new
+            `dispatchedAt`, so allow for hours.
+        now: The time to compare with; None for this machine's clock. It must be aware of its time zone.
+        max_body_bytes: How large the body may be.
+
+    Raises:
+        SignatureError: The signature is missing, is not valid, or belongs to another body or secret.
+        WebhookError: The body is too large, the event is too old, or the body is not an event.
+        ConfigurationError: There is no secret, or an argument is not valid.
+
+    Source: the vendor's pages on webhooks; RFC 2104.
+    """
+    event = (
+        _flaw_of_limit(max_age, now)
+        or flaw_of_body(body, max_body_bytes)
+        or flaw_of_delivery(body, headers, secrets)
+        or _parsed(body)
+    )
+    del body, headers, secrets  # a traceback may show local variables
+    if isinstance(event, WebhookEvent) and max_age is not None:
+        event = _flaw_of_age(event, max_age, now or dt.datetime.now(dt.UTC)) or event
+    if isinstance(event, ThriveError):
+        raise event
+    return event
+
+
+def _flaw_of_limit(max_age: float | None, now: dt.datetime | None) -> ConfigurationError | None:
+    if max_age is not None and not 0 < max_age < math.inf:
+        return ConfigurationError(
+            f"max_age is {max_age!r}. Pass a number of seconds greater than 0, or None."
+        )
+    if now is not None and now.tzinfo is None:
+        return ConfigurationError(f"now is {now}, which has no time zone. Pass an aware datetime.")
+    return None
+
+
+def _parsed(body: bytes | bytearray) -> WebhookEvent | WebhookError:
+    document = read_document(body)
+    if isinstance(document, WebhookError):
+        return document
+    family = document["eventType"].partition(".")[0]
+    names = (*_COMMON, *_FAMILIES.get(family, ()))
+    event, problems = read_view(WebhookEvent, document, names, payload=document)
+    return attrs.evolve(event, problems=problems) if problems else event
+
+
+def _flaw_of_age(event: WebhookEvent, max_age: float, now: dt.datetime) -> WebhookError | None:
+    if event.dispatched_at is None:
+        return WebhookError(
+            "The event has no 'dispatchedAt' that can be read, so its age is unknown. Reject it, or leave "
+            "out max_age=.",
+            reason="undated",
+        )
+    age_s = (now - event.dispatched_at).total_seconds()
+    if age_s > max_age:
+        return WebhookError(
+            f"The event was dispatched at {event.dispatched_at}, {age_s:.0f} s ago, and max_age is "
+            f"{max_age:g} s. Reject it; if it is genuine, allow more with max_age=, or check this machine's "
+            "clock.",
+            reason="too_old",
+        )
+    if age_s < -MAX_CLOCK_SKEW_S:
+        return WebhookError(
+            f"The event was dispatched at {event.dispatched_at}, {-age_s:.0f} s in the future. Reject it; if "
+            "it is genuine, check this machine's clock.",
+            reason="from_the_future",
+        )
+    return None
+
+
+def _ids(value: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Find the IDs below the members of a payload, each with the names of the members that lead to it."""
+    if isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _ids(item, path)
+    elif isinstance(value, dict):
+        for name, member in cast("dict[str, object]", value).items():
+            is_id = bool(path) and (name == "id" or name.endswith("Id"))
+            if is_id and isinstance(member, (str, int)):
+                yield json.dumps([*path, name, member])
+            else:
+                yield from _ids(member, (*path, name))
