@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 
 from thrive_learning._auth.masking import basic_header
 from thrive_learning._budget import Budget
@@ -9,7 +10,7 @@ from thrive_learning._call.seam import AsyncCaller, Call, Caller
 from thrive_learning._checking.examination import Examination
 from thrive_learning._exchange.messages import Purpose, unexpected_response
 from thrive_learning._exchange.reply import Reply
-from thrive_learning._http.port import Request
+from thrive_learning._http.port import Request, run
 from thrive_learning._ids import activity_id as validated
 from thrive_learning.checks import CheckReport
 from thrive_learning.credentials import ClientCredentials
@@ -52,14 +53,11 @@ def checked_id(activity_id: str | None) -> str | None:
     return None if activity_id is None else validated(activity_id)
 
 
-def check(  # noqa: C901 - its inner functions count
-    http: Caller, examination: Examination, timeout: Timeout | float | None
-) -> CheckReport:
+def check(http: Caller, examination: Examination, timeout: Timeout | float | None) -> CheckReport:
     """Carry out a check with a sync client."""
     budget = http.seam.begin(timeout, None)
-    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
 
-    def send(
+    def exchange(
         request: Request, limits: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
         sent_at = time.time()
@@ -67,57 +65,24 @@ def check(  # noqa: C901 - its inner functions count
         examination.saw(reply, sent_at, time.time())
         return reply
 
-    def read(token: AccessToken | None) -> tuple[Reply, Call]:
-        call = examination.call(budget, token)
-        request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return send(request, budget, http.seam.purpose(call, examination.path), call.history), call
+    async def send(request: Request, purpose: Purpose, history: list[Attempt]) -> Reply:
+        return exchange(request, budget, purpose, history)
 
-    def compare() -> Reply | ThriveError:
-        call = examination.call(budget, None)
-        request = http.seam.request("GET", examination.path, {}, _made_up(given))
-        try:
-            return send(request, budget, http.seam.purpose(call, examination.path), call.history)
-        except ThriveError as error:
-            return error
+    async def token() -> AccessToken:
+        return http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, exchange)
 
-    def token() -> AccessToken:
-        return http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, send)
-
-    given: AccessToken | None = None
-    if isinstance(examination.credentials, ClientCredentials):
-        try:
-            given = token()
-        except ThriveError as error:
-            examination.token_failed(error)
-            return examination.report()
-        examination.token_given(given, http.authorizer.api_scopes)
-    else:
-        examination.no_token_needed()
-    try:
-        reply, call = read(given)
-        if http.authorizer.is_stale(reply, given):
-            reply, call = read(token())
-            http.authorizer.is_stale(reply, call.token)  # which is remembered
-    except ThriveError as error:
-        examination.read(error)
-        return examination.report()
-    problem = _problem(reply, call, http)
-    if examination.needs_comparison(problem):
-        examination.compared(compare())
-    examination.read(problem, reply.request_id)
-    return examination.report()
+    return run(_carry_out(http, examination, budget, send, token))
 
 
-async def check_async(  # noqa: C901 - its inner functions count
+async def check_async(
     http: AsyncCaller, examination: Examination, timeout: Timeout | float | None
 ) -> CheckReport:
     """Carry out a check with an async client."""
     import anyio  # noqa: PLC0415 - sync users need not pay for it
 
     budget = http.seam.begin(timeout, None)
-    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
 
-    async def send(
+    async def exchange(
         request: Request, limits: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
         sent_at = time.time()
@@ -125,31 +90,40 @@ async def check_async(  # noqa: C901 - its inner functions count
         examination.saw(reply, sent_at, time.time())
         return reply
 
-    async def read(token: AccessToken | None) -> tuple[Reply, Call]:
-        call = examination.call(budget, token)
-        request = http.seam.request("GET", examination.path, {}, http.authorizer.header(token))
-        return await send(request, budget, http.seam.purpose(call, examination.path), call.history), call
-
-    async def compare() -> Reply | ThriveError:
-        call = examination.call(budget, None)
-        request = http.seam.request("GET", examination.path, {}, _made_up(given))
-        try:
-            with anyio.move_on_after(budget.remaining()):
-                return await send(request, budget, http.seam.purpose(call, examination.path), call.history)
-        except ThriveError as error:
-            return error
-        return http.seam.too_late(budget)
+    async def send(request: Request, purpose: Purpose, history: list[Attempt]) -> Reply:
+        with anyio.move_on_after(budget.remaining()):
+            return await exchange(request, budget, purpose, history)
+        raise http.seam.too_late(budget)
 
     async def token() -> AccessToken:
         with anyio.move_on_after(budget.remaining()):
-            return await http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, send)
+            return await http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, exchange)
         raise http.seam.too_late(budget)
 
-    async def read_in_time(given: AccessToken | None) -> tuple[Reply, Call]:
-        with anyio.move_on_after(budget.remaining()):
-            return await read(given)
-        raise http.seam.too_late(budget)
+    return await _carry_out(http, examination, budget, send, token)
 
+
+async def _carry_out(
+    http: Caller | AsyncCaller,
+    examination: Examination,
+    budget: Budget,
+    send: Callable[[Request, Purpose, list[Attempt]], Awaitable[Reply]],
+    token: Callable[[], Awaitable[AccessToken]],
+) -> CheckReport:
+    """Send the requests of a check. In sync code, this coroutine never waits: what it awaits blocks."""
+
+    async def read(given: AccessToken | None, header: bytes) -> tuple[Reply, Call]:
+        call = examination.call(budget, given)
+        request = http.seam.request("GET", examination.path, {}, header)
+        return await send(request, http.seam.purpose(call, examination.path), call.history), call
+
+    async def compare() -> Reply | ThriveError:
+        try:
+            return (await read(None, _made_up(given)))[0]
+        except ThriveError as error:
+            return error
+
+    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
     given: AccessToken | None = None
     if isinstance(examination.credentials, ClientCredentials):
         try:
@@ -161,9 +135,10 @@ async def check_async(  # noqa: C901 - its inner functions count
     else:
         examination.no_token_needed()
     try:
-        reply, call = await read_in_time(given)
+        reply, call = await read(given, http.authorizer.header(given))
         if http.authorizer.is_stale(reply, given):
-            reply, call = await read_in_time(await token())
+            renewed = await token()
+            reply, call = await read(renewed, http.authorizer.header(renewed))
             http.authorizer.is_stale(reply, call.token)  # which is remembered
     except ThriveError as error:
         examination.read(error)

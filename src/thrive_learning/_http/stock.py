@@ -41,9 +41,7 @@ class _OneConnection:
         if url is not None:
             is_tls = url.lower().startswith("https:")
             known = httpx.Proxy(url, ssl_context=context if is_tls else None)
-            scheme, host, port = known.url.raw_scheme, known.url.raw_host, known.url.port
-            at = httpcore.URL(scheme=scheme, host=host, port=port, target=b"/")
-            through = httpcore.Proxy(at, auth=known.raw_auth, ssl_context=known.ssl_context)
+            through = httpcore.Proxy(str(known.url), auth=known.raw_auth, ssl_context=known.ssl_context)
         as_httpx: Any = super()
         as_httpx.__init__(verify=context, proxy=known)
         if not isinstance(getattr(self, "_pool", None), self.pool_kind):
