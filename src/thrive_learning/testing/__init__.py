@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ThriveSandbox,
         make_activity,
     )
+    from thrive_learning.testing.webhooks import SignedWebhook, make_webhook
 
 __all__ = [
     "ActivitiesProtocol",
@@ -29,9 +30,11 @@ __all__ = [
     "FakeClock",
     "RecordedRequest",
     "ServedSandbox",
+    "SignedWebhook",
     "ThriveClientProtocol",
     "ThriveSandbox",
     "make_activity",
+    "make_webhook",
 ]
 
 
@@ -40,6 +43,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = "protocols" if name.endswith("Protocol") else "sandbox"
+    if name.lower().endswith("webhook"):
+        home = "webhooks"
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     return value
 
