@@ -39,11 +39,11 @@ SILENT = ("config set", "config unset", "activity export ids.txt", "activity exp
 
 
 def examples() -> list[str]:
-    # The server, which does not end by itself, has its examples tested in test_sandbox_command.py, and
-    # `config init`, which asks questions, in test_cli_config_init.py.
+    # The servers, which do not end by themselves, are tested in test_sandbox.py and test_webhook.py, and
+    # `config init`, which asks questions, in test_config_init.py.
     helps = [cli_reference.help_of(words) for words in COMMANDS if words != ("sandbox",)]
     found = {line for text in helps for line in re.findall(r"^    thrive (.+)$", text, re.MULTILINE)}
-    return sorted(line for line in found if not line.startswith("config init"))
+    return sorted(line for line in found if not line.startswith(("config init", "webhook listen")))
 
 
 @pytest.fixture
@@ -57,6 +57,7 @@ def _regions() -> Iterator[None]:
 
     with respx.mock(assert_all_called=False) as router:
         router.route(scheme="https", host__in=REGION_HOSTS).mock(side_effect=as_regions(sandbox))
+        router.post("http://127.0.0.1:8000/webhooks").respond(204)
         yield
 
 

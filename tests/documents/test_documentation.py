@@ -299,6 +299,7 @@ def api() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as router:
         router.route(scheme="https", host__in=REGION_HOSTS).mock(side_effect=respond)
         router.route(scheme="https", host__regex=r"\.example$").mock(side_effect=respond)
+        router.post("http://127.0.0.1:8000/webhooks").respond(204)  # the reader's receiver of webhooks
         router.route(host="127.0.0.1").pass_through()  # a sandbox that a document has started
         yield router
 

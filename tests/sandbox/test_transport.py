@@ -1,4 +1,6 @@
 import base64
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from urllib.parse import urlencode
@@ -8,6 +10,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+import thrive_learning.sandbox
 from thrive_learning.sandbox import (
     API_URL,
     TOKEN_URL,
@@ -320,3 +323,14 @@ async def test_an_async_body_is_cut() -> None:
     async with httpx.AsyncClient(transport=faulty("cut")) as client:
         with pytest.raises(httpx.ReadError, match="middle of the body"):
             await client.get(RECORD, auth=BASIC)
+
+
+def test_the_package_loads_it_when_it_is_asked_for() -> None:
+    code = (
+        "import sys, thrive_learning.sandbox as sandbox; before = 'httpx' in sys.modules; "
+        "sandbox.SandboxTransport; print(before, 'httpx' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"
+    with pytest.raises(AttributeError, match="has no attribute 'SandboxTransports'"):
+        thrive_learning.sandbox.SandboxTransports  # noqa: B018

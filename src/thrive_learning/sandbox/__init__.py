@@ -4,10 +4,15 @@
 of it, `SandboxTransport` runs either under httpx. `thrive sandbox` serves them over HTTP.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from thrive_learning.sandbox.core import API_URL, TOKEN_URL, WEBHOOKS_TOKEN_URL, Sandbox
 from thrive_learning.sandbox.faults import Fault, FaultScript, FaultySandbox, SandboxReply, parse_fault
 from thrive_learning.sandbox.messages import SandboxRequest, SandboxResponse
-from thrive_learning.sandbox.transport import SandboxTransport
+
+if TYPE_CHECKING:
+    from thrive_learning.sandbox.transport import SandboxTransport
 
 __all__ = [
     "API_URL",
@@ -23,3 +28,11 @@ __all__ = [
     "SandboxTransport",
     "parse_fault",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It loads httpx, which the command does without for its help.
+    if name != "SandboxTransport":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = importlib.import_module(f"{__name__}.transport").SandboxTransport
+    return value

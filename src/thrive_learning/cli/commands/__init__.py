@@ -11,7 +11,7 @@ from thrive_learning.cli.suggestions import Group
 
 #: The commands below `thrive`, in the order of the help. Each is in the module of its name, which is loaded
 #: when it is asked for: `thrive --version` needs none of them.
-COMMANDS = ("activity", "check", "completion", "config", "regions", "sandbox", "token")
+COMMANDS = ("activity", "check", "completion", "config", "regions", "sandbox", "token", "webhook")
 
 # In these texts, click leaves the lines of a paragraph as they are that begins with a line of \b.
 
