@@ -162,6 +162,29 @@ def test_a_receiver_that_is_slow_is_given_up(call: Call) -> None:
     assert "allow more time with --timeout" in result.err
 
 
+def test_its_connection_is_closed(call: Call) -> None:
+    rest: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as lines:
+                length = 0
+                while (line := lines.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.partition(b":")[2])
+                lines.read(length)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                connection.settimeout(10)
+                rest.append(lines.read())  # until the end of the connection
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = call("webhook", "send", f"http://127.0.0.1:{server.getsockname()[1]}/", "--unsigned")
+        thread.join()
+    assert (result.code, rest) == (0, [b""])
+
+
 def test_the_platform_waits_for_thirty_seconds(call: Call) -> None:
     words = " ".join(call("webhook", "send", "--help").out.split())
     assert "--timeout SECONDS Wait so long for the answer. [default: 30, as the platform does]" in words
