@@ -6,7 +6,6 @@ because the methods of its streams block; `port.run` runs them.
 
 import functools
 import ssl
-from collections.abc import Iterator
 from typing import Any, Self
 
 import anyio
@@ -21,36 +20,76 @@ from thrive_learning._http_fast.pool import Pool
 from thrive_learning._loops import TaskPermits, ThreadPermits
 
 
-def _too_many() -> TransportError:
-    return TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
-
-
-class FastEngine:
-    """Sends requests for threads. See `port.Engine`.
+class _Engine:
+    """What both engines have in common.
 
     Args:
         context: For TLS.
         proxy: The URL of a proxy for https, with its user name and password; None to connect directly.
     """
 
-    def __init__(self, context: ssl.SSLContext, proxy: str | None = None) -> None:
-        self._writer = RequestWriter()
-        self._permits = ThreadPermits(MAX_CONNECTIONS)
-        self._pool = Pool(RouteToOrigins(context, proxy, sockets.connect), self._permits)
+    is_async: bool
 
-    def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
-        """Send a request once and return the head of its response."""
+    def __init__(self, context: ssl.SSLContext, proxy: str | None = None) -> None:
+        connect = async_connect.connect if self.is_async else sockets.connect
+        self._writer = RequestWriter()
+        self._permits: Any = (TaskPermits if self.is_async else ThreadPermits)(MAX_CONNECTIONS)
+        self._pool = Pool(RouteToOrigins(context, proxy, connect), self._permits)
+
+    async def exchange(self, request: Request, budget: Budget, *, fresh: bool) -> PooledConnection:
+        """Send a request once and return its connection, which has read the head of the response."""
         message = self._writer.write(request)
-        if not self._permits.acquire(min(budget.timeout.pool, budget.remaining())):
-            raise _too_many()
+        acquired = self._permits.acquire(min(budget.timeout.pool, budget.remaining()))
+        if not (await acquired if self.is_async else acquired):
+            raise TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
         connection = self._pool.take(request.origin, fresh=fresh)
-        budget.connection = connection
+        if not self.is_async:  # another thread may cut it; a task is canceled
+            budget.connection = connection
         try:
-            run(connection.send(message, budget, has_body=request.method != "HEAD"))
+            await connection.send(message, budget, has_body=request.method != "HEAD")
         except BaseException:
             budget.connection = None
             self._pool.drop(connection)
             raise
+        return connection
+
+
+class _Rest:
+    """The rest of a body. A generator that is left early would end with a warning, at some other time."""
+
+    __slots__ = ("_budget", "_connection")
+
+    def __init__(self, connection: PooledConnection, budget: Budget) -> None:
+        self._connection = connection
+        self._budget = budget
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = run(self._connection.read(self._budget))
+        if piece:
+            return piece
+        raise StopIteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._connection.read(self._budget)
+        if piece:
+            return piece
+        raise StopAsyncIteration
+
+
+class FastEngine(_Engine):
+    """Sends requests for threads. See `port.Engine`."""
+
+    is_async = False
+
+    def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
+        """Send a request once and return the head of its response."""
+        connection = run(self.exchange(request, budget, fresh=fresh))
         reader: Any = connection.reader
         rest = iter(reader.pieces) if reader.is_complete else _Rest(connection, budget)
         return Response(reader.status, reader.headers, rest, functools.partial(self._end, connection, budget))
@@ -64,41 +103,16 @@ class FastEngine:
         self._pool.close()
 
 
-class _Rest(Iterator[bytes]):
-    """A body that did not arrive together with its head."""
+class AsyncFastEngine(_Engine):
+    """Sends requests for the tasks of one event loop. See `port.AsyncEngine`."""
 
-    def __init__(self, connection: PooledConnection, budget: Budget) -> None:
-        self._connection = connection
-        self._budget = budget
-
-    def __next__(self) -> bytes:
-        piece = run(self._connection.read(self._budget))
-        if piece:
-            return piece
-        raise StopIteration
-
-
-class AsyncFastEngine:
-    """Sends requests for the tasks of one event loop. See `FastEngine`."""
-
-    def __init__(self, context: ssl.SSLContext, proxy: str | None = None) -> None:
-        self._writer = RequestWriter()
-        self._permits = TaskPermits(MAX_CONNECTIONS)
-        self._pool = Pool(RouteToOrigins(context, proxy, async_connect.connect), self._permits)
+    is_async = True
 
     async def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> AsyncResponse:
         """Send a request once and return the head of its response."""
-        message = self._writer.write(request)
-        if not await self._permits.acquire(budget.timeout.pool):
-            raise _too_many()
-        connection = self._pool.take(request.origin, fresh=fresh)
-        try:
-            await connection.send(message, budget, has_body=request.method != "HEAD")
-        except BaseException:
-            self._pool.drop(connection)
-            raise
+        connection = await self.exchange(request, budget, fresh=fresh)
         reader: Any = connection.reader
-        body = _AsyncBody(connection, budget)
+        body = _Rest(connection, budget)
         return AsyncResponse(reader.status, reader.headers, body, functools.partial(self._end, connection))
 
     async def _end(self, connection: PooledConnection) -> None:
@@ -109,25 +123,3 @@ class AsyncFastEngine:
         self._pool.close()
         with anyio.CancelScope(shield=True):
             await anyio.lowlevel.checkpoint()  # asyncio closes sockets in its next round
-
-
-class _AsyncBody:
-    """The body of a response. A generator that is left early would end with a warning, at some other time."""
-
-    __slots__ = ("_budget", "_connection")
-
-    def __init__(self, connection: PooledConnection, budget: Budget) -> None:
-        self._connection = connection
-        self._budget = budget
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        reader = self._connection.reader
-        piece = reader.take()
-        if not piece and not reader.is_complete:
-            piece = await self._connection.read(self._budget)
-        if piece:
-            return piece
-        raise StopAsyncIteration
