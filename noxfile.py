@@ -5,7 +5,7 @@ import os
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-CODE = ["src", "tests", "tools", "benchmarks", "noxfile.py"]
+CODE = ["src", "tests", "tools", "benchmarks", "examples", "noxfile.py"]
 WORKFLOWS = ".github/workflows"
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 # What other sessions run, because it needs libraries that no other test may depend on.

@@ -434,7 +434,7 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_the_files_and_tests_that_are_named_are_there(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    folders = "src|tests|docs|openapi|generated"
+    folders = "src|tests|docs|openapi|generated|examples"
     for name, test in re.findall(rf"`((?:{folders})/[\w./-]+?)(?:::(\w+))?`", text):
         assert (ROOT / name).exists(), name
         if test:

@@ -1,0 +1,183 @@
+"""The programs that receive webhooks, each in its real framework."""
+
+import base64
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from harness import ROOT
+
+from thrive_learning import webhooks
+from thrive_learning.testing import SignedWebhook, make_webhook
+
+FOLDER = ROOT / "examples" / "webhooks"
+SECRET = "canary"
+
+#: Sends a delivery and returns the status and the text of the answer.
+Post = Callable[[SignedWebhook], tuple[int, str]]
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # Django looks its URLs up by the module's name
+    spec.loader.exec_module(module)
+    return module
+
+
+def with_fastapi(monkeypatch: pytest.MonkeyPatch) -> Post:
+    testing = pytest.importorskip("fastapi.testclient", reason="FastAPI is not installed")
+    client = testing.TestClient(load("fastapi_app", monkeypatch).app)
+
+    def post(webhook: SignedWebhook) -> tuple[int, str]:
+        answer = client.post("/webhooks", content=webhook.body, headers=webhook.headers)
+        return answer.status_code, answer.text
+
+    return post
+
+
+def with_flask(monkeypatch: pytest.MonkeyPatch) -> Post:
+    pytest.importorskip("flask", reason="Flask is not installed")
+    client = load("flask_app", monkeypatch).app.test_client()
+
+    def post(webhook: SignedWebhook) -> tuple[int, str]:
+        answer = client.post("/webhooks", data=webhook.body, headers=webhook.headers)
+        return answer.status_code, answer.text
+
+    return post
+
+
+def with_django(monkeypatch: pytest.MonkeyPatch) -> Post:
+    django = pytest.importorskip("django", reason="Django is not installed")
+    from django.conf import settings  # noqa: PLC0415 - it may be missing
+
+    if not settings.configured:
+        middleware = ["django.middleware.csrf.CsrfViewMiddleware"]
+        settings.configure(ROOT_URLCONF="django_views", MIDDLEWARE=middleware, SECRET_KEY="fake")
+        django.setup()
+    load("django_views", monkeypatch)
+    from django.test import Client  # noqa: PLC0415 - see above
+
+    client = Client(enforce_csrf_checks=True)
+
+    def post(webhook: SignedWebhook) -> tuple[int, str]:
+        answer = client.post(
+            "/webhooks", data=webhook.body, content_type="application/json", headers=webhook.headers
+        )
+        return answer.status_code, answer.content.decode()
+
+    return post
+
+
+def with_lambda(change: Callable[[dict[str, Any]], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Post:
+    handler = load("lambda_function", monkeypatch).lambda_handler
+
+    def post(webhook: SignedWebhook) -> tuple[int, str]:
+        request = {"headers": webhook.headers, "body": webhook.body.decode(), "isBase64Encoded": False}
+        answer = json.loads(json.dumps(handler(json.loads(json.dumps(change(request))), object())))
+        return answer["statusCode"], answer.get("body", "")
+
+    return post
+
+
+def as_rest_api(request: dict[str, Any]) -> dict[str, Any]:
+    """API Gateway, payload format 1.0: the names of headers as they were sent."""
+    headers = {name.title(): value for name, value in request["headers"].items()}
+    multiple = {name: [value] for name, value in headers.items()}
+    first = {"resource": "/webhooks", "path": "/webhooks", "httpMethod": "POST"}
+    return {**first, **request, "headers": headers, "multiValueHeaders": multiple}
+
+
+def as_http_api(request: dict[str, Any]) -> dict[str, Any]:
+    """API Gateway, payload format 2.0, as function URLs have it too: names in lower case."""
+    context = {"http": {"method": "POST", "path": "/webhooks"}}
+    return {"version": "2.0", "rawPath": "/webhooks", "requestContext": context, **request}
+
+
+def in_base64(request: dict[str, Any]) -> dict[str, Any]:
+    body = base64.b64encode(request["body"].encode()).decode()
+    return as_http_api({**request, "body": body, "isBase64Encoded": True})
+
+
+RECEIVERS: dict[str, Callable[[pytest.MonkeyPatch], Post]] = {
+    "fastapi": with_fastapi,
+    "flask": with_flask,
+    "django": with_django,
+    "lambda, REST API": lambda monkeypatch: with_lambda(as_rest_api, monkeypatch),
+    "lambda, HTTP API": lambda monkeypatch: with_lambda(as_http_api, monkeypatch),
+    "lambda, base64": lambda monkeypatch: with_lambda(in_base64, monkeypatch),
+}
+
+
+@pytest.fixture(params=RECEIVERS)
+def post(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Post:
+    monkeypatch.setenv("THRIVE_WEBHOOK_SECRET", SECRET)
+    return RECEIVERS[request.param](monkeypatch)
+
+
+def test_a_genuine_delivery_is_accepted_and_handled(post: Post, capsys: pytest.CaptureFixture[str]) -> None:
+    webhook = make_webhook(secret=SECRET, content={"title": "Nuit des comètes ☄"})
+    event = webhooks.parse(webhook.body)
+    assert post(webhook) == (204, "")
+    assert capsys.readouterr().out == f"content.completed {event.deduplication_key}\n"
+
+
+def test_an_event_that_is_not_known_is_accepted(post: Post, capsys: pytest.CaptureFixture[str]) -> None:
+    assert post(make_webhook("page.created", secret=SECRET))[0] == 204
+    assert capsys.readouterr().out.startswith("page.created ")
+
+
+def rewritten(webhook: SignedWebhook) -> SignedWebhook:
+    body = json.dumps(json.loads(webhook.body), indent=1).encode()
+    return SignedWebhook(body, webhook.headers, webhook.secret)
+
+
+@pytest.mark.parametrize(
+    ("webhook", "problem"),
+    [
+        (make_webhook(secret=None), "has no header x-hmac-signature"),
+        (make_webhook(secret="guessed"), "does not match its body"),
+        (rewritten(make_webhook(secret=SECRET)), "does not match its body"),
+        (SignedWebhook(b"", {}, None), "has no header x-hmac-signature"),
+        (make_webhook(secret=SECRET, eventType=None), "is not an event"),
+    ],
+)
+def test_any_other_delivery_is_rejected(
+    post: Post, webhook: SignedWebhook, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = post(webhook)
+    assert status == 400
+    assert problem in text
+    assert capsys.readouterr().out == ""
+
+
+def test_a_body_that_is_too_large_is_rejected(post: Post, capsys: pytest.CaptureFixture[str]) -> None:
+    webhook = make_webhook(secret=SECRET, padding="x" * webhooks.MAX_BODY_BYTES)
+    assert post(webhook)[0] in {400, 413}
+    assert capsys.readouterr().out == ""
+
+
+def test_a_request_without_headers_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console of API Gateway sends such requests."""
+    monkeypatch.setenv("THRIVE_WEBHOOK_SECRET", SECRET)
+    handler = load("lambda_function", monkeypatch).lambda_handler
+    assert handler({"headers": None, "body": None, "isBase64Encoded": False}, object())["statusCode"] == 400
+
+
+def test_a_missing_secret_is_an_error_of_the_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = load("lambda_function", monkeypatch).lambda_handler
+    with pytest.raises(KeyError):
+        handler({"headers": None, "body": None}, object())
+
+
+def test_every_program_is_tested_and_linked() -> None:
+    page = (ROOT / "docs" / "how-to" / "receive-webhooks.md").read_text(encoding="utf-8")
+    programs = {path.name for path in FOLDER.glob("*.py")}
+    assert programs == {"fastapi_app.py", "flask_app.py", "django_views.py", "lambda_function.py"}
+    assert [name for name in sorted(programs) if f"](../../examples/webhooks/{name})" not in page] == []
