@@ -157,9 +157,13 @@ def test_any_other_delivery_is_rejected(
     assert capsys.readouterr().out == ""
 
 
-def test_a_body_that_is_too_large_is_rejected(post: Post, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_body_that_is_too_large_is_rejected(
+    post: Post, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
     webhook = make_webhook(secret=SECRET, padding="x" * webhooks.MAX_BODY_BYTES)
-    assert post(webhook)[0] in {400, 413}
+    # Two of them stop reading. The others have read it all.
+    stops = request.node.callspec.params["post"] in {"fastapi", "flask"}
+    assert post(webhook)[0] == (413 if stops else 400)
     assert capsys.readouterr().out == ""
 
 

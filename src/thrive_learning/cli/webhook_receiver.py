@@ -51,9 +51,10 @@ class WebhookReceiver(socketserver.TCPServer):
     def __init__(
         self, host: str, port: int, secrets: tuple[Secret, ...], max_age_s: float | None = None
     ) -> None:
-        [(self.address_family, *_, (address, *_)), *_] = socket.getaddrinfo(
+        [(family, *_, (address, *_)), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
+        self.address_family: int = family
         self.secrets: tuple[Secret, ...] = secrets
         self.max_age_s: float | None = max_age_s
         self.arrived: list[Received] = []
