@@ -438,15 +438,35 @@ def test_an_event_without_a_date_has_no_age(dispatched_at: object) -> None:
     assert caught.value.reason == "undated"
 
 
-@pytest.mark.parametrize("max_age", [0, -1, float("nan"), float("inf")])
-def test_an_invalid_age_is_a_mistake_of_the_receiver(max_age: float) -> None:
-    with pytest.raises(ConfigurationError, match=rf"max_age is {max_age}\. Pass a number of seconds"):
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize("max_age", [0, -1, float("nan"), float("inf"), True, "60", HOUR])
+def test_an_invalid_age_is_a_mistake_of_the_receiver(max_age: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
         construct_event(BODY, HEADERS, SECRET, max_age=max_age)
+    assert str(caught.value) == f"max_age is {max_age!r}. Pass a number of seconds above 0, or None."
 
 
-def test_a_time_without_a_zone_is_a_mistake_of_the_receiver() -> None:
-    with pytest.raises(ConfigurationError, match="which has no time zone"):
-        construct_event(BODY, HEADERS, SECRET, max_age=60, now=DISPATCHED.replace(tzinfo=None))
+@pytest.mark.parametrize("now", [DISPATCHED.replace(tzinfo=None), 0, "2026-11-28T09:15:31Z"])
+def test_a_time_without_a_zone_is_a_mistake_of_the_receiver(now: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        construct_event(BODY, HEADERS, SECRET, max_age=60, now=now)
+    assert str(caught.value) == f"now is {now!r}. Pass a datetime that has a time zone, or None."
+
+
+@pytest.mark.parametrize("limit", [0, -1, None, "5", 1.5])
+def test_an_invalid_limit_of_the_body_is_a_mistake_of_the_receiver(limit: Any) -> None:
+    attempts: list[Callable[[], object]] = [
+        lambda: verify(BODY, SIGNATURE, SECRET, max_body_bytes=limit),
+        lambda: parse(BODY, max_body_bytes=limit),
+        lambda: construct_event(BODY, HEADERS, SECRET, max_body_bytes=limit),
+    ]
+    for attempt in attempts:
+        with pytest.raises(
+            ConfigurationError, match=r"max_body_bytes is .+\. Pass a number of bytes above 0"
+        ):
+            attempt()
 
 
 # The event

@@ -21,7 +21,7 @@ _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _MAX_DEPTH = 100
 
 
-def flaw_of_body(body: object, limit: int) -> ThriveError | None:
+def flaw_of_body(body: object, limit: object) -> ThriveError | None:
     """Return what is wrong with the size or the type of a body; None if nothing is.
 
     Args:
@@ -33,6 +33,8 @@ def flaw_of_body(body: object, limit: int) -> ThriveError | None:
             f"body is of type {type(body).__name__}. Pass the raw bytes of the request, which are what is "
             "signed."
         )
+    if not isinstance(limit, int) or limit < 1:
+        return ConfigurationError(f"max_body_bytes is {limit!r}. Pass a number of bytes above 0.")
     if len(body) > limit:
         return WebhookError(
             f"The body of the delivery has {len(body)} bytes, and the limit is {limit}. If such a delivery "
