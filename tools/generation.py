@@ -15,6 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
+from tools.contract_facts import ContractError, module_of
+
 ROOT = Path(__file__).parents[1]
 CONTRACT = ROOT / "openapi" / "thrive.yaml"
 COMMITTED = ROOT / "generated"
@@ -23,6 +27,10 @@ PACKAGE = "_thrive_learning_api"
 
 def generate(contract: Path, into: Path) -> None:
     """Write the package into an empty folder, or exit after the generator's own message."""
+    try:
+        text = module_of(yaml.safe_load(contract.read_text(encoding="utf-8")))
+    except ContractError as error:
+        sys.exit(f"{contract}:\n{error}")
     options = ["--meta", "none", "--fail-on-warning", "--config", str(ROOT / "generator-config.yaml")]
     options += ["--path", str(contract), "--output-path", str(into / PACKAGE)]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *options]
@@ -32,6 +40,10 @@ def generate(contract: Path, into: Path) -> None:
         sys.exit(f"openapi-python-client failed on {contract}, or warned, which counts as much: see above.")
     # The generator writes it only where it writes packaging metadata too.
     (into / PACKAGE / "py.typed").touch()
+    facts = into / PACKAGE / "contract.py"
+    facts.write_text(text, encoding="utf-8")
+    for hook in yaml.safe_load((ROOT / "generator-config.yaml").read_text(encoding="utf-8"))["post_hooks"]:
+        subprocess.run(hook, shell=True, check=True, cwd=facts.parent, env={**os.environ, "PATH": path})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

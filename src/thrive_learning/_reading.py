@@ -1,56 +1,45 @@
 """Reads a JSON object as one of our models, tolerantly. Pure: it reports nothing and sends nothing.
 
-Names, JSON types and nullability come from the model that was generated from the contract, so that no table
-here repeats them. A value that departs from the contract is left out before the generated parser sees it.
+Names, JSON types, and formats come from the contract, as `tools/contract_facts.py` has written them beside
+the generated client, so that no table here repeats them.
 """
 
 import datetime as dt
-import enum
+import functools
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
+from thrive_learning._json_text import dump
 from thrive_learning.drift import Drift
 
-#: How many unknown fields of one response are listed by name. A server may send any number.
+#: How many unknown fields of one object are listed by name. A server may send any number.
 MAX_UNKNOWN_FIELDS: Final = 50
 
-_UNREADABLE: Any = object()
+# How many different unknown fields a reader remembers, so that equal ones share an object.
+_MAX_REMEMBERED = 500
 
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
     r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
 
-# freezegun replaces `datetime` in all modules for a while, but not what holds it. This is the one that the
-# tables below know.
-_DATE_TIME = (dt.datetime,)
-
-#: What Python reads a JSON value of a generated type as.
-_JSON_TYPES: dict[type, tuple[type, ...]] = {
-    str: (str,),
-    dt.datetime: (str,),
-    bool: (bool,),
-    int: (int,),
-    float: (int, float),
-    list: (list,),
-    type(None): (type(None),),
-}
-
-#: Two values of a generated type.
-_SAMPLES: dict[type, tuple[Any, Any]] = {
-    str: ("a", "b"),
-    dt.datetime: (dt.datetime(2000, 1, 1, tzinfo=dt.UTC), dt.datetime(2000, 1, 2, tzinfo=dt.UTC)),
-    bool: (False, True),
-    int: (0, 1),
-    float: (0.0, 1.0),
-    list: ([], ["a"]),
+#: What Python reads each type of JSON as.
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "null": (type(None),),
 }
 
 _JSON_NAMES: dict[type, str] = {
@@ -64,138 +53,317 @@ _JSON_NAMES: dict[type, str] = {
 }
 
 
-class Field(NamedTuple):
-    """One field of a model, as the contract describes it.
-
-    Attributes:
-        wire_name: Its name in JSON.
-        generated_name: Its name in the generated model.
-        name: Its name in our model.
-        is_required: Whether every response must have it.
-        json_types: The types that its value may have.
-        values: The values that the contract documents; None if it lists none.
-        is_date: Whether its text is a date and time as in RFC 3339.
-        is_object: Whether its value is an object.
-        is_free: Whether every value of these types is in order.
-        default: Makes the value that our model has where a response lacks the field.
-    """
-
-    wire_name: str
-    generated_name: str
-    name: str
-    is_required: bool
-    json_types: frozenset[type]
-    values: frozenset[str] | None
-    is_date: bool
-    is_object: bool
-    is_free: bool
-    default: Callable[[], Any]
+class DescribedField(Protocol):
+    """One field as the contract describes it; see `FieldFacts` of the generated client."""
 
     @property
-    def expected(self) -> str:
-        """What its value may be, in words."""
-        names = {name: kind for kind, name in _JSON_NAMES.items() if kind in self.json_types}
-        return " or ".join(names)
+    def name(self) -> str: ...  # noqa: D102 - these are described there
+    @property
+    def wire_name(self) -> str: ...  # noqa: D102
+    @property
+    def json_types(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def form(self) -> str: ...  # noqa: D102
+    @property
+    def values(self) -> dict[str, Any] | None: ...  # noqa: D102
+    @property
+    def model(self) -> str | None: ...  # noqa: D102
+    @property
+    def items(self) -> "DescribedField | None": ...  # noqa: D102
+    @property
+    def is_required(self) -> bool: ...  # noqa: D102
 
-    def json_schema(self) -> dict[str, Any]:
-        """Return what its value may be as a JSON schema."""
-        form = {"format": "date-time"} if self.is_date else {}
-        types_ = [{"type": _JSON_NAMES[kind].split()[-1], **form} for kind in self.json_types]
-        return types_[0] if len(types_) == 1 else {"anyOf": types_}
+
+class Received(NamedTuple):
+    """What a model was read from.
+
+    Attributes:
+        text: The JSON as received.
+        values: The value that each field had then, in the order of the fields.
+        problems: Each difference from the contract. Objects of one response with the same differences share
+            this list, so that its text is masked once.
+    """
+
+    text: str
+    values: tuple[object, ...]
+    problems: list[Drift]
 
 
 class Reading(NamedTuple):
-    """What a JSON object was read as.
+    """What a JSON object or array was read as.
 
     Attributes:
-        received: The object as received.
-        document: The same without the values that depart from the contract, for the generated parser.
-        problems: Each difference from the contract.
+        document: The JSON without what departs from the contract, for the generated parser.
+        values: The values of an object's fields, by the names of our model's attributes.
+        received: What our model was read from.
+        items: The models of an array.
+        problems: Each difference from the contract, without repetitions.
+        lists: The lists that hold them.
         flaw: Why no model can be made of it; None if one can.
     """
 
-    received: dict[str, Any]
-    document: dict[str, Any]
-    problems: tuple[Drift, ...]
-    flaw: str | None
+    document: Any = None
+    values: dict[str, Any] = {}  # noqa: RUF012 - nothing changes it
+    received: Received | None = None
+    items: tuple[Any, ...] = ()
+    problems: tuple[Drift, ...] = ()
+    lists: Sequence[list[Drift]] = ()
+    flaw: str | None = None
+
+    def show_as(self, shown: Sequence[Drift]) -> None:
+        """Let the models show the problems in another form.
+
+        Args:
+            shown: One for each of `problems`, in their order.
+        """
+        by_identity = {id(drift): other for drift, other in zip(self.problems, shown, strict=True)}
+        for drifts in self.lists:
+            drifts[:] = [by_identity[id(drift)] for drift in drifts]
+
+
+class _Pass:
+    """One reading: the texts of the items, and the problems found so far."""
+
+    __slots__ = ("known", "texts")
+
+    def __init__(self, texts: Sequence[str] | None) -> None:
+        self.texts = texts
+        self.known: dict[tuple[int, ...], list[Drift]] = {}
+
+    def shared(self, problems: list[Drift]) -> list[Drift]:
+        """Return the list that objects with these problems share."""
+        # By identity: that is much faster, and the reader has one object for each unknown field.
+        return self.known.setdefault(tuple(map(id, problems)), problems)
+
+    def reading(self, **found: Any) -> Reading:
+        problems = {drift: drift for drifts in self.known.values() for drift in drifts}
+        for drifts in self.known.values():  # equal ones become identical
+            drifts[:] = [problems[drift] for drift in drifts]
+        return Reading(problems=tuple(problems), lists=[*self.known.values()], **found)
+
+
+#: Turns a JSON value into one of Python, and adds to a list how it departs from the contract. A value that
+#: departs becomes None.
+_Convert: TypeAlias = Callable[[Any, list[Drift], _Pass], Any]
 
 
 class Reader:
     """Reads JSON objects as one model.
 
     Args:
-        generated: The generated model.
-        model: Our model. Its fields have the generated names, or those without their last underscore.
-        namespace: Where the generated model's type hints are found.
-        unset: The type of the value that a generated model has for a field that was not sent.
+        fields: What the contract says of the model.
+        model: Our model. Its public attributes are the fields of the contract, and no others.
+        reader_of: Returns the reader for a model by the name of its schema.
+
+    Raises:
+        TypeError: The contract has a field that the model lacks, or the other way round.
     """
 
-    def __init__(self, generated: type, model: type, namespace: Mapping[str, Any], unset: type) -> None:
-        self.fields: tuple[Field, ...] = _fields(generated, model, dict(namespace), unset)
-        self._unset = unset
-        self._by_wire_name = {field.wire_name: field for field in self.fields}
+    def __init__(
+        self, fields: Iterable[DescribedField], model: type, reader_of: Callable[[str], "Reader"]
+    ) -> None:
+        own = {field.name: field.default for field in attrs.fields(model) if not field.name.startswith("_")}
+        described = {field.name: field for field in fields}
+        _check_fields(model, {*own}, {*described})
+        self.model: Any = model
+        self.fields: tuple[DescribedField, ...] = tuple(described[name] for name in own)
+        self._reader_of = reader_of
+        self._blank: dict[str, Any] = dict.fromkeys(own)
+        self._defaults: list[tuple[DescribedField, Callable[[], Any]]] = [
+            (field, own[field.name].factory)
+            for field in self.fields
+            if isinstance(own[field.name], attrs.Factory)  # type: ignore[arg-type]
+        ]
+        self._slots = {field.wire_name: (field, *self._converters(field)) for field in self.fields}
         self._required = [field for field in self.fields if field.is_required]
+        self._unknown: dict[tuple[str, type], Drift] = {}
+        #: The field whose items are models, in JSON; None if there is none.
+        self.items_of: str | None = next(
+            (field.wire_name for field in self.fields if field.items is not None and field.items.model), None
+        )
 
-    def read(self, document: dict[str, Any]) -> Reading:
-        """Compare a JSON object with the contract, and take out what departs from it.
+    def read(self, document: dict[str, Any], text: str, texts: Sequence[str] | None = None) -> Reading:
+        """Compare a JSON object with the contract, and convert what the contract describes.
 
         Args:
             document: The object; it is not changed.
+            text: Its JSON text.
+            texts: The JSON texts of the items of its field `items_of`; None to make them from the items.
         """
+        current = _Pass(texts)
         problems: list[Drift] = []
-        cleaned = document
+        values = self._take(document, problems, current)
+        return current.reading(
+            document=self._cleaned(document, values.__getitem__),
+            values=values,
+            received=Received(text, tuple(values.values()), current.shared(problems)),
+            flaw=self._flaw(document, values),
+        )
+
+    def read_items(self, documents: list[Any], texts: Sequence[str] | None = None) -> Reading:
+        """Read each item of a JSON array.
+
+        Args:
+            documents: The items.
+            texts: Their JSON texts; None to make them from the items.
+        """
+        current = _Pass(texts)
+        problems: list[Drift] = []
+        items = self._items("", documents, problems, current)
+        current.shared(problems)
+        return current.reading(document=[], items=items)
+
+    def _take(self, document: dict[str, Any], problems: list[Drift], current: _Pass) -> dict[str, Any]:
+        values = self._blank.copy()
+        slots = self._slots
         unknown = 0
         for wire_name, value in document.items():
-            field = self._by_wire_name.get(wire_name)
-            if field is None:
+            slot = slots.get(wire_name)
+            kind = type(value)
+            if slot is None:
                 unknown += 1
                 if unknown <= MAX_UNKNOWN_FIELDS:
-                    problems.append(Drift("unknown_field", wire_name, _JSON_NAMES[type(value)]))
+                    problems.append(self._unknown.get((wire_name, kind)) or self._note(wire_name, kind))
                 continue
-            if field.is_free and type(value) in field.json_types:
+            field, converters, names = slot
+            if kind not in converters:
+                found = "null" if value is None else "wrong_type"
+                problems.append(Drift(found, wire_name, _JSON_NAMES[kind], names))
                 continue
-            problem, readable = _examine(field, value)
-            if problem is not None:
-                problems.append(problem)
-            if readable is value:
-                continue
-            cleaned = dict(document) if cleaned is document else cleaned
-            if readable is _UNREADABLE:
-                del cleaned[wire_name]
-            else:
-                cleaned[wire_name] = readable
+            convert = converters[kind]
+            values[field.name] = value if convert is None else convert(value, problems, current)
         if unknown > MAX_UNKNOWN_FIELDS:
             found = f"{unknown - MAX_UNKNOWN_FIELDS} more unknown fields"
             problems.append(Drift("unknown_field", "…", found))
-        return Reading(document, cleaned, tuple(problems), self._flaw(document, cleaned))
+        for field, default in self._defaults:
+            # A model that departs is an empty one. Any other field that departs is None.
+            if values[field.name] is None and (field.model or field.wire_name not in document):
+                values[field.name] = default()
+        return values
 
-    def _flaw(self, document: dict[str, Any], cleaned: dict[str, Any]) -> str | None:
+    def _note(self, wire_name: str, kind: type) -> Drift:
+        drift = Drift("unknown_field", wire_name, _JSON_NAMES[kind])
+        if len(self._unknown) < _MAX_REMEMBERED:
+            self._unknown[wire_name, kind] = drift
+        return drift
+
+    def _flaw(self, document: dict[str, Any], values: dict[str, Any]) -> str | None:
         for field in self._required:
-            if field.wire_name not in cleaned:
-                if field.wire_name not in document:
-                    return f"the field {field.wire_name!r} is missing"
-                found = _JSON_NAMES[type(document[field.wire_name])]
-                return f"the field {field.wire_name!r} is {found}, not {field.expected}"
+            if values[field.name] is not None:
+                continue
+            if field.wire_name not in document:
+                return f"the field {field.wire_name!r} is missing"
+            kind = type(document[field.wire_name])
+            _, converters, words = self._slots[field.wire_name]
+            if kind not in converters:
+                return f"the field {field.wire_name!r} is {_JSON_NAMES[kind]}, not {words}"
+            if converters[kind] is not None:
+                return f"the field {field.wire_name!r} cannot be read"
         return None
 
-    def arguments(self, parsed: Any, reading: Reading) -> dict[str, Any]:
-        """Return the arguments of our model, in the order of the fields.
+    def _cleaned(self, document: dict[str, Any], value_of: Callable[[str], Any]) -> dict[str, Any]:
+        """Return what the generated parser can read of a JSON object.
 
-        A field that departs from the contract is None; one that was not sent has the model's default.
-
-        Args:
-            parsed: The generated model.
-            reading: What it was made of.
+        The items of arrays are read here alone, because the parser would reject all of them for one.
         """
-        arguments: dict[str, Any] = {}
-        for field in self.fields:
-            value = getattr(parsed, field.generated_name)
-            if isinstance(value, self._unset):
-                value = None if field.wire_name in reading.received else field.default()
-            elif field.is_object and value is not None:
-                value = value.additional_properties
-            arguments[field.name] = value
-        return arguments
+        cleaned = dict(document)
+        for wire_name, (field, _, _) in self._slots.items():
+            received = document.get(wire_name)
+            if received is None:  # missing, or null, which the parser takes for any other value
+                if wire_name in document and "null" not in field.json_types:
+                    del cleaned[wire_name]
+                continue
+            value = value_of(field.name)
+            if value is None:
+                del cleaned[wire_name]
+            elif type(received) is list:
+                cleaned[wire_name] = []
+            elif isinstance(value, dt.date):  # Python reads the usual form itself, and no other
+                cleaned[wire_name] = value.isoformat()
+            elif field.model is not None and type(received) is dict:
+                nested = self._reader_of(field.model)
+                cleaned[wire_name] = nested._cleaned(received, functools.partial(getattr, value))  # noqa: SLF001
+        return cleaned
+
+    # One value
+
+    def _converters(self, field: DescribedField) -> tuple[dict[type, _Convert | None], str]:
+        """Return how to convert a value of each type, and the types in words. None takes it as it is."""
+        python_types = [kind for name in field.json_types for kind in _PYTHON_TYPES[name]]
+        words = " or ".join(dict.fromkeys(_JSON_NAMES[kind] for kind in python_types))
+        converters: dict[type, _Convert | None] = dict.fromkeys(python_types)
+        if "string" in field.json_types:
+            converters[str] = _text_converter(field)
+        if "object" in field.json_types and field.model is not None:
+            converters[dict] = self._object_converter(field, field.model)
+        if "array" in field.json_types and field.items is not None:
+            converters[list] = self._array_converter(field, field.items)
+        return converters, words
+
+    def _object_converter(self, field: DescribedField, model: str) -> _Convert:
+        def convert(value: dict[str, Any], problems: list[Drift], current: _Pass) -> Any:
+            made = self._reader_of(model).model_of(value, dump(value), current)
+            if isinstance(made, str):
+                problems.append(Drift("wrong_type", field.wire_name, f"an object where {made}", "an object"))
+                return None
+            return made
+
+        return convert
+
+    def _array_converter(self, field: DescribedField, items: DescribedField) -> _Convert:
+        if items.model is not None:
+            model = items.model
+
+            def convert_models(value: list[Any], problems: list[Drift], current: _Pass) -> Any:
+                return self._reader_of(model)._items(field.wire_name, value, problems, current)  # noqa: SLF001
+
+            return convert_models
+        converters, words = self._converters(items)
+
+        def convert(value: list[Any], problems: list[Drift], current: _Pass) -> Any:
+            converted: list[Any] = []
+            for index, item in enumerate(value):
+                if type(item) not in converters:
+                    found = _JSON_NAMES[type(item)]
+                    problems.append(Drift("wrong_type", f"{field.wire_name}[{index}]", found, words))
+                    return None
+                of_kind = converters[type(item)]
+                converted.append(item if of_kind is None else of_kind(item, problems, current))
+            return tuple(converted)
+
+        return convert
+
+    def _items(
+        self, wire_name: str, items: list[Any], problems: list[Drift], current: _Pass
+    ) -> tuple[Any, ...]:
+        """Read each item of an array. One that cannot be read is left out and reported."""
+        made: list[Any] = []
+        texts = current.texts
+        for index, item in enumerate(items):
+            if type(item) is dict:
+                text = dump(item) if texts is None else texts[index]
+                model = self.model_of(item, text, current)
+                if not isinstance(model, str):
+                    made.append(model)
+                    continue
+                flaw = model
+            else:
+                flaw = f"it is {_JSON_NAMES[type(item)]}, not an object"
+            problems.append(Drift("unreadable_item", f"{wire_name}[{index}]", flaw))
+        return tuple(made)
+
+    def model_of(self, document: dict[str, Any], text: str, current: _Pass) -> Any:
+        """Return our model of an object within another one, or what is wrong with the object."""
+        problems: list[Drift] = []
+        values = self._take(document, problems, current)
+        flaw = self._flaw(document, values)
+        if flaw is not None:
+            return flaw
+        return self.model(
+            **values, received=Received(text, tuple(values.values()), current.shared(problems))
+        )
+
+    # As a JSON schema
 
     def json_schema(self) -> dict[str, Any]:
         """Return the model as a JSON schema, as the contract describes it.
@@ -204,29 +372,58 @@ class Reader:
         """
         return {
             "type": "object",
-            "properties": {field.wire_name: field.json_schema() for field in self.fields},
+            "properties": {field.wire_name: self._schema_of(field) for field in self.fields},
             "required": [field.wire_name for field in self.fields if field.is_required],
             "additionalProperties": True,
         }
 
+    def _schema_of(self, field: DescribedField) -> dict[str, Any]:
+        choices: list[dict[str, Any]] = []
+        for kind in field.json_types:
+            choice: dict[str, Any] = {"type": kind}
+            if kind == "string" and field.form:
+                choice["format"] = field.form
+            elif kind == "object" and field.model is not None:
+                choice = self._reader_of(field.model).json_schema()
+            elif kind == "array" and field.items is not None:
+                choice["items"] = self._schema_of(field.items)
+            choices.append(choice)
+        return choices[0] if len(choices) == 1 else {"anyOf": choices}
 
-def _examine(field: Field, value: object) -> tuple[Drift | None, Any]:
-    """Return what is wrong with a field's value, and the value as the generated parser can read it."""
-    kind = type(value)
-    if kind not in field.json_types:
-        found = _JSON_NAMES[kind]
-        drift = Drift("wrong_type", field.wire_name, found, field.expected)
-        return drift._replace(kind="null") if value is None else drift, _UNREADABLE
-    if field.is_date and isinstance(value, str):
-        moment = read_date(value)
-        if moment is None:
-            expected = "a date and time with a time zone as in RFC 3339"
-            return Drift("unreadable_date", field.wire_name, _form(value), expected), _UNREADABLE
-        # Python reads the usual form itself, and neither small letters nor leap seconds.
-        return None, value if value.isupper() and ":60" not in value else moment.isoformat()
-    if field.values is not None and value not in field.values:
-        return Drift("unknown_value", field.wire_name, str(value), "a documented value"), value
-    return None, value
+
+def _check_fields(model: type, own: set[str], described: set[str]) -> None:
+    for name in sorted(own ^ described):
+        if name in own:
+            raise TypeError(f"{model.__name__}.{name} is not in the contract. Remove it, or add it there.")
+        raise TypeError(
+            f"the contract has {model.__name__}.{name}, and the class has no such attribute. Add it to "
+            f"{model.__module__}.{model.__qualname__}, with its line in the docstring."
+        )
+
+
+def _text_converter(field: DescribedField) -> _Convert | None:
+    wire_name, known = field.wire_name, field.values
+    if known is not None:
+
+        def convert_value(value: str, problems: list[Drift], _current: _Pass) -> Any:
+            found = known.get(value)
+            if found is not None:
+                return found
+            problems.append(Drift("unknown_value", wire_name, value, "a documented value"))
+            return value
+
+        return convert_value
+    if field.form not in _FORMS:
+        return None
+    read, expected = _FORMS[field.form]
+
+    def convert(value: str, problems: list[Drift], _current: _Pass) -> Any:
+        found = read(value)
+        if found is None:
+            problems.append(Drift("unreadable_date", wire_name, _form(value), expected))
+        return found
+
+    return convert
 
 
 def _form(text: str) -> str:
@@ -256,58 +453,22 @@ def read_date(text: str) -> dt.datetime | None:
         return None
 
 
-def _fields(generated: type, model: type, namespace: dict[str, Any], unset: type) -> tuple[Field, ...]:
-    """Describe the fields of a generated model by what it says of itself."""
-    hints = typing.get_type_hints(generated, localns=namespace)
-    defaults = {field.name: field.default for field in attrs.fields(model)}
-    described = [field for field in attrs.fields(generated) if field.init]
-    kinds = {field.name: _kinds(hints[field.name], unset) for field in described}
-    samples = {name: _samples(of_field) for name, of_field in kinds.items()}
-    full: Any = generated(**{name: one for name, (one, _) in samples.items()})
-    fields: list[Field] = []
-    for name, of_field in kinds.items():
-        # Its name in JSON is the one whose value changes with it.
-        before, after = full.to_dict(), attrs.evolve(full, **{name: samples[name][1]}).to_dict()
-        [wire_name] = (key for key in before if before[key] != after[key])
-        values = {str(value) for kind in of_field if issubclass(kind, enum.Enum) for value in kind}
-        json_types = frozenset(of_json for kind in of_field for of_json in _json_types(kind))
-        own_name = name if name in defaults else name.removesuffix("_")
-        fields.append(
-            Field(
-                wire_name=wire_name,
-                generated_name=name,
-                name=own_name,
-                is_required=getattr(attrs.fields(generated), name).default is attrs.NOTHING,
-                json_types=json_types,
-                values=frozenset(values) or None,
-                is_date=_DATE_TIME[0] in of_field,
-                is_object=dict in json_types,
-                is_free=not values and _DATE_TIME[0] not in of_field,
-                default=_maker(defaults[own_name]),
-            )
-        )
-    return tuple(fields)
 
 
-def _maker(default: Any) -> Callable[[], Any]:
-    return default.factory if isinstance(default, attrs.Factory) else lambda: default  # type: ignore[arg-type]
+def _read_day(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:  # there is no such day
+        return None
 
 
-def _kinds(hint: Any, unset: type) -> list[Any]:
-    is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
-    members = typing.get_args(hint) if is_union else (hint,)
-    kinds = [typing.get_origin(member) or member for member in members if member is not unset]
-    return [_DATE_TIME[0] if issubclass(kind, dt.datetime) else kind for kind in kinds]
+def _read_uuid(text: str) -> uuid.UUID | None:
+    return uuid.UUID(text) if _UUID.fullmatch(text) else None
 
 
-def _json_types(kind: Any) -> tuple[type, ...]:
-    return (str,) if issubclass(kind, enum.Enum) else _JSON_TYPES.get(kind, (dict,))
-
-
-def _samples(kinds: list[Any]) -> tuple[Any, Any]:
-    for kind in kinds:
-        if kind in _SAMPLES:
-            return _SAMPLES[kind]
-    one, other = kinds[0](), kinds[0]()
-    other["a"] = 1
-    return one, other
+#: How to read text of a format, and what was expected if that fails.
+_FORMS: dict[str, tuple[Callable[[str], object], str]] = {
+    "date-time": (read_date, "a date and time with a time zone as in RFC 3339"),
+    "date": (_read_day, "a date as in RFC 3339"),
+    "uuid": (_read_uuid, "a UUID"),
+}

@@ -1,19 +1,15 @@
 """What the SDK gives back: records, tokens, and what is known of the response that they came in."""
 
 import datetime as dt
-import functools
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self, TypeAlias, TypeVar, cast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeAlias, TypeVar, cast, overload
 
 import attrs
+from _thrive_learning_api import contract
 from _thrive_learning_api import models as wire
-from _thrive_learning_api.types import Unset
 
-from thrive_learning._json_text import compact, dump
-from thrive_learning._reading import Reader, Reading
+from thrive_learning._contract_model import ContractModel
 from thrive_learning.credentials import Scope
-from thrive_learning.drift import Drift
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
 _T = TypeVar("_T")
@@ -21,23 +17,11 @@ _T = TypeVar("_T")
 #: The types of activities that the contract documents.
 ActivityType: TypeAlias = wire.ActivityType
 
-
-class _Received(NamedTuple):
-    """What a record was read from.
-
-    Attributes:
-        text: The JSON as received.
-        values: The value that each field had then, in the order of the fields.
-        problems: Each difference from the contract.
-    """
-
-    text: str
-    values: tuple[object, ...]
-    problems: tuple[Drift, ...]
+ContractModel._described = contract.MODELS  # noqa: SLF001 - ours; it is the only one that imports no generated code
 
 
 @attrs.frozen(kw_only=True)
-class Activity:
+class Activity(ContractModel):
     """One activity record: who did what, to what, and when.
 
     Compares by all fields and hashes by `id`. Only `id` is always there. A field that the response lacks is
@@ -67,138 +51,58 @@ class Activity:
     name: str | None = None
     data: dict[str, Any] | None = attrs.field(factory=dict[str, Any])
     with_: dict[str, Any] | None = None
-    _received: _Received | None = attrs.field(default=None, alias="received", eq=False, repr=False)
 
     def __hash__(self) -> int:
         return hash(self.id)
 
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
-        """Create a record from its JSON, such as a stored `to_dict()`, as tolerantly as from a response.
 
-        Args:
-            mapping: The record under the names of the contract, such as `contextId`.
+@attrs.frozen(kw_only=True)
+class Pagination(ContractModel):
+    """Where a page stands among all pages, as the server says. The counts may contradict each other.
 
-        Raises:
-            ConfigurationError: It has no `id` that is a string, or JSON cannot hold it.
+    Attributes:
+        total_results: How many records pass the filters; None if the response does not say.
+        total_pages: How many pages they take; None if the response does not say.
+        page: The number of this page, counted from 1; None if the response does not say.
+        per_page: How many records a page has; None if the response does not say.
 
-        Source: the reference page, "Responses".
-        """
-        if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"a record is of type {type(mapping).__name__}. Pass a mapping such as Activity.to_dict()."
-            )
-        try:
-            text = dump(dict(mapping))
-            reading = read_activity(json.loads(text))
-        except (TypeError, ValueError, RecursionError) as error:
-            flaw = f"JSON cannot hold it ({error})"
-        else:
-            if reading.flaw is None:
-                return _build(cls, text, wire.Activity.from_dict(reading.document), reading)
-            flaw = reading.flaw
-        raise ConfigurationError(f"this is not a record: {flaw}. Pass a mapping such as Activity.to_dict().")
-
-    @property
-    def problems(self) -> tuple[Drift, ...]:
-        """How its JSON departs from the contract or goes beyond it; empty for a record made in Python."""
-        if self._received is None:
-            return ()
-        replaced = {_reader().fields[index].wire_name for index in self._replaced(self._received)}
-        return tuple(drift for drift in self._received.problems if drift.field not in replaced)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as the JSON that was received, unknown fields included.
-
-        Every call returns a new copy. A field that `attrs.evolve` replaced has its new value. A record that
-        was made in Python has its fields.
-        """
-        if self._received is None:
-            document: dict[str, Any] = {}
-            replaced = list(range(len(_reader().fields)))
-        else:
-            document = json.loads(self._received.text)
-            replaced = self._replaced(self._received)
-        for index in replaced:
-            field = _reader().fields[index]
-            value = getattr(self, field.name)
-            if value is None:
-                document.pop(field.wire_name, None)
-            else:
-                document[field.wire_name] = json.loads(
-                    dump(value.isoformat() if isinstance(value, dt.datetime) else value)
-                )
-        return document
-
-    def to_json(self) -> str:
-        """Return the record's JSON text as received, without the whitespace between its tokens.
-
-        Unlike `to_dict()`, this keeps each number and each escape as the server wrote it.
-        """
-        if self._received is None or self._replaced(self._received):
-            return dump(self.to_dict())
-        return compact(self._received.text)
-
-    def _replaced(self, received: _Received) -> list[int]:
-        # By identity: `data` stays the same object when its content is changed, which is not the record's.
-        return [
-            index
-            for index, (field, value) in enumerate(zip(_reader().fields, received.values, strict=True))
-            if getattr(self, field.name) is not value
-        ]
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
-        from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic asks for it, and brings it
-
-        from_json = core_schema.chain_schema(
-            [
-                core_schema.dict_schema(core_schema.str_schema()),
-                core_schema.no_info_plain_validator_function(cls.from_dict),
-            ]
-        )
-        return core_schema.json_or_python_schema(
-            json_schema=from_json,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_json]),
-            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _core_schema: object, _handler: object) -> dict[str, Any]:
-        return {"title": cls.__name__, **_reader().json_schema()}
-
-
-_A = TypeVar("_A", bound=Activity)
-
-
-@functools.cache
-def _reader() -> Reader:
-    return Reader(wire.Activity, Activity, vars(wire), Unset)
-
-
-def _build(cls: type[_A], text: str, parsed: wire.Activity, reading: Reading) -> _A:
-    arguments = _reader().arguments(parsed, reading)
-    received = _Received(text, tuple(arguments.values()), reading.problems)
-    return cls(**arguments, received=received)
-
-
-def read_activity(document: dict[str, Any]) -> Reading:
-    """Compare a JSON object with the contract of a record. See `Reader.read`."""
-    return _reader().read(document)
-
-
-def activity_from(
-    text: str, parsed: wire.Activity, reading: Reading, problems: tuple[Drift, ...]
-) -> Activity:
-    """Turn the generated model of a record into ours.
-
-    Args:
-        text: The JSON text that was received.
-        parsed: What the generated layer made of it.
-        reading: What it was read as.
-        problems: Each difference from the contract, fit for a report.
+    Source: the reference page of `GET /activities`, "Responses".
     """
-    return _build(Activity, text, parsed, reading._replace(problems=problems))
+
+    total_results: int | None = None
+    total_pages: int | None = None
+    page: int | None = None
+    per_page: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ActivityPage(ContractModel, Sequence[Activity]):
+    """One page of activity records; itself a sequence of them.
+
+    An item that is not a record, because it has no `id`, is left out of `results` and listed in `problems`.
+
+    Attributes:
+        results: The records of this page, in the order of the response.
+        pagination: Where this page stands among all pages.
+
+    Source: the reference page of `GET /activities`, "Responses".
+    """
+
+    results: tuple[Activity, ...]
+    pagination: Pagination = attrs.field(factory=Pagination)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @overload
+    def __getitem__(self, index: int) -> Activity: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Activity, ...]: ...
+    def __getitem__(self, index: int | slice) -> Activity | tuple[Activity, ...]:
+        return self.results[index]
+
+    def __iter__(self) -> Iterator[Activity]:
+        return iter(self.results)
 
 
 @attrs.frozen(kw_only=True, eq=False)

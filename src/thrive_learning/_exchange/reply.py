@@ -6,11 +6,12 @@ import json
 import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers
 from thrive_learning._interruptions import interruption
+from thrive_learning._json_text import with_item_texts
 
 if TYPE_CHECKING:
     from thrive_learning.errors import Attempt
@@ -154,21 +155,44 @@ def strict_decoder(
 _decoder = strict_decoder()
 
 
-def json_object(  # noqa: PLR0911 - one for each flaw
-    body: bytes, decoder: json.JSONDecoder | None = None
-) -> tuple[str, dict[str, Any]] | str:
-    """Read a body as a JSON object.
+class JsonBody(NamedTuple):
+    """A body that is JSON.
+
+    Attributes:
+        text: Its text.
+        value: What it holds: an object, or an array where one was asked for.
+        texts: The texts of the items of the array that was asked for; None if there is no such array.
+    """
+
+    text: str
+    value: Any
+    texts: list[str] | None
+
+
+def json_body(  # noqa: PLR0911 - one for each flaw
+    body: bytes,
+    *,
+    array: str | None = None,
+    is_array: bool = False,
+    decoder: json.JSONDecoder | None = None,
+) -> JsonBody | str:
+    """Read a body as a JSON object or array.
 
     Args:
         body: The body.
+        array: The member of the object whose items are wanted as text, if any.
+        is_array: Whether an array is expected, and the texts of its items are wanted.
         decoder: What decodes it, see `strict_decoder`; None for one that returns dictionaries.
 
     Returns:
-        The text and the object, or what is wrong with the body.
+        What it holds, or what is wrong with it.
     """
     try:
         text = body.decode().removeprefix("\ufeff")
-        document: object = (decoder or _decoder).decode(text)
+        if array or is_array:
+            value, texts = with_item_texts(text, None if is_array else array, decoder or _decoder)
+        else:
+            value, texts = (decoder or _decoder).decode(text), None
     except RecursionError:
         return "its body is JSON that is nested too deeply"
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -182,9 +206,18 @@ def json_object(  # noqa: PLR0911 - one for each flaw
         return f"its body is not JSON ({problem})"
     except (OverflowError, ValueError):  # a float beyond 1e308, an integer of more than 4,300 digits
         return "its body has a number that is too large for Python"
-    if not isinstance(document, dict):
-        return f"its body is JSON, but {_JSON_NAMES[type(document)]} and not an object"
-    return text, cast("dict[str, Any]", document)
+    if not isinstance(value, list if is_array else dict):
+        expected = "an array" if is_array else "an object"
+        return f"its body is JSON, but {_JSON_NAMES[type(value)]} and not {expected}"
+    return JsonBody(text, value, texts)
+
+
+def json_object(
+    body: bytes, decoder: json.JSONDecoder | None = None
+) -> tuple[str, dict[str, Any]] | str:
+    """Read a body as a JSON object, and return its text and the object, or what is wrong with the body."""
+    read = json_body(body, decoder=decoder)
+    return read if isinstance(read, str) else (read.text, read.value)
 
 
 def is_json_object(reply: Reply) -> bool:
@@ -199,6 +232,7 @@ _JSON_NAMES: dict[type, str] = {
     float: "a number",
     str: "a string",
     list: "an array",
+    dict: "an object",
 }
 
 

@@ -1,0 +1,162 @@
+"""What our models of the contract have in common: their JSON, and how it departs from the contract."""
+
+import datetime as dt
+import functools
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+import attrs
+
+from thrive_learning._json_text import compact, dump
+from thrive_learning._reading import DescribedField, Reader, Reading, Received
+from thrive_learning.drift import Drift
+from thrive_learning.errors import ConfigurationError
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ContractModel:
+    """A model that the contract describes. A subclass has the fields of the contract as its attributes."""
+
+    _received: Received | None = attrs.field(default=None, alias="received", eq=False, repr=False)
+
+    #: What the contract says of each model, by the name of its schema, and our models by the same names.
+    _described: ClassVar[Mapping[str, Iterable[DescribedField]]] = {}
+    _models: ClassVar[dict[str, type["ContractModel"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if ContractModel in cls.__bases__:
+            cls._models[cls.__name__] = cls
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
+        """Create a record from its JSON, such as a stored `to_dict()`, as tolerantly as from a response.
+
+        Args:
+            mapping: The record under the names of the contract, such as `contextId`.
+
+        Raises:
+            ConfigurationError: A field that must be there is missing or has another type, or JSON cannot hold
+                the mapping.
+
+        Source: the reference pages, "Responses".
+        """
+        name = cls.__name__
+        if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"a record is of type {type(mapping).__name__}. Pass a mapping such as {name}.to_dict()."
+            )
+        try:
+            text = dump(dict(mapping))
+            reading = cls._reader().read(json.loads(text), text)
+        except (TypeError, ValueError, RecursionError) as error:
+            flaw = f"JSON cannot hold it ({error})"
+        else:
+            if reading.flaw is None:
+                return cls._from_reading(reading)
+            flaw = reading.flaw
+        raise ConfigurationError(f"this is not a record: {flaw}. Pass a mapping such as {name}.to_dict().")
+
+    @classmethod
+    def _reader(cls) -> Reader:
+        # A class that a caller has derived from a model is read as that model.
+        return reader_of(next(base.__name__ for base in cls.__mro__ if ContractModel in base.__bases__))
+
+    @classmethod
+    def _from_reading(cls, reading: Reading) -> Self:
+        return cls(**reading.values, received=reading.received)
+
+    @property
+    def problems(self) -> tuple[Drift, ...]:
+        """How its JSON departs from the contract or goes beyond it; empty for a record made in Python."""
+        if self._received is None:
+            return ()
+        replaced = {self._reader().fields[index].wire_name for index in self._replaced(self._received)}
+        return tuple(drift for drift in self._received.problems if drift.field not in replaced)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as the JSON that was received, unknown fields included.
+
+        Every call returns a new copy. A field that `attrs.evolve` replaced has its new value. A record that
+        was made in Python has its fields.
+        """
+        fields = self._reader().fields
+        if self._received is None:
+            document: dict[str, Any] = {}
+            replaced = list(range(len(fields)))
+        else:
+            document = json.loads(self._received.text)
+            replaced = self._replaced(self._received)
+        for index in replaced:
+            value = getattr(self, fields[index].name)
+            if value is None:
+                document.pop(fields[index].wire_name, None)
+            else:
+                document[fields[index].wire_name] = json.loads(dump(_as_json(value)))
+        return document
+
+    def to_json(self) -> str:
+        """Return the record's JSON text as received, without the whitespace between its tokens.
+
+        Unlike `to_dict()`, this keeps each number and each escape as the server wrote it.
+        """
+        if self._received is None or self._replaced(self._received):
+            return dump(self.to_dict())
+        return compact(self._received.text)
+
+    def _replaced(self, received: Received) -> list[int]:
+        # By identity: `data` stays the same object when its content is changed, which is not the record's.
+        return [
+            index
+            for index, (field, value) in enumerate(zip(self._reader().fields, received.values, strict=True))
+            if getattr(self, field.name) is not value
+        ]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic asks for it, and brings it
+
+        from_json = core_schema.chain_schema(
+            [
+                core_schema.dict_schema(core_schema.str_schema()),
+                core_schema.no_info_plain_validator_function(cls.from_dict),
+            ]
+        )
+        return core_schema.json_or_python_schema(
+            json_schema=from_json,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), from_json]),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core_schema: object, _handler: object) -> dict[str, Any]:
+        return {"title": cls.__name__, **cls._reader().json_schema()}
+
+
+@functools.cache
+def reader_of(schema: str) -> Reader:
+    """Return the reader for a model by the name of its schema.
+
+    Raises:
+        TypeError: There is no such model, or its fields are not those of the contract.
+    """
+    model = ContractModel._models.get(schema)
+    if model is None:
+        raise TypeError(f"the contract has the model {schema}. Add a class of that name to models.py.")
+    return Reader(ContractModel._described[schema], model, reader_of)
+
+
+def _as_json(value: Any) -> Any:
+    """Return the value of a field as `json` takes it."""
+    match value:
+        case dt.date():
+            return value.isoformat()
+        case uuid.UUID():
+            return str(value)
+        case ContractModel():
+            return value.to_dict()
+        case tuple():
+            return [_as_json(item) for item in value]
+        case _:
+            return value
