@@ -13,7 +13,7 @@ import httpx
 from anyio.from_thread import BlockingPortal
 
 from thrive_learning import (
-    ActivityResult,
+    AsyncActivityStream,
     AsyncResultStream,
     AsyncThriveClient,
     BasicCredentials,
@@ -73,7 +73,7 @@ class Blocking:
         value = getattr(self._subject, name)
         if inspect.iscoroutinefunction(value):
             return lambda *args, **kwargs: self._portal.call(partial(value, *args, **kwargs))
-        if name == "get_many":
+        if name in {"get_many", "iterate"}:
             return lambda *args, **kwargs: BlockingStream(value(*args, **kwargs), self._portal)
         return Blocking(value, self._portal) if name in {"activities", "tokens", "_http"} else value
 
@@ -84,14 +84,17 @@ class Blocking:
         return repr(self._subject)
 
 
-class BlockingStream(Iterator[ActivityResult]):
-    """The results of an async client as a sync iterator. Each is asked for in a task of its own."""
+class BlockingStream(Iterator[Any]):
+    """What an async client iterates over, as a sync iterator. Each item is asked for in a task of its own."""
 
-    def __init__(self, stream: AsyncResultStream, portal: BlockingPortal) -> None:
+    def __init__(self, stream: AsyncResultStream | AsyncActivityStream, portal: BlockingPortal) -> None:
         self._stream = stream
         self._portal = portal
 
-    def __next__(self) -> ActivityResult:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __next__(self) -> Any:
         try:
             return self._portal.call(self._stream.__anext__)
         except StopAsyncIteration:

@@ -239,4 +239,10 @@ def test_the_twins_differ_only_in_being_async() -> None:
         awaited = {
             name for name, value in surface(asynchronous).items() if inspect.iscoroutinefunction(value)
         }
-        assert awaited == set(surface(asynchronous)) - {"__init__", "from_env", "get_many", "sandbox"}
+        assert awaited == set(surface(asynchronous)) - {
+            "__init__",
+            "from_env",
+            "get_many",
+            "iterate",
+            "sandbox",
+        }

@@ -135,8 +135,8 @@ def test_the_ids_of_a_run(interrupt: Interrupt) -> None:
 def test_the_generated_parser(monkeypatch: pytest.MonkeyPatch, interrupt: Interrupt) -> None:
     interrupted = interrupt(ValueLimit)
 
-    def parse(activity_id: str, *, client: Any) -> Any:
-        client.get_httpx_client().request("get", f"/activity/{activity_id}")
+    def parse(*, id: str, client: Any) -> Any:  # noqa: A002 - as generated
+        client.get_httpx_client().request("get", f"/activity/{id}")
         interrupted()
 
     monkeypatch.setattr(activities, "GET_ACTIVITY", generated.GET_ACTIVITY._replace(sync=parse))

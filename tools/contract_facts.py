@@ -161,8 +161,8 @@ def _problems(contract: dict[str, Any]) -> Iterator[str]:
                 body = _body_of(contract, resolved(contract, operation["responses"][status]))
                 if body not in {"object", "array", "nothing"}:
                     yield (
-                        f"{where} answers {status} with a body that is neither an object nor an array of JSON. "
-                        "The SDK does not read others."
+                        f"{where} answers {status} with a body that is neither an object nor an array of "
+                        "JSON. The SDK does not read others."
                     )
         for parameter in operation["parameters"]:
             yield from _problems_of_parameter(where, resolved(contract, parameter), contract)
@@ -172,14 +172,12 @@ def _problems(contract: dict[str, Any]) -> Iterator[str]:
             for reference, choice in _choices(contract, of_field):
                 if not reference and ("enum" in choice or "properties" in choice):
                     yield (
-                        f"{name}.{wire_name} describes its values in place. Move them to components/schemas, and "
-                        "refer to them there."
+                        f"{name}.{wire_name} describes its values in place. Move them to components/schemas, "
+                        "and refer to them there."
                     )
 
 
-def _problems_of_parameter(
-    where: str, parameter: dict[str, Any], contract: dict[str, Any]
-) -> Iterator[str]:
+def _problems_of_parameter(where: str, parameter: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
     name, place = parameter["name"], parameter["in"]
     style = parameter.get("style")
     if style not in {None, {"query": "form", "path": "simple"}.get(place)}:
@@ -187,8 +185,8 @@ def _problems_of_parameter(
     schema = resolved(contract, parameter.get("schema", {}))
     if schema.get("type") == "array" and parameter.get("explode") is False:
         yield (
-            f"{where}: the generator ignores explode: false of {name}, and sends {name}=a&{name}=b. Describe it "
-            "as a string of values that are separated by commas, and join them in the facade."
+            f"{where}: the generator ignores explode: false of {name}, and sends {name}=a&{name}=b. Describe "
+            "it as a string of values that are separated by commas, and join them in the facade."
         )
     if parameter.get("allowReserved"):
         yield f"{where}: the generator ignores allowReserved of {name}. Leave it out."
@@ -199,8 +197,8 @@ def _problems_of_enum(name: str, schema: dict[str, Any]) -> Iterator[str]:
     nameless = [value for value in values if not value.replace("-", "_").replace(" ", "_").isidentifier()]
     if nameless and len(schema.get("x-enum-varnames", ())) != len(schema["enum"]):
         yield (
-            f"{name}: the generator names the values {', '.join(map(repr, nameless))} by their position, so that "
-            "a value before them would rename them. Name all values with x-enum-varnames."
+            f"{name}: the generator names the values {', '.join(map(repr, nameless))} by their position, so "
+            "that a value before them would rename them. Name all values with x-enum-varnames."
         )
 
 

@@ -9,6 +9,7 @@ that the generator no longer writes disappear. `check` compares the two, byte by
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def generate(contract: Path, into: Path) -> None:
     facts = into / PACKAGE / "contract.py"
     facts.write_text(text, encoding="utf-8")
     for hook in yaml.safe_load((ROOT / "generator-config.yaml").read_text(encoding="utf-8"))["post_hooks"]:
-        subprocess.run(hook, shell=True, check=True, cwd=facts.parent, env={**os.environ, "PATH": path})
+        subprocess.run(shlex.split(hook), check=True, cwd=facts.parent, env={**os.environ, "PATH": path})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

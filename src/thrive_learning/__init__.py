@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from thrive_learning._version import __version__
 
 if TYPE_CHECKING:
+    from thrive_learning._bulk.pages import ActivityStream, AsyncActivityStream
     from thrive_learning._bulk.tasks import AsyncResultStream
     from thrive_learning._bulk.threads import ResultStream
     from thrive_learning.activities import Activities, AsyncActivities
@@ -56,9 +57,11 @@ if TYPE_CHECKING:
         Activity,
         ActivityFailed,
         ActivityFound,
+        ActivityPage,
         ActivityResult,
         ActivityType,
         ApiResponse,
+        Pagination,
     )
     from thrive_learning.policies import RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
@@ -78,11 +81,14 @@ __all__ = [
     "Activity",
     "ActivityFailed",
     "ActivityFound",
+    "ActivityPage",
     "ActivityResult",
+    "ActivityStream",
     "ActivityType",
     "ApiError",
     "ApiResponse",
     "AsyncActivities",
+    "AsyncActivityStream",
     "AsyncClientOptions",
     "AsyncResultStream",
     "AsyncThriveClient",
@@ -109,6 +115,7 @@ __all__ = [
     "InvalidIdError",
     "MemoryTokenStore",
     "NotFoundError",
+    "Pagination",
     "RateLimitedError",
     "RedisTokenStore",
     "Region",
@@ -138,6 +145,10 @@ __all__ = [
 # Each name is loaded when it is first asked for: whoever catches an error, or asks the command for its
 # version, need not wait for httpx. What type checkers see is above; a test holds the two equal.
 _NAMES = {
+    "thrive_learning._bulk.pages": (
+        "ActivityStream",
+        "AsyncActivityStream",
+    ),
     "thrive_learning._bulk.tasks": ("AsyncResultStream",),
     "thrive_learning._bulk.threads": ("ResultStream",),
     "thrive_learning.activities": (
@@ -179,6 +190,7 @@ _NAMES = {
         "ForbiddenError",
         "InvalidIdError",
         "NotFoundError",
+        "Pagination",
         "RateLimitedError",
         "ServerError",
         "SignatureError",
@@ -195,9 +207,11 @@ _NAMES = {
         "Activity",
         "ActivityFailed",
         "ActivityFound",
+        "ActivityPage",
         "ActivityResult",
         "ActivityType",
         "ApiResponse",
+        "Pagination",
     ),
     "thrive_learning.policies": (
         "RetryPolicy",

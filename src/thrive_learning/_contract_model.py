@@ -141,10 +141,10 @@ def reader_of(schema: str) -> Reader:
     Raises:
         TypeError: There is no such model, or its fields are not those of the contract.
     """
-    model = ContractModel._models.get(schema)
+    model = ContractModel._models.get(schema)  # noqa: SLF001 - ours
     if model is None:
         raise TypeError(f"the contract has the model {schema}. Add a class of that name to models.py.")
-    return Reader(ContractModel._described[schema], model, reader_of)
+    return Reader(ContractModel._described[schema], model, reader_of)  # noqa: SLF001
 
 
 def _as_json(value: Any) -> Any:

@@ -77,7 +77,7 @@ def with_item_texts(text: str, name: str | None, decoder: json.JSONDecoder) -> t
 
 
 def _next(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr] - it matches everywhere
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr] # it matches everywhere
 
 
 def _array(text: str, at: int, decoder: json.JSONDecoder) -> tuple[list[Any], list[str], int]:

@@ -57,21 +57,21 @@ class DescribedField(Protocol):
     """One field as the contract describes it; see `FieldFacts` of the generated client."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - these are described there
+    def name(self) -> str: ...
     @property
-    def wire_name(self) -> str: ...  # noqa: D102
+    def wire_name(self) -> str: ...
     @property
-    def json_types(self) -> tuple[str, ...]: ...  # noqa: D102
+    def json_types(self) -> tuple[str, ...]: ...
     @property
-    def form(self) -> str: ...  # noqa: D102
+    def form(self) -> str: ...
     @property
-    def values(self) -> dict[str, Any] | None: ...  # noqa: D102
+    def values(self) -> dict[str, Any] | None: ...
     @property
-    def model(self) -> str | None: ...  # noqa: D102
+    def model(self) -> str | None: ...
     @property
-    def items(self) -> "DescribedField | None": ...  # noqa: D102
+    def items(self) -> "DescribedField | None": ...
     @property
-    def is_required(self) -> bool: ...  # noqa: D102
+    def is_required(self) -> bool: ...
 
 
 class Received(NamedTuple):
@@ -227,8 +227,8 @@ class Reader:
                 continue
             field, converters, names = slot
             if kind not in converters:
-                found = "null" if value is None else "wrong_type"
-                problems.append(Drift(found, wire_name, _JSON_NAMES[kind], names))
+                drift = Drift("wrong_type", wire_name, _JSON_NAMES[kind], names)
+                problems.append(drift._replace(kind="null") if value is None else drift)
                 continue
             convert = converters[kind]
             values[field.name] = value if convert is None else convert(value, problems, current)
@@ -359,9 +359,7 @@ class Reader:
         flaw = self._flaw(document, values)
         if flaw is not None:
             return flaw
-        return self.model(
-            **values, received=Received(text, tuple(values.values()), current.shared(problems))
-        )
+        return self.model(**values, received=Received(text, tuple(values.values()), current.shared(problems)))
 
     # As a JSON schema
 
@@ -451,8 +449,6 @@ def read_date(text: str) -> dt.datetime | None:
         return dt.datetime.fromisoformat(plain)
     except (ValueError, OverflowError):  # there is no such day, or none that Python has
         return None
-
-
 
 
 def _read_day(text: str) -> dt.date | None:

@@ -1,18 +1,21 @@
 """Activity records: the operations of the contract's tag `activity`."""
 
-from collections.abc import AsyncIterable, Awaitable, Iterable
+import datetime as dt
+from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from thrive_learning._budget import Budget
-from thrive_learning._call.generated import GET_ACTIVITY, async_client_of, client_of
-from thrive_learning._call.operation import run, run_async, with_response
+from thrive_learning._call.generated import GET_ACTIVITY, LIST_ACTIVITIES
+from thrive_learning._call.run import run, run_async, with_response
 from thrive_learning._call.seam import AsyncCaller, Call, Caller
+from thrive_learning._filters import ActivityFilters
 from thrive_learning._ids import activity_id as validated
 from thrive_learning.errors import Attempt
-from thrive_learning.models import Activity, ApiResponse
+from thrive_learning.models import Activity, ActivityPage, ActivityType, ApiResponse
 from thrive_learning.policies import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
+    from thrive_learning._bulk.pages import ActivityStream, AsyncActivityStream
     from thrive_learning._bulk.tasks import AsyncResultStream
     from thrive_learning._bulk.threads import ResultStream
 
@@ -22,7 +25,6 @@ class Activities:
 
     def __init__(self, http: Caller) -> None:
         self._http = http
-        self._api = client_of(http)
 
     def get(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
@@ -67,8 +69,8 @@ class Activities:
     def _run(
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> tuple[Activity, Call]:
-        identifier = validated(activity_id)
-        return run(GET_ACTIVITY, self._http, self._api, identifier, self._http.seam.begin(timeout, retry))
+        arguments = {"id": validated(activity_id)}
+        return run(GET_ACTIVITY, self._http, arguments, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - what a run can be told
         self,
@@ -120,11 +122,141 @@ class Activities:
         from thrive_learning._bulk.threads import ResultStream, ThreadedRun  # noqa: PLC0415
 
         def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
-            return run(GET_ACTIVITY, self._http, self._api, identifier, budget, history)[0]
+            return run(GET_ACTIVITY, self._http, {"id": identifier}, budget, history)[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = iterator_of(ids)
         return ResultStream(ThreadedRun(self._http, fetch, source, plan))
+
+    def list(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        page: int = 1,
+        per_page: int = 100,
+        types: Iterable[ActivityType | str] = (),
+        omit_types: Iterable[ActivityType | str] = (),
+        content_ids: Iterable[str] = (),
+        content_type: str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ActivityPage:
+        """Get one page of the activity records that pass all filters.
+
+        The order of the records is not documented, and records that arrive between two calls may move others
+        to another page. `iterate` takes care of that.
+
+        Args:
+            page: The number of the page, counted from 1.
+            per_page: How many records a page has, from 1 to 1,000.
+            types: The types to keep: `ActivityType`s or other texts; empty for all.
+            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
+            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+                empty for any.
+            content_type: The type of that content, such as `content`; None for any.
+            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
+                API has. None for no limit.
+            until: The latest time, aware of its time zone; rounded up to whole seconds. None for no limit.
+            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
+            retry: How often to try; None for the client's policy.
+
+        Raises:
+            ConfigurationError: An argument is not valid; nothing was sent.
+            InvalidIdError: A content ID is not valid; nothing was sent.
+            ApiError: The API answered with a status that is not a success.
+            TokenError: The token endpoint refused.
+            UnexpectedResponseError: The response breaks the contract.
+            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+            ClientClosedError: The client is closed.
+
+        Source: the reference page of `GET /activities`.
+        """
+        filters = ActivityFilters.of(
+            types=types,
+            omit_types=omit_types,
+            content_ids=content_ids,
+            content_type=content_type,
+            since=since,
+            until=until,
+        )
+        arguments = filters.page_arguments(page, per_page)
+        return (run(LIST_ACTIVITIES, self._http, arguments, self._http.seam.begin(timeout, retry)))[0]
+
+    def iterate(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        page: int = 1,
+        per_page: int = 1000,
+        types: Iterable[ActivityType | str] = (),
+        omit_types: Iterable[ActivityType | str] = (),
+        content_ids: Iterable[str] = (),
+        content_type: str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> "ActivityStream":
+        """Get all activity records that pass all filters, page by page.
+
+        The end of the time window is fixed at the beginning, so that new records do not move others to
+        another page. A record that comes again within about twenty pages is dropped. Up to three pages are
+        requested ahead. After a transient failure, the walk pauses, and the page is requested again, as
+        `get_many` does.
+
+        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
+        block. Nothing is sent before the first record is asked for.
+
+        Args:
+            page: The page to begin with, to go on with an earlier walk that had the same filters and
+                `until`.
+            per_page: How many records a page has, from 1 to 1,000.
+            types: The types to keep: `ActivityType`s or other texts; empty for all.
+            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
+            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+                empty for any.
+            content_type: The type of that content, such as `content`; None for any.
+            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
+                API has. None for no limit.
+            until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
+            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those of
+                the client.
+            retry: How often to try a page; None for the client's policy. With one attempt, nothing is retried.
+
+        Raises:
+            ConfigurationError: An argument is not valid; nothing was sent.
+            InvalidIdError: A content ID is not valid; nothing was sent.
+            ClientClosedError: The client is closed. This, and what follows, comes while records are read.
+            ApiError: The API answered with a status that is not a success.
+            TokenError: The token endpoint refused.
+            UnexpectedResponseError: The response breaks the contract, or the pages repeat each other without
+                end.
+            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+
+        Source: the reference page of `GET /activities`.
+        """
+        from thrive_learning._bulk.pages import ActivityStream  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk.threads import ResultStream, ThreadedRun  # noqa: PLC0415
+        from thrive_learning._bulk.walk import Walk, plan_of  # noqa: PLC0415
+
+        filters = ActivityFilters.of(
+            types=types,
+            omit_types=omit_types,
+            content_ids=content_ids,
+            content_type=content_type,
+            since=since,
+            until=until,
+        )
+        walk, plan = Walk(filters.with_end(), page, per_page), plan_of(self._http.seam.begin(timeout, retry))
+
+        def open_pages(current: ActivityFilters, numbers: Iterator[int]) -> "ResultStream":
+            def fetch(number: str, budget: Budget, history: tuple[Attempt, ...]) -> ActivityPage:
+                arguments = current.page_arguments(int(number), per_page)
+                return (run(LIST_ACTIVITIES, self._http, arguments, budget, history))[0]
+
+            return ResultStream(ThreadedRun(self._http, fetch, numbers, plan))
+
+        return ActivityStream(walk, open_pages)
 
 
 class AsyncActivities:
@@ -132,7 +264,6 @@ class AsyncActivities:
 
     def __init__(self, http: AsyncCaller) -> None:
         self._http = http
-        self._api = async_client_of(http)
 
     async def get(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
@@ -177,10 +308,8 @@ class AsyncActivities:
     def _run(
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> Awaitable[tuple[Activity, Call]]:
-        identifier = validated(activity_id)
-        return run_async(
-            GET_ACTIVITY, self._http, self._api, identifier, self._http.seam.begin(timeout, retry)
-        )
+        arguments = {"id": validated(activity_id)}
+        return run_async(GET_ACTIVITY, self._http, arguments, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - what a run can be told
         self,
@@ -232,8 +361,140 @@ class AsyncActivities:
         from thrive_learning._bulk.tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
 
         async def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
-            return (await run_async(GET_ACTIVITY, self._http, self._api, identifier, budget, history))[0]
+            return (await run_async(GET_ACTIVITY, self._http, {"id": identifier}, budget, history))[0]
 
         plan = Plan.of(concurrency, ordered, deadline, self._http.seam.begin(timeout, retry))
         source = ids if isinstance(ids, AsyncIterable) else iterator_of(ids)
         return AsyncResultStream(TaskRun(self._http, fetch, source, plan))
+
+    async def list(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        page: int = 1,
+        per_page: int = 100,
+        types: Iterable[ActivityType | str] = (),
+        omit_types: Iterable[ActivityType | str] = (),
+        content_ids: Iterable[str] = (),
+        content_type: str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ActivityPage:
+        """Get one page of the activity records that pass all filters.
+
+        The order of the records is not documented, and records that arrive between two calls may move others
+        to another page. `iterate` takes care of that.
+
+        Args:
+            page: The number of the page, counted from 1.
+            per_page: How many records a page has, from 1 to 1,000.
+            types: The types to keep: `ActivityType`s or other texts; empty for all.
+            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
+            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+                empty for any.
+            content_type: The type of that content, such as `content`; None for any.
+            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
+                API has. None for no limit.
+            until: The latest time, aware of its time zone; rounded up to whole seconds. None for no limit.
+            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
+            retry: How often to try; None for the client's policy.
+
+        Raises:
+            ConfigurationError: An argument is not valid; nothing was sent.
+            InvalidIdError: A content ID is not valid; nothing was sent.
+            ApiError: The API answered with a status that is not a success.
+            TokenError: The token endpoint refused.
+            UnexpectedResponseError: The response breaks the contract.
+            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+            ClientClosedError: The client is closed.
+
+        Source: the reference page of `GET /activities`.
+        """
+        filters = ActivityFilters.of(
+            types=types,
+            omit_types=omit_types,
+            content_ids=content_ids,
+            content_type=content_type,
+            since=since,
+            until=until,
+        )
+        arguments = filters.page_arguments(page, per_page)
+        return (
+            await run_async(LIST_ACTIVITIES, self._http, arguments, self._http.seam.begin(timeout, retry))
+        )[0]
+
+    def iterate(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        page: int = 1,
+        per_page: int = 1000,
+        types: Iterable[ActivityType | str] = (),
+        omit_types: Iterable[ActivityType | str] = (),
+        content_ids: Iterable[str] = (),
+        content_type: str | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> "AsyncActivityStream":
+        """Get all activity records that pass all filters, page by page.
+
+        The end of the time window is fixed at the beginning, so that new records do not move others to
+        another page. A record that comes again within about twenty pages is dropped. Up to three pages are
+        requested ahead. After a transient failure, the walk pauses, and the page is requested again, as
+        `get_many` does.
+
+        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
+        block. Nothing is sent before the first record is asked for.
+
+        Args:
+            page: The page to begin with, to go on with an earlier walk that had the same filters and
+                `until`.
+            per_page: How many records a page has, from 1 to 1,000.
+            types: The types to keep: `ActivityType`s or other texts; empty for all.
+            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
+            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+                empty for any.
+            content_type: The type of that content, such as `content`; None for any.
+            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
+                API has. None for no limit.
+            until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
+            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those of
+                the client.
+            retry: How often to try a page; None for the client's policy. With one attempt, nothing is retried.
+
+        Raises:
+            ConfigurationError: An argument is not valid; nothing was sent.
+            InvalidIdError: A content ID is not valid; nothing was sent.
+            ClientClosedError: The client is closed. This, and what follows, comes while records are read.
+            ApiError: The API answered with a status that is not a success.
+            TokenError: The token endpoint refused.
+            UnexpectedResponseError: The response breaks the contract, or the pages repeat each other without
+                end.
+            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+
+        Source: the reference page of `GET /activities`.
+        """
+        from thrive_learning._bulk.pages import AsyncActivityStream  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk.tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
+        from thrive_learning._bulk.walk import Walk, plan_of  # noqa: PLC0415
+
+        filters = ActivityFilters.of(
+            types=types,
+            omit_types=omit_types,
+            content_ids=content_ids,
+            content_type=content_type,
+            since=since,
+            until=until,
+        )
+        walk, plan = Walk(filters.with_end(), page, per_page), plan_of(self._http.seam.begin(timeout, retry))
+
+        def open_pages(current: ActivityFilters, numbers: Iterator[int]) -> "AsyncResultStream":
+            async def fetch(number: str, budget: Budget, history: tuple[Attempt, ...]) -> ActivityPage:
+                arguments = current.page_arguments(int(number), per_page)
+                return (await run_async(LIST_ACTIVITIES, self._http, arguments, budget, history))[0]
+
+            return AsyncResultStream(TaskRun(self._http, fetch, numbers, plan))
+
+        return AsyncActivityStream(walk, open_pages)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
-from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES
+from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
 from thrive_learning.credentials import BasicCredentials, ClientAuth, ClientCredentials, Credentials, Secret
 from thrive_learning.drift import Drift
@@ -69,6 +69,7 @@ class SandboxOptions(TypedDict, total=False):
     on_drift: Callable[[Drift], object] | None
     strict: bool
     max_record_bytes: int
+    max_page_bytes: int
 
 
 class _NetworkOptions(SandboxOptions, Generic[_TransportT], total=False):
@@ -111,6 +112,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         on_drift: Callable[[Drift], object] | None = None,
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
+        max_page_bytes: int = DEFAULT_PAGE_BYTES,
     ) -> None:
         """Create a client.
 
@@ -138,6 +140,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
                 included, in place of reading that field as None.
             max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger
                 one is an UnexpectedResponseError.
+            max_page_bytes: The same for a page of records; 64 MiB by default.
 
         Raises:
             ConfigurationError: An argument makes no sense.
@@ -157,6 +160,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             on_drift=on_drift,
             strict=strict,
             max_record_bytes=max_record_bytes,
+            max_page_bytes=max_page_bytes,
         )
         self._transport: _TransportT | Callable[[], _TransportT] | None = transport
         self._http: _CallerT = self._connect(_credentials(credentials))
@@ -207,7 +211,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             client_auth: How the sandbox's token endpoint lets clients authenticate: `"post"` for form fields,
                 `"basic"` for HTTP Basic, `"auto"` for either.
             **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
-                `max_record_bytes`, as for the client.
+                `max_record_bytes`, `max_page_bytes`, as for the client.
 
         Raises:
             ValueError: `client_auth` is unknown.

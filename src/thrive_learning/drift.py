@@ -9,6 +9,7 @@ class Drift(NamedTuple):
     """One way in which a response differs from what the contract describes; `str()` says it in words.
 
     The kinds `null`, `wrong_type` and `unreadable_date` break the contract, and the field is read as None.
+    So does `unreadable_item`: an item of a page is not a record, and is left out.
     The kinds `unknown_field` and `unknown_value` are legal: the contract allows further fields and values.
 
     Attributes:
@@ -21,7 +22,9 @@ class Drift(NamedTuple):
             fetched.
     """
 
-    kind: Literal["null", "wrong_type", "unreadable_date", "unknown_field", "unknown_value"]
+    kind: Literal[
+        "null", "wrong_type", "unreadable_date", "unreadable_item", "unknown_field", "unknown_value"
+    ]
     field: str
     found: str
     expected: str = ""
@@ -30,11 +33,13 @@ class Drift(NamedTuple):
     @property
     def breaks_contract(self) -> bool:
         """Whether the contract rules it out, so that `strict=True` rejects the response."""
-        return self.kind in {"null", "wrong_type", "unreadable_date"}
+        return self.kind in {"null", "wrong_type", "unreadable_date", "unreadable_item"}
 
     def __str__(self) -> str:
         if self.kind == "unknown_field":
             return f"the contract has no field {_quote(self.field)} ({self.found})"
+        if self.kind == "unreadable_item":
+            return f"the item {self.field} cannot be read: {self.found}"
         found = _quote(self.found) if self.kind == "unknown_value" else self.found
         return f"the field {_quote(self.field)} is {found}, not {self.expected}"
 

@@ -49,10 +49,10 @@ from thrive_learning import (
     Timeout,
     UnexpectedResponseError,
 )
+from thrive_learning._call.generated import GET_ACTIVITY
 from thrive_learning._call.seam import Call, DocumentedResponse
 from thrive_learning._exchange.messages import api_error_class
 from thrive_learning._exchange.reply import Reply
-from thrive_learning.models import read_activity
 
 ONCE = RetryPolicy(attempts=1)
 AT_ONCE = RetryPolicy(attempts=3, first_delay=0, max_delay=0)
@@ -829,9 +829,7 @@ def test_the_seam_takes_paths_of_the_contract_only(flavour: Flavour) -> None:
 def test_a_call_that_is_canceled_without_an_attempt_in_progress_names_its_url() -> None:
     client = ThriveClient("production", BASIC)
     seam = client._http.seam
-    call = Call(
-        "activities.get", "activity", ACTIVITY_ID, seam.begin(0.001, None), frozenset(), read_activity
-    )
+    call = Call(GET_ACTIVITY, {"id": ACTIVITY_ID}, seam.begin(0.001, None))
     assert seam.too_late(call.budget, call).url is None
     seam.purpose(call, f"/activity/{ACTIVITY_ID}")
     error = seam.too_late(call.budget, call)

@@ -17,8 +17,9 @@ PACKAGE = "_thrive_learning_api"
 
 def run(command: str, *options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, SCRIPT, command, *options],
+        [sys.executable, "-m", "tools.generation", command, *options],
         check=False,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         env={**os.environ, **environment},

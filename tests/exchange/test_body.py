@@ -4,6 +4,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thrive_learning import ConfigurationError
-from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, record_limit
+from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, TOKEN_LIMIT, Body, BodyLimit, body_limit
 
 ENCODE: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -20,6 +21,10 @@ ENCODE: dict[str, Callable[[bytes], bytes]] = {
     " X-GZip ": gzip.compress,
     "deflate": zlib.compress,
 }
+
+
+def record_limit(size: Any) -> BodyLimit:
+    return body_limit("max_record_bytes", size)
 
 
 RECORD_LIMIT = record_limit(DEFAULT_RECORD_BYTES)

@@ -10,7 +10,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import attrs
 
@@ -49,14 +49,47 @@ WINDOW, ORDERED_WINDOW = 2, 4
 GIVES_WAY_S = 0.1
 
 
+class JobKind(NamedTuple):
+    """What a run fetches.
+
+    Attributes:
+        noun: What one job fetches, in words.
+        method: The method that runs are started with.
+        key: Validates what identifies one, and returns it as text.
+        result: Returns the result for what identifies one, what was fetched, and why it was not.
+    """
+
+    noun: str
+    method: str
+    key: Callable[[Any], str]
+    result: Callable[[Any, Any, ThriveError | None], Any]
+
+
+def _record_result(given: str, activity: Activity, error: ThriveError | None) -> ActivityResult:
+    return (
+        ActivityFound(id=given, activity=activity) if error is None else ActivityFailed(id=given, error=error)
+    )
+
+
+#: Records by their IDs.
+RECORDS = JobKind("record", "get_many", validated, _record_result)
+
+
 class Plan(NamedTuple):
-    """What a run was asked for; see `Activities.get_many`."""
+    """What a run was asked for; see `Activities.get_many`.
+
+    Attributes:
+        most_ahead: How many jobs may be read whose results have not been taken; None for a multiple of the
+            concurrency.
+    """
 
     concurrency: int
     ordered: bool
     timeout: Timeout
     retry: RetryPolicy
     deadline_s: float | None
+    most_ahead: int | None = None
+    kind: JobKind = RECORDS
 
     @classmethod
     def of(cls, concurrency: object, ordered: object, deadline: object, budget: Budget) -> "Plan":
@@ -117,7 +150,7 @@ class Job:
 
     def __init__(self, activity_id: str) -> None:
         self.activity_id: str = activity_id
-        self.places: list[tuple[int, str]] = []
+        self.places: list[tuple[int, Any]] = []
         self.history: tuple[Attempt, ...] = ()
         self.error: ThriveError | None = None
         self.begun_at: float | None = None
@@ -161,7 +194,7 @@ class Schedule:
         self.in_flight: int = 0
         self._pace = Pace(plan.concurrency, plan.retry, draw, cpu_s, now)
         self._ends_at = math.inf if plan.deadline_s is None else now + plan.deadline_s
-        self._window = plan.concurrency * (ORDERED_WINDOW if plan.ordered else WINDOW)
+        self._window = plan.most_ahead or plan.concurrency * (ORDERED_WINDOW if plan.ordered else WINDOW)
         self._pending: deque[Job] = deque()  # those that may be sent
         self._waiting: list[tuple[float, int, Job]] = []  # those that failed, by the time of their retry
         self._numbers = itertools.count()
@@ -174,8 +207,8 @@ class Schedule:
         self._announcement: str | None = None
         self._cause = ""  # of the last pause
         self._jobs: dict[str, Job] = {}
-        self._ready: deque[ActivityResult] = deque()  # as they complete
-        self._by_place: dict[int, ActivityResult] = {}  # in order
+        self._ready: deque[Any] = deque()  # as they complete
+        self._by_place: dict[int, Any] = {}  # in order
         self._read = 0
         self._taken = 0
 
@@ -204,11 +237,11 @@ class Schedule:
         """Say whether an ID is fit for a probe: if it fails, then it is not to blame itself."""
         return not job.is_suspect and job is not self._blamed
 
-    def add(self, given: str) -> None:
+    def add(self, given: Any) -> None:
         """Take an ID in."""
         place, self._read = self._read, self._read + 1
         try:
-            activity_id = validated(given)
+            activity_id = self.plan.kind.key(given)
         except InvalidIdError as error:
             self._put(place, given, None, error)
             return
@@ -261,7 +294,7 @@ class Schedule:
 
     # What has come back
 
-    def finish(self, job: Job, outcome: Activity | ThriveError, now: float) -> None:
+    def finish(self, job: Job, outcome: object, now: float) -> None:
         """Note the outcome of a fetch."""
         self.in_flight -= 1
         if job is self._probe:
@@ -415,7 +448,7 @@ class Schedule:
         """Whether no fetch is in flight, and none waits for its beginning."""
         return not self.in_flight and not self.pending
 
-    def take(self) -> ActivityResult | None:
+    def take(self) -> Any:
         """Return the next result; None if there is none yet.
 
         In the order of the IDs, if that was asked for; once the run has failed, those before its end are not
@@ -443,36 +476,32 @@ class Schedule:
 
     def _too_late(self) -> DeadlineExceededError:
         return DeadlineExceededError(
-            f"the run's deadline={self.plan.deadline_s:g} s was over before this record came: "
+            f"the run's deadline={self.plan.deadline_s:g} s was over before this {self.plan.kind.noun} came: "
             "try again later, or allow more time with deadline="
         )
 
     def _held_up(self, now: float) -> DeadlineExceededError:
         error = DeadlineExceededError(
-            f"Timeout.total={self.plan.timeout.total:g} s was over before this record could be requested: "
-            f"all requests of the run pause ({self._cause}). "
+            f"Timeout.total={self.plan.timeout.total:g} s was over before this "
+            f"{self.plan.kind.noun} could be requested: all requests of the run pause ({self._cause}). "
             "Try again later, or allow more time with timeout=."
         )
         error.retry_after = math.ceil(max(self._pace.resumes_at - now, 0.0))
         return error
 
-    def _settle(self, job: Job, activity: Activity | None, error: ThriveError | None) -> None:
+    def _settle(self, job: Job, fetched: object, error: ThriveError | None) -> None:
         del self._jobs[job.activity_id]
         if error is not None and not error.history:
             error.history = job.history
         for index, (place, given) in enumerate(job.places):
             # Whoever raises an error changes it: each place has its own.
             own = copy.copy(error) if index and error is not None else error
-            self._put(place, given, activity, own)
+            self._put(place, given, fetched, own)
 
-    def _put(self, place: int, given: str, activity: Activity | None, error: ThriveError | None) -> None:
+    def _put(self, place: int, given: object, fetched: object, error: ThriveError | None) -> None:
         if error is not None:
             error.__traceback__ = None
-        result: ActivityResult
-        if error is None:
-            result = ActivityFound(id=given, activity=cast("Activity", activity))
-        else:
-            result = ActivityFailed(id=given, error=error)
+        result = self.plan.kind.result(given, fetched, error)
         if self.plan.ordered:
             self._by_place[place] = result
         else:

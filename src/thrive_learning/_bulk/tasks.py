@@ -23,10 +23,10 @@ from thrive_learning._clock import is_replaced, monotonic
 from thrive_learning._interruptions import interruption
 from thrive_learning._loops import current_loop, from_any_thread, limit_by_timer, spawn, unsupported_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
-from thrive_learning.models import Activity, ActivityResult
+from thrive_learning.models import ActivityResult
 
-#: Gets a record; the last argument is what the requests for it came to so far.
-AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[Activity]]
+#: Gets what a key stands for; the last argument is what the requests for it came to so far.
+AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[object]]
 
 
 class _Seat:
@@ -49,7 +49,7 @@ class TaskRun(Run):
     stopped: bool  # without it, checkers take this to be another one than the base's
 
     def __init__(
-        self, http: AsyncCaller, fetch: AsyncFetch, ids: Iterator[str] | AsyncIterable[str], plan: Plan
+        self, http: AsyncCaller, fetch: AsyncFetch, ids: Iterator[Any] | AsyncIterable[str], plan: Plan
     ) -> None:
         super().__init__(plan)
         self._http = http
@@ -68,12 +68,14 @@ class TaskRun(Run):
         self._place: tuple[int, Any] | None = None
         self._soon: Callable[[], object] | None = None
 
-    async def next(self) -> ActivityResult | None:
+    async def next(self) -> Any:
         """Give the next result; None if there is none any more."""
         if not self.started:
             self._start()
         elif self._place is not None and current_loop() != self._place:
-            raise ConfigurationError("a run of get_many stays in its event loop: call get_many in this one")
+            raise ConfigurationError(
+                f"a run of {self.plan.kind.method} stays in its event loop. Start another one in this loop."
+            )
         while not self.stopped:
             self.schedule.expire(monotonic())
             result = self.schedule.take()
@@ -154,7 +156,7 @@ class TaskRun(Run):
                 self._workers += 1
                 self._group.start_soon(self._run_worker, job)
 
-    def _read(self, ids: Iterator[str]) -> None:
+    def _read(self, ids: Iterator[Any]) -> None:
         while self.schedule.may_read(monotonic()):
             try:
                 given = next(ids)
@@ -217,7 +219,7 @@ class TaskRun(Run):
         return cast("Job", seat.job)
 
     async def _do(self, job: Job) -> None:
-        outcome: Activity | ThriveError
+        outcome: object
         try:
             budget = self.schedule.budget(job, monotonic())
             outcome = await self._fetch(job.activity_id, budget, job.history)
@@ -281,7 +283,7 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
 
     async def __anext__(self) -> ActivityResult:
         try:
-            result = await self._run.next()
+            result: ActivityResult | None = await self._run.next()
         except BaseException:
             await self.aclose()
             raise

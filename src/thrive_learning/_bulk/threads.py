@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
@@ -17,10 +17,10 @@ from thrive_learning._call.seam import Caller
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
-from thrive_learning.models import Activity, ActivityResult
+from thrive_learning.models import ActivityResult
 
-#: Gets a record; the last argument is what the requests for it came to so far.
-Fetch = Callable[[str, Budget, tuple[Attempt, ...]], Activity]
+#: Gets what a key stands for; the last argument is what the requests for it came to so far.
+Fetch = Callable[[str, Budget, tuple[Attempt, ...]], object]
 
 
 class ThreadedRun(Run):
@@ -30,7 +30,7 @@ class ThreadedRun(Run):
     such as a cursor of sqlite3. If no thread can be started, the requests are sent in that thread as well.
     """
 
-    def __init__(self, http: Caller, fetch: Fetch, ids: Iterator[str], plan: Plan) -> None:
+    def __init__(self, http: Caller, fetch: Fetch, ids: Iterator[Any], plan: Plan) -> None:
         super().__init__(plan)
         self._http = http
         self._fetch = fetch
@@ -46,10 +46,12 @@ class ThreadedRun(Run):
         self._is_short_of_threads = False
         self._process = os.getpid()
 
-    def next(self) -> ActivityResult | None:
+    def next(self) -> Any:
         """Give the next result; None if there is none any more."""
         if os.getpid() != self._process:
-            raise ConfigurationError("a run of get_many stays in its process: call get_many in this one")
+            raise ConfigurationError(
+                f"a run of {self.plan.kind.method} stays in its process. Start another one in this process."
+            )
         if not self.started:
             self.begin()
             self._http.runs.add(self)
@@ -122,7 +124,12 @@ class ThreadedRun(Run):
                 self._is_short_of_threads = True
                 count = len(self._threads)
                 those = f"{count} thread{'' if count == 1 else 's'}" if count else "the calling thread alone"
-                logger.warning("get_many cannot start another thread (%s) and continues in %s", error, those)
+                logger.warning(
+                    "%s cannot start another thread (%s) and continues in %s",
+                    self.plan.kind.method,
+                    error,
+                    those,
+                )
 
     def _run_worker(self) -> None:
         while (begun := self._next_job()) is not None:
@@ -159,7 +166,7 @@ class ThreadedRun(Run):
             self._news.put(None)
 
     def _do(self, job: Job, budget: Budget) -> None:
-        outcome: Activity | ThriveError
+        outcome: object
         try:
             outcome = self._fetch(job.activity_id, budget, job.history)
         except ThriveError as error:
@@ -219,7 +226,7 @@ class ResultStream(Iterator[ActivityResult]):
 
     def __next__(self) -> ActivityResult:
         try:
-            result = self._run.next()
+            result: ActivityResult | None = self._run.next()
         except BaseException:
             self._run.close(INTERRUPTED_S)
             raise

@@ -1,6 +1,7 @@
 """Reports how responses depart from the contract, once per kind and client."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -11,6 +12,8 @@ logger = logging.getLogger("thrive_learning")
 
 #: How many kinds one client reports. A server may invent any number of field names.
 MAX_KINDS: Final = 500
+
+_INDEX = re.compile(r"\[\d+\]")
 
 _LONGEST_NAME = 64  # characters of a server's text that a report repeats
 
@@ -43,7 +46,11 @@ class DriftReports:
         """
         disclosed = tuple(self._disclose(drift, operation, secrets) for drift in problems)
         for drift in disclosed:
-            kind = (drift.kind, drift.field, "" if drift.kind == "unknown_field" else drift.found)
+            kind = (
+                drift.kind,
+                _INDEX.sub("", drift.field),  # each item of an array is of the same kind
+                "" if drift.kind == "unknown_field" else drift.found,
+            )
             token = object()
             # Atomic: of two threads that meet a new kind, one reports it.
             if len(self._reported) <= MAX_KINDS and self._reported.setdefault(kind, token) is token:

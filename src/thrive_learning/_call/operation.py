@@ -1,182 +1,124 @@
-"""Runs one generated operation and turns its model into ours."""
+"""Describes the operations of the contract: what the generated code does not say of them."""
 
-import datetime as dt
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from types import ModuleType
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from _thrive_learning_api import Client
+from _thrive_learning_api.contract import OPERATIONS, OperationFacts
 from _thrive_learning_api.types import Response
 
-from thrive_learning._budget import Budget
-from thrive_learning._call.seam import AsyncCaller, Call, Caller, current_call
-from thrive_learning._exchange.messages import unexpected_response
-from thrive_learning._exchange.reply import Reply
-from thrive_learning._frames import forget_locals
-from thrive_learning._interruptions import interruption
-from thrive_learning._reading import Reading
-from thrive_learning.drift import Drift
-from thrive_learning.errors import Attempt, UnexpectedResponseError
-from thrive_learning.models import ApiResponse
+from thrive_learning._contract_model import ContractModel, reader_of
+from thrive_learning._exchange.reply import json_body
+from thrive_learning._reading import Reader, Reading
 
 T = TypeVar("T")
-
-#: What the generated parsers raise when JSON is not of the form that they expect.
-_PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
+M = TypeVar("M", bound=ContractModel)
 
 
 class Operation(NamedTuple, Generic[T]):
-    """One operation of the contract.
+    """One operation of the contract. Create it with `returning`, `returning_many`, or `returning_nothing`.
 
     Attributes:
-        name: What errors, attempts and log records call it, such as `activities.get`.
-        noun: What it gives, in words; messages put the ID behind it.
+        name: What errors, attempts, and log records call it, such as `activities.get`.
+        subject: What it is about, for messages; a template that the arguments fill in.
+        key: The same in short, for attempts and log records, such as the ID.
+        facts: What the contract says of it.
         sync: The generated function for sync clients.
         asyncio: The generated function for async clients; it runs on trio as well.
-        successes: The statuses that the contract documents as successes.
-        read: Compares a JSON object with the contract.
-        build: Makes our model from the JSON text, the generated model, the reading and its problems.
+        body: What the body of a success holds: "object", "array", or "nothing".
+        reader: Reads that body, or its items; None if there is nothing to read.
+        build: Returns the result for what was read.
     """
 
     name: str
-    noun: str
+    subject: str
+    key: str
+    facts: OperationFacts
     sync: Callable[..., Response[Any]]
     asyncio: Callable[..., Awaitable[Response[Any]]]
-    successes: frozenset[int]
-    read: Callable[[dict[str, Any]], Reading]
-    build: Callable[[str, Any, Reading, tuple[Drift, ...]], T]
+    body: str
+    reader: Reader | None
+    build: Callable[[Reading], T]
 
+    @classmethod
+    def returning(
+        cls, model: type[M], name: str, module: ModuleType, *, subject: str, key: str = "{id}"
+    ) -> "Operation[M]":
+        """Describe an operation whose successes are a JSON object.
 
-def run(  # noqa: PLR0913, PLR0917 - what makes up a call
-    operation: Operation[T],
-    http: Caller,
-    api: Client,
-    identifier: str,
-    budget: Budget,
-    history: tuple[Attempt, ...] = (),
-) -> tuple[T, Call]:
-    """Run an operation on the record of an ID; return our model, and the call that it came from.
+        Args:
+            model: Our model of the object. The contract has a schema of the same name.
+            name: What errors, attempts, and log records call it: the tag and the method.
+            module: What the generator wrote for it.
+            subject: What it is about, for messages; a template that the arguments of the call fill in.
+            key: The same in short.
 
-    In an exception, no frame beneath this one keeps its local variables: they hold credentials and responses.
+        Raises:
+            TypeError: The contract documents other successes, or other fields of the model.
+        """
 
-    Args:
-        operation: The operation.
-        http: The seam.
-        api: The generated client.
-        identifier: The ID.
-        budget: What the call may spend.
-        history: The attempts of earlier calls for the same record, which this one goes on with.
-    """
-    try:
-        return _run(operation, http, api, identifier, budget, history)
-    except BaseException as error:
-        forget_locals(error)
-        raise
+        def build(reading: Reading) -> M:
+            return model(**reading.values, received=reading.received)
 
+        return cls._described(name, module, subject, key, "object", model, build)  # type: ignore[return-value,arg-type]
 
-def _run(  # noqa: PLR0913, PLR0917 - what makes up a call
-    operation: Operation[T],
-    http: Caller,
-    api: Client,
-    identifier: str,
-    budget: Budget,
-    history: tuple[Attempt, ...],
-) -> tuple[T, Call]:
-    call = Call(
-        operation.name, operation.noun, identifier, budget, operation.successes, operation.read, history
-    )
-    parsed, flaw = None, None
-    outer = current_call.set(call)
-    try:
-        parsed = operation.sync(identifier, client=api).parsed
-    except _PARSER_ERRORS as error:
-        flaw = _flaw(error, call)
-    finally:
-        current_call.reset(outer)
-    outcome = _conclude(operation, call, parsed, flaw, http)
-    if isinstance(outcome, UnexpectedResponseError):
-        del call, parsed  # what a server sent may repeat credentials, and a raised error keeps its frames
-        raise outcome
-    return outcome, call
+    @classmethod
+    def returning_many(
+        cls, model: type[M], name: str, module: ModuleType, *, subject: str, key: str = "{id}"
+    ) -> "Operation[tuple[M, ...]]":
+        """Describe an operation whose successes are a JSON array. See `returning`."""
+        return cls._described(name, module, subject, key, "array", model, lambda reading: reading.items)  # type: ignore[return-value,arg-type]
 
+    @classmethod
+    def returning_nothing(
+        cls, name: str, module: ModuleType, *, subject: str, key: str = "{id}"
+    ) -> "Operation[None]":
+        """Describe an operation whose successes have no body. See `returning`."""
+        return cls._described(name, module, subject, key, "nothing", None, lambda _reading: None)  # type: ignore[return-value,arg-type]
 
-async def run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
-    operation: Operation[T],
-    http: AsyncCaller,
-    api: Client,
-    identifier: str,
-    budget: Budget,
-    history: tuple[Attempt, ...] = (),
-) -> tuple[T, Call]:
-    """Run an operation on the record of an ID. See `run`."""
-    try:
-        return await _run_async(operation, http, api, identifier, budget, history)
-    except BaseException as error:
-        forget_locals(error)
-        raise
+    @classmethod
+    def _described(  # noqa: PLR0913, PLR0917 - what makes up an operation
+        cls,
+        name: str,
+        module: ModuleType,
+        subject: str,
+        key: str,
+        body: str,
+        model: type[ContractModel] | None,
+        build: Callable[[Reading], T],
+    ) -> "Operation[T]":
+        facts = OPERATIONS[module.__name__.rpartition(".")[2]]
+        if {*facts.successes.values()} != {body}:
+            raise TypeError(f"the contract documents other successes of {name}: {facts.successes}.")
+        reader = None if model is None else reader_of(model.__name__)
+        return Operation(
+            name, subject, key, facts, module.sync_detailed, module.asyncio_detailed, body, reader, build
+        )
 
+    @property
+    def is_list(self) -> bool:
+        """Whether a success holds any number of records."""
+        return self.body == "array" or (self.reader is not None and self.reader.items_of is not None)
 
-async def _run_async(  # noqa: PLR0913, PLR0917 - what makes up a call
-    operation: Operation[T],
-    http: AsyncCaller,
-    api: Client,
-    identifier: str,
-    budget: Budget,
-    history: tuple[Attempt, ...],
-) -> tuple[T, Call]:
-    call = Call(
-        operation.name, operation.noun, identifier, budget, operation.successes, operation.read, history
-    )
-    parsed, flaw = None, None
-    outer = current_call.set(call)
-    try:
-        parsed = (await operation.asyncio(identifier, client=api)).parsed
-    except _PARSER_ERRORS as error:
-        flaw = _flaw(error, call)
-    finally:
-        current_call.reset(outer)
-    outcome = _conclude(operation, call, parsed, flaw, http)
-    if isinstance(outcome, UnexpectedResponseError):
-        del call, parsed  # what a server sent may repeat credentials, and a raised error keeps its frames
-        raise outcome
-    return outcome, call
-
-
-def _flaw(error: Exception, call: Call) -> str:
-    if call.reply is None or interruption(error) is not None:
-        raise error  # it is not the parser's
-    return f"the generated parser failed on it ({type(error).__name__})"
-
-
-def _conclude(
-    operation: Operation[T], call: Call, parsed: Any, flaw: str | None, http: Caller | AsyncCaller
-) -> T | UnexpectedResponseError:
-    reading = call.reading
-    flaw = http.seam.rejection(reading) or flaw
-    if flaw is None:
-        problems = http.seam.report(call, http.authorizer)
+    def read(self, body: bytes) -> Reading | str:
+        """Read the body of a documented success, or say what is wrong with it."""
+        if self.reader is None:
+            return Reading()
+        is_array = self.body == "array"
+        found = json_body(body, array=self.reader.items_of, is_array=is_array)
+        if isinstance(found, str):
+            return found
         try:
-            return operation.build(call.text, parsed, reading, problems)
-        except _PARSER_ERRORS as cause:
-            if interruption(cause) is not None:
-                raise
-            flaw = f"no record can be made of it ({type(cause).__name__})"
-    circumstances = http.authorizer.circumstances(call.subject, call.token)
-    error = unexpected_response(_reply(call), circumstances, flaw)
-    error.history = tuple(call.history)
-    return error
+            if is_array:
+                return self.reader.read_items(found.value, found.texts)
+            return self.reader.read(found.value, found.text, found.texts)
+        except RecursionError:  # by an object within it, whose text is written anew
+            return "its body is JSON that is nested too deeply"
 
+    def subject_of(self, arguments: Mapping[str, object]) -> str:
+        """Return what a call is about, for messages."""
+        return self.subject.format_map(arguments)
 
-def _reply(call: Call) -> Reply:
-    return cast("Reply", call.reply)  # the seam gives a response only once it has set it
-
-
-def with_response(data: T, call: Call) -> ApiResponse[T]:
-    """Give what a call came to together with what is known of the response."""
-    reply = _reply(call)
-    return ApiResponse(
-        data=data,
-        status_code=reply.status_code,
-        request_id=reply.request_id,
-        elapsed=dt.timedelta(seconds=call.budget.elapsed()),
-        history=tuple(call.history),
-    )
+    def key_of(self, arguments: Mapping[str, object]) -> str:
+        """Return what a call is about, in short."""
+        return self.key.format_map(arguments)

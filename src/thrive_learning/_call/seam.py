@@ -8,21 +8,24 @@ import contextvars
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from _thrive_learning_api import Client
 
 from thrive_learning._auth.authorizer import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._budget import Budget
 from thrive_learning._call.drift_reports import DriftReports
+from thrive_learning._call.operation import Operation
 from thrive_learning._call.requests import RequestTemplate
 from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.attempts import AsyncAttempts, SyncAttempts, closed_error
-from thrive_learning._exchange.body import DEFAULT_RECORD_BYTES, record_limit
+from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES, body_limit
 from thrive_learning._exchange.engines import Asked, async_engines, choose, sync_engines
 from thrive_learning._exchange.failures import deadline_exceeded
 from thrive_learning._exchange.messages import Purpose, api_error, cut_response, unexpected_response
-from thrive_learning._exchange.reply import Reply, json_object
+from thrive_learning._exchange.reply import Reply
 from thrive_learning._frames import forget_locals
 from thrive_learning._http.port import AsyncEngine, Engine, Headers, Request
 from thrive_learning._http.routes import LIBRARY, Routes
@@ -58,85 +61,60 @@ class Call:
     """What belongs to one call. Generated functions have no argument for it, so it travels beside them.
 
     Attributes:
-        operation: The method that it is, such as `activities.get`.
-        noun: What is asked for, such as `activity`.
-        identifier: The ID of it.
+        operation: What is called.
+        subject: What it is about, in words.
+        key: The same in short, such as the ID.
         purpose: What its request is for; None before that is built.
         budget: When the call has to be over.
-        successes: The statuses that the contract documents as successes.
         history: What each request came to.
         reply: The documented success, once there is one.
-        text: Its JSON as received.
-        read: Compares its JSON object with the contract.
-        reading: What that came to.
+        reading: What its body was read as.
         token: The token that was sent; None with HTTP Basic.
     """
 
     __slots__ = (
-        "budget",
-        "history",
-        "identifier",
-        "noun",
-        "operation",
-        "purpose",
-        "read",
-        "reading",
-        "reply",
-        "successes",
-        "text",
-        "token",
+        *("budget", "history", "key", "operation", "purpose", "reading", "reply", "subject", "token"),
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what makes up a call
+    def __init__(
         self,
-        operation: str,
-        noun: str,
-        identifier: str,
+        operation: Operation[Any],
+        arguments: Mapping[str, object],
         budget: Budget,
-        successes: frozenset[int],
-        read: Callable[[dict[str, Any]], Reading],
         history: tuple[Attempt, ...] = (),
     ) -> None:
-        self.operation: str = operation
-        self.noun: str = noun
-        self.identifier: str = identifier
+        self.operation: Operation[Any] = operation
+        self.subject: str = operation.subject_of(arguments)
+        self.key: str = operation.key_of(arguments)
         self.purpose: Purpose | None = None
         self.budget: Budget = budget
-        self.successes: frozenset[int] = successes
         self.history: list[Attempt] = list(history)
         self.reply: Reply | None = None
-        self.text: str = ""
-        self.read: Callable[[dict[str, Any]], Reading] = read
-        self.reading: Reading = Reading({}, {}, (), None)
+        self.reading: Reading = Reading()
         self.token: AccessToken | None = None
-
-    @property
-    def subject(self) -> str:
-        """What is asked for, in words."""
-        return f"{self.noun} {self.identifier}"
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
 
 
 class DocumentedResponse:
-    """A documented success as the generated parser sees it: the JSON object, parsed once.
+    """A documented success as the generated parser sees it: the JSON, parsed once.
 
     Args:
         reply: The reply.
-        document: Its JSON object, fit for the generated parser.
+        document: Its JSON, fit for the generated parser.
     """
 
     __slots__ = ("_document", "content", "headers", "status_code")
 
-    def __init__(self, reply: Reply, document: dict[str, Any]) -> None:
+    def __init__(self, reply: Reply, document: Any) -> None:
         self.status_code: int = reply.status_code
         self.content: bytes = reply.body
         self.headers: dict[str, str] = {}  # the parser passes them on, and nobody reads them
         self._document = document
 
-    def json(self) -> dict[str, Any]:
-        """Return the JSON object."""
+    def json(self) -> Any:
+        """Return the JSON object or array."""
         return self._document
 
 
@@ -177,6 +155,7 @@ class Options(NamedTuple):
     on_drift: Callable[[Drift], object] | None = None
     strict: bool = False
     max_record_bytes: int = DEFAULT_RECORD_BYTES
+    max_page_bytes: int = DEFAULT_PAGE_BYTES
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may hold a password
@@ -198,7 +177,8 @@ class Seam:
         self.closed: bool = False
         self._strict = options.strict
         self._drift = DriftReports(options.on_drift)
-        self._record_limit = record_limit(options.max_record_bytes)
+        self._record_limit = body_limit("max_record_bytes", options.max_record_bytes)
+        self._page_limit = body_limit("max_page_bytes", options.max_page_bytes)
         self._template = RequestTemplate(region.api_url, self.headers)
 
     def rejection(self, reading: Reading) -> str | None:
@@ -207,15 +187,17 @@ class Seam:
             return next((str(drift) for drift in reading.problems if drift.breaks_contract), None)
         return reading.flaw
 
-    def report(self, call: Call, authorization: Authorization) -> tuple[Drift, ...]:
-        """Report how the response of a call departs from the contract, and return it fit for that."""
-        if not call.reading.problems:
-            return ()
+    def report(self, call: Call, authorization: Authorization) -> None:
+        """Report how the response of a call departs from the contract, and mask that in what was read."""
+        problems = call.reading.problems
+        if not problems:
+            return
 
         def secrets() -> tuple[str, ...]:
             return authorization.circumstances(call.subject, call.token).secrets
 
-        return self._drift.report(call.reading.problems, self.region.name, call.operation, secrets)
+        shown = self._drift.report(problems, self.region.name, call.operation.name, secrets)
+        call.reading.show_as(shown)
 
     def begin(self, timeout: Timeout | float | None, retry: RetryPolicy | None) -> Budget:
         """Start the clock of a call.
@@ -233,8 +215,13 @@ class Seam:
 
     def purpose(self, call: Call, path: str) -> Purpose:
         """Return what the request of a call is for, and keep it for the errors of the call."""
+        operation = call.operation
         call.purpose = Purpose(
-            call.operation, call.identifier, self.region.api_url + path, self._record_limit
+            operation.name,
+            call.key,
+            self.region.api_url + path,
+            self._page_limit if operation.is_list else self._record_limit,
+            is_idempotent=operation.facts.is_idempotent,
         )
         return call.purpose
 
@@ -258,18 +245,16 @@ class Seam:
 
         Raises:
             ApiError: The status is not a success.
-            UnexpectedResponseError: It is another success, or its body is not a JSON object.
+            UnexpectedResponseError: It is another success, or its body is not the JSON that is documented.
             ConnectionFailedError: The body did not arrive whole.
         """
-        documented = reply.status_code in call.successes
+        documented = reply.status_code in call.operation.facts.successes
         problem = reply.flaw if documented else "the contract does not document this status"
         if problem is None:
-            read = json_object(reply.body)
+            read = call.operation.read(reply.body)
             if not isinstance(read, str):
-                call.reply = reply
-                call.text, document = read
-                call.reading = call.read(document)
-                return DocumentedResponse(reply, call.reading.document)
+                call.reply, call.reading = reply, read
+                return DocumentedResponse(reply, read.document)
             problem = read
         circumstances = authorization.circumstances(call.subject, call.token)
         error: ApiError | ConnectionFailedError | UnexpectedResponseError
@@ -309,6 +294,7 @@ class Caller:
 
     def __init__(self, region: Region, credentials: Credentials, options: Options, transport: object) -> None:
         self.seam: Seam = Seam(region, options)
+        self.api: Client = Client(base_url=region.api_url).set_httpx_client(cast("Any", self))
         self.authorizer: Authorizer = Authorizer(
             region, credentials, self.seam.headers, options.token_store, options.timeout
         )
@@ -377,6 +363,7 @@ class AsyncCaller:
 
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
+        self.api: Client = Client(base_url=region.api_url).set_async_httpx_client(cast("Any", self))
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
             region, credentials, self.seam.headers, options.token_store, options.timeout
         )

@@ -5,6 +5,7 @@ import os
 import urllib.parse
 
 from thrive_learning._budget import Budget
+from thrive_learning._call.generated import GET_ACTIVITY
 from thrive_learning._call.seam import Call, Options
 from thrive_learning._exchange.reply import Reply, http_date, is_json_object
 from thrive_learning._http.port import parse_url
@@ -20,7 +21,7 @@ from thrive_learning.errors import (
     TokenError,
     UnauthorizedError,
 )
-from thrive_learning.models import AccessToken, read_activity
+from thrive_learning.models import AccessToken
 from thrive_learning.regions import Region
 
 #: How far this machine's clock may be from the server's before it is worth a warning. Seconds.
@@ -29,9 +30,6 @@ TOLERATED_CLOCK_SKEW_S = 30.0
 
 #: An ID that no record has, for a check without an ID.
 PROBE_ID = "0" * 24
-
-
-_SUCCESSES = frozenset({200})
 
 
 _REJECTIONS = frozenset({401, 403})
@@ -140,9 +138,7 @@ class Examination:
 
     def call(self, budget: Budget, token: AccessToken | None) -> Call:
         """Return the call that reads it."""
-        call = Call(
-            "activities.get", "activity", self.activity_id or PROBE_ID, budget, _SUCCESSES, read_activity
-        )
+        call = Call(GET_ACTIVITY, {"id": self.activity_id or PROBE_ID}, budget)
         call.token = token
         return call
 

@@ -39,10 +39,12 @@ class Failed(NamedTuple):
         error: Why. It is returned, not raised: raised in an `except` block it would chain its cause, whose
             frames hold the credentials.
         may_pass: Whether another attempt may succeed.
+        was_sent: Whether the server may have received the request, and processed it.
     """
 
     error: ThriveError
     may_pass: bool
+    was_sent: bool = False
 
 
 class Attempts(Generic[EngineT]):
@@ -77,6 +79,7 @@ class Attempts(Generic[EngineT]):
             [] if history is None else history,
             operation=purpose.operation,
             subject=purpose.subject,
+            is_idempotent=purpose.is_idempotent,
         )
 
     def _report(self, url: str, attempt: Attempt) -> None:
@@ -109,7 +112,9 @@ class Attempts(Generic[EngineT]):
         """Return how many seconds to wait before the next attempt; None if there is none."""
         if isinstance(outcome, Failed):
             name = type(outcome.error).__name__
-            return retries.after(status_code=None, error=name, may_pass=outcome.may_pass)
+            return retries.after(
+                status_code=None, error=name, may_pass=outcome.may_pass, was_sent=outcome.was_sent
+            )
         if outcome.has_request_id():
             outcome.request_id = outcome.shown_request_id(self._find_secrets(request))
         status, request_id = outcome.status_code, outcome.request_id
@@ -158,7 +163,7 @@ class Attempts(Generic[EngineT]):
             route=self.routes.route(request.origin),
             secrets=self._find_secrets(request),
         )
-        return Failed(error, error.is_transient and not failure.is_final)
+        return Failed(error, error.is_transient and not failure.is_final, failure.may_have_been_sent)
 
     def cut_off(self, request: Request, budget: Budget, retries: Retries, purpose: Purpose) -> None:
         """Record an attempt that the deadline has cut off. One that the caller cancels is not reported.

@@ -9,6 +9,9 @@ from thrive_learning.errors import ConfigurationError
 #: hundred bytes, and JSON takes up to thirty times its size in memory.
 DEFAULT_RECORD_BYTES: Final = 1024 * 1024
 
+#: The same for a page of up to a thousand records.
+DEFAULT_PAGE_BYTES: Final = 64 * DEFAULT_RECORD_BYTES
+
 
 class BodyLimit(NamedTuple):
     """How large a body may be.
@@ -32,17 +35,17 @@ class BodyLimit(NamedTuple):
 TOKEN_LIMIT: Final = BodyLimit(64 * 1024, "")
 
 
-def record_limit(size: object) -> BodyLimit:
-    """Return the limit for a record's body.
+def body_limit(option: str, size: object) -> BodyLimit:
+    """Return the limit that an option of the client sets.
 
     Raises:
         ConfigurationError: The size is not a positive integer.
     """
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ConfigurationError(
-            f"max_record_bytes is {size!r}. Pass a positive number of bytes, such as {DEFAULT_RECORD_BYTES}."
+            f"{option} is {size!r}. Pass a positive number of bytes, such as {DEFAULT_RECORD_BYTES}."
         )
-    return BodyLimit(size, "max_record_bytes=")
+    return BodyLimit(size, f"{option}=")
 
 
 # Data that does not compress grows a little, by a header and some bytes for each block.

@@ -38,12 +38,14 @@ class Purpose(NamedTuple):
         subject: The ID of the record; for a token, the service.
         url: The URL without tenant ID, credentials and query.
         limit: How large the body of a response may be.
+        is_idempotent: Whether it may be sent again after it may have been processed.
     """
 
     operation: str
     subject: str
     url: str
     limit: BodyLimit = TOKEN_LIMIT
+    is_idempotent: bool = True
 
 
 class Circumstances:

@@ -11,6 +11,10 @@ QUOTA, THROTTLE_COST, OTHER_COST = 500, 5, 14
 
 _TOO_MANY_REQUESTS = 429
 
+#: The statuses of a server that has not processed the request. Source: RFC 9110 section 15.5.9, RFC 6585
+#: section 4.
+_NOT_PROCESSED = frozenset({408, _TOO_MANY_REQUESTS})
+
 
 class RetryQuota:
     """Keeps a client from hammering an API that is broken: retries spend of it, successes fill it up again.
@@ -47,6 +51,7 @@ class Retries:
         draw: Gives a number evenly from 0 to 1.
         operation: What the request is sent for.
         subject: What it asks for: an ID, or the service of a token.
+        is_idempotent: Whether it may be sent again after it may have been processed.
     """
 
     def __init__(  # noqa: PLR0913 - what the tries of a request depend on
@@ -59,7 +64,9 @@ class Retries:
         *,
         operation: str | None = None,
         subject: str | None = None,
+        is_idempotent: bool = True,
     ) -> None:
+        self._is_idempotent = is_idempotent
         self._operation = operation
         self._subject = subject
         self._budget = budget
@@ -71,7 +78,7 @@ class Retries:
         self._spent = 0
         self._began = budget.elapsed()
 
-    def after(
+    def after(  # noqa: PLR0913 - what there is to say of a try
         self,
         *,
         status_code: int | None,
@@ -79,6 +86,7 @@ class Retries:
         may_pass: bool,
         retry_after: float | None = None,
         request_id: str | None = None,
+        was_sent: bool = True,
     ) -> float | None:
         """Take note of a try, and decide what follows it.
 
@@ -88,12 +96,14 @@ class Retries:
             may_pass: Whether the failure is of a kind that may pass.
             retry_after: How many seconds the server asks to wait.
             request_id: What the response calls itself.
+            was_sent: Whether the server may have received the request.
 
         Returns:
             The seconds to wait before the next try; None if there is none.
         """
         self._tried += 1
-        delay = self._delay(status_code, retry_after) if may_pass else None
+        may_repeat = self._is_idempotent or not was_sent or status_code in _NOT_PROCESSED
+        delay = self._delay(status_code, retry_after) if may_pass and may_repeat else None
         if error is None:
             # A success gives back what the last retry took; one without a retry a little.
             self._quota.give(self._spent or 1)

@@ -135,6 +135,12 @@ class TransportError(Exception):
         self.phase: Phase | None = phase
         self.is_final: bool = is_final
 
+    @property
+    def may_have_been_sent(self) -> bool:
+        """Whether the server may have received the request."""
+        before = self.kind in {"connect", "proxy", "request", "thread"}
+        return not before and self.phase not in {"connect", "pool"}
+
 
 def without_frames(error: TransportError) -> TransportError:
     """Return an error that keeps no frames: theirs hold headers, and would form a cycle with the caller's."""

@@ -1,0 +1,143 @@
+"""The records of all pages of a list, as iterators for sync and async code."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeAlias, cast
+
+from thrive_learning._bulk.tasks import AsyncResultStream
+from thrive_learning._bulk.threads import ResultStream
+from thrive_learning._bulk.walk import PageResult, Walk
+from thrive_learning._filters import ActivityFilters
+from thrive_learning.models import Activity, Pagination
+
+#: Begins a run through pages, by the filters and the numbers of the pages.
+OpenPages: TypeAlias = Callable[[ActivityFilters, Iterator[int]], ResultStream]
+AsyncOpenPages: TypeAlias = Callable[[ActivityFilters, Iterator[int]], AsyncResultStream]
+
+
+class _WalkProgress:
+    """How far a walk is, and what sync and async code do alike."""
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        self._ready: Iterator[Activity] = iter(())
+
+    def _take(self, result: Any) -> bool:
+        """Take what the run through the pages has returned, and say whether it goes on."""
+        if result is None:
+            return False
+        found: PageResult = result
+        if found.error is not None:
+            raise found.error
+        current = self._walk.current
+        self._ready = iter(self._walk.take(found.number, found.page))
+        return self._walk.current is current and not self._walk.is_over
+
+    def _end(self) -> None:
+        self._walk.is_over = True
+        self._ready = iter(())
+
+    @property
+    def until(self) -> dt.datetime:
+        """The end of the walk's time window, which is fixed when the walk is created; aware, in UTC."""
+        return cast("dt.datetime", self._walk.filters.until)
+
+    @property
+    def page(self) -> int:
+        """The number of the page that the last record came from; 0 before the first."""
+        return self._walk.number
+
+    @property
+    def pagination(self) -> Pagination | None:
+        """What the server said on that page about all pages; None before the first page."""
+        return self._walk.pagination
+
+    @property
+    def unreadable(self) -> int:
+        """How many items so far were left out because they are not records; see `ActivityPage.problems`."""
+        return self._walk.unreadable
+
+
+class ActivityStream(_WalkProgress, Iterator[Activity]):
+    """What `activities.iterate` returns: an iterator of records, and a context manager that ends it.
+
+    It is for one thread at a time. It leaves no thread and no connection behind: see `ResultStream`.
+    """
+
+    def __init__(self, walk: Walk, open_pages: OpenPages) -> None:
+        super().__init__(walk)
+        self._open = open_pages
+        self._pages: ResultStream | None = None
+
+    def __next__(self) -> Activity:
+        while True:
+            for record in self._ready:
+                return record
+            if self._walk.is_over:
+                raise StopIteration
+            if self._pages is None:
+                self._pages = self._open(self._walk.current, self._walk.pages())
+            try:
+                if not self._take(next(self._pages, None)):
+                    self._pages.close()
+                    self._pages = None
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """End it: what is in flight is given up. It is safe to do so twice."""
+        self._end()
+        if self._pages is not None:
+            self._pages.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncActivityStream(_WalkProgress, AsyncIterator[Activity]):
+    """What `activities.iterate` returns: an iterator of records, and a context manager that ends it.
+
+    It is for one event loop. It leaves no task and no connection behind: see `AsyncResultStream`.
+    """
+
+    def __init__(self, walk: Walk, open_pages: AsyncOpenPages) -> None:
+        super().__init__(walk)
+        self._open = open_pages
+        self._pages: AsyncResultStream | None = None
+
+    async def __anext__(self) -> Activity:
+        while True:
+            for record in self._ready:
+                return record
+            if self._walk.is_over:
+                raise StopAsyncIteration
+            if self._pages is None:
+                self._pages = self._open(self._walk.current, self._walk.pages())
+            try:
+                if not self._take(await anext(self._pages, None)):
+                    await self._pages.aclose()
+                    self._pages = None
+            except BaseException:
+                await self.aclose()
+                raise
+
+    async def aclose(self) -> None:
+        """End it: what is in flight is given up. It is safe to do so twice."""
+        self._end()
+        if self._pages is not None:
+            await self._pages.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

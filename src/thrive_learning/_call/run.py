@@ -1,0 +1,140 @@
+"""Runs one generated operation and turns what it read into our model."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from thrive_learning._budget import Budget
+from thrive_learning._call.operation import Operation
+from thrive_learning._call.seam import AsyncCaller, Call, Caller, current_call
+from thrive_learning._exchange.messages import unexpected_response
+from thrive_learning._exchange.reply import Reply
+from thrive_learning._frames import forget_locals
+from thrive_learning._interruptions import interruption
+from thrive_learning.errors import Attempt, UnexpectedResponseError
+from thrive_learning.models import ApiResponse
+
+T = TypeVar("T")
+
+#: What the generated parsers raise when JSON is not of the form that they expect.
+_PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
+
+
+def run(
+    operation: Operation[T],
+    http: Caller,
+    arguments: Mapping[str, Any],
+    budget: Budget,
+    history: tuple[Attempt, ...] = (),
+) -> tuple[T, Call]:
+    """Run an operation; return our model, and the call that it came from.
+
+    In an exception, no frame beneath this one keeps its local variables: they hold credentials and responses.
+
+    Args:
+        operation: The operation.
+        http: The seam.
+        arguments: Those of the generated function, by name: path, query, and body.
+        budget: What the call may spend.
+        history: The attempts of earlier calls for the same subject, which this one goes on with.
+    """
+    try:
+        return _run(operation, http, arguments, budget, history)
+    except BaseException as error:
+        forget_locals(error)
+        raise
+
+
+def _run(
+    operation: Operation[T],
+    http: Caller,
+    arguments: Mapping[str, Any],
+    budget: Budget,
+    history: tuple[Attempt, ...],
+) -> tuple[T, Call]:
+    call, flaw = Call(operation, arguments, budget, history), None
+    outer = current_call.set(call)
+    try:
+        operation.sync(**arguments, client=http.api)
+    except _PARSER_ERRORS as error:
+        flaw = _flaw(error, call)
+    finally:
+        current_call.reset(outer)
+    outcome = _conclude(operation, call, flaw, http)
+    if isinstance(outcome, UnexpectedResponseError):
+        del call  # what a server sent may repeat credentials, and a raised error keeps its frames
+        raise outcome
+    return outcome, call
+
+
+async def run_async(
+    operation: Operation[T],
+    http: AsyncCaller,
+    arguments: Mapping[str, Any],
+    budget: Budget,
+    history: tuple[Attempt, ...] = (),
+) -> tuple[T, Call]:
+    """Run an operation. See `run`."""
+    try:
+        return await _run_async(operation, http, arguments, budget, history)
+    except BaseException as error:
+        forget_locals(error)
+        raise
+
+
+async def _run_async(
+    operation: Operation[T],
+    http: AsyncCaller,
+    arguments: Mapping[str, Any],
+    budget: Budget,
+    history: tuple[Attempt, ...],
+) -> tuple[T, Call]:
+    call, flaw = Call(operation, arguments, budget, history), None
+    outer = current_call.set(call)
+    try:
+        await operation.asyncio(**arguments, client=http.api)
+    except _PARSER_ERRORS as error:
+        flaw = _flaw(error, call)
+    finally:
+        current_call.reset(outer)
+    outcome = _conclude(operation, call, flaw, http)
+    if isinstance(outcome, UnexpectedResponseError):
+        del call  # what a server sent may repeat credentials, and a raised error keeps its frames
+        raise outcome
+    return outcome, call
+
+
+def _flaw(error: Exception, call: Call) -> str:
+    if call.reply is None or interruption(error) is not None:
+        raise error  # it is not the parser's
+    return f"the generated parser failed on it ({type(error).__name__})"
+
+
+def _conclude(
+    operation: Operation[T], call: Call, flaw: str | None, http: Caller | AsyncCaller
+) -> T | UnexpectedResponseError:
+    reading = call.reading
+    flaw = http.seam.rejection(reading) or flaw
+    if flaw is None:
+        http.seam.report(call, http.authorizer)
+        return operation.build(reading)
+    circumstances = http.authorizer.circumstances(call.subject, call.token)
+    error = unexpected_response(_reply(call), circumstances, flaw)
+    error.history = tuple(call.history)
+    return error
+
+
+def _reply(call: Call) -> Reply:
+    return cast("Reply", call.reply)  # the seam returns a response only once it has set it
+
+
+def with_response(data: T, call: Call) -> ApiResponse[T]:
+    """Return the result of a call together with what is known of the response."""
+    reply = _reply(call)
+    return ApiResponse(
+        data=data,
+        status_code=reply.status_code,
+        request_id=reply.request_id,
+        elapsed=dt.timedelta(seconds=call.budget.elapsed()),
+        history=tuple(call.history),
+    )
