@@ -16,7 +16,7 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete")
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _FORMATS = {"date-time": "dt.datetime", "date": "dt.date", "uuid": "uuid.UUID"}
 
-_HEADER = '''"""What the contract says and the generated client does not. Written by tools/contract_facts.py."""
+_HEADER = '''"""What the contract says and the generated client does not; by tools/contract_facts.py."""
 
 import datetime as dt
 import uuid
@@ -151,19 +151,7 @@ def _problems(contract: dict[str, Any]) -> Iterator[str]:
         where = f"{method.upper()} {path}"
         if "operationId" not in operation:
             yield f"{where} has no operationId. Name it, such as getActivity."
-        statuses = [*operation["responses"]]
-        if not any(status.startswith("2") for status in statuses):
-            yield f"{where} documents no success. Add a response such as '200'."
-        for status in statuses:
-            if not re.fullmatch(r"[1-5]\d\d", status):
-                yield f"{where} documents the response {status!r}. Name single statuses, such as '404'."
-            elif status.startswith("2"):
-                body = _body_of(contract, resolved(contract, operation["responses"][status]))
-                if body not in {"object", "array", "nothing"}:
-                    yield (
-                        f"{where} answers {status} with a body that is neither an object nor an array of "
-                        "JSON. The SDK does not read others."
-                    )
+        yield from _problems_of_responses(where, operation["responses"], contract)
         for parameter in operation["parameters"]:
             yield from _problems_of_parameter(where, resolved(contract, parameter), contract)
     for name, schema in contract["components"]["schemas"].items():
@@ -175,6 +163,21 @@ def _problems(contract: dict[str, Any]) -> Iterator[str]:
                         f"{name}.{wire_name} describes its values in place. Move them to components/schemas, "
                         "and refer to them there."
                     )
+
+
+def _problems_of_responses(where: str, responses: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
+    if not any(status.startswith("2") for status in responses):
+        yield f"{where} documents no success. Add a response such as '200'."
+    for status, response in responses.items():
+        if not re.fullmatch(r"[1-5]\d\d", status):
+            yield f"{where} documents the response {status!r}. Name single statuses, such as '404'."
+        elif status.startswith("2"):
+            body = _body_of(contract, resolved(contract, response))
+            if body not in {"object", "array", "nothing"}:
+                yield (
+                    f"{where} answers {status} with a body that is neither an object nor an array of "
+                    "JSON. The SDK does not read others."
+                )
 
 
 def _problems_of_parameter(where: str, parameter: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:

@@ -97,8 +97,8 @@ class ActivityFilters(NamedTuple):
         """
         if len(self.content_ids) > MAX_VALUES:
             raise ConfigurationError(
-                f"content_ids has {len(self.content_ids)} IDs, and one request takes {MAX_VALUES} at most. Call "
-                "iterate() instead, which sends several requests."
+                f"content_ids has {len(self.content_ids)} IDs, and one request takes {MAX_VALUES} at most. "
+                "Call iterate() instead, which sends several requests."
             )
         arguments: dict[str, Any] = {"page": page_number(page), "per_page": page_size(per_page)}
         if self.types:

@@ -54,13 +54,7 @@ def with_item_texts(text: str, name: str | None, decoder: json.JSONDecoder) -> t
     if text[at : at + 1] == "}":
         return _whole(text, at + 1, document), None
     while True:
-        if text[at : at + 1] != '"':
-            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
-        key, at = decoder.raw_decode(text, at)
-        at = _next(text, at)
-        if text[at : at + 1] != ":":
-            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
-        at = _next(text, at + 1)
+        key, at = _key(text, at, decoder)
         if key == name:
             found = None
         if key == name and text[at : at + 1] == "[":
@@ -78,6 +72,17 @@ def with_item_texts(text: str, name: str | None, decoder: json.JSONDecoder) -> t
 
 def _next(text: str, at: int) -> int:
     return _SPACE.match(text, at).end()  # type: ignore[union-attr] # it matches everywhere
+
+
+def _key(text: str, at: int, decoder: json.JSONDecoder) -> tuple[str, int]:
+    """Parse the name of a member, and return it and where the value begins."""
+    if text[at : at + 1] != '"':
+        raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
+    key, at = decoder.raw_decode(text, at)
+    at = _next(text, at)
+    if text[at : at + 1] != ":":
+        raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
+    return key, _next(text, at + 1)
 
 
 def _array(text: str, at: int, decoder: json.JSONDecoder) -> tuple[list[Any], list[str], int]:

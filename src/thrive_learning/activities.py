@@ -219,9 +219,10 @@ class Activities:
             since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
                 API has. None for no limit.
             until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
-            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those of
-                the client.
-            retry: How often to try a page; None for the client's policy. With one attempt, nothing is retried.
+            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
+                of the client.
+            retry: How often to try a page; None for the client's policy. With one attempt, nothing is
+                retried.
 
         Raises:
             ConfigurationError: An argument is not valid; nothing was sent.
@@ -460,9 +461,10 @@ class AsyncActivities:
             since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
                 API has. None for no limit.
             until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
-            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those of
-                the client.
-            retry: How often to try a page; None for the client's policy. With one attempt, nothing is retried.
+            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
+                of the client.
+            retry: How often to try a page; None for the client's policy. With one attempt, nothing is
+                retried.
 
         Raises:
             ConfigurationError: An argument is not valid; nothing was sent.

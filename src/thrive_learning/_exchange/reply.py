@@ -212,9 +212,7 @@ def json_body(  # noqa: PLR0911 - one for each flaw
     return JsonBody(text, value, texts)
 
 
-def json_object(
-    body: bytes, decoder: json.JSONDecoder | None = None
-) -> tuple[str, dict[str, Any]] | str:
+def json_object(body: bytes, decoder: json.JSONDecoder | None = None) -> tuple[str, dict[str, Any]] | str:
     """Read a body as a JSON object, and return its text and the object, or what is wrong with the body."""
     read = json_body(body, decoder=decoder)
     return read if isinstance(read, str) else (read.text, read.value)
