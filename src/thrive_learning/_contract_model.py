@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from thrive_learning._json_text import compact, dump
-from thrive_learning._reading import DescribedField, Reader, Reading, Received
+from thrive_learning._reading import DescribedField, Reader, Reading, ReceivedJson
 from thrive_learning.drift import Drift
 from thrive_learning.errors import ConfigurationError
 
@@ -19,7 +19,7 @@ from thrive_learning.errors import ConfigurationError
 class ContractModel:
     """A model that the contract describes. A subclass has the fields of the contract as its attributes."""
 
-    _received: Received | None = attrs.field(default=None, alias="received", eq=False, repr=False)
+    _received: ReceivedJson | None = attrs.field(default=None, alias="received", eq=False, repr=False)
 
     #: What the contract says of each model, by the name of its schema, and our models by the same names.
     _described: ClassVar[Mapping[str, Iterable[DescribedField]]] = {}
@@ -105,7 +105,7 @@ class ContractModel:
             return dump(self.to_dict())
         return compact(self._received.text)
 
-    def _replaced(self, received: Received) -> list[int]:
+    def _replaced(self, received: ReceivedJson) -> list[int]:
         # By identity: `data` stays the same object when its content is changed, which is not the record's.
         return [
             index

@@ -74,7 +74,7 @@ class DescribedField(Protocol):
     def is_required(self) -> bool: ...
 
 
-class Received(NamedTuple):
+class ReceivedJson(NamedTuple):
     """What a model was read from.
 
     Attributes:
@@ -104,7 +104,7 @@ class Reading(NamedTuple):
 
     document: Any = None
     values: dict[str, Any] = {}  # noqa: RUF012 - nothing changes it
-    received: Received | None = None
+    received: ReceivedJson | None = None
     items: tuple[Any, ...] = ()
     problems: tuple[Drift, ...] = ()
     lists: Sequence[list[Drift]] = ()
@@ -196,7 +196,7 @@ class Reader:
         return current.reading(
             document=self._cleaned(document, values.__getitem__),
             values=values,
-            received=Received(text, tuple(values.values()), current.shared(problems)),
+            received=ReceivedJson(text, tuple(values.values()), current.shared(problems)),
             flaw=self._flaw(document, values),
         )
 
@@ -359,7 +359,9 @@ class Reader:
         flaw = self._flaw(document, values)
         if flaw is not None:
             return flaw
-        return self.model(**values, received=Received(text, tuple(values.values()), current.shared(problems)))
+        return self.model(
+            **values, received=ReceivedJson(text, tuple(values.values()), current.shared(problems))
+        )
 
     # As a JSON schema
 
