@@ -7,8 +7,11 @@ of it, `SandboxTransport` runs either under httpx. `thrive sandbox` serves them 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from thrive_learning.sandbox.arrivals import Arrivals
 from thrive_learning.sandbox.core import API_URL, TOKEN_URL, WEBHOOKS_TOKEN_URL, Sandbox
-from thrive_learning.sandbox.faults import Fault, FaultScript, FaultySandbox, SandboxReply, parse_fault
+from thrive_learning.sandbox.fault_scripts import FaultScript
+from thrive_learning.sandbox.faults import Fault, SandboxReply, parse_fault
+from thrive_learning.sandbox.faulty import FaultySandbox
 from thrive_learning.sandbox.messages import SandboxRequest, SandboxResponse
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ __all__ = [
     "API_URL",
     "TOKEN_URL",
     "WEBHOOKS_TOKEN_URL",
+    "Arrivals",
     "Fault",
     "FaultScript",
     "FaultySandbox",

@@ -15,8 +15,11 @@ from copy import copy
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus
 
+from thrive_learning.sandbox.collection import Arrived, Collection
+from thrive_learning.sandbox.generation import LARGEST_NUMBER
+from thrive_learning.sandbox.listing import list_response
 from thrive_learning.sandbox.messages import (
     BASIC_CHALLENGE,
     BEARER_CHALLENGE,
@@ -33,6 +36,16 @@ from thrive_learning.sandbox.messages import (
     unauthorized,
 )
 from thrive_learning.sandbox.records import ACTIVITY_ID, seeded_records
+from thrive_learning.sandbox.timeline import Entry, sorted_entries
+from thrive_learning.sandbox.token_requests import (
+    API,
+    NO_STORE,
+    WEBHOOKS,
+    OAuthError,
+    check_grant_type,
+    form_parameters,
+    granted_scopes,
+)
 
 # RFC 6761, section 6.4: .invalid never resolves, so nothing can reach a network by mistake.
 API_URL = "https://sandbox.invalid/rest/v1"
@@ -41,23 +54,20 @@ TOKEN_URL = "https://sandbox.invalid/oauth2/token/{tenant_id}"  # noqa: S105 - a
 # server can hold both.
 WEBHOOKS_TOKEN_URL = "https://sandbox.invalid/webhooks/oauth2/token/{tenant_id}"  # noqa: S105 - a URL
 
+_LIST_PATH = "/rest/v1/activities"
 _ACTIVITY_PATH = re.compile(r"/rest/v1/activity/([^/]+)")
 _TOKEN_PATH = re.compile(r"(/webhooks)?/oauth2/token/([^/]+)")
-
-_API, _WEBHOOKS = "api", "webhooks"
-_SERVICE_SCOPES = {
-    _API: ("api/all", "api/read", "api/write"),
-    _WEBHOOKS: ("api/webhooks", "api/all"),
-}
-_DEFAULT_SCOPE = {_API: "api/read", _WEBHOOKS: "api/webhooks"}
 _READING_SCOPES = {"api/read", "api/all"}
-
-_NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 
 def is_token_target(target: str) -> bool:
     """Whether a request's target is a token endpoint, of whatever tenant."""
     return _TOKEN_PATH.fullmatch(target.partition("?")[0]) is not None
+
+
+def is_list_target(target: str) -> bool:
+    """Whether a request's target is the list of activity records, with any filters."""
+    return target.partition("?")[0] == _LIST_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +87,18 @@ class Sandbox:
         records: Activity records by id, which is compared without case. They are copied.
         token_lifetime_s: For how many seconds an access token is valid.
         signing_key: Signs access tokens; sandboxes that differ in it refuse each other's tokens.
+        generated: How many more records it holds. They look like real ones, are the same each time, are dated
+            from July 2025 to June 2026, and take no memory.
+        arrived: The records that have arrived besides. `FaultySandbox` counts them.
 
     Raises:
         TypeError: A record holds something that is not JSON.
         ValueError: A record holds NaN or an infinity, which are not JSON, or holds itself; `client_auth` is
-            unknown.
+            unknown; `generated` is negative, or has more than ten digits.
 
     Source:
-        https://docs.thrivelearning.com/apidocs/get-a-single-activity-record
+        https://docs.thrivelearning.com/apidocs/get-a-single-activity-record;
+        https://docs.thrivelearning.com/apidocs/query-activity-records
     """
 
     tenant_id: str = "sandbox-1_ExampleOrg"
@@ -95,10 +109,16 @@ class Sandbox:
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=seeded_records, repr=False)
     token_lifetime_s: int = 3600
     signing_key: bytes = field(default=b"not-a-secret: sandbox tokens", repr=False)
+    generated: int = field(default=0, repr=False)
+    arrived: Arrived = field(default=Arrived(), repr=False)
+    # The records in the order of the list, once it was asked for.
+    _entries: list[Entry] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.client_auth not in {"auto", "post", "basic"}:
             raise ValueError(f"client_auth is {self.client_auth!r}. Choose 'auto', 'post', or 'basic'.")
+        if not 0 <= self.generated <= LARGEST_NUMBER:
+            raise ValueError(f"generated is {self.generated}. Choose a number from 0 to {LARGEST_NUMBER}.")
         # By way of JSON: a deep copy, and a record that cannot be sent fails here rather than in respond().
         object.__setattr__(self, "records", _copied(self.records))
 
@@ -117,7 +137,25 @@ class Sandbox:
         # Not replace(), which would copy what is held, and never changes, once more.
         changed = copy(self)
         object.__setattr__(changed, "records", {**held, **_copied(records)})
+        object.__setattr__(changed, "_entries", None)
         return changed
+
+    def with_arrived(self, arrived: Arrived) -> "Sandbox":
+        """Return a sandbox in which these records have arrived, and that is equal otherwise."""
+        self._sorted()  # once, and not once for each copy
+        changed = copy(self)
+        object.__setattr__(changed, "arrived", arrived)
+        return changed
+
+    @property
+    def collection(self) -> Collection:
+        """All records: those that it holds, those that it generates, and those that arrived."""
+        return Collection(self.records, self._sorted, self.generated, self.arrived)
+
+    def _sorted(self) -> list[Entry]:
+        if self._entries is None:
+            object.__setattr__(self, "_entries", sorted_entries(self.records))
+        return self._entries or []
 
     def respond(self, request: SandboxRequest, *, now: float) -> SandboxResponse:
         """Answer one request. The same sandbox, request and time give the same response, byte for byte.
@@ -128,6 +166,7 @@ class Sandbox:
 
         Source:
             https://docs.thrivelearning.com/apidocs/get-a-single-activity-record;
+            https://docs.thrivelearning.com/apidocs/query-activity-records;
             RFC 6749, sections 4.4 and 5; RFC 6750, section 3
         """
         return completed(self._route(request, now), request, now)
@@ -137,27 +176,34 @@ class Sandbox:
         # Segments are decoded after the path was cut into them: an encoded slash separates nothing.
         if match := _ACTIVITY_PATH.fullmatch(path):
             return self._activity(request, unquote(match[1]), now)
+        if path == _LIST_PATH:
+            return self._activities(request, now)
         if match := _TOKEN_PATH.fullmatch(path):
-            return self._token(request, _WEBHOOKS if match[1] else _API, unquote(match[2]), now)
+            return self._token(request, WEBHOOKS if match[1] else API, unquote(match[2]), now)
         # As the gateway in front of an API says it: not in the API's own format, as no record was looked for.
         return json_response(HTTPStatus.NOT_FOUND, {"message": "Not Found"})
 
-    # The API: getActivity of the contract.
+    # The API: getActivity and listActivities of the contract.
 
     def _activity(self, request: SandboxRequest, activity_id: str, now: float) -> SandboxResponse:
-        if request.method not in {"GET", "HEAD"}:
-            return method_not_allowed("GET, HEAD")
         if refusal := self._api_refusal(request, now):
             return refusal
         if not ACTIVITY_ID.fullmatch(activity_id):
             return error_response(HTTPStatus.BAD_REQUEST, "The id is not 24 hexadecimal digits")
-        record = self.records.get(activity_id.lower())
+        record = self.collection.find(activity_id.lower())
         if record is None:
             return error_response(HTTPStatus.NOT_FOUND, "Activity not found")
         return json_response(HTTPStatus.OK, record)
 
+    def _activities(self, request: SandboxRequest, now: float) -> SandboxResponse:
+        return self._api_refusal(request, now) or list_response(
+            request.target.partition("?")[2], self.collection
+        )
+
     def _api_refusal(self, request: SandboxRequest, now: float) -> SandboxResponse | None:
         """Why this request may not read; None if it may."""
+        if request.method not in {"GET", "HEAD"}:
+            return method_not_allowed("GET, HEAD")
         scheme, credentials = _authorization(request)
         if scheme == "bearer":
             return self._bearer_refusal(credentials, now)
@@ -170,7 +216,7 @@ class Sandbox:
 
     def _bearer_refusal(self, access_token: str, now: float) -> SandboxResponse | None:
         claims = self._claims(access_token)
-        if claims is None or claims["service"] != _API:
+        if claims is None or claims["service"] != API:
             return invalid_token("The access token is not valid for this API")
         if now >= claims["exp"]:
             return invalid_token("The access token expired")
@@ -184,11 +230,11 @@ class Sandbox:
         if request.method != "POST":
             return method_not_allowed("POST")
         try:
-            parameters = _parameters(request)
+            parameters = form_parameters(request)
             client_id = self._authenticate_client(request, parameters, tenant_id)
-            _check_grant_type(parameters)
-            scopes = _granted_scopes(parameters, service)
-        except _OAuthError as error:
+            check_grant_type(parameters)
+            scopes = granted_scopes(parameters, service)
+        except OAuthError as error:
             return error.response
         # RFC 6749, section 5.1.
         body = {
@@ -197,7 +243,7 @@ class Sandbox:
             "expires_in": self.token_lifetime_s,
             "scope": " ".join(scopes),
         }
-        return json_response(HTTPStatus.OK, body, _NO_STORE)
+        return json_response(HTTPStatus.OK, body, NO_STORE)
 
     def _authenticate_client(
         self, request: SandboxRequest, parameters: Mapping[str, str], tenant_id: str
@@ -211,16 +257,16 @@ class Sandbox:
             user, _, password = _decoded_basic(credentials if scheme == "basic" else "").partition(":")
             # The id alone names the client and authenticates nobody: it may stand in the body as well.
             if client_secret or client_id not in {"", unquote_plus(user)}:
-                raise _OAuthError("invalid_request", "The client must authenticate in one way only")
+                raise OAuthError("invalid_request", "The client must authenticate in one way only")
             client_id, client_secret = unquote_plus(user), unquote_plus(password)
         if self.client_auth == ("post" if basic else "basic"):
             other = "form fields" if basic else "HTTP Basic"
-            raise _OAuthError("invalid_client", f"Clients must authenticate with {other} here", basic=basic)
+            raise OAuthError("invalid_client", f"Clients must authenticate with {other} here", basic=basic)
         clients = {self.client_id: self.client_secret}
         clients.setdefault(self.tenant_id, self.api_secret)
         right_client = client_id in clients and _same(client_secret, clients[client_id])
         if not (right_client and tenant_id == self.tenant_id):
-            raise _OAuthError(
+            raise OAuthError(
                 "invalid_client", "The client or the tenant is not known, or the secret is wrong", basic=basic
             )
         return client_id
@@ -256,50 +302,6 @@ class Sandbox:
 
 def _copied(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {key.lower(): json.loads(as_json(record)) for key, record in records.items()}
-
-
-class _OAuthError(Exception):
-    """An error response of a token endpoint: RFC 6749, section 5.2."""
-
-    def __init__(self, error: str, description: str, *, basic: bool = False) -> None:
-        super().__init__(error)
-        # 401 is for a client that tried the Authorization header, 400 for every other.
-        status = HTTPStatus.UNAUTHORIZED if basic else HTTPStatus.BAD_REQUEST
-        challenge = {"www-authenticate": BASIC_CHALLENGE} if basic else {}
-        body = {"error": error, "error_description": description}
-        self.response = json_response(status, body, {**_NO_STORE, **challenge})
-
-
-def _parameters(request: SandboxRequest) -> dict[str, str]:
-    """The parameters of a token request; those without a value are left out (RFC 6749, section 3.2)."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
-        raise _OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded")
-    try:
-        pairs = parse_qsl(request.body.decode(), errors="strict")
-    except ValueError:
-        raise _OAuthError("invalid_request", "The body is not UTF-8") from None
-    parameters = dict(pairs)
-    if len(parameters) < len(pairs):
-        raise _OAuthError("invalid_request", "A parameter is repeated")
-    return parameters
-
-
-def _check_grant_type(parameters: Mapping[str, str]) -> None:
-    grant_type = parameters.get("grant_type")
-    if grant_type is None:
-        raise _OAuthError("invalid_request", "The parameter grant_type is missing")
-    if grant_type != "client_credentials":
-        raise _OAuthError("unsupported_grant_type", "The only grant type is client_credentials")
-
-
-def _granted_scopes(parameters: Mapping[str, str], service: str) -> list[str]:
-    """The scopes asked for, once each, or the service's default (RFC 6749, section 3.3)."""
-    scopes = parameters.get("scope", _DEFAULT_SCOPE[service]).split(" ")
-    if not set(scopes).issubset(_SERVICE_SCOPES[service]):
-        description = f"The scopes of this endpoint are {' '.join(_SERVICE_SCOPES[service])}"
-        raise _OAuthError("invalid_scope", description)
-    return list(dict.fromkeys(scopes))
 
 
 def _authorization(request: SandboxRequest) -> tuple[str, str]:

@@ -10,11 +10,10 @@ lists the names. The options, in any order:
 
 import math
 import re
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import Any
 
 from thrive_learning.sandbox.core import Sandbox, is_token_target
 from thrive_learning.sandbox.messages import (
@@ -65,9 +64,6 @@ _TIMES = re.compile(r"\d{1,9}", re.ASCII)
 _DURATION = re.compile(r"(-?\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 366 * 86_400.0  # far beyond it, clock-skew would leave the calendar
-#: One preference of the list in `Prefer`. Its alternatives begin with different characters, so that it takes
-#: linear time on any text.
-_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 
 _HTML = b"""<!doctype html>
 <html><head><title>502 Bad Gateway</title></head>
@@ -84,12 +80,14 @@ class SandboxReply:
         delay_s: How long the server waits before it sends.
         is_cut: Whether the connection ends in the middle of the body.
         fault: What went wrong; None for the right answer.
+        arrived: The records that arrived after it.
     """
 
     response: SandboxResponse
     delay_s: float = 0.0
     is_cut: bool = False
     fault: "Fault | None" = None
+    arrived: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ class Fault:
     for_tokens: bool = False
 
     def __str__(self) -> str:
-        given = self.duration_s is not None and self.duration_s != _kind(self.name).default_s
+        given = self.duration_s is not None and self.duration_s != kind_of(self.name).default_s
         options = [
             *([f"{self.duration_s:.12g}s"] if given else []),
             *([str(self.times)] if self.times is not None else []),
@@ -182,13 +180,13 @@ def parse_fault(text: str) -> Fault:
         near = difflib.get_close_matches(name[:40], known, n=1)
         question = f". Did you mean {near[0]!r}?" if near else ""
         names = ", ".join(["a status from 400 to 599", *known])
-        raise _no_fault(text, f"{name[:40]!r} is not one of {names}{question}")
+        raise invalid_fault(text, f"{name[:40]!r} is not one of {names}{question}")
     fault = Fault(name)
     for option in options:
         fault = _with_option(fault, option, text)
-    kind = _kind(name)
+    kind = kind_of(name)
     if fault.for_tokens and not kind.for_tokens:
-        raise _no_fault(text, f"{name} is for requests with an access token, and hence not for 'token'")
+        raise invalid_fault(text, f"{name} is for requests with an access token, and hence not for 'token'")
     if fault.duration_s is None:
         fault = replace(fault, duration_s=kind.default_s)
     return fault
@@ -199,172 +197,35 @@ def _with_option(fault: Fault, option: str, text: str) -> Fault:
         return replace(fault, for_tokens=True)
     if _TIMES.fullmatch(option) and fault.times is None:
         if int(option) == 0:
-            raise _no_fault(text, "it would never happen: the number of requests begins at 1")
+            raise invalid_fault(text, "it would never happen: the number of requests begins at 1")
         return replace(fault, times=int(option))
     duration = _DURATION.fullmatch(option)
     if duration and fault.duration_s is None:
         seconds = round(float(duration[1]) * _UNITS_S[duration[2]], 3)
-        if not _kind(fault.name).duration:
-            raise _no_fault(text, f"{fault.name} takes no duration such as {option!r}")
+        if not kind_of(fault.name).duration:
+            raise invalid_fault(text, f"{fault.name} takes no duration such as {option!r}")
         if seconds < 0 and fault.name != "clock-skew":
-            raise _no_fault(text, f"{option!r} is negative, which only clock-skew may be")
+            raise invalid_fault(text, f"{option!r} is negative, which only clock-skew may be")
         if abs(seconds) > _LONGEST_S:
-            raise _no_fault(text, f"{option!r} is longer than a year")
+            raise invalid_fault(text, f"{option!r} is longer than a year")
         return replace(fault, duration_s=seconds)
-    raise _no_fault(
+    raise invalid_fault(
         text,
         f"{option[:40]!r} is not an option, or stands there twice: a number of requests such as 3, "
         "a duration such as 500ms, 2s, 5m or 1h, or token",
     )
 
 
-def _no_fault(text: str, problem: str) -> ValueError:
+def invalid_fault(text: str, problem: str) -> ValueError:
+    """Return the error of a text that is not a fault.
+
+    Args:
+        text: The text.
+        problem: What is wrong with it.
+    """
     return ValueError(f"{text[:80]!r} is not a fault: {problem}")
 
 
-def _kind(name: str) -> Kind:
+def kind_of(name: str) -> Kind:
+    """Return the kind of a fault by its name."""
     return KINDS.get(name) or KINDS[_STATUSES]
-
-
-class FaultScript:
-    """Decides which requests go wrong, and how: the faults in their order, each as often as it says.
-
-    Requests to the API and to the token endpoints are counted apart. `clock-skew` is for both, unless it says
-    `token`: a server has one clock. Threads may share a script.
-
-    Args:
-        faults: `Fault`s, or what `parse_fault` reads.
-
-    Raises:
-        ValueError: A text is no fault, or a fault would never come because the one before it never ends.
-    """
-
-    def __init__(self, faults: Iterable[Fault | str] = ()) -> None:
-        self._lock = threading.Lock()
-        self._faults: dict[bool, deque[Fault]] = {True: deque(), False: deque()}
-        for fault in faults:
-            self.add(fault)
-
-    def add(self, fault: Fault | str) -> None:
-        """Let a fault follow those that are there.
-
-        Raises:
-            ValueError: As for the class.
-        """
-        fault = parse_fault(fault) if isinstance(fault, str) else fault
-        queues = [self._faults[fault.for_tokens]]
-        if fault.name == "clock-skew" and not fault.for_tokens:
-            queues.append(self._faults[True])
-        with self._lock:
-            for queue in queues:
-                if queue and queue[-1].times is None:
-                    raise ValueError(
-                        f"the fault {fault} would never come, since {queue[-1]} is for all requests: "
-                        f"give it a number, as in {queue[-1]}:1"
-                    )
-            for queue in queues:
-                queue.append(fault)
-
-    def next_fault(self, *, is_token: bool) -> Fault | None:
-        """Give what goes wrong with the next request, or None.
-
-        Args:
-            is_token: Whether it goes to a token endpoint.
-        """
-        with self._lock:
-            queue = self._faults[is_token]
-            if not queue:
-                return None
-            fault = queue[0]
-            if fault.times == 1:
-                queue.popleft()
-            elif fault.times is not None:
-                queue[0] = replace(fault, times=fault.times - 1)
-            return fault
-
-    def clear(self) -> None:
-        """Forget all faults that have not happened."""
-        with self._lock:
-            for queue in self._faults.values():
-                queue.clear()
-
-    def __iter__(self) -> Iterator[Fault]:
-        with self._lock:
-            return iter([*self._faults[False], *self._faults[True]])
-
-    def __getstate__(self) -> dict[bool, deque[Fault]]:
-        # Without the lock, so that the client of a sandbox can travel to another process.
-        with self._lock:
-            return {is_token: queue.copy() for is_token, queue in self._faults.items()}
-
-    def __setstate__(self, state: dict[bool, deque[Fault]]) -> None:
-        self._lock = threading.Lock()
-        self._faults = state
-
-
-class FaultySandbox:
-    """A sandbox with faults in front of it. A request asks for one with `Prefer: fault=…`.
-
-    What a request prefers comes before the script, which does not count that request.
-
-    Args:
-        sandbox: What answers when nothing goes wrong.
-        script: What goes wrong unasked; by default nothing.
-
-    Source:
-        RFC 7240, sections 2 and 3
-    """
-
-    def __init__(self, sandbox: Sandbox, script: FaultScript | None = None) -> None:
-        self.sandbox: Sandbox = sandbox
-        self.script: FaultScript = FaultScript() if script is None else script
-
-    def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
-        """Answer one request, and count it.
-
-        Args:
-            request: Anything at all; a preference that makes no sense gets the status 400.
-            now: The time in Unix seconds.
-        """
-        is_token = is_token_target(request.target)
-        try:
-            preferred = _preferred(request, is_token=is_token)
-        except ValueError as error:
-            return SandboxReply(completed(error_response(HTTPStatus.BAD_REQUEST, str(error)), request, now))
-        if preferred is not None:
-            reply = preferred.reply(self.sandbox, request, now=now)
-            applied = {"preference-applied": f'fault="{preferred}"'}
-            response = replace(reply.response, headers={**reply.response.headers, **applied})
-            return replace(reply, response=response)
-        fault = self.script.next_fault(is_token=is_token)
-        if fault is None:
-            return SandboxReply(self.sandbox.respond(request, now=now))
-        return fault.reply(self.sandbox, request, now=now)
-
-
-def _preferred(request: SandboxRequest, *, is_token: bool) -> Fault | None:
-    text = _preference_of_a_fault(request.headers.get("prefer", ""))
-    if text is None:
-        return None
-    fault = parse_fault(text)
-    if fault.times is not None or fault.for_tokens:
-        raise _no_fault(
-            str(fault), "a preference is for the request that holds it, with neither number nor 'token'"
-        )
-    if is_token and not _kind(fault.name).for_tokens:
-        raise _no_fault(str(fault), f"{fault.name} is for requests with an access token")
-    return fault
-
-
-def _preference_of_a_fault(prefer: str) -> str | None:
-    """Return the value of the preference `fault`, the first one if there are several; None if there is none.
-
-    Source:
-        RFC 7240, section 2
-    """
-    for preference in _PREFERENCE.findall(prefer):
-        name, _, value = preference.partition("=")
-        if name.partition(";")[0].strip().lower() == "fault":
-            # A fault holds neither quotation marks nor semicolons. A colon needs them, which people forget.
-            return "" if ";" in name else value.partition(";")[0].strip().strip('"')
-    return None

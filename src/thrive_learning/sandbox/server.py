@@ -1,6 +1,5 @@
 """The sandbox over HTTP, with the contract and a page to try it. It needs the extra `sandbox`."""
 
-import itertools
 import socket
 import threading
 import time
@@ -18,7 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from thrive_learning.sandbox.contract import served_contract
 from thrive_learning.sandbox.core import Sandbox
-from thrive_learning.sandbox.faults import KINDS, FaultySandbox, SandboxReply
+from thrive_learning.sandbox.faults import KINDS, SandboxReply
+from thrive_learning.sandbox.faulty import FaultySandbox
 from thrive_learning.sandbox.hosts import OwnHosts, in_origin_form
 from thrive_learning.sandbox.messages import SandboxRequest, as_json, completed, error_response
 
@@ -97,19 +97,23 @@ class SandboxApp(Router):
     async def _contract(self, request: Request) -> Response:
         core = self.sandbox.sandbox
         url = str(request.base_url).rstrip("/")
-        text = served_contract(url, core, next(iter(core.records), "0" * 24))
+        [example_id, *_] = [*(record_id for record_id, _ in core.collection.some(1)), "0" * 24]
+        text = served_contract(url, core, example_id)
         return PlainTextResponse(text, media_type="application/yaml")  # RFC 9512
 
     async def _about(self, _request: Request) -> Response:
         """Answer with what the page shows of the sandbox."""
-        core = self.sandbox.sandbox
+        core = self.sandbox.current
         names = ("tenant_id", "api_secret", "client_id", "client_secret")
-        shown = itertools.islice(core.records.items(), _MOST_RECORDS_SHOWN)
+        records = core.collection
         about = {
             "credentials": {name: getattr(core, name) for name in names},
             "records": {
-                "count": len(core.records),
-                "shown": [{"id": key, "type": record.get("type")} for key, record in shown],
+                "count": len(records),
+                "shown": [
+                    {"id": key, "type": record.get("type")}
+                    for key, record in records.some(_MOST_RECORDS_SHOWN)
+                ],
             },
             "faults": {
                 "kinds": [

@@ -9,7 +9,8 @@ import anyio.lowlevel
 import httpx
 
 from thrive_learning.sandbox.core import Sandbox
-from thrive_learning.sandbox.faults import FaultySandbox, SandboxReply
+from thrive_learning.sandbox.faults import SandboxReply
+from thrive_learning.sandbox.faulty import FaultySandbox
 from thrive_learning.sandbox.messages import SandboxRequest
 
 

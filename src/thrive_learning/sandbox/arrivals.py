@@ -1,0 +1,88 @@
+"""Lets records arrive while a sandbox is in use, so that the pages of a list shift."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from thrive_learning.sandbox.collection import Arrived
+from thrive_learning.sandbox.generation import (
+    LATE_PREFIX,
+    ArrivedSeries,
+    late_date_ms,
+    made_record,
+    numbered_id,
+)
+
+
+class Arrivals:
+    """Counts the records that have arrived. Threads may share it.
+
+    A record that arrives is dated now, and thus first in the list. One that arrives late is dated somewhere
+    from July 2025 to June 2026, like a generated one, and shifts pages although `timestampTo` is fixed. Their
+    fields depend on their number alone.
+
+    Args:
+        after_each_list: How many arrive after each list request that succeeded.
+        late_after_each_list: How many arrive late then.
+
+    Attributes:
+        after_each_list: As above; it may be changed at any time.
+        late_after_each_list: As above.
+    """
+
+    def __init__(self, after_each_list: int = 0, late_after_each_list: int = 0) -> None:
+        self.after_each_list: int = after_each_list
+        self.late_after_each_list: int = late_after_each_list
+        self._arrived = Arrived()
+        self._lock = threading.Lock()
+
+    @property
+    def arrived(self) -> Arrived:
+        """The records that have arrived."""
+        return self._arrived
+
+    def arrive(self, count: int, *, late: int = 0, now: float) -> list[Mapping[str, Any]]:
+        """Let records arrive, and return them.
+
+        Args:
+            count: How many, dated now.
+            late: How many with a date in the past.
+            now: The time in Unix seconds.
+        """
+        if not (count or late):
+            return []
+        with self._lock:
+            before = self._arrived
+            # The clock may go back, and the order of arrival is that of the dates.
+            now_ms = max(int(now * 1000), *before.dates_ms[-1:], -(2**62))
+            after = Arrived((*before.dates_ms, *[now_ms] * count), before.late + late)
+            self._arrived = after
+        series = ArrivedSeries(after.dates_ms)
+        numbers = range(len(before.dates_ms) + 1, series.count + 1)
+        late_numbers = range(before.late + 1, after.late + 1)
+        return [
+            *(
+                made_record(numbered_id(series.prefix, number), number, series.date_ms(number))
+                for number in numbers
+            ),
+            *(
+                made_record(numbered_id(LATE_PREFIX, number), number, late_date_ms(number))
+                for number in late_numbers
+            ),
+        ]
+
+    def after_list(self, now: float) -> list[Mapping[str, Any]]:
+        """Let as many arrive as after each list request, and return them.
+
+        Args:
+            now: The time in Unix seconds.
+        """
+        return self.arrive(self.after_each_list, late=self.late_after_each_list, now=now)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the lock, so that the client of a sandbox can travel to another process.
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()

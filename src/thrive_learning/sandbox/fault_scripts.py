@@ -1,0 +1,84 @@
+"""Which requests to a sandbox go wrong, and how."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from thrive_learning.sandbox.faults import Fault, parse_fault
+
+
+class FaultScript:
+    """Decides which requests go wrong, and how: the faults in their order, each as often as it says.
+
+    Requests to the API and to the token endpoints are counted apart. `clock-skew` is for both, unless it says
+    `token`: a server has one clock. Threads may share a script.
+
+    Args:
+        faults: `Fault`s, or what `parse_fault` reads.
+
+    Raises:
+        ValueError: A text is no fault, or a fault would never come because the one before it never ends.
+    """
+
+    def __init__(self, faults: Iterable[Fault | str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._faults: dict[bool, deque[Fault]] = {True: deque(), False: deque()}
+        for fault in faults:
+            self.add(fault)
+
+    def add(self, fault: Fault | str) -> None:
+        """Let a fault follow those that are there.
+
+        Raises:
+            ValueError: As for the class.
+        """
+        fault = parse_fault(fault) if isinstance(fault, str) else fault
+        queues = [self._faults[fault.for_tokens]]
+        if fault.name == "clock-skew" and not fault.for_tokens:
+            queues.append(self._faults[True])
+        with self._lock:
+            for queue in queues:
+                if queue and queue[-1].times is None:
+                    raise ValueError(
+                        f"the fault {fault} would never come, since {queue[-1]} is for all requests: "
+                        f"give it a number, as in {queue[-1]}:1"
+                    )
+            for queue in queues:
+                queue.append(fault)
+
+    def next_fault(self, *, is_token: bool) -> Fault | None:
+        """Give what goes wrong with the next request, or None.
+
+        Args:
+            is_token: Whether it goes to a token endpoint.
+        """
+        with self._lock:
+            queue = self._faults[is_token]
+            if not queue:
+                return None
+            fault = queue[0]
+            if fault.times == 1:
+                queue.popleft()
+            elif fault.times is not None:
+                queue[0] = replace(fault, times=fault.times - 1)
+            return fault
+
+    def clear(self) -> None:
+        """Forget all faults that have not happened."""
+        with self._lock:
+            for queue in self._faults.values():
+                queue.clear()
+
+    def __iter__(self) -> Iterator[Fault]:
+        with self._lock:
+            return iter([*self._faults[False], *self._faults[True]])
+
+    def __getstate__(self) -> dict[bool, deque[Fault]]:
+        # Without the lock, so that the client of a sandbox can travel to another process.
+        with self._lock:
+            return {is_token: queue.copy() for is_token, queue in self._faults.items()}
+
+    def __setstate__(self, state: dict[bool, deque[Fault]]) -> None:
+        self._lock = threading.Lock()
+        self._faults = state

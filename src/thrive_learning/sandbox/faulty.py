@@ -1,0 +1,101 @@
+"""A sandbox with faults in front of it, in which records may arrive."""
+
+import re
+from dataclasses import replace
+from http import HTTPStatus
+
+from thrive_learning.sandbox.arrivals import Arrivals
+from thrive_learning.sandbox.collection import Arrived
+from thrive_learning.sandbox.core import Sandbox, is_list_target, is_token_target
+from thrive_learning.sandbox.fault_scripts import FaultScript
+from thrive_learning.sandbox.faults import Fault, SandboxReply, invalid_fault, kind_of, parse_fault
+from thrive_learning.sandbox.messages import SandboxRequest, completed, error_response
+
+#: One preference of the list in `Prefer`. Its alternatives begin with different characters, so that it takes
+#: linear time on any text.
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+
+
+class FaultySandbox:
+    """A sandbox with faults in front of it. A request asks for one with `Prefer: fault=…`.
+
+    What a request prefers comes before the script, which does not count that request.
+
+    Args:
+        sandbox: What answers when nothing goes wrong.
+        script: What goes wrong unasked; by default nothing.
+        arrivals: The records that arrive after list requests; by default none.
+
+    Source:
+        RFC 7240, sections 2 and 3
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, script: FaultScript | None = None, arrivals: Arrivals | None = None
+    ) -> None:
+        self.sandbox: Sandbox = sandbox
+        self.script: FaultScript = FaultScript() if script is None else script
+        self.arrivals: Arrivals = Arrivals() if arrivals is None else arrivals
+
+    @property
+    def current(self) -> Sandbox:
+        """The sandbox with the records that have arrived."""
+        arrived = self.arrivals.arrived
+        return self.sandbox if arrived == Arrived() else self.sandbox.with_arrived(arrived)
+
+    def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
+        """Answer one request, and count it.
+
+        Args:
+            request: Anything at all; a preference that makes no sense gets the status 400.
+            now: The time in Unix seconds.
+        """
+        reply = self._reply(request, now)
+        if is_list_target(request.target) and reply.response.status == HTTPStatus.OK:
+            return replace(reply, arrived=self.arrivals.after_list(now))
+        return reply
+
+    def _reply(self, request: SandboxRequest, now: float) -> SandboxReply:
+        sandbox = self.current
+        is_token = is_token_target(request.target)
+        try:
+            preferred = _preferred(request, is_token=is_token)
+        except ValueError as error:
+            return SandboxReply(completed(error_response(HTTPStatus.BAD_REQUEST, str(error)), request, now))
+        if preferred is not None:
+            reply = preferred.reply(sandbox, request, now=now)
+            applied = {"preference-applied": f'fault="{preferred}"'}
+            response = replace(reply.response, headers={**reply.response.headers, **applied})
+            return replace(reply, response=response)
+        fault = self.script.next_fault(is_token=is_token)
+        if fault is None:
+            return SandboxReply(sandbox.respond(request, now=now))
+        return fault.reply(sandbox, request, now=now)
+
+
+def _preferred(request: SandboxRequest, *, is_token: bool) -> Fault | None:
+    text = _preference_of_a_fault(request.headers.get("prefer", ""))
+    if text is None:
+        return None
+    fault = parse_fault(text)
+    if fault.times is not None or fault.for_tokens:
+        raise invalid_fault(
+            str(fault), "a preference is for the request that holds it, with neither number nor 'token'"
+        )
+    if is_token and not kind_of(fault.name).for_tokens:
+        raise invalid_fault(str(fault), f"{fault.name} is for requests with an access token")
+    return fault
+
+
+def _preference_of_a_fault(prefer: str) -> str | None:
+    """Return the value of the preference `fault`, the first one if there are several; None if there is none.
+
+    Source:
+        RFC 7240, section 2
+    """
+    for preference in _PREFERENCE.findall(prefer):
+        name, _, value = preference.partition("=")
+        if name.partition(";")[0].strip().lower() == "fault":
+            # A fault holds neither quotation marks nor semicolons. A colon needs them, which people forget.
+            return "" if ";" in name else value.partition(";")[0].strip().strip('"')
+    return None

@@ -1,0 +1,171 @@
+"""Records from several sources in one order, newest first, without a list of them all. Pure.
+
+A source counts its records since a moment, and yields them from a moment back. With that, a page is found by
+bisection over time, and costs the same wherever it is.
+"""
+
+import functools
+import heapq
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+
+from thrive_learning.sandbox.generation import CYCLE, Series, made_record, numbered_id
+
+#: The date of records without one, which makes them the oldest. It is before any date that can be written.
+UNDATED_MS = -(10**14)
+#: It is after any date that can be written.
+END_OF_TIME_MS = 10**15
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Entry(NamedTuple):
+    """A record in the order.
+
+    Attributes:
+        date_ms: Its date in Unix milliseconds.
+        id: Its ID in lower case, by which records of the same date are ordered.
+        record: Returns it.
+    """
+
+    date_ms: int
+    id: str
+    record: Callable[[], Mapping[str, Any]]
+
+
+class Run(Protocol):
+    """Records of one source."""
+
+    def count_since(self, date_ms: int) -> int:
+        """Return how many are dated at or after a moment."""
+        ...
+
+    def newest_first(self, date_ms: int) -> Iterator[Entry]:
+        """Yield those dated at or before a moment."""
+        ...
+
+
+class ListedRun:
+    """Records that are in memory.
+
+    Args:
+        entries: The oldest first, and those of the same date by ID.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+
+    def count_since(self, date_ms: int) -> int:
+        """Return how many are dated at or after a moment."""
+        return len(self._entries) - self._first_since(date_ms)
+
+    def newest_first(self, date_ms: int) -> Iterator[Entry]:
+        """Yield those dated at or before a moment."""
+        return map(self._entries.__getitem__, range(self._first_since(date_ms + 1) - 1, -1, -1))
+
+    def _first_since(self, date_ms: int) -> int:
+        return bisect_left(self._entries, date_ms, key=lambda entry: entry.date_ms)
+
+
+class NumberedRun:
+    """Records that are made when they are needed.
+
+    Args:
+        series: All records of the source.
+        remainders: The records that count: those whose number after 1, divided by `CYCLE`, leaves one of
+            these. They go up.
+        without: The numbers among them that do not count all the same. They go up.
+    """
+
+    def __init__(self, series: Series, remainders: Sequence[int], without: Sequence[int] = ()) -> None:
+        self._series = series
+        self._remainders = remainders
+        self._without = without
+        self._excluded = frozenset(without)
+
+    def count_since(self, date_ms: int) -> int:
+        """Return how many are dated at or after a moment."""
+        first, end = self._series.first_since(date_ms), self._series.count + 1
+        excluded = bisect_left(self._without, end) - bisect_left(self._without, first)
+        return self._count_below(end) - self._count_below(first) - excluded
+
+    def newest_first(self, date_ms: int) -> Iterator[Entry]:
+        """Yield those dated at or before a moment."""
+        for position in range(self._count_below(self._series.first_since(date_ms + 1)) - 1, -1, -1):
+            cycles, index = divmod(position, len(self._remainders))
+            number = cycles * CYCLE + self._remainders[index] + 1
+            if number not in self._excluded:
+                yield numbered_entry(self._series.prefix, number, self._series.date_ms(number))
+
+    def _count_below(self, number: int) -> int:
+        """Return how many numbers below this one leave one of the remainders."""
+        cycles, remainder = divmod(number - 1, CYCLE)
+        return cycles * len(self._remainders) + bisect_left(self._remainders, remainder)
+
+
+def numbered_entry(prefix: str, number: int, date_ms: int) -> Entry:
+    """Return the entry of a record that is made when it is needed."""
+    record_id = numbered_id(prefix, number)
+    return Entry(date_ms, record_id, functools.partial(made_record, record_id, number, date_ms))
+
+
+def sorted_entries(records: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
+    """Return the entries of records in memory, the oldest first.
+
+    Args:
+        records: By ID in lower case.
+    """
+    entries = [
+        Entry(_date_ms(record), key, functools.partial(records.__getitem__, key))
+        for key, record in records.items()
+    ]
+    return sorted(entries, key=order)
+
+
+def newest_first(
+    runs: Iterable[Run], *, first_ms: int, last_ms: int, offset: int, limit: int
+) -> tuple[int, list[Mapping[str, Any]]]:
+    """Return how many records a window has, and some of them.
+
+    Args:
+        runs: The sources.
+        first_ms: The first moment of the window.
+        last_ms: Its last moment.
+        offset: How many of the newest records to leave out.
+        limit: How many to return after those, at most.
+    """
+    runs = tuple(runs)
+
+    def count_since(date_ms: int) -> int:
+        return sum(run.count_since(date_ms) for run in runs)
+
+    newer = count_since(last_ms + 1)
+    total = max(count_since(first_ms) - newer, 0)
+    wanted = min(limit, total - offset)
+    if wanted <= 0:
+        return total, []
+    # The date of the first record to return: that many records and one more are dated then or later.
+    before = newer + offset
+    moments = range(UNDATED_MS, END_OF_TIME_MS)
+    date_ms = moments[bisect_left(moments, 1, key=lambda moment: count_since(moment) <= before)] - 1
+    of_that_date = before - count_since(date_ms + 1)
+    merged = heapq.merge(*(run.newest_first(date_ms) for run in runs), key=order, reverse=True)
+    return total, [entry.record() for entry in islice(merged, of_that_date, of_that_date + wanted)]
+
+
+def order(entry: Entry) -> tuple[int, str]:
+    """Return what entries are sorted by: the date, then the ID."""
+    return entry.date_ms, entry.id
+
+
+def _date_ms(record: Mapping[str, Any]) -> int:
+    """Return the date of a record that may break the contract, as a database would have it."""
+    try:
+        date = datetime.fromisoformat(record.get("date", ""))
+    except (TypeError, ValueError):
+        return UNDATED_MS
+    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
