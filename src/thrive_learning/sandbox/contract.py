@@ -1,6 +1,7 @@
 """The contract, as the sandbox's server shows it. It needs the extra `sandbox`, for YAML."""
 
 import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,21 +19,33 @@ def _text() -> str:
     return next(place for place in _PLACES if place.is_file()).read_text(encoding="utf-8")
 
 
+def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the operations, whose descriptions alone are objects with responses."""
+    for path in document["paths"].values():
+        yield from (value for value in path.values() if "responses" in value)
+
+
 def served_contract(url: str, sandbox: Sandbox, example_id: str) -> str:
-    """Give the contract as YAML, with this server in place of the vendor's.
+    """Return the contract as YAML, with this server in place of the vendor's.
+
+    Trying an operation without a change finds something: the example of an ID is one that the sandbox holds,
+    and parameters that filter have no example.
 
     Args:
-        url: Where the server is, without a slash at its end.
-        sandbox: Whose tenant the token URL names.
-        example_id: An ID that the sandbox holds, so that trying the example finds something.
+        url: The URL of the server, without a slash at its end.
+        sandbox: The token URL names its tenant.
+        example_id: An ID that the sandbox holds.
 
     Source:
         openapi/thrive.yaml
     """
     document: dict[str, Any] = yaml.safe_load(_text())
     document["servers"] = [{"url": f"{url}/rest/v1", "description": "This sandbox", "x-region": "sandbox"}]
-    [parameter] = document["paths"]["/activity/{id}"]["get"]["parameters"]
-    parameter["example"] = example_id
+    for operation in _operations(document):
+        for parameter in operation.get("parameters", ()):
+            parameter.pop("example", None)
+            if (parameter["in"], parameter["name"]) == ("path", "id"):
+                parameter["example"] = example_id
     oauth2 = document["components"]["securitySchemes"]["oauth2"]
     tenant = quote(sandbox.tenant_id, safe="")
     oauth2["flows"]["clientCredentials"]["tokenUrl"] = f"{url}/oauth2/token/{tenant}"
