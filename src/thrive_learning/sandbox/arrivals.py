@@ -41,7 +41,7 @@ class Arrivals:
         """The records that have arrived."""
         return self._arrived
 
-    def arrive(self, count: int, *, late: int = 0, now: float) -> list[Mapping[str, Any]]:
+    def arrive(self, count: int, *, late: int = 0, now: float) -> tuple[Mapping[str, Any], ...]:
         """Let records arrive, and return them.
 
         Args:
@@ -50,17 +50,17 @@ class Arrivals:
             now: The time in Unix seconds.
         """
         if not (count or late):
-            return []
+            return ()
         with self._lock:
             before = self._arrived
             # The clock may go back, and the order of arrival is that of the dates.
-            now_ms = max(int(now * 1000), *before.dates_ms[-1:], -(2**62))
+            now_ms = max([int(now * 1000), *before.dates_ms[-1:]])
             after = Arrived((*before.dates_ms, *[now_ms] * count), before.late + late)
             self._arrived = after
         series = ArrivedSeries(after.dates_ms)
         numbers = range(len(before.dates_ms) + 1, series.count + 1)
         late_numbers = range(before.late + 1, after.late + 1)
-        return [
+        return (
             *(
                 made_record(numbered_id(series.prefix, number), number, series.date_ms(number))
                 for number in numbers
@@ -69,9 +69,9 @@ class Arrivals:
                 made_record(numbered_id(LATE_PREFIX, number), number, late_date_ms(number))
                 for number in late_numbers
             ),
-        ]
+        )
 
-    def after_list(self, now: float) -> list[Mapping[str, Any]]:
+    def after_list(self, now: float) -> tuple[Mapping[str, Any], ...]:
         """Let as many arrive as after each list request, and return them.
 
         Args:

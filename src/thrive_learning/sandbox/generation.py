@@ -20,6 +20,7 @@ LARGEST_NUMBER = 9_999_999_999
 FIRST_MS = int(datetime(2025, 7, 1, tzinfo=UTC).timestamp()) * 1000
 END_MS = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp()) * 1000
 _WINDOW_MS = END_MS - FIRST_MS
+_SHARE = 1 << 32
 
 # How many of `CYCLE` records have a type. The vendor does not list the last two, as with some real records.
 _FREQUENCIES = {
@@ -106,8 +107,8 @@ class GeneratedSeries:
     def date_ms(self, number: int) -> int:
         """Return the date of a record in Unix milliseconds."""
         # Each record has a share of the year of its own, and a moment within it.
-        moment = (number - 1) * 1024 + _mixed(number) % 1024
-        return FIRST_MS + moment * _WINDOW_MS // (self.count * 1024)
+        moment = (number - 1) * _SHARE + _mixed(number) % _SHARE
+        return FIRST_MS + moment * _WINDOW_MS // (self.count * _SHARE)
 
     def first_since(self, date_ms: int) -> int:
         """Return the first number dated at or after a moment; `count` + 1 if it is after all of them."""
