@@ -1,6 +1,7 @@
 """The contract is valid OpenAPI 3.1, says what the vendor's page says, and its examples fit its schemas."""
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(
     Path(__file__).parents[2].joinpath("openapi", "thrive.yaml").read_text(encoding="utf-8")
 )
 GET_ACTIVITY = ("paths", "/activity/{id}", "get")
+LIST_ACTIVITIES = ("paths", "/activities", "get")
+OPERATIONS = [
+    ("paths", path, method)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, value in methods.items()
+    if "responses" in value
+]
 OK_CONTENT = (*GET_ACTIVITY, "responses", "200", "content", "application/json")
+ONE_PAGE = (*LIST_ACTIVITIES, "responses", "200", "content", "application/json", "examples", "onePage")
 PROPERTIES = ("components", "schemas", "Activity", "properties")
 
 # Written out from the vendor's reference page, so that the contract cannot drift away from it.
@@ -136,14 +145,39 @@ def test_every_example_fits_its_schema() -> None:
 
 
 def test_the_examples_are_found_wherever_they_stand() -> None:
-    errors = DOCUMENT["components"]["responses"]
-    assert {example for example, _ in examples(DOCUMENT)} == {
-        (*GET_ACTIVITY, "parameters", 0, "example"),
-        (*OK_CONTENT, "examples", "referencePage", "value"),
-        (*PROPERTIES, "name", "examples", 0),
-        (*PROPERTIES, "contextType", "examples", 0),
-        *(("components", "responses", name, "content", "application/json", "example") for name in errors),
+    parameters = {
+        (*operation, "parameters", index, "example")
+        for operation in OPERATIONS
+        for index, parameter in enumerate(at(DOCUMENT, operation).get("parameters", ()))
+        if "example" in parameter
     }
+    successes = {
+        (*operation, "responses", status, "content", media_type, "examples", name, "value")
+        for operation in OPERATIONS
+        for status, response in at(DOCUMENT, operation)["responses"].items()
+        for media_type, content in response.get("content", {}).items()
+        for name in content["examples"]
+    }
+    errors = {
+        ("components", "responses", name, "content", "application/json", "example")
+        for name in DOCUMENT["components"]["responses"]
+    }
+    fields = {
+        ("components", "schemas", schema, "properties", name, "examples", index)
+        for schema, value in DOCUMENT["components"]["schemas"].items()
+        for name, field in value.get("properties", {}).items()
+        for index in range(len(field.get("examples", ())))
+    }
+
+    assert {example for example, _ in examples(DOCUMENT)} == parameters | successes | errors | fields
+    assert {
+        (*GET_ACTIVITY, "parameters", 0, "example"),
+        (*LIST_ACTIVITIES, "parameters", 2, "example"),
+    } <= parameters
+    assert (*OK_CONTENT, "examples", "referencePage", "value") in successes
+    assert (*PROPERTIES, "name", "examples", 0) in fields
+    # Each operation shows what it returns.
+    assert {example[:3] for example in successes} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +188,10 @@ def test_the_examples_are_found_wherever_they_stand() -> None:
         ((*OK_CONTENT, "examples", "referencePage", "value"), ("type",), "x" * 251),
         ((*OK_CONTENT, "examples", "referencePage", "value"), ("with",), "null"),
         ((*GET_ACTIVITY, "parameters", 0, "example"), (), "507f1f77"),
+        ((*LIST_ACTIVITIES, "parameters", 6, "example"), (), "2020-01-01T00:00:00Z"),
+        ((*ONE_PAGE, "value"), ("pagination", "totalPages"), "1"),
+        ((*ONE_PAGE, "value"), ("results", 0, "date"), "12 February 2020"),
+        ((*ONE_PAGE, "value"), ("results",), {}),
         ((*PROPERTIES, "name", "examples", 0), (), "x" * 251),
         (
             ("components", "responses", "NotFound", "content", "application/json", "example"),
@@ -184,10 +222,15 @@ def test_it_holds_the_twenty_types_and_accepts_any_other_text() -> None:
     assert misfits(changed(record, "file")) == []
 
 
-def test_it_documents_one_success_and_eight_errors_with_one_body() -> None:
-    responses = at(DOCUMENT, (*GET_ACTIVITY, "responses"))
-    assert list(responses) == ["200", "400", "401", "403", "404", "409", "422", "429", "500"]
-    for status in list(responses)[1:]:
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[1])
+def test_an_operation_documents_its_errors_with_one_body(operation: Place) -> None:
+    responses = at(DOCUMENT, (*operation, "responses"))
+    errors = [status for status in responses if int(status) >= 400]
+
+    assert {"400", "401", "403", "404", "422", "429", "500"} <= set(errors)
+    assert list(responses) == sorted(responses)
+    assert set(responses) - set(errors) == {"200"}
+    for status in errors:
         body = at(DOCUMENT, tuple(responses[status]["$ref"].split("/")[1:]))["content"]["application/json"]
         assert body["schema"] == {"$ref": "#/components/schemas/Error"}
         assert body["example"]["status"] == int(status)
@@ -222,7 +265,41 @@ def test_the_patterns_lengths_and_formats_are_those_of_the_page() -> None:
     assert properties["date"]["format"] == "date-time"
 
 
-def test_the_operation_is_that_of_the_page() -> None:
+def test_the_list_is_that_of_the_page() -> None:
+    parameters = {
+        parameter["name"]: parameter for parameter in at(DOCUMENT, (*LIST_ACTIVITIES, "parameters"))
+    }
+    assert list(parameters) == [
+        "page",
+        "perPage",
+        "actions",
+        "omitActions",
+        "contentIds",
+        "contentType",
+        "timestampFrom",
+        "timestampTo",
+    ]
+    assert all(parameter["in"] == "query" for parameter in parameters.values())
+    assert not any(parameter.get("required") for parameter in parameters.values())
+    assert parameters["page"]["schema"] == {"type": "integer", "minimum": 1, "default": 1}
+    per_page = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}
+    assert parameters["perPage"]["schema"] == per_page
+    for name in ("timestampFrom", "timestampTo"):
+        assert re.fullmatch(parameters[name]["schema"]["pattern"], "2020-01-01 00:00:00")
+        assert not re.fullmatch(parameters[name]["schema"]["pattern"], "2020-01-01T00:00:00Z")
+
+
+def test_a_page_needs_its_results_alone() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert schemas["ActivityPage"]["required"] == ["results"]
+    assert "required" not in schemas["Pagination"]
+    assert set(schemas["Pagination"]["properties"]) == {"totalResults", "totalPages", "page", "perPage"}
+    assert schemas["ActivityPage"]["properties"]["results"]["items"] == {
+        "$ref": "#/components/schemas/Activity"
+    }
+
+
+def test_the_record_is_that_of_the_page() -> None:
     operation = DOCUMENT["paths"]["/activity/{id}"]["get"]
     [parameter] = operation["parameters"]
     assert (parameter["name"], parameter["in"], parameter["required"]) == ("id", "path", True)
