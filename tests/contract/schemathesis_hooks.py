@@ -26,7 +26,7 @@ def map_path_parameters(_context: Any, path_parameters: dict[str, Any] | None) -
 
 
 @schemathesis.hook
-def before_call(_context: Any, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
+def before_call(_context: Any, case: "schemathesis.Case[Any]", _kwargs: dict[str, Any]) -> None:
     """Put a time that exists in the place of digits in the form of a time."""
     case.query = {name: _existing_time(value) for name, value in (case.query or {}).items()}
 
