@@ -17,7 +17,7 @@ from harness import ACTIVITY_ID, ROOT
 from thrive_learning import ClientCredentials, Region, ThriveClient
 from thrive_learning.cli import program
 from thrive_learning.cli.commands.sandbox import _EPILOG, welcome
-from thrive_learning.sandbox import FaultScript, FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
+from thrive_learning.sandbox import FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
 from thrive_learning.sandbox.faults import KINDS
 
 RECORD = {"id": "f" * 24, "type": "viewed"}
@@ -123,11 +123,40 @@ def test_other_signals_end_it_as_they_do_other_programs() -> None:
 
 def test_the_five_ids_are_there() -> None:
     core = Sandbox()
-    lines = welcome("http://127.0.0.1:1", core, FaultScript()).splitlines()
-    ids = [line.rpartition(" ")[2] for line in lines if line.startswith("thrive activity get ")]
+    ids = ids_in(welcome("http://127.0.0.1:1", FaultySandbox(core)).splitlines())
 
     assert len(ids) == 5
     assert set(ids) <= core.records.keys()
+
+
+def ids_in(lines: list[str]) -> list[str]:
+    return [line.rpartition(" ")[2] for line in lines if line.startswith("thrive activity get ")]
+
+
+def test_it_serves_as_many_generated_records_as_asked_and_lets_others_arrive(tmp_path: Path) -> None:
+    file = tmp_path / "mine.ndjson"
+    file.write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
+    running = Running(
+        *("--generate", "5000", "--records", str(file), "--arrivals", "3", "--late-arrivals", "2")
+    )
+    exported = running.exported()
+    auth = (exported["THRIVE_TENANT_ID"], Sandbox().api_secret)
+    url = exported["THRIVE_API_URL"]
+    pages = [
+        httpx.get(f"{url}/activities", params={"page": number, "perPage": 1000}, auth=auth).json()
+        for number in range(1, 3)
+    ]
+    records = [
+        httpx.get(f"{url}/activity/{record_id}", auth=auth).json() for record_id in ids_in(running.lines)
+    ]
+    code, _, log = running.end()
+
+    assert code == 0, log
+    assert [page["pagination"]["totalResults"] for page in pages] == [5001, 5006]
+    assert {record["id"] for record in pages[0]["results"]} & {record["id"] for record in pages[1]["results"]}
+    assert [record["id"] for record in records] == ids_in(running.lines)
+    assert (records[0], len(records)) == (RECORD, 5)
+    assert "Arrivals after each list request: 3 dated now, 2 with a date in the past" in running.lines
 
 
 def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
@@ -135,7 +164,7 @@ def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
     shown = page.split("$ thrive sandbox\n")[1].split("```")[0]
     faults = re.findall(r"^\| (`[^|]+`) \|", page.split("| Fault |")[1], re.MULTILINE)
 
-    assert shown == welcome("http://127.0.0.1:40123", Sandbox(), FaultScript())
+    assert shown == welcome("http://127.0.0.1:40123", FaultySandbox(Sandbox()))
     assert [name.replace("` to `", "…").strip("`") for name in faults] == list(KINDS)
 
 
@@ -146,6 +175,9 @@ def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
         (["--fault", "slow", "--fault", "429:3"], "429:3 would never come"),
         (["--port", "65536"], "'65536' is not a whole number from 0 to 65535."),
         (["--port", "x"], "'x' is not a whole number from 0 to 65535."),
+        (["--generate", "0"], "'0' is not a whole number from 1 to 9999999999."),
+        (["--arrivals", "-1"], "'-1' is not a whole number of at least 0."),
+        (["--late-arrivals", "x"], "'x' is not a whole number of at least 0."),
         (["--token-lifetime", "0"], "'0' is not a whole number of at least 1."),
         (["--client-auth", "jwt"], "'jwt' is not one of"),
         (["--records", "absent.ndjson"], "absent.ndjson"),
@@ -233,5 +265,5 @@ def test_an_example_of_the_help_works(
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert str(parse_fault(re.findall(r"Prefer: fault=(\w+)'", _EPILOG)[0])) == "503"

@@ -132,6 +132,7 @@ class ThriveSandbox(FaultySandbox):
     It holds the records that every sandbox holds from the start.
 
     Attributes:
+        arrivals: The records that arrive after list requests: `arrivals.after_each_list = 3`.
         clock: Tokens expire by it; slow answers move it and take no time.
         requests: Every request that it got.
         sandbox: What it is at the moment; each change puts another one here.
@@ -230,6 +231,33 @@ class ThriveSandbox(FaultySandbox):
             if activity_id.lower() not in self.sandbox.records:
                 raise KeyError(activity_id)
             self.sandbox = self.sandbox.with_records({}, without=activity_id)
+
+    def generate(self, count: int) -> None:
+        """Let it hold so many generated records, and no other.
+
+        They look like real ones, are the same each time, are dated from July 2025 to June 2026, and take no
+        memory. `add()` adds to them.
+
+        Args:
+            count: How many, up to ten digits.
+
+        Raises:
+            ValueError: There cannot be so many.
+        """
+        with self._lock:
+            self.sandbox = replace(self.sandbox, records={}, generated=count)
+
+    def arrive(self, count: int = 1, *, late: int = 0) -> list[str]:
+        """Let records arrive now, such as between two pages of a list.
+
+        Args:
+            count: How many are dated now, by `clock`.
+            late: How many are dated somewhere from July 2025 to June 2026.
+
+        Returns:
+            Their IDs.
+        """
+        return [record["id"] for record in self.arrivals.arrive(count, late=late, now=self.clock())]
 
     def fail_next(self, fault: int | str = 500, times: int = 1, *, token: bool = False) -> None:
         """Let the next requests fail. A second call is about the requests after those.

@@ -14,7 +14,14 @@ from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from thrive_learning.credentials import ClientAuth
-    from thrive_learning.sandbox import FaultScript, Sandbox, SandboxReply, SandboxRequest
+    from thrive_learning.sandbox import (
+        Arrivals,
+        FaultScript,
+        FaultySandbox,
+        Sandbox,
+        SandboxReply,
+        SandboxRequest,
+    )
 
 _IDS_TO_TRY = 5
 
@@ -23,6 +30,7 @@ Examples:
   thrive sandbox
   thrive sandbox --port 8000 --records activities.ndjson
   thrive sandbox --fault 429:3 --fault slow:2s
+  thrive sandbox --generate 100000 --arrivals 5 --late-arrivals 1
   curl -H 'Prefer: fault=503' http://127.0.0.1:8000/rest/v1/activity/ID
 
 \b
@@ -69,6 +77,27 @@ Ctrl-C ends the server, with exit code 0.
     help="Hold the records of this file too, one JSON object a line; - is stdin.",
 )
 @click.option(
+    "--generate",
+    "generated",
+    type=Whole(1, 9_999_999_999),
+    metavar="N",
+    help="Hold this many generated records, dated July 2025 to June 2026, in place of the examples.",
+)
+@click.option(
+    "--arrivals",
+    type=Whole(0),
+    default=0,
+    metavar="N",
+    help="Let this many records arrive after each list request, dated now.",
+)
+@click.option(
+    "--late-arrivals",
+    type=Whole(0),
+    default=0,
+    metavar="N",
+    help="Let this many more arrive that are dated July 2025 to June 2026.",
+)
+@click.option(
     "--fault",
     "faults",
     multiple=True,
@@ -97,6 +126,9 @@ def sandbox(  # noqa: PLR0913 - its options
     port: int,
     allowed_hosts: Sequence[str],
     files: Sequence[IO[bytes]],
+    generated: int | None,
+    arrivals: int,
+    late_arrivals: int,
     faults: Sequence[str],
     token_lifetime: int,
     client_auth: "ClientAuth",
@@ -114,10 +146,11 @@ def sandbox(  # noqa: PLR0913 - its options
             "python3 -m pip install 'thrive-learning[sandbox]'"
         )
     else:
-        from thrive_learning.sandbox import FaultySandbox  # noqa: PLC0415 - --help needs no sandbox
+        from thrive_learning.sandbox import Arrivals, FaultySandbox  # noqa: PLC0415 - --help needs no sandbox
 
-        script, core = _script(faults), _core(files, token_lifetime, client_auth)
-        app = server.SandboxApp(FaultySandbox(core, script), on_reply=_report)
+        core = _core(files, generated or 0, token_lifetime, client_auth)
+        served = FaultySandbox(core, _script(faults), Arrivals(arrivals, late_arrivals))
+        app = server.SandboxApp(served, on_reply=_report)
         try:
             listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
         except OSError as error:
@@ -125,29 +158,30 @@ def sandbox(  # noqa: PLR0913 - its options
                 f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
             )
         else:
-            sys.stdout.write(welcome(listening.url, core, script))
+            sys.stdout.write(welcome(listening.url, served))
             sys.stdout.flush()
             listening.run()
             return
     raise ConfigurationError(problem)
 
 
-def welcome(url: str, core: "Sandbox", script: "FaultScript") -> str:
-    """Say where the server is, and what to paste into another terminal.
+def welcome(url: str, served: "FaultySandbox") -> str:
+    """Return where the server is, and what to paste into another terminal.
 
     Args:
-        url: Where it is, without a slash at its end.
-        core: Whose credentials and records it has.
-        script: What goes wrong.
+        url: The URL of the server, without a slash at its end.
+        served: Its sandbox.
     """
     from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
 
+    core = served.sandbox
     variables = server.client_variables(url, core).items()
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables)
     examples = "\n".join(
-        f"thrive activity get {activity_id}" for activity_id in [*core.records][:_IDS_TO_TRY]
+        f"thrive activity get {activity_id}" for activity_id, _ in core.collection.some(_IDS_TO_TRY)
     )
-    faults = "".join(f"Fault: {fault}\n" for fault in script)
+    faults = "".join(f"Fault: {fault}\n" for fault in served.script)
+    arrivals = _described(served.arrivals)
     return f"""\
 The sandbox listens on {url}
 This is a fake API: it never contacts Thrive, and its credentials are public.
@@ -165,8 +199,15 @@ Then try:
 
 {examples}
 
-{faults}Ctrl-C ends it.
+{faults}{arrivals}Ctrl-C ends it.
 """
+
+
+def _described(arrivals: "Arrivals") -> str:
+    on_time, late = arrivals.after_each_list, arrivals.late_after_each_list
+    if not (on_time or late):
+        return ""
+    return f"Arrivals after each list request: {on_time} dated now, {late} with a date in the past\n"
 
 
 def _script(faults: Sequence[str]) -> "FaultScript":
@@ -179,7 +220,9 @@ def _script(faults: Sequence[str]) -> "FaultScript":
     raise click.BadParameter(problem, param_hint="--fault")
 
 
-def _core(files: Sequence[IO[bytes]], token_lifetime_s: int, client_auth: "ClientAuth") -> "Sandbox":
+def _core(
+    files: Sequence[IO[bytes]], generated: int, token_lifetime_s: int, client_auth: "ClientAuth"
+) -> "Sandbox":
     from thrive_learning.sandbox import Sandbox  # noqa: PLC0415 - --help needs no sandbox
     from thrive_learning.sandbox.records import records_from_ndjson, seeded_records  # noqa: PLC0415
 
@@ -191,8 +234,10 @@ def _core(files: Sequence[IO[bytes]], token_lifetime_s: int, client_auth: "Clien
         problem = str(error)
     else:
         # Those of the user come first, since the first are shown.
+        examples = {} if generated else seeded_records()
         return Sandbox(
-            records={**loaded, **seeded_records(), **loaded},
+            records={**loaded, **examples, **loaded},
+            generated=generated,
             token_lifetime_s=token_lifetime_s,
             client_auth=client_auth,
         )
