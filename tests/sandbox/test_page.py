@@ -120,25 +120,32 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     browser.close()
 
 
+def execute(browser: Browser, operation_id: str) -> tuple[str, Any]:
+    """Send the request of an operation as the page has prepared it, and return its status and body."""
+    block = f"document.querySelector('#operations-activity-{operation_id}"
+    browser.value(f"({block} button.execute').click(), true)")
+    cells = f"{block} .live-responses-table tbody .response-col_"
+    status = browser.value(f"{cells}status')?.innerText")
+    return status, json.loads(browser.value(f"{cells}description pre')?.innerText"))
+
+
 def test_the_page_asks_the_sandbox_and_nobody_else(browser: Browser) -> None:
     with SandboxServer(SandboxApp(FaultySandbox(Sandbox()))) as server:
         browser.call("Page.navigate", url=f"{server.url}/")
         assert browser.value("document.querySelector('input[placeholder=id]')?.value") == ACTIVITY_ID
         browser.value("document.querySelector('.btn.authorize.locked') !== null")
-        browser.value("(document.querySelector('button.execute').click(), true)")
-        status = browser.value(
-            "document.querySelector('.live-responses-table tbody .response-col_status')?.innerText"
-        )
-        body = browser.value(
-            "document.querySelector('.live-responses-table tbody .response-col_description pre')?.innerText"
-        )
+        listed, page = execute(browser, "listActivities")
+        status, record = execute(browser, "getActivity")
         if place := SCREENSHOT:
-            browser.value("(document.querySelector('.opblock-summary').scrollIntoView(), true)")
+            operation = "document.querySelector('#operations-activity-getActivity .opblock-summary')"
+            browser.value(f"({operation}.scrollIntoView(), true)")
             image = browser.call("Page.captureScreenshot", format="png")["data"]
             Path(place).write_bytes(base64.b64decode(image))
 
     assert status.startswith("200")
-    assert json.loads(body)["id"] == ACTIVITY_ID
+    assert record["id"] == ACTIVITY_ID
+    assert listed.startswith("200")
+    assert page["pagination"] == {"totalResults": 35, "totalPages": 2, "page": 1, "perPage": 20}
     hosts = {httpx.URL(url).netloc.decode() for url in browser.requested if not url.startswith("data:")}
     assert hosts == {server.url.removeprefix("http://")}
 

@@ -26,6 +26,7 @@ from thrive_learning import (
     Timeout,
 )
 from thrive_learning.sandbox import (
+    Arrivals,
     FaultScript,
     FaultySandbox,
     Sandbox,
@@ -217,6 +218,17 @@ def test_the_contract_names_the_host_that_was_asked(http: httpx.Client) -> None:
     assert document["servers"][0]["url"] == "http://localhost:81/rest/v1"
 
 
+def test_every_operation_of_its_contract_can_be_tried_as_it_is_shown(http: httpx.Client) -> None:
+    document = yaml.safe_load(http.get("/openapi.yaml").text)
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            examples = {
+                each["name"]: each["example"] for each in operation["parameters"] if "example" in each
+            }
+            url = document["servers"][0]["url"] + path.format(**examples)
+            assert http.request(method, url, auth=BASIC).status_code == 200
+
+
 def test_a_sandbox_without_records_has_a_contract_too(served: Served, http: httpx.Client) -> None:
     served.app.sandbox = FaultySandbox(Sandbox(records={}))
 
@@ -271,6 +283,23 @@ def test_the_page_shows_some_of_many_records(served: Served, http: httpx.Client)
     assert records["shown"] == [{"id": key, "type": None} for key in ids[:100]]
     served.app.sandbox = FaultySandbox(Sandbox(records={ids[0]: {"id": ids[0], "type": "\ud800"}}))
     assert http.get("/viewer/sandbox.json").json()["records"]["shown"][0]["type"] == "\ud800"
+
+
+def test_the_page_shows_generated_records_and_counts_those_that_arrive(
+    served: Served, http: httpx.Client
+) -> None:
+    replaced = {"67748a80b60b4b0000000002": {"id": "67748a80b60b4b0000000002", "type": "mine"}}
+    served.app.sandbox = FaultySandbox(Sandbox(records=replaced, generated=10**6), arrivals=Arrivals(3))
+    assert http.get("/rest/v1/activities", auth=BASIC).status_code == 200
+    records = http.get("/viewer/sandbox.json").json()["records"]
+
+    assert records["count"] == 10**6 + 3
+    assert records["shown"][0] == {"id": "67748a80b60b4b0000000002", "type": "mine"}
+    numbers = [int(record["id"][14:]) for record in records["shown"][1:]]
+    assert numbers == [1, *range(3, 101)]
+    document = yaml.safe_load(http.get("/openapi.yaml").text)
+    example = document["paths"]["/activity/{id}"]["get"]["parameters"][0]["example"]
+    assert example == "67748a80b60b4b0000000002"
 
 
 @pytest.mark.parametrize("path", ["/viewer/../server.py", "/viewer/LICENSE", "/viewer", "/viewer/"])
