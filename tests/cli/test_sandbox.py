@@ -1,3 +1,6 @@
+import email
+import hmac
+import io
 import json
 import os
 import re
@@ -8,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -19,6 +23,7 @@ from thrive_learning.cli import program
 from thrive_learning.cli.commands.sandbox import _EPILOG, welcome
 from thrive_learning.sandbox import FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
 from thrive_learning.sandbox.faults import KINDS
+from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET
 
 RECORD = {"id": "f" * 24, "type": "viewed"}
 
@@ -101,6 +106,36 @@ def test_what_it_prints_can_be_pasted_and_works(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize("secret", [None, "not-a-secret: mine"])
+def test_it_sends_a_signed_webhook_when_a_record_arrives(secret: str | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/hook"
+        options = ["--webhook-secret", secret] if secret else []
+        running = Running("--arrivals", "40", "--webhook-url", f"{url}?key=1", *options)
+        exported = running.exported()
+        auth = (exported["THRIVE_TENANT_ID"], Sandbox().api_secret)
+        assert httpx.get(f"{exported['THRIVE_API_URL']}/activities", auth=auth).status_code == 200
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as stream:
+            request = stream.readline()
+            fields = email.message_from_binary_file(stream_until_blank(stream))
+            body = stream.read(int(fields["content-length"]))
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            assert running.process.stderr is not None
+            log = [running.process.stderr.readline() for _ in range(2)]
+        running.end()
+
+    assert request == b"POST /hook?key=1 HTTP/1.1\r\n"
+    assert json.loads(body)["eventType"] == "content.completed"
+    key = (secret or WEBHOOK_SECRET).encode()
+    assert fields["x-hmac-signature"] == f"sha256={hmac.digest(key, body, 'sha256').hex()}"
+    assert log == ["GET /rest/v1/activities 200\n", f"POST {url} content.completed 204\n"]
+
+
+def stream_until_blank(stream: IO[bytes]) -> IO[bytes]:
+    return io.BytesIO(b"".join(iter(stream.readline, b"\r\n")))
+
+
 def test_an_answer_that_is_late_does_not_keep_it_from_ending() -> None:
     running = Running("--fault", "slow:1h")
     address = httpx.URL(running.url)
@@ -178,6 +213,12 @@ def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
         (["--generate", "0"], "'0' is not a whole number from 1 to 9999999999."),
         (["--arrivals", "-1"], "'-1' is not a whole number of at least 0."),
         (["--late-arrivals", "x"], "'x' is not a whole number of at least 0."),
+        (["--webhook-url", "http://127.0.0.1:1/"], "Webhooks are sent when records arrive. Add --arrivals"),
+        (
+            ["--webhook-secret", "x", "--arrivals", "1"],
+            "--webhook-secret is for --webhook-url, which is missing",
+        ),
+        (["--webhook-url", "x", "--arrivals", "1"], "for --webhook-url: this is not a URL for webhooks"),
         (["--token-lifetime", "0"], "'0' is not a whole number of at least 1."),
         (["--client-auth", "jwt"], "'jwt' is not one of"),
         (["--records", "absent.ndjson"], "absent.ndjson"),
@@ -265,5 +306,5 @@ def test_an_example_of_the_help_works(
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     assert str(parse_fault(re.findall(r"Prefer: fault=(\w+)'", _EPILOG)[0])) == "503"

@@ -170,6 +170,15 @@ def test_pages_one_after_the_other_hold_every_record_once_the_newest_first() -> 
     assert ids[0] == "665d7d88b60b4b3a2c000034"
 
 
+def test_a_record_that_is_held_in_another_form_is_listed_once() -> None:
+    ids = [record_id for number in (1, 2) for record_id in found({"page": number}, sandbox=MIXED)]
+
+    assert len(ids) == len(set(ids)) == len(ALL)
+    assert ids.count(OVERRIDDEN) == 1
+    # It is where its own date puts it, and not where that of the generated record would.
+    assert ids.index(OVERRIDDEN) > ids.index(numbered_id("67748a80b60b4b", 1))
+
+
 @pytest.mark.parametrize("number", [3, 1000, 10**400])
 def test_a_page_after_the_last_is_empty(number: int) -> None:
     got = page(f"page={number}")

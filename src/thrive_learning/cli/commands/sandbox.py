@@ -1,5 +1,6 @@
 """`thrive sandbox`: the sandbox as a server, and what another terminal needs to reach it."""
 
+import functools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from thrive_learning.credentials import ClientAuth
     from thrive_learning.sandbox import (
         Arrivals,
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
         SandboxRequest,
     )
 
+    Announce = Callable[[Iterable[Mapping[str, object]]], None]
+
 _IDS_TO_TRY = 5
 
 _EPILOG = """\b
@@ -31,6 +36,7 @@ Examples:
   thrive sandbox --port 8000 --records activities.ndjson
   thrive sandbox --fault 429:3 --fault slow:2s
   thrive sandbox --generate 100000 --arrivals 5 --late-arrivals 1
+  thrive sandbox --arrivals 20 --webhook-url http://127.0.0.1:9000/
   curl -H 'Prefer: fault=503' http://127.0.0.1:8000/rest/v1/activity/ID
 
 \b
@@ -106,6 +112,16 @@ Ctrl-C ends the server, with exit code 0.
     help="Let requests fail, as listed; repeatable.",
 )
 @click.option(
+    "--webhook-url",
+    metavar="URL",
+    help="Send a webhook to this URL when a record arrives that is completed or passed.",
+)
+@click.option(
+    "--webhook-secret",
+    metavar="SECRET",
+    help="Sign webhooks with this secret.  [default: a public one]",
+)
+@click.option(
     "--token-lifetime",
     type=Whole(min=1),
     default=3600,
@@ -130,6 +146,8 @@ def sandbox(  # noqa: PLR0913 - its options
     arrivals: int,
     late_arrivals: int,
     faults: Sequence[str],
+    webhook_url: str | None,
+    webhook_secret: str | None,
     token_lifetime: int,
     client_auth: "ClientAuth",
 ) -> None:
@@ -150,7 +168,12 @@ def sandbox(  # noqa: PLR0913 - its options
 
         core = _core(files, generated or 0, token_lifetime, client_auth)
         served = FaultySandbox(core, _script(faults), Arrivals(arrivals, late_arrivals))
-        app = server.SandboxApp(served, on_reply=_report)
+        if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
+            raise click.UsageError(
+                "Webhooks are sent when records arrive. Add --arrivals, such as --arrivals 5."
+            )
+        announce = _announcer(webhook_url, webhook_secret)
+        app = server.SandboxApp(served, on_reply=functools.partial(_report, announce=announce))
         try:
             listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
         except OSError as error:
@@ -244,6 +267,29 @@ def _core(
     raise click.BadParameter(problem, param_hint="--records")
 
 
-def _report(request: "SandboxRequest", reply: "SandboxReply") -> None:
+def _announcer(url: str | None, secret: str | None) -> "Announce | None":
+    """Return what sends the webhooks of records that arrive; None without a URL."""
+    from thrive_learning.sandbox.deliveries import Deliveries  # noqa: PLC0415 - --help needs no sandbox
+    from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET  # noqa: PLC0415
+
+    if url is None:
+        if secret is None:
+            return None
+        raise click.UsageError("--webhook-secret is for --webhook-url, which is missing. Add it.")
+    shown = url.partition("?")[0]  # the query may hold a secret
+
+    def tell(event_type: str, outcome: str) -> None:
+        to_stderr(f"POST {shown} {event_type} {outcome}")
+
+    try:
+        return Deliveries(url, secret or WEBHOOK_SECRET, on_delivery=tell).announce
+    except ValueError as error:
+        problem = str(error)
+    raise click.BadParameter(problem, param_hint="--webhook-url")
+
+
+def _report(request: "SandboxRequest", reply: "SandboxReply", *, announce: "Announce | None" = None) -> None:
     fault = f"  fault: {reply.fault}" if reply.fault is not None else ""
     to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}")
+    if announce is not None:
+        announce(reply.arrived)
