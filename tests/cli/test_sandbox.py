@@ -20,8 +20,8 @@ from harness import ACTIVITY_ID, ROOT
 
 from thrive_learning import ClientCredentials, Region, ThriveClient
 from thrive_learning.cli import program
-from thrive_learning.cli.commands.sandbox import _EPILOG, welcome
-from thrive_learning.sandbox import FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
+from thrive_learning.cli.commands.sandbox import _EPILOG, deliveries_to, welcome
+from thrive_learning.sandbox import Arrivals, FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
 from thrive_learning.sandbox.faults import KINDS
 from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET
 
@@ -130,6 +130,20 @@ def test_it_sends_a_signed_webhook_when_a_record_arrives(secret: str | None) -> 
     key = (secret or WEBHOOK_SECRET).encode()
     assert fields["x-hmac-signature"] == f"sha256={hmac.digest(key, body, 'sha256').hex()}"
     assert log == ["GET /rest/v1/activities 200\n", f"POST {url} content.completed 204\n"]
+
+
+def test_a_webhook_that_fails_is_reported_without_its_query(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/hook"
+        deliveries = deliveries_to(f"{url}?key=secret", None)
+        assert deliveries is not None
+        deliveries.announce(Arrivals().arrive(40, now=0))
+        deliveries.close()
+
+    lines = set(capsys.readouterr().err.splitlines())
+    assert len(lines) == 1
+    assert lines.pop().startswith(f"POST {url} content.completed failed: ConnectionRefusedError: ")
 
 
 def stream_until_blank(stream: IO[bytes]) -> IO[bytes]:

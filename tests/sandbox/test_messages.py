@@ -6,6 +6,7 @@ from openapi_core.exceptions import OpenAPIError
 
 from thrive_learning.sandbox import SandboxRequest, SandboxResponse
 from thrive_learning.sandbox.messages import completed, error_response, json_response
+from thrive_learning.sandbox.records import DEPARTING_IDS, seeded_records
 
 GET = SandboxRequest("GET", "/rest/v1/activity/60d5ec49b60b4b3a2c8f9a10", {})
 
@@ -38,3 +39,34 @@ def test_every_response_has_a_date_and_a_request_id() -> None:
 def test_a_response_that_breaks_the_contract_is_noticed(response: SandboxResponse) -> None:
     with pytest.raises(OpenAPIError):
         valid(GET, response)
+
+
+LIST = SandboxRequest("GET", "/rest/v1/activities?page=2", {})
+DEPARTING = seeded_records()[min(DEPARTING_IDS)]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        json_response(200, {}),
+        json_response(200, {"results": {}}),
+        json_response(200, {"results": [{"user": "a" * 24}]}),
+        json_response(200, {"results": [], "pagination": {"totalPages": "1"}}),
+        json_response(200, {"results": [DEPARTING, {"id": "a" * 24, "date": "yesterday"}]}),
+        json_response(404, {"status": "404"}),
+        json_response(409, {"status": 409}),
+    ],
+)
+def test_a_page_that_breaks_the_contract_is_noticed(response: SandboxResponse) -> None:
+    with pytest.raises(OpenAPIError):
+        valid(LIST, response)
+
+
+def test_what_breaks_the_contract_on_purpose_is_not() -> None:
+    valid(LIST, json_response(200, {"results": [DEPARTING, {"id": "a" * 24}]}))
+    valid(GET, json_response(200, DEPARTING))
+
+
+def test_what_the_contract_does_not_describe_is_not_compared_with_it() -> None:
+    for method, target in (("HEAD", LIST.target), ("get", LIST.target), ("GET", "/rest/v1/activitiesx")):
+        valid(SandboxRequest(method, target, {}), json_response(418, {}))

@@ -14,8 +14,6 @@ from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from thrive_learning.credentials import ClientAuth
     from thrive_learning.sandbox import (
         Arrivals,
@@ -25,8 +23,7 @@ if TYPE_CHECKING:
         SandboxReply,
         SandboxRequest,
     )
-
-    Announce = Callable[[Iterable[Mapping[str, object]]], None]
+    from thrive_learning.sandbox.deliveries import Deliveries
 
 _IDS_TO_TRY = 5
 
@@ -172,8 +169,8 @@ def sandbox(  # noqa: PLR0913 - its options
             raise click.UsageError(
                 "Webhooks are sent when records arrive. Add --arrivals, such as --arrivals 5."
             )
-        announce = _announcer(webhook_url, webhook_secret)
-        app = server.SandboxApp(served, on_reply=functools.partial(_report, announce=announce))
+        deliveries = deliveries_to(webhook_url, webhook_secret)
+        app = server.SandboxApp(served, on_reply=functools.partial(_report, deliveries=deliveries))
         try:
             listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
         except OSError as error:
@@ -267,8 +264,16 @@ def _core(
     raise click.BadParameter(problem, param_hint="--records")
 
 
-def _announcer(url: str | None, secret: str | None) -> "Announce | None":
-    """Return what sends the webhooks of records that arrive; None without a URL."""
+def deliveries_to(url: str | None, secret: str | None) -> "Deliveries | None":
+    """Return what sends the webhooks of records that arrive, and reports them; None without a URL.
+
+    Args:
+        url: Where to.
+        secret: Signs them; None for a public one.
+
+    Raises:
+        click.UsageError: The URL is not valid, or missing although there is a secret.
+    """
     from thrive_learning.sandbox.deliveries import Deliveries  # noqa: PLC0415 - --help needs no sandbox
     from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET  # noqa: PLC0415
 
@@ -278,18 +283,20 @@ def _announcer(url: str | None, secret: str | None) -> "Announce | None":
         raise click.UsageError("--webhook-secret is for --webhook-url, which is missing. Add it.")
     shown = url.partition("?")[0]  # the query may hold a secret
 
-    def tell(event_type: str, outcome: str) -> None:
+    def report(event_type: str, outcome: str) -> None:
         to_stderr(f"POST {shown} {event_type} {outcome}")
 
     try:
-        return Deliveries(url, secret or WEBHOOK_SECRET, on_delivery=tell).announce
+        return Deliveries(url, secret or WEBHOOK_SECRET, on_delivery=report)
     except ValueError as error:
         problem = str(error)
     raise click.BadParameter(problem, param_hint="--webhook-url")
 
 
-def _report(request: "SandboxRequest", reply: "SandboxReply", *, announce: "Announce | None" = None) -> None:
+def _report(
+    request: "SandboxRequest", reply: "SandboxReply", *, deliveries: "Deliveries | None" = None
+) -> None:
     fault = f"  fault: {reply.fault}" if reply.fault is not None else ""
     to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}")
-    if announce is not None:
-        announce(reply.arrived)
+    if deliveries is not None:
+        deliveries.announce(reply.arrived)
