@@ -76,6 +76,14 @@ def test_records_of_the_same_date_are_ordered_by_id_whatever_their_source() -> N
     assert everything(other, run, offset=1, limit=1)[1] == ["a"]
 
 
+def test_the_last_page_of_a_window_ends_with_it() -> None:
+    run = NumberedRun(ArrivedSeries(tuple(range(10))), range(CYCLE))
+    total, found = newest_first([run], first_ms=3, last_ms=6, offset=2, limit=5)
+
+    assert total == 4
+    assert [int(record_id[14:]) - 1 for record_id in ids(found)] == [4, 3]
+
+
 # Few moments, so that many records have the same.
 DATES = st.lists(st.integers(0, 5), max_size=30)
 
