@@ -21,7 +21,14 @@ from harness import ACTIVITY_ID, ROOT
 from thrive_learning import ClientCredentials, Region, ThriveClient
 from thrive_learning.cli import program
 from thrive_learning.cli.commands.sandbox import _EPILOG, deliveries_to, welcome
-from thrive_learning.sandbox import Arrivals, FaultySandbox, Sandbox, SandboxRequest, parse_fault, server
+from thrive_learning.sandbox import (
+    FaultySandbox,
+    RecordArrivals,
+    Sandbox,
+    SandboxRequest,
+    parse_fault,
+    server,
+)
 from thrive_learning.sandbox.faults import KINDS
 from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET
 
@@ -138,7 +145,7 @@ def test_a_webhook_that_fails_is_reported_without_its_query(capsys: pytest.Captu
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/hook"
         deliveries = deliveries_to(f"{url}?key=secret", None)
         assert deliveries is not None
-        deliveries.announce(Arrivals().arrive(40, now=0))
+        deliveries.announce(RecordArrivals().arrive(40, now=0))
         deliveries.close()
 
     lines = capsys.readouterr().err.splitlines()

@@ -11,9 +11,9 @@ import pytest
 from conformance import valid
 
 from thrive_learning.sandbox import (
-    Arrivals,
     FaultScript,
     FaultySandbox,
+    RecordArrivals,
     Sandbox,
     SandboxReply,
     SandboxRequest,
@@ -62,7 +62,7 @@ def test_without_arrivals_nothing_arrives() -> None:
 
 
 def test_records_arrive_after_each_list_request_and_push_others_to_the_next_page() -> None:
-    sandbox = FaultySandbox(CORE, arrivals=Arrivals(3))
+    sandbox = FaultySandbox(CORE, arrivals=RecordArrivals(3))
     pages = walk(sandbox)
     seen = [record_id for page in pages for record_id in page]
 
@@ -77,8 +77,8 @@ def test_records_arrive_after_each_list_request_and_push_others_to_the_next_page
 
 
 def test_a_fixed_end_keeps_out_what_arrives_but_not_what_arrives_late() -> None:
-    on_time = walk(FaultySandbox(CORE, arrivals=Arrivals(3)), UNTIL)
-    late = walk(FaultySandbox(CORE, arrivals=Arrivals(3, late_after_each_list=2)), UNTIL)
+    on_time = walk(FaultySandbox(CORE, arrivals=RecordArrivals(3)), UNTIL)
+    late = walk(FaultySandbox(CORE, arrivals=RecordArrivals(3, late_after_each_list=2)), UNTIL)
 
     assert [record_id for page in on_time for record_id in page] == walked(FaultySandbox(CORE))
     seen = [record_id for page in late for record_id in page]
@@ -91,7 +91,7 @@ def walked(sandbox: FaultySandbox) -> list[str]:
 
 
 def test_what_arrives_is_dated_now_and_told_and_can_be_got() -> None:
-    sandbox = FaultySandbox(CORE, arrivals=Arrivals(2, late_after_each_list=1))
+    sandbox = FaultySandbox(CORE, arrivals=RecordArrivals(2, late_after_each_list=1))
     first, second, late = ask(sandbox, "activities").arrived
 
     assert first["date"] == second["date"] == "2026-09-21T14:13:20.500Z"
@@ -105,7 +105,7 @@ def test_what_arrives_is_dated_now_and_told_and_can_be_got() -> None:
 
 
 def test_the_same_requests_let_the_same_arrive() -> None:
-    walks = [walk(FaultySandbox(CORE, arrivals=Arrivals(3, 1)), per_page=7) for _ in range(2)]
+    walks = [walk(FaultySandbox(CORE, arrivals=RecordArrivals(3, 1)), per_page=7) for _ in range(2)]
 
     assert walks[0] == walks[1]
 
@@ -120,11 +120,11 @@ def test_the_same_requests_let_the_same_arrive() -> None:
     ],
 )
 def test_they_arrive_after_list_requests_that_succeed(target: str, arrive: bool) -> None:  # noqa: FBT001
-    assert bool(ask(FaultySandbox(CORE, arrivals=Arrivals(1)), target).arrived) is arrive
+    assert bool(ask(FaultySandbox(CORE, arrivals=RecordArrivals(1)), target).arrived) is arrive
 
 
 def test_faults_meet_list_requests_and_nothing_arrives_after_those_that_fail() -> None:
-    sandbox = FaultySandbox(CORE, FaultScript(["500:1", "slow:2s:1", "html:1", "cut:1"]), Arrivals(1))
+    sandbox = FaultySandbox(CORE, FaultScript(["500:1", "slow:2s:1", "html:1", "cut:1"]), RecordArrivals(1))
     replies = [ask(sandbox, "activities") if index != 2 else unchecked(sandbox) for index in range(5)]
 
     assert [reply.response.status for reply in replies] == [500, 200, 502, 200, 200]
@@ -138,7 +138,7 @@ def unchecked(sandbox: FaultySandbox) -> SandboxReply:
 
 
 def test_a_clock_that_goes_back_does_not_change_the_order_of_arrival() -> None:
-    arrivals = Arrivals()
+    arrivals = RecordArrivals()
     arrivals.arrive(1, now=10)
     arrivals.arrive(2, late=1, now=5.0)
     arrivals.arrive(1, now=10.0015)
@@ -147,7 +147,7 @@ def test_a_clock_that_goes_back_does_not_change_the_order_of_arrival() -> None:
 
 
 def test_late_ones_are_dated_like_generated_ones() -> None:
-    arrived = Arrivals().arrive(0, late=50, now=NOW)
+    arrived = RecordArrivals().arrive(0, late=50, now=NOW)
 
     assert len({record["id"] for record in arrived}) == 50
     assert FIRST_MS < END_MS < NOW * 1000
@@ -155,9 +155,9 @@ def test_late_ones_are_dated_like_generated_ones() -> None:
 
 
 def test_a_late_record_that_is_held_in_another_form_is_listed_once() -> None:
-    [late] = Arrivals().arrive(0, late=1, now=NOW)
+    [late] = RecordArrivals().arrive(0, late=1, now=NOW)
     mine = {**late, "type": "mine"}
-    sandbox = FaultySandbox(CORE.with_records({late["id"]: mine}), arrivals=Arrivals())
+    sandbox = FaultySandbox(CORE.with_records({late["id"]: mine}), arrivals=RecordArrivals())
     sandbox.arrivals.arrive(0, late=2, now=NOW)
     ids = walked(sandbox)
 
@@ -166,7 +166,7 @@ def test_a_late_record_that_is_held_in_another_form_is_listed_once() -> None:
 
 
 def test_threads_may_share_them() -> None:
-    arrivals = Arrivals()
+    arrivals = RecordArrivals()
     threads = [
         threading.Thread(target=lambda: [arrivals.arrive(1, late=1, now=NOW) for _ in range(50)])
         for _ in range(4)
@@ -180,9 +180,9 @@ def test_threads_may_share_them() -> None:
 
 
 def test_they_travel_to_another_process() -> None:
-    arrivals = Arrivals(3, 1)
+    arrivals = RecordArrivals(3, 1)
     arrivals.arrive(2, now=NOW)
-    copied: Arrivals = pickle.loads(pickle.dumps(arrivals))
+    copied: RecordArrivals = pickle.loads(pickle.dumps(arrivals))
 
     assert copied.arrived == arrivals.arrived
     assert (copied.after_each_list, copied.late_after_each_list) == (3, 1)

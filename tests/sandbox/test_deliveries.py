@@ -6,11 +6,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
-from thrive_learning.sandbox import Arrivals
+from thrive_learning.sandbox import RecordArrivals
 from thrive_learning.sandbox.deliveries import EVENTS, Deliveries
 from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET
 
@@ -34,13 +34,12 @@ class Receiver(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
     def do_POST(self) -> None:
+        receiver = cast("Receiver", self.server)
         body = self.rfile.read(int(self.headers["content-length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.received.append(Received(self.path, headers, body))
-        self.send_response(self.server.status)
+        receiver.received.append(Received(self.path, headers, body))
+        self.send_response(receiver.status)
         self.send_header("location", "/elsewhere")
         self.send_header("content-length", "0")
         self.end_headers()
@@ -70,7 +69,7 @@ def delivered(url: str, records: Any, secret: str | None = WEBHOOK_SECRET) -> li
     return outcomes
 
 
-ARRIVED = Arrivals().arrive(1000, now=NOW - 1)
+ARRIVED = RecordArrivals().arrive(1000, now=NOW - 1)
 ANNOUNCED = [record for record in ARRIVED if record["type"] in EVENTS]
 
 

@@ -26,9 +26,9 @@ from thrive_learning import (
     Timeout,
 )
 from thrive_learning.sandbox import (
-    Arrivals,
     FaultScript,
     FaultySandbox,
+    RecordArrivals,
     Sandbox,
     SandboxReply,
     SandboxRequest,
@@ -289,7 +289,7 @@ def test_the_page_shows_generated_records_and_counts_those_that_arrive(
     served: Served, http: httpx.Client
 ) -> None:
     replaced = {"67748a80b60b4b0000000002": {"id": "67748a80b60b4b0000000002", "type": "mine"}}
-    served.app.sandbox = FaultySandbox(Sandbox(records=replaced, generated=10**6), arrivals=Arrivals(3))
+    served.app.sandbox = FaultySandbox(Sandbox(records=replaced, generated=10**6), arrivals=RecordArrivals(3))
     assert http.get("/rest/v1/activities", auth=BASIC).status_code == 200
     records = http.get("/viewer/sandbox.json").json()["records"]
 

@@ -9,9 +9,9 @@ from thrive_learning.sandbox.generation import CYCLE, ArrivedSeries
 from thrive_learning.sandbox.timeline import (
     END_OF_TIME_MS,
     UNDATED_MS,
-    ListedRun,
-    NumberedRun,
-    Run,
+    ListedRecords,
+    NumberedRecords,
+    RecordSource,
     newest_first,
     sorted_entries,
 )
@@ -25,7 +25,7 @@ def ids(records: list[Mapping[str, Any]]) -> list[str]:
     return [record["id"] for record in records]
 
 
-def everything(*runs: Run, offset: int = 0, limit: int = 10**6) -> tuple[int, list[str]]:
+def everything(*runs: RecordSource, offset: int = 0, limit: int = 10**6) -> tuple[int, list[str]]:
     total, records = newest_first(
         runs, first_ms=UNDATED_MS, last_ms=END_OF_TIME_MS - 1, offset=offset, limit=limit
     )
@@ -65,19 +65,19 @@ def test_a_record_without_a_date_is_the_oldest() -> None:
     [first, second] = sorted_entries({"b": {"id": "b", "date": "0001-01-01T00:00:00Z"}, "a": {"id": "a"}})
 
     assert (first.id, second.id) == ("a", "b")
-    assert everything(ListedRun([first, second])) == (2, ["b", "a"])
+    assert everything(ListedRecords([first, second])) == (2, ["b", "a"])
 
 
 def test_records_of_the_same_date_are_ordered_by_id_whatever_their_source() -> None:
-    run = ListedRun(sorted_entries(listed(("b", "1970-01-01T00:00:00Z"), ("a", "1970-01-01T00:00:00Z"))))
-    other = NumberedRun(ArrivedSeries((0,), prefix="9" * 14), range(CYCLE))
+    run = ListedRecords(sorted_entries(listed(("b", "1970-01-01T00:00:00Z"), ("a", "1970-01-01T00:00:00Z"))))
+    other = NumberedRecords(ArrivedSeries((0,), prefix="9" * 14), range(CYCLE))
 
     assert everything(run, other)[1] == ["b", "a", "9" * 14 + "0000000001"]
     assert everything(other, run, offset=1, limit=1)[1] == ["a"]
 
 
 def test_the_last_page_of_a_window_ends_with_it() -> None:
-    run = NumberedRun(ArrivedSeries(tuple(range(10))), range(CYCLE))
+    run = NumberedRecords(ArrivedSeries(tuple(range(10))), range(CYCLE))
     total, found = newest_first([run], first_ms=3, last_ms=6, offset=2, limit=5)
 
     assert total == 4
@@ -111,9 +111,9 @@ def test_a_page_is_the_slice_of_a_list_of_all_records(
     records = listed(
         *((f"{index:024}", f"1970-01-01T00:00:00.{date:03}Z") for index, date in enumerate(held))
     )
-    runs: list[Run] = [
-        ListedRun(sorted_entries(records)),
-        NumberedRun(ArrivedSeries(tuple(arrived)), remainders, excluded),
+    runs: list[RecordSource] = [
+        ListedRecords(sorted_entries(records)),
+        NumberedRecords(ArrivedSeries(tuple(arrived)), remainders, excluded),
     ]
     total, found = newest_first(runs, first_ms=window[0], last_ms=window[1], offset=offset, limit=limit)
 
@@ -138,7 +138,7 @@ def test_a_page_in_the_middle_of_many_makes_no_other_record() -> None:
             made.append(number)
             return super().date_ms(number)
 
-    run = NumberedRun(Counted(tuple(range(100_000))), range(CYCLE))
+    run = NumberedRecords(Counted(tuple(range(100_000))), range(CYCLE))
     total, found = everything(run, offset=50_000, limit=10)
 
     assert (total, len(found)) == (100_000, 10)

@@ -7,7 +7,7 @@ of it, `SandboxTransport` runs either under httpx. `thrive sandbox` serves them 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from thrive_learning.sandbox.arrivals import Arrivals
+from thrive_learning.sandbox.arrivals import RecordArrivals
 from thrive_learning.sandbox.core import API_URL, TOKEN_URL, WEBHOOKS_TOKEN_URL, Sandbox
 from thrive_learning.sandbox.fault_scripts import FaultScript
 from thrive_learning.sandbox.faults import Fault, SandboxReply, parse_fault
@@ -21,10 +21,10 @@ __all__ = [
     "API_URL",
     "TOKEN_URL",
     "WEBHOOKS_TOKEN_URL",
-    "Arrivals",
     "Fault",
     "FaultScript",
     "FaultySandbox",
+    "RecordArrivals",
     "Sandbox",
     "SandboxReply",
     "SandboxRequest",

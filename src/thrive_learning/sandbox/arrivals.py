@@ -14,7 +14,7 @@ from thrive_learning.sandbox.generation import (
 )
 
 
-class Arrivals:
+class RecordArrivals:
     """Counts the records that have arrived. Threads may share it.
 
     A record that arrives is dated now, and thus first in the list. One that arrives late is dated somewhere

@@ -18,10 +18,10 @@ from thrive_learning.sandbox.generation import (
     templates,
 )
 from thrive_learning.sandbox.timeline import (
-    Entry,
-    ListedRun,
-    NumberedRun,
-    Run,
+    DatedRecord,
+    ListedRecords,
+    NumberedRecords,
+    RecordSource,
     newest_first,
     numbered_entry,
     order,
@@ -57,7 +57,7 @@ class Collection:
     def __init__(
         self,
         held: Mapping[str, Mapping[str, Any]],
-        entries: Callable[[], Sequence[Entry]],
+        entries: Callable[[], Sequence[DatedRecord]],
         generated: int,
         arrived: Arrived,
     ) -> None:
@@ -90,10 +90,10 @@ class Collection:
             limit: How many to return after those, at most.
         """
         remainders = [index for index, template in enumerate(templates()) if keeps(template)]
-        runs: list[Run] = [
-            ListedRun([entry for entry in self._entries() if keeps(entry.record())]),
-            ListedRun(self._late_entries(keeps)),
-            *(NumberedRun(series, remainders, self._replaced(series, keeps)) for series in self._series),
+        runs: list[RecordSource] = [
+            ListedRecords([entry for entry in self._entries() if keeps(entry.record())]),
+            ListedRecords(self._late_entries(keeps)),
+            *(NumberedRecords(series, remainders, self._replaced(series, keeps)) for series in self._series),
         ]
         return newest_first(runs, first_ms=first_ms, last_ms=last_ms, offset=offset, limit=limit)
 
@@ -117,7 +117,7 @@ class Collection:
         numbers = (number_in(record_id, series.prefix, series.count) for record_id in self._held)
         return sorted(number for number in numbers if number is not None and keeps(_template(number)))
 
-    def _late_entries(self, keeps: Filter) -> list[Entry]:
+    def _late_entries(self, keeps: Filter) -> list[DatedRecord]:
         entries = (
             numbered_entry(LATE_PREFIX, number, late_date_ms(number))
             for number in range(1, self._late + 1)

@@ -36,7 +36,7 @@ from thrive_learning.sandbox.messages import (
     unauthorized,
 )
 from thrive_learning.sandbox.records import ACTIVITY_ID, seeded_records
-from thrive_learning.sandbox.timeline import Entry, sorted_entries
+from thrive_learning.sandbox.timeline import DatedRecord, sorted_entries
 from thrive_learning.sandbox.token_requests import (
     API,
     NO_STORE,
@@ -112,7 +112,7 @@ class Sandbox:
     generated: int = field(default=0, repr=False)
     arrived: Arrived = field(default=Arrived(), repr=False)
     # The records in the order of the list, once it was asked for.
-    _entries: list[Entry] | None = field(default=None, init=False, repr=False, compare=False)
+    _entries: list[DatedRecord] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.client_auth not in {"auto", "post", "basic"}:
@@ -152,7 +152,7 @@ class Sandbox:
         """All records: those that it holds, those that it generates, and those that arrived."""
         return Collection(self.records, self._sorted, self.generated, self.arrived)
 
-    def _sorted(self) -> list[Entry]:
+    def _sorted(self) -> list[DatedRecord]:
         if self._entries is None:
             object.__setattr__(self, "_entries", sorted_entries(self.records))
         return self._entries or []

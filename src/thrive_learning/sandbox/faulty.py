@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from http import HTTPStatus
 
-from thrive_learning.sandbox.arrivals import Arrivals
+from thrive_learning.sandbox.arrivals import RecordArrivals
 from thrive_learning.sandbox.collection import Arrived
 from thrive_learning.sandbox.core import Sandbox, is_list_target, is_token_target
 from thrive_learning.sandbox.fault_scripts import FaultScript
@@ -31,11 +31,11 @@ class FaultySandbox:
     """
 
     def __init__(
-        self, sandbox: Sandbox, script: FaultScript | None = None, arrivals: Arrivals | None = None
+        self, sandbox: Sandbox, script: FaultScript | None = None, arrivals: RecordArrivals | None = None
     ) -> None:
         self.sandbox: Sandbox = sandbox
         self.script: FaultScript = FaultScript() if script is None else script
-        self.arrivals: Arrivals = Arrivals() if arrivals is None else arrivals
+        self.arrivals: RecordArrivals = RecordArrivals() if arrivals is None else arrivals
 
     @property
     def current(self) -> Sandbox:

@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Entry(NamedTuple):
+class DatedRecord(NamedTuple):
     """A record in the order.
 
     Attributes:
@@ -37,33 +37,33 @@ class Entry(NamedTuple):
     record: Callable[[], Mapping[str, Any]]
 
 
-class Run(Protocol):
+class RecordSource(Protocol):
     """Records of one source."""
 
     def count_since(self, date_ms: int) -> int:
         """Return how many are dated at or after a moment."""
         ...
 
-    def newest_first(self, date_ms: int) -> Iterator[Entry]:
+    def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
         """Yield those dated at or before a moment."""
         ...
 
 
-class ListedRun:
+class ListedRecords:
     """Records that are in memory.
 
     Args:
         entries: The oldest first, and those of the same date by ID.
     """
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[DatedRecord]) -> None:
         self._entries = entries
 
     def count_since(self, date_ms: int) -> int:
         """Return how many are dated at or after a moment."""
         return len(self._entries) - self._first_since(date_ms)
 
-    def newest_first(self, date_ms: int) -> Iterator[Entry]:
+    def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
         """Yield those dated at or before a moment."""
         return map(self._entries.__getitem__, range(self._first_since(date_ms + 1) - 1, -1, -1))
 
@@ -71,7 +71,7 @@ class ListedRun:
         return bisect_left(self._entries, date_ms, key=lambda entry: entry.date_ms)
 
 
-class NumberedRun:
+class NumberedRecords:
     """Records that are made when they are needed.
 
     Args:
@@ -93,7 +93,7 @@ class NumberedRun:
         excluded = bisect_left(self._without, end) - bisect_left(self._without, first)
         return self._count_below(end) - self._count_below(first) - excluded
 
-    def newest_first(self, date_ms: int) -> Iterator[Entry]:
+    def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
         """Yield those dated at or before a moment."""
         for position in range(self._count_below(self._series.first_since(date_ms + 1)) - 1, -1, -1):
             cycles, index = divmod(position, len(self._remainders))
@@ -107,27 +107,27 @@ class NumberedRun:
         return cycles * len(self._remainders) + bisect_left(self._remainders, remainder)
 
 
-def numbered_entry(prefix: str, number: int, date_ms: int) -> Entry:
+def numbered_entry(prefix: str, number: int, date_ms: int) -> DatedRecord:
     """Return the entry of a record that is made when it is needed."""
     record_id = numbered_id(prefix, number)
-    return Entry(date_ms, record_id, functools.partial(made_record, record_id, number, date_ms))
+    return DatedRecord(date_ms, record_id, functools.partial(made_record, record_id, number, date_ms))
 
 
-def sorted_entries(records: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
+def sorted_entries(records: Mapping[str, Mapping[str, Any]]) -> list[DatedRecord]:
     """Return the entries of records in memory, the oldest first.
 
     Args:
         records: By ID in lower case.
     """
     entries = [
-        Entry(_date_ms(record), key, functools.partial(records.__getitem__, key))
+        DatedRecord(_date_ms(record), key, functools.partial(records.__getitem__, key))
         for key, record in records.items()
     ]
     return sorted(entries, key=order)
 
 
 def newest_first(
-    runs: Iterable[Run], *, first_ms: int, last_ms: int, offset: int, limit: int
+    runs: Iterable[RecordSource], *, first_ms: int, last_ms: int, offset: int, limit: int
 ) -> tuple[int, list[Mapping[str, Any]]]:
     """Return how many records a window has, and some of them.
 
@@ -157,7 +157,7 @@ def newest_first(
     return total, [entry.record() for entry in islice(merged, of_that_date, of_that_date + wanted)]
 
 
-def order(entry: Entry) -> tuple[int, str]:
+def order(entry: DatedRecord) -> tuple[int, str]:
     """Return what entries are sorted by: the date, then the ID."""
     return entry.date_ms, entry.id
 

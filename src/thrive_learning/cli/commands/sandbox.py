@@ -16,9 +16,9 @@ from thrive_learning.errors import ConfigurationError
 if TYPE_CHECKING:
     from thrive_learning.credentials import ClientAuth
     from thrive_learning.sandbox import (
-        Arrivals,
         FaultScript,
         FaultySandbox,
+        RecordArrivals,
         Sandbox,
         SandboxReply,
         SandboxRequest,
@@ -161,10 +161,10 @@ def sandbox(  # noqa: PLR0913 - its options
             "python3 -m pip install 'thrive-learning[sandbox]'"
         )
     else:
-        from thrive_learning.sandbox import Arrivals, FaultySandbox  # noqa: PLC0415 - --help needs no sandbox
+        from thrive_learning.sandbox import FaultySandbox, RecordArrivals  # noqa: PLC0415 - --help needs no sandbox
 
         core = _core(files, generated or 0, token_lifetime, client_auth)
-        served = FaultySandbox(core, _script(faults), Arrivals(arrivals, late_arrivals))
+        served = FaultySandbox(core, _script(faults), RecordArrivals(arrivals, late_arrivals))
         if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
             raise click.UsageError(
                 "Webhooks are sent when records arrive. Add --arrivals, such as --arrivals 5."
@@ -223,7 +223,7 @@ Then try:
 """
 
 
-def _described(arrivals: "Arrivals") -> str:
+def _described(arrivals: "RecordArrivals") -> str:
     on_time, late = arrivals.after_each_list, arrivals.late_after_each_list
     if not (on_time or late):
         return ""
