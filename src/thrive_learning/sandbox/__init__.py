@@ -1,7 +1,8 @@
 """The embedded API: answers requests as the contract says, without a network and without real credentials.
 
-`Sandbox` is a pure function from a request and the time to a response, `FaultySandbox` puts faults in front
-of it, `SandboxTransport` runs either under httpx. `thrive sandbox` serves them over HTTP.
+`Sandbox` is a pure function from a request and the time to a response. `FaultySandbox` puts faults in front
+of it and lets records arrive. `SandboxTransport` runs either under httpx. `thrive sandbox` serves them over
+HTTP.
 """
 
 import importlib
