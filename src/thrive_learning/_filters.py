@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
 
-from thrive_learning._ids import activity_id
+from thrive_learning._ids import activity_id, shown
 from thrive_learning.errors import ConfigurationError, InvalidIdError
 
 #: How many records a page may have.
@@ -15,6 +15,9 @@ MAX_PER_PAGE: Final = 1000
 
 #: How many content IDs or types one request has. More would make URLs that some servers reject.
 MAX_VALUES: Final = 100
+
+# No list has that many pages. Python itself cannot print numbers of more than 4,300 digits.
+_MAX_PAGE: Final = 10**9
 
 _SECOND = dt.timedelta(seconds=1)
 
@@ -55,13 +58,11 @@ class ActivityFilters(NamedTuple):
             ConfigurationError: One of them is not valid, or two contradict each other.
             InvalidIdError: A content ID is not 24 hexadecimal digits.
         """
-        if content_type is not None:
-            content_type = _text("content_type", content_type)
         filters = cls(
             types=_types("types", types),
             omit_types=_types("omit_types", omit_types),
             content_ids=_content_ids(content_ids),
-            content_type=content_type,
+            content_type=None if content_type is None else _text("content_type", content_type, "content"),
             since=_time("since", since, round_up=False),
             until=_time("until", until, round_up=True),
         )
@@ -84,10 +85,22 @@ class ActivityFilters(NamedTuple):
         return [self._replace(content_ids=part) for part in parts] or [self]
 
     def with_end(self) -> "ActivityFilters":
-        """Return the same filters with an end: now, if there is none yet."""
+        """Return the same filters with an end: now, if there is none yet.
+
+        Raises:
+            ConfigurationError: They begin later.
+        """
         if self.until is not None:
             return self
-        return self._replace(until=_up_to_whole_second(dt.datetime.now(dt.UTC)))
+        now = dt.datetime.now(dt.UTC)
+        if self.since is not None and self.since > now:
+            raise ConfigurationError(
+                f"since={self.since} is in the future, so no record can match. Pass an earlier since=, or an "
+                "until=."
+            )
+        until = _whole_second(now, round_up=True)
+        # Clocks that stand still, as in tests, may stand at a whole second.
+        return self._replace(until=until + _SECOND if until == self.since else until)
 
     def page_arguments(self, page: int, per_page: int) -> dict[str, Any]:
         """Return the arguments of the generated function for one page.
@@ -110,9 +123,9 @@ class ActivityFilters(NamedTuple):
         if self.content_type is not None:
             arguments["content_type"] = self.content_type
         if self.since is not None:
-            arguments["timestamp_from"] = f"{self.since:%Y-%m-%d %H:%M:%S}"
+            arguments["timestamp_from"] = _timestamp(self.since)
         if self.until is not None:
-            arguments["timestamp_to"] = f"{self.until:%Y-%m-%d %H:%M:%S}"
+            arguments["timestamp_to"] = _timestamp(self.until)
         return arguments
 
 
@@ -120,11 +133,11 @@ def page_number(page: object) -> int:
     """Return the number of a page.
 
     Raises:
-        ConfigurationError: It is not a whole number above 0.
+        ConfigurationError: It is not a whole number from 1 to a billion.
     """
-    if isinstance(page, bool) or not isinstance(page, int) or page < 1:
-        raise ConfigurationError(f"page is {page!r}. Pages are counted from 1.")
-    return page
+    if isinstance(page, bool) or not isinstance(page, int) or not 1 <= page <= _MAX_PAGE:
+        raise ConfigurationError(f"page is {shown(page)}. Pass a whole number; the first page is 1.")
+    return int(page)
 
 
 def page_size(per_page: object) -> int:
@@ -134,51 +147,72 @@ def page_size(per_page: object) -> int:
         ConfigurationError: It is not a whole number from 1 to 1,000.
     """
     if isinstance(per_page, bool) or not isinstance(per_page, int) or not 1 <= per_page <= MAX_PER_PAGE:
-        raise ConfigurationError(f"per_page is {per_page!r}. Pass a whole number from 1 to {MAX_PER_PAGE}.")
-    return per_page
+        raise ConfigurationError(
+            f"per_page is {shown(per_page)}. Pass a whole number from 1 to {MAX_PER_PAGE}."
+        )
+    return int(per_page)
 
 
-def _up_to_whole_second(moment: dt.datetime) -> dt.datetime:
-    """Round a time up to whole seconds."""
-    whole = moment.replace(microsecond=0)
-    return whole if whole == moment else whole + _SECOND
+def _timestamp(moment: dt.datetime) -> str:
+    # Not by strftime, which writes the year 999 with three digits on Linux.
+    return moment.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def _whole_second(moment: dt.datetime, *, round_up: bool) -> dt.datetime:
+    """Round a time in UTC to whole seconds.
+
+    The result is a plain datetime: that of pandas has nanoseconds, which `replace` keeps.
+    """
+    whole = dt.datetime(*moment.timetuple()[:6], tzinfo=dt.UTC)
+    return whole + _SECOND if round_up and whole != moment else whole
 
 
 def _values(name: str, values: object) -> list[object]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ConfigurationError(f"{name} is {values!r}. Pass a list, or another iterable, of texts.")
-    return list(dict.fromkeys(cast("Iterable[object]", values)))
+        raise ConfigurationError(f"{name} is {shown(values)}. Pass a list, or another iterable, of texts.")
+    return list(cast("Iterable[object]", values))
 
 
 def _types(name: str, values: object) -> tuple[str, ...]:
-    found = tuple(_text(name, value) for value in _values(name, values))
+    found = tuple(dict.fromkeys(_type(name, value) for value in _values(name, values)))
     if len(found) > MAX_VALUES:
         raise ConfigurationError(f"{name} has {len(found)} values. Pass at most {MAX_VALUES}.")
     return found
 
 
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ConfigurationError(f"{name} has the value {value!r}. Pass text such as 'viewed'.")
-    if "," in value:
+def _type(name: str, value: object) -> str:
+    text = _text(name, value, "viewed")
+    if "," in text:
         raise ConfigurationError(
-            f"{name} has the value {value!r}. The API separates values by commas, so none may have one."
+            f"{name} has the value {text!r}. A comma separates two types in a request; pass each type by "
+            "itself."
         )
-    return str(value)
+    return text
+
+
+def _text(name: str, value: object, example: str) -> str:
+    # The text itself: str() of an enum may be the name of its member.
+    # And by its type, because isinstance() believes what a mock says of its class.
+    text = str.__str__(cast("str", value)) if issubclass(type(value), str) else ""
+    if not text or text != text.strip() or not text.isprintable():
+        raise ConfigurationError(
+            f"{name} has the value {shown(value)}. Pass printable text such as {example!r}, without white "
+            "space around it."
+        )
+    return text
 
 
 def _content_ids(values: object) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for value in _values("content_ids", values):
         try:
-            found[activity_id(cast("str", value)).lower()] = None
+            found[activity_id(value).lower()] = None
             continue
-        except InvalidIdError:
-            pass
-        shown = value if isinstance(value, str) else repr(value)
+        except InvalidIdError as error:
+            plain = error.value
         raise InvalidIdError(
-            f"content_ids has the value {shown[:80]!r}. A content ID has exactly 24 hexadecimal digits.",
-            value=shown,
+            f"content_ids has the value {shown(value)}. A content ID has exactly 24 hexadecimal digits.",
+            value=plain,
         )
     return tuple(found)
 
@@ -187,17 +221,19 @@ def _time(name: str, moment: object, *, round_up: bool) -> dt.datetime | None:
     if moment is None:
         return None
     if not isinstance(moment, dt.datetime):
-        raise ConfigurationError(f"{name} is {moment!r}. Pass a datetime with a time zone.")
+        raise ConfigurationError(
+            f"{name} is {shown(moment)}. Pass a datetime with a time zone, such as "
+            "datetime(2026, 1, 1, tzinfo=UTC)."
+        )
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ConfigurationError(
             f"{name} is {moment!r}, which has no time zone. Pass an aware datetime, such as "
             "datetime(2026, 1, 1, tzinfo=UTC)."
         )
     try:
-        in_utc = moment.astimezone(dt.UTC)
-        return _up_to_whole_second(in_utc) if round_up else in_utc.replace(microsecond=0)
+        return _whole_second(moment.astimezone(dt.UTC), round_up=round_up)
     except OverflowError:
-        problem = (
-            f"{name} is {moment!r}, which is out of range in UTC. Pass a time after year 1 and before 9999."
-        )
-    raise ConfigurationError(problem)
+        pass
+    raise ConfigurationError(
+        f"{name} is {moment!r}, which is out of range in UTC. Pass another time, or None for no limit."
+    )

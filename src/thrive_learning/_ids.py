@@ -33,11 +33,15 @@ def activity_id(value: object) -> str:
     return match.group()
 
 
-def _invalid(value: object) -> InvalidIdError:
+def shown(value: object) -> str:
+    """Return an invalid argument as a message shows it: its repr, in short."""
     try:
-        shown = _shortened.repr(value)
+        return _shortened.repr(value)
     except Exception:  # noqa: BLE001 - a repr may fail in any way, such as that of an int with 5,000 digits
-        shown = f"a value of type {type(value).__name__}"
+        return f"a value of type {type(value).__name__}"
+
+
+def _invalid(value: object) -> InvalidIdError:
     kind: type = type(value)
     if not isinstance(value, str) or not issubclass(kind, str):
         problem = f"it is of type {kind.__name__}, not str; pass the id as text"
@@ -51,6 +55,6 @@ def _invalid(value: object) -> InvalidIdError:
     # Errors hold plain data, so that they pickle: anything else is kept as the text that is shown.
     plain = value is None or type(value) in {str, bytes, bool, int, float}
     return InvalidIdError(
-        f"{shown} is not an activity id, which is exactly 24 hexadecimal digits: {problem}",
-        value=value if plain else shown,
+        f"{shown(value)} is not an activity id, which is exactly 24 hexadecimal digits: {problem}",
+        value=value if plain else shown(value),
     )

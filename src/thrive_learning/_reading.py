@@ -139,7 +139,7 @@ class _Pass:
         problems = {drift: drift for drifts in self.known.values() for drift in drifts}
         for drifts in self.known.values():  # equal ones become identical
             drifts[:] = [problems[drift] for drift in drifts]
-        return Reading(problems=tuple(problems), lists=[*self.known.values()], **found)
+        return Reading(problems=tuple(problems.values()), lists=[*self.known.values()], **found)
 
 
 #: Turns a JSON value into one of Python, and adds to a list how it departs from the contract. A value that

@@ -165,7 +165,7 @@ class Activities:
             ConfigurationError: An argument is not valid; nothing was sent.
             InvalidIdError: A content ID is not valid; nothing was sent.
             ApiError: The API answered with a status that is not a success.
-            TokenError: The token endpoint refused.
+            TokenError: The token endpoint rejected the request or sent an invalid response.
             UnexpectedResponseError: The response breaks the contract.
             ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
             ClientClosedError: The client is closed.
@@ -181,7 +181,7 @@ class Activities:
             until=until,
         )
         arguments = filters.page_arguments(page, per_page)
-        return (run(LIST_ACTIVITIES, self._http, arguments, self._http.seam.begin(timeout, retry)))[0]
+        return run(LIST_ACTIVITIES, self._http, arguments, self._http.seam.begin(timeout, retry))[0]
 
     def iterate(  # noqa: PLR0913 - the filters of the API
         self,
@@ -200,16 +200,17 @@ class Activities:
         """Get all activity records that pass all filters, page by page.
 
         The end of the time window is fixed at the beginning, so that new records do not move others to
-        another page. A record that comes again within about twenty pages is dropped. Up to three pages are
-        requested ahead. After a transient failure, the walk pauses, and the page is requested again, as
-        `get_many` does.
+        another page. A record that comes again within about twenty pages is dropped. Pages are requested one
+        after the other, up to two of them ahead. After a transient failure, the walk pauses, and the page is
+        requested again, as `get_many` does. It ends with an empty page, or with the last one by the server's
+        count.
 
         The result is an iterator and a context manager; `with` ends what is in flight at the end of its
         block. Nothing is sent before the first record is asked for.
 
         Args:
             page: The page to begin with, to go on with an earlier walk that had the same filters and
-                `until`.
+                `until`. It must be 1 with more than 100 content IDs, which take several walks.
             per_page: How many records a page has, from 1 to 1,000.
             types: The types to keep: `ActivityType`s or other texts; empty for all.
             omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
@@ -221,15 +222,15 @@ class Activities:
             until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
             timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
                 of the client.
-            retry: How often to try a page; None for the client's policy. With one attempt, nothing is
-                retried.
+            retry: The delays between the attempts for a page, which is tried until `timeout` is over; None
+                for the client's policy. With one attempt, nothing is retried.
 
         Raises:
             ConfigurationError: An argument is not valid; nothing was sent.
             InvalidIdError: A content ID is not valid; nothing was sent.
             ClientClosedError: The client is closed. This, and what follows, comes while records are read.
             ApiError: The API answered with a status that is not a success.
-            TokenError: The token endpoint refused.
+            TokenError: The token endpoint rejected the request or sent an invalid response.
             UnexpectedResponseError: The response breaks the contract, or the pages repeat each other without
                 end.
             ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
@@ -253,7 +254,7 @@ class Activities:
         def open_pages(current: ActivityFilters, numbers: Iterator[int]) -> "ResultStream":
             def fetch(number: str, budget: Budget, history: tuple[Attempt, ...]) -> ActivityPage:
                 arguments = current.page_arguments(int(number), per_page)
-                return (run(LIST_ACTIVITIES, self._http, arguments, budget, history))[0]
+                return run(LIST_ACTIVITIES, self._http, arguments, budget, history)[0]
 
             return ResultStream(ThreadedRun(self._http, fetch, numbers, plan))
 
@@ -405,7 +406,7 @@ class AsyncActivities:
             ConfigurationError: An argument is not valid; nothing was sent.
             InvalidIdError: A content ID is not valid; nothing was sent.
             ApiError: The API answered with a status that is not a success.
-            TokenError: The token endpoint refused.
+            TokenError: The token endpoint rejected the request or sent an invalid response.
             UnexpectedResponseError: The response breaks the contract.
             ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
             ClientClosedError: The client is closed.
@@ -442,16 +443,17 @@ class AsyncActivities:
         """Get all activity records that pass all filters, page by page.
 
         The end of the time window is fixed at the beginning, so that new records do not move others to
-        another page. A record that comes again within about twenty pages is dropped. Up to three pages are
-        requested ahead. After a transient failure, the walk pauses, and the page is requested again, as
-        `get_many` does.
+        another page. A record that comes again within about twenty pages is dropped. Pages are requested one
+        after the other, up to two of them ahead. After a transient failure, the walk pauses, and the page is
+        requested again, as `get_many` does. It ends with an empty page, or with the last one by the server's
+        count.
 
         The result is an iterator and a context manager; `with` ends what is in flight at the end of its
         block. Nothing is sent before the first record is asked for.
 
         Args:
             page: The page to begin with, to go on with an earlier walk that had the same filters and
-                `until`.
+                `until`. It must be 1 with more than 100 content IDs, which take several walks.
             per_page: How many records a page has, from 1 to 1,000.
             types: The types to keep: `ActivityType`s or other texts; empty for all.
             omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
@@ -463,15 +465,15 @@ class AsyncActivities:
             until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
             timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
                 of the client.
-            retry: How often to try a page; None for the client's policy. With one attempt, nothing is
-                retried.
+            retry: The delays between the attempts for a page, which is tried until `timeout` is over; None
+                for the client's policy. With one attempt, nothing is retried.
 
         Raises:
             ConfigurationError: An argument is not valid; nothing was sent.
             InvalidIdError: A content ID is not valid; nothing was sent.
             ClientClosedError: The client is closed. This, and what follows, comes while records are read.
             ApiError: The API answered with a status that is not a success.
-            TokenError: The token endpoint refused.
+            TokenError: The token endpoint rejected the request or sent an invalid response.
             UnexpectedResponseError: The response breaks the contract, or the pages repeat each other without
                 end.
             ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.

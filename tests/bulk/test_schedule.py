@@ -30,6 +30,7 @@ from thrive_learning import (
 )
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.schedule import HOPELESS_IN_A_ROW, ORDERED_WINDOW, WINDOW, Job, Plan, Schedule
+from thrive_learning._bulk.walk import PAGES_AHEAD, PageResult, plan_of
 from thrive_learning.errors import Attempt
 
 
@@ -184,6 +185,36 @@ def test_an_id_in_flight_is_not_fetched_twice_and_each_place_has_its_result() ->
     assert {type(found) for found in errors} == {NotFoundError}
     ours.add(identifier(1))  # it is not in flight any more
     assert ours.next_job(0.0) is not None
+
+
+def test_pages_are_requested_one_after_the_other_whatever_fails() -> None:
+    plan = plan_of(Budget(Timeout(), RetryPolicy()))
+    ours = Schedule(plan, now=0.0, draw=lambda: 1.0)
+    numbers = iter(range(1, 100))
+    now, asked = 0.0, 0
+
+    def read() -> None:
+        while ours.may_read(now):
+            ours.add(next(numbers))
+
+    for failures in (0, 3):
+        asked += 1
+        for left in range(failures, -1, -1):
+            read()
+            job = only(ours, now)
+            assert job.activity_id == str(asked)
+            read()
+            assert begun(ours, now) == []
+            error = broken() if left % 2 else throttled(1.0)
+            ours.finish(job, error if left else "page", now + 0.1)
+            now += 10.0
+    read()
+    assert asked == PAGES_AHEAD  # that nobody has taken
+    assert begun(ours, now) == []
+    for number in (1, 2):
+        assert ours.take() == PageResult(number, "page", None)  # type: ignore[arg-type]
+    read()
+    assert only(ours, now).activity_id == "3"
 
 
 def test_ids_compare_as_text_as_they_are_sent() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from harness import ACTIVITY_ID, BASIC, Flavour, Kept, page_response
+from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, Flavour, Kept, page_response
 
 from thrive_learning import (
     Activity,
@@ -51,6 +51,23 @@ def test_bulk_runs_report_as_well(flavour: Flavour) -> None:
         results = list(client.activities.get_many([f"{number:024x}" for number in range(50)]))
     assert [str(drift) for drift in seen] == ["the field 'name' is null, not a string"]
     assert all(result.activity.problems == tuple(seen) for result in results)
+
+
+def test_records_of_a_page_with_the_same_departure_are_read(flavour: Flavour) -> None:
+    seen: list[Drift] = []
+    records = [PAGE_EXAMPLE | {"type": "answered", "contentType": f"{number}"} for number in range(3)]
+    page = httpx.Response(200, json={"results": [*records, PAGE_EXAMPLE | {"type": "answered"}, 7, 7]})
+    with flavour.answering(lambda _request: page, on_drift=seen.append) as client:
+        found = client.activities.list()
+    kinds = [[drift.kind for drift in record.problems] for record in found]
+    assert kinds == [["unknown_value", "unknown_field"]] * 3 + [["unknown_value"]]
+    assert [drift.kind for drift in found.problems] == ["unreadable_item"] * 2
+    assert [(drift.kind, drift.operation) for drift in seen] == [
+        ("unknown_value", "activities.list"),
+        ("unknown_field", "activities.list"),
+        ("unreadable_item", "activities.list"),
+    ]
+    assert {*found[0].problems, *found.problems} >= {*seen}
 
 
 def test_a_departure_is_a_warning_and_a_novelty_is_not(

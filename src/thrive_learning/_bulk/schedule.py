@@ -57,12 +57,14 @@ class JobKind(NamedTuple):
         method: The method that runs are started with.
         key: Validates what identifies one, and returns it as text.
         result: Returns the result for what identifies one, what was fetched, and why it was not.
+        in_turn: Whether a job is read only after the outcome of the one before.
     """
 
     noun: str
     method: str
     key: Callable[[Any], str]
     result: Callable[[Any, Any, ThriveError | None], Any]
+    in_turn: bool = False
 
 
 def _record_result(given: str, activity: Activity, error: ThriveError | None) -> ActivityResult:
@@ -219,6 +221,8 @@ class Schedule:
         if self.exhausted or self.failure is not None or self._read - self._taken >= self._window:
             return False
         self._wake(now)
+        if self.plan.kind.in_turn and not self.is_idle:
+            return False
         self._paused_at = now if now < self._pace.resumes_at else None
         if self.is_idle and now < self._ends_at:
             return True  # even in a pause: only reading on tells whether there is anything left to wait for

@@ -1,17 +1,17 @@
 """What a walk through the pages of a list decides: the next page, what is new on it, and the end. Pure."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.schedule import JobKind, Plan
-from thrive_learning._filters import ActivityFilters, page_number, page_size
-from thrive_learning.errors import ThriveError, UnexpectedResponseError
+from thrive_learning._filters import MAX_VALUES, ActivityFilters, page_number, page_size
+from thrive_learning.errors import ConfigurationError, ThriveError, UnexpectedResponseError
 from thrive_learning.models import Activity, ActivityPage, Pagination
 
-#: How many pages are requested at once, and how many are kept ahead of the caller.
-PAGES_AT_ONCE: Final = 2
-PAGES_AHEAD: Final = 3
+#: How many pages are requested before the caller asks for their records.
+PAGES_AHEAD: Final = 2
 
 #: How many pages' worth of IDs are remembered. Records that arrive during a walk push others to later pages.
 REMEMBERED_PAGES: Final = 20
@@ -34,13 +34,15 @@ class PageResult(NamedTuple):
     error: ThriveError | None
 
 
-#: Pages by their numbers.
-PAGES = JobKind("page", "iterate", str, PageResult)
+#: Pages by their numbers, each requested after the response to the one before. Otherwise, a record that is
+#: inserted between the response to page 3 and that to page 2 would move another one from page 2 to page 3, and
+#: that one would be on neither of them.
+PAGES = JobKind("page", "iterate", str, PageResult, in_turn=True)
 
 
 def plan_of(budget: Budget) -> Plan:
     """Return the plan for a run through pages."""
-    return Plan(PAGES_AT_ONCE, True, budget.timeout, budget.retry, None, PAGES_AHEAD, PAGES)  # noqa: FBT003
+    return Plan(1, True, budget.timeout, budget.retry, None, PAGES_AHEAD, PAGES)  # noqa: FBT003
 
 
 class Walk:
@@ -50,6 +52,9 @@ class Walk:
         filters: Which records are wanted. `until` is there: it keeps new records from shifting the pages.
         page: The page to begin with.
         per_page: How many records a page has.
+
+    Raises:
+        ConfigurationError: There is no such page, or no such number of records.
 
     Attributes:
         is_over: Whether all pages were taken.
@@ -65,18 +70,24 @@ class Walk:
         self.number: int = 0
         self.pagination: Pagination | None = None
         self.unreadable: int = 0
-        self._walks = iter(filters.walks)
-        self.current: ActivityFilters = next(self._walks)
+        walks = filters.walks
         self._next = page_number(page)
+        if self._next > 1 and len(walks) > 1:
+            raise ConfigurationError(
+                f"page={page} does not say which IDs it is a page of, because a request takes {MAX_VALUES} of "
+                f"the {len(filters.content_ids)} content_ids. Pass page=1, or at most {MAX_VALUES} IDs."
+            )
+        self._walks = iter(walks)
+        self.current: ActivityFilters = next(self._walks)
         self._most_ids = max(REMEMBERED_PAGES * page_size(per_page), 1000)
         self._known: dict[str, None] = {}  # in the order of their arrival
         self._fruitless = 0
+        self._total: int | None = None  # how many pages there are now; None if the last one did not say
 
     def pages(self) -> Iterator[int]:
         """Return the numbers of the pages to request now. There is at least one."""
-        total = None if self.pagination is None else self.pagination.total_pages
         # A server that does not say how many pages there are is asked for one after the other.
-        return iter(range(self._next, max(self._next, total or 0) + 1))
+        return iter(range(self._next, max(self._next, self._total or 0) + 1))
 
     def take(self, number: int, page: ActivityPage) -> list[Activity]:
         """Take a page, and return the records on it that are new.
@@ -97,11 +108,13 @@ class Walk:
             if record.id not in known:
                 known[record.id] = None
                 new.append(record)
-        for _ in range(len(known) - self._most_ids):
-            del known[next(iter(known))]
+        for oldest in [*itertools.islice(known, max(len(known) - self._most_ids, 0))]:
+            del known[oldest]
         self._fruitless = 0 if new else self._fruitless + 1
-        total = page.pagination.total_pages
-        if (not page.results and not unreadable) or (total is not None and number >= total):
+        total = self._total = page.pagination.total_pages
+        is_empty = not page.results and not unreadable
+        # A page that is not empty shows that there is more than no page.
+        if is_empty or (total is not None and number >= total > 0):
             self._begin_next()
         elif self._fruitless >= FRUITLESS_PAGES:
             first = number - FRUITLESS_PAGES + 1
@@ -119,4 +132,4 @@ class Walk:
         if following is None:
             self.is_over = True
         else:
-            self.current, self._next, self.pagination, self._fruitless = following, 1, None, 0
+            self.current, self._next, self._total, self._fruitless = following, 1, None, 0
