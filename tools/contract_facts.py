@@ -1,19 +1,27 @@
 """What the contract says and the generated client does not: written beside it, as a module of plain data.
 
-The generator ignores some constructs of OpenAPI without a warning. A contract that uses one is refused here,
-so that nobody ships a client that sends something else than the contract says.
+`contract_checks` has refused by then what the generator ignores, and what the SDK does not read.
 """
 
-import keyword
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from tools.contract_checks import problems_of
+from tools.contract_walk import (
+    choices_of,
+    kinds_of,
+    module_name,
+    operations_of,
+    public_name,
+    resolved,
+    success_schema,
+)
+
 #: Source: RFC 9110 section 9.2.1. OpenAPI has no other safe methods that this SDK could use.
 SAFE_METHODS = frozenset({"get", "head"})
 
-_METHODS = ("get", "head", "post", "put", "patch", "delete")
-_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
+_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _FORMATS = {"date-time": "dt.datetime", "date": "dt.date", "uuid": "uuid.UUID"}
 
 _HEADER = '''"""What the contract says and the generated client does not; by tools/contract_facts.py."""
@@ -31,6 +39,7 @@ class OperationFacts(NamedTuple):
         method: The HTTP method, in capitals.
         path: The path template.
         successes: What the body of each documented success holds: "object", "array", or "nothing".
+        model: The name of the schema of that object, or of the items of that array; None if there is none.
         errors: The statuses of the documented errors.
         is_idempotent: Whether it may be sent again after it may have been processed.
     """
@@ -38,6 +47,7 @@ class OperationFacts(NamedTuple):
     method: str
     path: str
     successes: dict[int, str]
+    model: str | None
     errors: tuple[int, ...]
     is_idempotent: bool
 
@@ -86,7 +96,7 @@ def module_of(contract: dict[str, Any]) -> str:
     Raises:
         ContractError: The contract uses something that the generator ignores, or that the SDK does not read.
     """
-    problems = [*_problems(contract)]
+    problems = [*problems_of(contract)]
     if problems:
         raise ContractError("\n".join(problems))
     operations = "".join(f"    {name!r}: {facts},\n" for name, facts in _operations(contract))
@@ -99,110 +109,25 @@ def module_of(contract: dict[str, Any]) -> str:
     return f"{_HEADER.replace('{imports}', imports)}{operations}}}\n{models}{fields}"
 
 
-def operations_of(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Return path, method, and description of each operation."""
-    for path, item in contract["paths"].items():
-        for method in _METHODS:
-            if method in item:
-                shared = item.get("parameters", [])
-                operation = item[method]
-                yield path, method, {**operation, "parameters": [*shared, *operation.get("parameters", [])]}
-
-
-def resolved(contract: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Return what a reference within the contract stands for, and anything else as it is."""
-    while "$ref" in node:
-        target: Any = contract
-        for name in node["$ref"].removeprefix("#/").split("/"):
-            target = target[name]
-        node = target
-    return node
-
-
 def _operations(contract: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for path, method, operation in operations_of(contract):
-        successes = {
-            int(status): _body_of(contract, resolved(contract, response))
-            for status, response in operation["responses"].items()
-            if status.startswith("2")
-        }
-        errors = tuple(int(status) for status in operation["responses"] if not status.startswith("2"))
+        responses = {int(status): response for status, response in operation["responses"].items()}
+        successes: dict[int, str] = {}
+        model = None
+        for status in filter(_is_success, responses):
+            schema = success_schema(contract, responses[status])
+            body = {} if schema is None else resolved(contract, schema)
+            successes[status] = body.get("type", "nothing")
+            described = body["items"] if "items" in body else schema
+            model = model if described is None else described["$ref"].rsplit("/", 1)[-1]
+        errors = tuple(status for status in responses if not _is_success(status))
         is_idempotent = method in SAFE_METHODS or operation.get("x-idempotent") is True
-        facts = f"OperationFacts({method.upper()!r}, {path!r}, {successes}, {errors}, {is_idempotent})"
-        yield snake_case(operation["operationId"]), facts
+        facts = f"{method.upper()!r}, {path!r}, {successes}, {model!r}, {errors}, {is_idempotent}"
+        yield module_name(operation["operationId"]), f"OperationFacts({facts})"
 
 
-def snake_case(name: str) -> str:
-    """Return a name as the generator writes those of modules and arguments."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _body_of(contract: dict[str, Any], response: dict[str, Any]) -> str:
-    content = response.get("content")
-    if not content:
-        return "nothing"
-    schema = resolved(contract, content.get("application/json", {}).get("schema", {}))
-    return str(schema.get("type"))
-
-
-def _problems(contract: dict[str, Any]) -> Iterator[str]:
-    """Say what is not supported, and what to write in its place."""
-    for path, method, operation in operations_of(contract):
-        where = f"{method.upper()} {path}"
-        if "operationId" not in operation:
-            yield f"{where} has no operationId. Name it, such as getActivity."
-        yield from _problems_of_responses(where, operation["responses"], contract)
-        for parameter in operation["parameters"]:
-            yield from _problems_of_parameter(where, resolved(contract, parameter), contract)
-    for name, schema in contract["components"]["schemas"].items():
-        yield from _problems_of_enum(name, schema)
-        for wire_name, of_field in schema.get("properties", {}).items():
-            for reference, choice in _choices(contract, of_field):
-                if not reference and ("enum" in choice or "properties" in choice):
-                    yield (
-                        f"{name}.{wire_name} describes its values in place. Move them to components/schemas, "
-                        "and refer to them there."
-                    )
-
-
-def _problems_of_responses(where: str, responses: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
-    if not any(status.startswith("2") for status in responses):
-        yield f"{where} documents no success. Add a response such as '200'."
-    for status, response in responses.items():
-        if not re.fullmatch(r"[1-5]\d\d", status):
-            yield f"{where} documents the response {status!r}. Name single statuses, such as '404'."
-        elif status.startswith("2"):
-            body = _body_of(contract, resolved(contract, response))
-            if body not in {"object", "array", "nothing"}:
-                yield (
-                    f"{where} answers {status} with a body that is neither an object nor an array of "
-                    "JSON. The SDK does not read others."
-                )
-
-
-def _problems_of_parameter(where: str, parameter: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
-    name, place = parameter["name"], parameter["in"]
-    style = parameter.get("style")
-    if style not in {None, {"query": "form", "path": "simple"}.get(place)}:
-        yield f"{where}: the generator ignores style: {style} of {name}. Leave it out."
-    schema = resolved(contract, parameter.get("schema", {}))
-    if schema.get("type") == "array" and parameter.get("explode") is False:
-        yield (
-            f"{where}: the generator ignores explode: false of {name}, and sends {name}=a&{name}=b. Describe "
-            "it as a string of values that are separated by commas, and join them in the facade."
-        )
-    if parameter.get("allowReserved"):
-        yield f"{where}: the generator ignores allowReserved of {name}. Leave it out."
-
-
-def _problems_of_enum(name: str, schema: dict[str, Any]) -> Iterator[str]:
-    values = [value for value in schema.get("enum", ()) if isinstance(value, str)]
-    nameless = [value for value in values if not value.replace("-", "_").replace(" ", "_").isidentifier()]
-    if nameless and len(schema.get("x-enum-varnames", ())) != len(schema["enum"]):
-        yield (
-            f"{name}: the generator names the values {', '.join(map(repr, nameless))} by their position, so "
-            "that a value before them would rename them. Name all values with x-enum-varnames."
-        )
+def _is_success(status: int) -> bool:
+    return 200 <= status <= 299  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
 def _models(contract: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -220,33 +145,23 @@ def _field(
     contract: dict[str, Any], schema: dict[str, Any], wire_name: str = "", *, is_required: bool = False
 ) -> str:
     """Return the description of a field, or of the items of an array, as Python source."""
-    name = public_name(snake_case(wire_name)) if wire_name else ""
+    name = public_name(wire_name) if wire_name else ""
     types: dict[str, None] = {}
-    more = ""
-    for reference, choice in _choices(contract, schema):
-        kinds = choice.get("type", [])
-        types |= dict.fromkeys([kinds] if isinstance(kinds, str) else kinds)
+    more: dict[str, str] = {}
+    for reference, choice in choices_of(contract, schema):
+        types |= dict.fromkeys(kinds_of(choice))
         if "enum" in choice:
-            more += f", values={{str(value): value for value in {reference}}}"
+            more["values"] = f"{{str(value): value for value in {reference}}}"
         elif "format" in choice:
-            more += f", form={choice['format']!r}"
+            more["form"] = repr(choice["format"])
         elif "properties" in choice:
-            more += f", model={reference!r}"
+            more["model"] = repr(reference)
         elif "items" in choice:
-            more += f", items={_field(contract, choice['items'])}"
-    more += ", is_required=True" if is_required else ""
-    return f"FieldFacts({name!r}, {wire_name!r}, {tuple(types)}{more})"
-
-
-def _choices(contract: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return each schema that a value may follow, and the name of that schema, if it has one."""
-    reference = schema.get("$ref", "").rsplit("/", 1)[-1]
-    schema = resolved(contract, schema)
-    choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
-    for choice in choices:
-        yield from _choices(contract, choice)
-    if not choices:
-        yield reference, schema
+            more["items"] = _field(contract, choice["items"])
+    if is_required:
+        more["is_required"] = "True"
+    given = "".join(f", {argument}={value}" for argument, value in more.items())
+    return f"FieldFacts({name!r}, {wire_name!r}, {tuple(types)}{given})"
 
 
 def _typed_dicts(contract: dict[str, Any]) -> Iterator[str]:
@@ -260,25 +175,20 @@ def _typed_dicts(contract: dict[str, Any]) -> Iterator[str]:
             kinds = dict.fromkeys(_annotations(contract, of_field))
             if wire_name not in schema.get("required", ()):
                 kinds["None"] = None
-            yield f"    {public_name(snake_case(wire_name))}: {' | '.join(kinds)}\n"
-
-
-def public_name(name: str) -> str:
-    """Return the name of an attribute: with an underscore at its end only where Python has the keyword."""
-    plain = name.removesuffix("_")
-    return f"{plain}_" if keyword.iskeyword(plain) else plain
+            yield f"    {public_name(wire_name)}: {' | '.join(kinds)}\n"
 
 
 def _annotations(contract: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
     """Return the types of Python that the values of a field have."""
-    for reference, choice in _choices(contract, schema):
-        kinds = choice.get("type", [])
-        for kind in [kinds] if isinstance(kinds, str) else kinds:
-            if "enum" in choice:
+    for reference, choice in choices_of(contract, schema):
+        for kind in kinds_of(choice):
+            if kind == "null":
+                yield "None"
+            elif "enum" in choice:
                 yield reference
             elif kind == "array":
                 yield f"tuple[{' | '.join(dict.fromkeys(_annotations(contract, choice['items'])))}, ...]"
             elif kind == "object":
                 yield reference if "properties" in choice else "dict[str, Any]"
             else:
-                yield _FORMATS.get(choice.get("format", ""), _TYPES[kind])
+                yield (_FORMATS if kind == "string" else {}).get(choice.get("format", ""), _TYPES[kind])

@@ -13,6 +13,7 @@ class OperationFacts(NamedTuple):
         method: The HTTP method, in capitals.
         path: The path template.
         successes: What the body of each documented success holds: "object", "array", or "nothing".
+        model: The name of the schema of that object, or of the items of that array; None if there is none.
         errors: The statuses of the documented errors.
         is_idempotent: Whether it may be sent again after it may have been processed.
     """
@@ -20,6 +21,7 @@ class OperationFacts(NamedTuple):
     method: str
     path: str
     successes: dict[int, str]
+    model: str | None
     errors: tuple[int, ...]
     is_idempotent: bool
 
@@ -51,10 +53,10 @@ class FieldFacts(NamedTuple):
 #: The operations, by the names of the modules that the generator writes for them.
 OPERATIONS: Final[dict[str, OperationFacts]] = {
     "list_activities": OperationFacts(
-        "GET", "/activities", {200: "object"}, (400, 401, 403, 404, 422, 429, 500), True
+        "GET", "/activities", {200: "object"}, "ActivityPage", (400, 401, 403, 404, 422, 429, 500), True
     ),
     "get_activity": OperationFacts(
-        "GET", "/activity/{id}", {200: "object"}, (400, 401, 403, 404, 409, 422, 429, 500), True
+        "GET", "/activity/{id}", {200: "object"}, "Activity", (400, 401, 403, 404, 409, 422, 429, 500), True
     ),
 }
 

@@ -73,7 +73,9 @@ class ContractModel:
         if self._received is None:
             return ()
         replaced = {self._reader().fields[index].wire_name for index in self._replaced(self._received)}
-        return tuple(drift for drift in self._received.problems if drift.field not in replaced)
+        return tuple(
+            drift for drift in self._received.problems if drift.field.partition("[")[0] not in replaced
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as the JSON that was received, unknown fields included.

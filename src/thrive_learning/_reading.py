@@ -37,9 +37,19 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "string": (str,),
     "boolean": (bool,),
-    "integer": (int,),
+    "integer": (int, float),
     "number": (int, float),
     "null": (type(None),),
+}
+
+_EXPECTED = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "boolean": "a boolean",
+    "integer": "an integer",
+    "number": "a number",
+    "null": "null",
 }
 
 _JSON_NAMES: dict[type, str] = {
@@ -122,13 +132,19 @@ class Reading(NamedTuple):
 
 
 class _Pass:
-    """One reading: the texts of the items, and the problems found so far."""
+    """One reading: the items whose texts are known, those texts, and the problems found so far."""
 
-    __slots__ = ("known", "texts")
+    __slots__ = ("items", "known", "texts")
 
-    def __init__(self, texts: Sequence[str] | None) -> None:
+    def __init__(self, items: object, texts: Sequence[str] | None) -> None:
+        self.items = items
         self.texts = texts
         self.known: dict[tuple[int, ...], list[Drift]] = {}
+
+    def text_of(self, items: list[Any], index: int) -> str:
+        """Return the JSON text of an item."""
+        # The texts are those of one array. There may be others, beside it and within its items.
+        return self.texts[index] if self.texts is not None and items is self.items else dump(items[index])
 
     def shared(self, problems: list[Drift]) -> list[Drift]:
         """Return the list that objects with these problems share."""
@@ -190,7 +206,7 @@ class Reader:
             text: Its JSON text.
             texts: The JSON texts of the items of its field `items_of`; None to make them from the items.
         """
-        current = _Pass(texts)
+        current = _Pass(document.get(self.items_of or ""), texts)
         problems: list[Drift] = []
         values = self._take(document, problems, current)
         return current.reading(
@@ -207,7 +223,7 @@ class Reader:
             documents: The items.
             texts: Their JSON texts; None to make them from the items.
         """
-        current = _Pass(texts)
+        current = _Pass(documents, texts)
         problems: list[Drift] = []
         items = self._items("", documents, problems, current)
         current.shared(problems)
@@ -267,17 +283,20 @@ class Reader:
         The items of arrays are read here alone, because the parser would reject all of them for one.
         """
         cleaned = dict(document)
-        for wire_name, (field, _, _) in self._slots.items():
+        for wire_name, (field, converters, _) in self._slots.items():
             received = document.get(wire_name)
             if received is None:  # missing, or null, which the parser takes for any other value
                 if wire_name in document and "null" not in field.json_types:
                     del cleaned[wire_name]
                 continue
             value = value_of(field.name)
-            if value is None:
+            if value is None or type(received) not in converters:
                 del cleaned[wire_name]
             elif type(received) is list:
                 cleaned[wire_name] = []
+            elif field.values is not None and str(value) not in field.values:
+                # The parser would reject it, and what it makes of the value is not used.
+                cleaned[wire_name] = next(iter(field.values.values()))
             elif isinstance(value, dt.date):  # Python reads the usual form itself, and no other
                 cleaned[wire_name] = value.isoformat()
             elif field.model is not None and type(received) is dict:
@@ -290,10 +309,14 @@ class Reader:
     def _converters(self, field: DescribedField) -> tuple[dict[type, _Convert | None], str]:
         """Return how to convert a value of each type, and the types in words. None takes it as it is."""
         python_types = [kind for name in field.json_types for kind in _PYTHON_TYPES[name]]
-        words = " or ".join(dict.fromkeys(_JSON_NAMES[kind] for kind in python_types))
+        words = " or ".join(_EXPECTED[name] for name in field.json_types)
         converters: dict[type, _Convert | None] = dict.fromkeys(python_types)
-        if "string" in field.json_types:
-            converters[str] = _text_converter(field)
+        if "integer" in field.json_types and "number" not in field.json_types:
+            converters[float] = _integer_converter(field, words)
+        if field.values is not None:
+            converters |= dict.fromkeys(converters.keys() & {str, int}, _value_converter(field, field.values))
+        elif field.form in _FORMS and str in converters:
+            converters[str] = _text_converter(field, *_FORMS[field.form])
         if "object" in field.json_types and field.model is not None:
             converters[dict] = self._object_converter(field, field.model)
         if "array" in field.json_types and field.items is not None:
@@ -323,12 +346,16 @@ class Reader:
         def convert(value: list[Any], problems: list[Drift], current: _Pass) -> Any:
             converted: list[Any] = []
             for index, item in enumerate(value):
+                name = f"{field.wire_name}[{index}]"
                 if type(item) not in converters:
-                    found = _JSON_NAMES[type(item)]
-                    problems.append(Drift("wrong_type", f"{field.wire_name}[{index}]", found, words))
+                    problems.append(Drift("wrong_type", name, _JSON_NAMES[type(item)], words))
                     return None
+                found: list[Drift] = []
                 of_kind = converters[type(item)]
-                converted.append(item if of_kind is None else of_kind(item, problems, current))
+                converted.append(item if of_kind is None else of_kind(item, found, current))
+                problems += [drift._replace(field=f"{name}{drift.field}") for drift in found]
+                if any(drift.breaks_contract for drift in found):
+                    return None
             return tuple(converted)
 
         return convert
@@ -338,11 +365,9 @@ class Reader:
     ) -> tuple[Any, ...]:
         """Read each item of an array. One that cannot be read is left out and reported."""
         made: list[Any] = []
-        texts = current.texts
         for index, item in enumerate(items):
             if type(item) is dict:
-                text = dump(item) if texts is None else texts[index]
-                model = self.model_of(item, text, current)
+                model = self.model_of(item, current.text_of(items, index), current)
                 if not isinstance(model, str):
                     made.append(model)
                     continue
@@ -401,26 +426,33 @@ def _check_fields(model: type, own: set[str], described: set[str]) -> None:
         )
 
 
-def _text_converter(field: DescribedField) -> _Convert | None:
-    wire_name, known = field.wire_name, field.values
-    if known is not None:
+def _value_converter(field: DescribedField, known: dict[str, Any]) -> _Convert:
+    def convert(value: str | int, problems: list[Drift], _current: _Pass) -> Any:
+        found = known.get(str(value))
+        if found is not None:
+            return found
+        problems.append(Drift("unknown_value", field.wire_name, str(value), "a documented value"))
+        return value
 
-        def convert_value(value: str, problems: list[Drift], _current: _Pass) -> Any:
-            found = known.get(value)
-            if found is not None:
-                return found
-            problems.append(Drift("unknown_value", wire_name, value, "a documented value"))
-            return value
+    return convert
 
-        return convert_value
-    if field.form not in _FORMS:
+
+def _integer_converter(field: DescribedField, words: str) -> _Convert:
+    def convert(value: float, problems: list[Drift], _current: _Pass) -> int | None:
+        # 1.0 is an integer. Source: JSON Schema 2020-12, validation, section 6.1.1.
+        if value.is_integer():
+            return int(value)
+        problems.append(Drift("wrong_type", field.wire_name, "a number", words))
         return None
-    read, expected = _FORMS[field.form]
 
+    return convert
+
+
+def _text_converter(field: DescribedField, read: Callable[[str], object], expected: str) -> _Convert:
     def convert(value: str, problems: list[Drift], _current: _Pass) -> Any:
         found = read(value)
         if found is None:
-            problems.append(Drift("unreadable_date", wire_name, _form(value), expected))
+            problems.append(Drift("unreadable_date", field.wire_name, _form(value), expected))
         return found
 
     return convert

@@ -54,7 +54,7 @@ class Operation(NamedTuple, Generic[T]):
             key: The same in short.
 
         Raises:
-            TypeError: The contract documents other successes, or other fields of the model.
+            TypeError: The contract documents other successes, another model, or other fields of the model.
         """
 
         def build(reading: Reading) -> M:
@@ -88,9 +88,13 @@ class Operation(NamedTuple, Generic[T]):
         build: Callable[[Reading], T],
     ) -> "Operation[T]":
         facts = OPERATIONS[module.__name__.rpartition(".")[2]]
-        if {*facts.successes.values()} != {body}:
-            raise TypeError(f"the contract documents other successes of {name}: {facts.successes}.")
-        reader = None if model is None else reader_of(model.__name__)
+        schema = None if model is None else model.__name__
+        if {*facts.successes.values()} != {body} or facts.model != schema:
+            raise TypeError(
+                f"the contract says that {name} returns {facts.successes} of {facts.model}, not {body!r} of "
+                f"{schema}. Describe it with another function or another model."
+            )
+        reader = None if schema is None else reader_of(schema)
         return Operation(
             name, subject, key, facts, module.sync_detailed, module.asyncio_detailed, body, reader, build
         )
