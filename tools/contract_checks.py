@@ -1,7 +1,7 @@
-"""What the contract must not use: the generator ignores it without a warning, or this SDK does not support it.
+"""What the contract must not use, because the generator ignores it, or this SDK does not support it.
 
-Each problem says what to write in its place, so that nobody ships a client that sends something else than the
-contract says, or that reads None from a field that is there.
+Each problem says what to write instead. Otherwise the client would send something else than the contract
+says, or read None from a field that is there, and nothing would fail.
 """
 
 import re
@@ -79,7 +79,7 @@ def _problems_of_success(where: str, response: dict[str, Any], contract: dict[st
     target = resolved(contract, schema)
     kind = target.get("type")
     if kind not in {"object", "array"}:
-        yield f"{where}: its body is neither an object nor an array of JSON, and the SDK does not read others."
+        yield f"{where}: its body is neither a JSON object nor an array. The SDK does not read others."
     elif "$ref" not in (schema if kind == "object" else target.get("items", {})):
         yield (
             f"{where} describes its {'body' if kind == 'object' else 'items'} in place. Move the schema to "
@@ -131,7 +131,7 @@ def _problems_of_body(where: str, operation: dict[str, Any], contract: dict[str,
 def _problems_of_schema(name: str, schema: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
     generated = class_name(schema.get("title") or name)
     if generated != name:
-        yield f"{name}: the generator calls its class {generated}. Call the schema {generated}, without a title."
+        yield f"{name}: the generator calls its class {generated}. Name the schema so, without a title."
     if "allOf" in schema:
         yield f"{name} is a combination of schemas (allOf). Write out its properties."
     if "enum" in schema:
@@ -143,7 +143,7 @@ def _problems_of_schema(name: str, schema: dict[str, Any], contract: dict[str, A
         yield f"{name}: two properties become the attribute {attribute}. Remove one of them."
     for wire_name, of_field in properties.items():
         if public_name(wire_name) in NAMES_OF_MODELS:
-            yield f"{name}.{wire_name}: every model has something of that name. The SDK cannot read the field."
+            yield f"{name}.{wire_name} has a name that every model uses. The SDK cannot read the field."
         yield from _problems_of_value(f"{name}.{wire_name}", of_field, contract)
 
 
@@ -154,29 +154,33 @@ def _problems_of_value(where: str, schema: dict[str, Any], contract: dict[str, A
         return
     choices = [*choices_of(contract, schema)]
     for reference, choice in choices:
-        kinds = kinds_of(choice)
-        if not kinds or not _KINDS.issuperset(kinds):
-            yield f"{where} has no type, or an unknown one. Give it one of {', '.join(sorted(_KINDS))}."
         if not reference and ("enum" in choice or "properties" in choice):
             yield (
                 f"{where} describes its values in place. Move them to components/schemas, and refer to them "
                 "there."
             )
-        for word, instead in _UNREAD.items():
-            if word in choice:
-                yield f"{where}: the SDK does not read {word}. {instead}"
-        if choice.get("format") == "binary":
-            yield f"{where}: JSON has no binary data. Remove its format."
+        yield from _problems_of_choice(where, choice)
         if "items" in choice:
             yield from _problems_of_value(f"{where}[]", choice["items"], contract)
-        elif "array" in kinds:
-            yield f"{where} has no items. Describe them."
     for word, described in _SINGLE.items():
         if len({repr(choice[word]) for _, choice in choices if word in choice}) > 1:
             yield f"{where} may be one of several {described}, and the SDK reads one. Leave one of them."
     texts = [choice for _, choice in choices if "string" in kinds_of(choice) and "enum" not in choice]
     if len({choice.get("format") for choice in texts}) > 1:
         yield f"{where} may be text of several formats, and the SDK reads one. Leave one of them."
+
+
+def _problems_of_choice(where: str, choice: dict[str, Any]) -> Iterator[str]:
+    kinds = kinds_of(choice)
+    if not kinds or not _KINDS.issuperset(kinds):
+        yield f"{where} has no type, or an unknown one. Choose one of {', '.join(sorted(_KINDS))}."
+    if "array" in kinds and "items" not in choice:
+        yield f"{where} has no items. Describe them."
+    if choice.get("format") == "binary":
+        yield f"{where}: JSON has no binary data. Remove its format."
+    for word, instead in _UNREAD.items():
+        if word in choice:
+            yield f"{where}: the SDK does not read {word}. {instead}"
 
 
 #: What would make a difference to the values of a field, and is not read.
@@ -194,10 +198,10 @@ _SINGLE = {"properties": "objects", "enum": "enums", "items": "arrays"}
 def _problems_of_enum(name: str, schema: dict[str, Any]) -> Iterator[str]:
     values = schema["enum"]
     if schema.get("type") not in {"string", "integer"}:
-        yield f"{name}: the values of an enum are strings or integers. Let the field that refers to it be null."
+        yield f"{name}: the type of an enum is string or integer. Allow null in the field that refers to it."
         return
     if len(schema.get("x-enum-varnames", values)) != len(values):
-        yield f"{name}: the generator ignores x-enum-varnames unless it has a name for each value. Complete it."
+        yield f"{name}: the generator ignores x-enum-varnames without a name for each value. Complete it."
     names = names_of_values(schema)
     nameless = [repr(value) for value, given in zip(values, names, strict=True) if not given.isidentifier()]
     if nameless:

@@ -1,6 +1,6 @@
-"""How to find one's way in the contract: references, operations, choices, and the names that the generator writes.
+"""Reads the contract: its operations, its references, and the names that the generator makes of its names.
 
-The names come from the generator itself, which is pinned, so that they cannot differ from those in its modules.
+The generator itself makes those names, so that they cannot differ from those in its modules. It is pinned.
 """
 
 import keyword

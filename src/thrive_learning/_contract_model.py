@@ -5,7 +5,7 @@ import functools
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import attrs
 
@@ -143,10 +143,11 @@ def reader_of(schema: str) -> Reader:
     Raises:
         TypeError: There is no such model, or its fields are not those of the contract.
     """
-    model = ContractModel._models.get(schema)  # noqa: SLF001 - ours
+    model = ContractModel._models.get(schema)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - ours
     if model is None:
         raise TypeError(f"the contract has the model {schema}. Add a class of that name to models.py.")
-    return Reader(ContractModel._described[schema], model, reader_of)  # noqa: SLF001
+    described = ContractModel._described[schema]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return Reader(described, model, reader_of)
 
 
 def _as_json(value: Any) -> Any:
@@ -159,6 +160,6 @@ def _as_json(value: Any) -> Any:
         case ContractModel():
             return value.to_dict()
         case tuple():
-            return [_as_json(item) for item in value]
+            return [_as_json(item) for item in cast("tuple[Any, ...]", value)]
         case _:
             return value

@@ -9,7 +9,7 @@ import functools
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
 import attrs
 
@@ -229,7 +229,7 @@ class Reader:
         current.shared(problems)
         return current.reading(document=[], items=items)
 
-    def _take(self, document: dict[str, Any], problems: list[Drift], current: _Pass) -> dict[str, Any]:
+    def _take(self, document: dict[str, object], problems: list[Drift], current: _Pass) -> dict[str, Any]:
         values = self._blank.copy()
         slots = self._slots
         unknown = 0
@@ -263,7 +263,7 @@ class Reader:
             self._unknown[wire_name, kind] = drift
         return drift
 
-    def _flaw(self, document: dict[str, Any], values: dict[str, Any]) -> str | None:
+    def _flaw(self, document: dict[str, object], values: dict[str, Any]) -> str | None:
         for field in self._required:
             if values[field.name] is not None:
                 continue
@@ -301,7 +301,8 @@ class Reader:
                 cleaned[wire_name] = value.isoformat()
             elif field.model is not None and type(received) is dict:
                 nested = self._reader_of(field.model)
-                cleaned[wire_name] = nested._cleaned(received, functools.partial(getattr, value))  # noqa: SLF001
+                document_within = cast("dict[str, Any]", received)
+                cleaned[wire_name] = nested._cleaned(document_within, functools.partial(getattr, value))  # noqa: SLF001
         return cleaned
 
     # One value
@@ -367,7 +368,8 @@ class Reader:
         made: list[Any] = []
         for index, item in enumerate(items):
             if type(item) is dict:
-                model = self.model_of(item, current.text_of(items, index), current)
+                document = cast("dict[str, Any]", item)
+                model = self.model_of(document, current.text_of(items, index), current)
                 if not isinstance(model, str):
                     made.append(model)
                     continue
@@ -390,28 +392,34 @@ class Reader:
 
     # As a JSON schema
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self, within: tuple[type, ...] = ()) -> dict[str, Any]:
         """Return the model as a JSON schema, as the contract describes it.
+
+        Args:
+            within: The models that this one is part of. A model that is part of itself is any object there.
 
         Source: JSON Schema 2020-12.
         """
+        if self.model in within:
+            return {"type": "object"}
+        within = (*within, self.model)
         return {
             "type": "object",
-            "properties": {field.wire_name: self._schema_of(field) for field in self.fields},
+            "properties": {field.wire_name: self._schema_of(field, within) for field in self.fields},
             "required": [field.wire_name for field in self.fields if field.is_required],
             "additionalProperties": True,
         }
 
-    def _schema_of(self, field: DescribedField) -> dict[str, Any]:
+    def _schema_of(self, field: DescribedField, within: tuple[type, ...]) -> dict[str, Any]:
         choices: list[dict[str, Any]] = []
         for kind in field.json_types:
             choice: dict[str, Any] = {"type": kind}
             if kind == "string" and field.form:
                 choice["format"] = field.form
             elif kind == "object" and field.model is not None:
-                choice = self._reader_of(field.model).json_schema()
+                choice = self._reader_of(field.model).json_schema(within)
             elif kind == "array" and field.items is not None:
-                choice["items"] = self._schema_of(field.items)
+                choice["items"] = self._schema_of(field.items, within)
             choices.append(choice)
         return choices[0] if len(choices) == 1 else {"anyOf": choices}
 

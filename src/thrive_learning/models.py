@@ -17,7 +17,8 @@ _T = TypeVar("_T")
 #: The types of activities that the contract documents.
 ActivityType: TypeAlias = wire.ActivityType
 
-ContractModel._described = contract.MODELS  # noqa: SLF001 - ours; it is the only one that imports no generated code
+# That class imports no generated code.
+ContractModel._described = contract.MODELS  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - ours
 
 
 @attrs.frozen(kw_only=True)
