@@ -62,7 +62,7 @@ def _problems_of_responses(where: str, responses: dict[Any, Any], contract: dict
     if not successes:
         yield f"{where} documents no success. Add a response such as '200'."
     if len({repr(success_schema(contract, response)) for response in successes}) > 1:
-        yield f"{where}: its successes have several schemas, and the SDK reads one. Leave one of them."
+        yield f"{where}: its successes have several schemas. Leave one of them, which the SDK reads."
     for status, response in responses.items():
         if not re.fullmatch(r"[1-5]\d\d", str(status)):
             yield f"{where} documents the response {status!r}. Name single statuses, such as '404'."
@@ -77,14 +77,13 @@ def _problems_of_success(where: str, response: dict[str, Any], contract: dict[st
     if schema is None:
         return
     target = resolved(contract, schema)
-    kind = target.get("type")
-    if kind not in {"object", "array"}:
+    kinds = kinds_of(target)
+    if kinds not in (["object"], ["array"]):
         yield f"{where}: its body is neither a JSON object nor an array. The SDK does not read others."
-    elif "$ref" not in (schema if kind == "object" else target.get("items", {})):
-        yield (
-            f"{where} describes its {'body' if kind == 'object' else 'items'} in place. Move the schema to "
-            "components/schemas, and refer to it there."
-        )
+    elif kinds == ["object"] and "$ref" not in schema:
+        yield f"{where} describes its body in place. Move the schema to components/schemas."
+    elif kinds == ["array"] and "$ref" not in target.get("items", {}):
+        yield f"{where} describes its items in place. Move their schema to components/schemas."
 
 
 def _problems_of_parameter(where: str, parameter: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
@@ -136,7 +135,7 @@ def _problems_of_schema(name: str, schema: dict[str, Any], contract: dict[str, A
         yield f"{name} is a combination of schemas (allOf). Write out its properties."
     if "enum" in schema:
         yield from _problems_of_enum(name, schema)
-    if schema.get("additionalProperties") not in {None, True, False}:
+    if not isinstance(schema.get("additionalProperties", True), bool):
         yield f"{name}: the SDK does not read described additionalProperties. Write true."
     properties: dict[str, Any] = schema.get("properties", {})
     for attribute in _repeated(map(public_name, properties)):
@@ -197,7 +196,7 @@ _SINGLE = {"properties": "objects", "enum": "enums", "items": "arrays"}
 
 def _problems_of_enum(name: str, schema: dict[str, Any]) -> Iterator[str]:
     values = schema["enum"]
-    if schema.get("type") not in {"string", "integer"}:
+    if kinds_of(schema) not in (["string"], ["integer"]):
         yield f"{name}: the type of an enum is string or integer. Allow null in the field that refers to it."
         return
     if len(schema.get("x-enum-varnames", values)) != len(values):

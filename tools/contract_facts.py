@@ -189,6 +189,7 @@ def _annotations(contract: dict[str, Any], schema: dict[str, Any]) -> Iterator[s
             elif kind == "array":
                 yield f"tuple[{' | '.join(dict.fromkeys(_annotations(contract, choice['items'])))}, ...]"
             elif kind == "object":
-                yield reference if "properties" in choice else "dict[str, Any]"
+                # Models are those of the facade, which generated code does not import.
+                yield "Any" if "properties" in choice else "dict[str, Any]"
             else:
                 yield (_FORMATS if kind == "string" else {}).get(choice.get("format", ""), _TYPES[kind])

@@ -5,7 +5,7 @@ import functools
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import attrs
 
@@ -160,6 +160,6 @@ def _as_json(value: Any) -> Any:
         case ContractModel():
             return value.to_dict()
         case tuple():
-            return [_as_json(item) for item in cast("tuple[Any, ...]", value)]
+            return list(map(_as_json, value))  # pyright: ignore[reportUnknownArgumentType] - it is Any
         case _:
             return value
