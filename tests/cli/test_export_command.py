@@ -16,7 +16,8 @@ from export_server import ExportServer, record_of, serving
 from harness import ACTIVITY_ID, PAGE_EXAMPLE
 
 from thrive_learning.cli import program
-from thrive_learning.cli.export.files import ExportFiles, OutputError
+from thrive_learning.cli.export.files import ExportFiles
+from thrive_learning.cli.export.paths import OutputError
 
 OTHER_ID = "665d7d88b60b4b3a2c000002"
 MISSING_ID = "0" * 24

@@ -17,7 +17,8 @@ from thrive_learning.cli import regular_files
 from thrive_learning.cli.export import files as export_files
 from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.cli.export.failures import FailedId
-from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths, OutputError
+from thrive_learning.cli.export.files import ExportFiles
+from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths, OutputError
 from thrive_learning.errors import ConfigurationError
 
 IDS = [f"{number:024x}" for number in range(1, 6)]
@@ -353,6 +354,7 @@ def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
         write(files, IDS[0])
         script = (
             "import sys, pathlib; from thrive_learning.cli.export.files import *\n"
+            "from thrive_learning.cli.export.paths import *\n"
             "try: ExportFiles(ExportPaths.of(pathlib.Path(sys.argv[1])), ExportOrigin('x'), force=True)\n"
             "except Exception as error: print(error)"
         )

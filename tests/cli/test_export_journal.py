@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from thrive_learning.cli.export.done import Done
-from thrive_learning.cli.export.journal import Entry, Extent, header, recovered
+from thrive_learning.cli.export.journal import Entry, Extent, Head, Position, recovered
 from thrive_learning.errors import ConfigurationError
 
 ORIGIN = "region production, tenant t"
-FIRST = header(ORIGIN)
+HEAD = Head(ORIGIN)
+FIRST = HEAD.text()
 LINES = [b'{"id":"a"}\n', b'{"id":"b","name":"' + b"x" * 60 + b'"}\n', b"{}\n", b'{"id":"d"}\n']
 KEYS = [bytes([number]) * 12 for number in range(len(LINES))]
 #: What an export writes, in this order: into the journal (0) or the output (1).
@@ -21,9 +21,9 @@ for number, (key, line) in enumerate(zip(KEYS, LINES, strict=True)):
         WRITES.append((0, Entry.checkpoint(len(LINES[0] + LINES[1])).text()))
 
 
-def recover(journal: bytes, output: bytes) -> tuple[tuple[int, Extent], Done]:
-    done: Done = {}
-    extent = recovered(io.BytesIO(journal), io.BytesIO(output), ORIGIN, done)
+def recover(journal: bytes, output: bytes, head: Head = HEAD) -> tuple[tuple[int, Extent], list[bytes]]:
+    done: list[bytes] = []
+    extent = recovered(io.BytesIO(journal), io.BytesIO(output), head, done.append)
     return (extent.records, extent), done
 
 
@@ -70,7 +70,11 @@ def test_a_large_journal_is_read_in_parts() -> None:
     count = 10_000
     entries = b"".join(Entry.of(number.to_bytes(12, "big"), b"{}\n").text() for number in range(count))
     (records, extent), done = recover(FIRST + entries, b"{}\n" * count)
-    assert (records, extent, len(done)) == (count, (count, len(FIRST + entries), 3 * count), count)
+    assert (records, extent, len(done)) == (
+        count,
+        (count, len(FIRST + entries), 3 * count, (0, 1)),
+        count,
+    )
 
 
 def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
@@ -90,7 +94,13 @@ def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
         (b"x\n", b"", "its journal is not one that this version can read"),
         (json.dumps({"thrive_export": 2, "origin": ORIGIN}).encode() + b"\n", b"", "this version can read"),
         (json.dumps({"thrive_export": 1, "origin": 5}).encode() + b"\n", b"", "this version can read"),
-        (header("the sandbox"), b"{}\n", f"its records come from the sandbox, not from {ORIGIN}"),
+        (Head("the sandbox").text(), b"{}\n", f"its records come from the sandbox, not from {ORIGIN}"),
+        (
+            json.dumps({"thrive_export": 1, "origin": ORIGIN, "query": 5}).encode() + b"\n",
+            b"",
+            "this version can read",
+        ),
+        (Head(ORIGIN, {}).text(), b"{}\n", "it is an export of a period"),
         (b"x" * 5000, b"", "its journal is not one that this version can read"),
         (b"\0" * 5000, b"", "its journal is not one that this version can read"),
         (b"\0" * 50, b"{}\n", "its journal is missing"),
@@ -105,6 +115,42 @@ def test_what_no_crash_could_have_done_is_refused(journal: bytes, output: bytes,
         recover(journal, output)
 
 
-@pytest.mark.parametrize("journal", [b"", FIRST[:5], FIRST[:-1], b"\0" * 50, header("elsewhere")])
+@pytest.mark.parametrize("journal", [b"", FIRST[:5], FIRST[:-1], b"\0" * 50, Head("elsewhere").text()])
 def test_an_export_without_records_is_begun_anew(journal: bytes) -> None:
-    assert recover(journal, b"")[0] == (0, (0, 0, 0))
+    assert recover(journal, b"")[0] == (0, (0, 0, 0, (0, 1)))
+
+
+PERIOD = Head(ORIGIN, {"since": "2026-01-01T00:00:00+00:00"})
+
+
+def test_an_export_of_a_period_goes_on_at_its_page() -> None:
+    """Wherever a crash cuts the journal, the position is that of the last record that is there."""
+    parts = [(PERIOD.text(), b"", Position()), (Entry.checkpoint(0).text(), b"", Position())]
+    for page, (key, line) in enumerate(zip(KEYS, LINES, strict=True), 1):
+        parts.append((Entry.at(Position(1, page)).text(), b"", Position(1, page)))
+        parts.append((Entry.of(key, line).text(), line, Position(1, page)))
+    for count in range(1, len(parts) + 1):
+        journal = b"".join(entry for entry, _, _ in parts[:count])
+        output = b"".join(line for _, line, _ in parts[:count])
+        (records, extent), done = recover(journal, output, PERIOD)
+        assert (extent.journal_bytes, extent.output_bytes) == (len(journal), len(output))
+        assert (records, extent.position) == (len(done), parts[count - 1][2])
+        if output:  # a record that is not whole: the page that it was on is still the next one
+            torn = recover(journal, output[:-1], PERIOD)[0][1]
+            assert torn.output_bytes < len(output)
+            assert torn.position <= extent.position
+
+
+def test_a_page_whose_records_are_not_whole_is_the_next_one() -> None:
+    journal = PERIOD.text() + Entry.at(Position(0, 7)).text() + Entry.of(KEYS[0], LINES[0]).text()
+    (records, extent), _ = recover(journal + Entry.at(Position(0, 8)).text(), b"torn", PERIOD)
+    assert (records, extent.position) == (0, Position(0, 7))
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [(HEAD, "it is an export by IDs"), (Head(ORIGIN, {}), "its filters or its period differ")],
+)
+def test_an_export_of_other_records_is_not_resumed(before: Head, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        recover(before.text(), b"{}\n", PERIOD)

@@ -9,7 +9,7 @@ from harness import PAGE_EXAMPLE
 from thrive_learning import errors
 from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
-from thrive_learning.cli.export.files import ExportPaths
+from thrive_learning.cli.export.paths import ExportPaths
 from thrive_learning.cli.export.run import record_line, unseen
 from thrive_learning.cli.export.tally import Tally
 from thrive_learning.models import Activity

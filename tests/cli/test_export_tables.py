@@ -173,7 +173,14 @@ def test_many_records_are_written_in_batches(
     monkeypatch.setattr(tables, "_BATCH_ROWS", 10)
     fill(records, *({"id": str(number)} for number in range(25)))
     assert convert(records, tmp_path / "t", form) == 25
+    if form == "parquet":
+        assert parquet.ParquetFile(tmp_path / "t").num_row_groups == 1
+    monkeypatch.setattr(tables, "_GROUP_ROWS", 20)
+    assert convert(records, tmp_path / "t", form) == 25
+    if form == "parquet":
+        assert parquet.ParquetFile(tmp_path / "t").num_row_groups == 2
     monkeypatch.setattr(tables, "_BATCH_BYTES", 40)
+    monkeypatch.setattr(tables, "_GROUP_BYTES", 40)
     assert convert(records, tmp_path / "t", form) == 25
     read = parquet.read_table if form == "parquet" else csv.read_csv
     assert [int(one) for one in read(tmp_path / "t")["id"].to_pylist()] == list(range(25))

@@ -127,8 +127,13 @@ def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can do that."""
     with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems sync none
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

@@ -3,73 +3,21 @@
 import contextlib
 import io
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, Self
 
 from thrive_learning._clock import monotonic
-from thrive_learning.cli.export.done import HAS_FAILED, Done, key_of
+from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, Done, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
-from thrive_learning.cli.export.journal import Entry, Extent, header, origin_of, recovered
+from thrive_learning.cli.export.journal import Entry, Extent, Head, Position, head_of, recovered
+from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths, OutputError, explained
 from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
-from thrive_learning.errors import ConfigurationError, ThriveError
+from thrive_learning.errors import ConfigurationError
 
 #: How often what was written is brought to the disk itself. A crash of the process loses nothing in between,
 #: one of the machine what came since; both are noticed when the export is resumed.
 SYNC_INTERVAL_S, SYNC_INTERVAL_RECORDS = 5.0, 10_000
-
-_EXTENSIONS = {".ndjson", ".jsonl", ".json"}
-
-
-class OutputError(ThriveError):
-    """A file of the export cannot be written."""
-
-
-class ExportPaths(NamedTuple):
-    """Where the files of an export are: beside its output."""
-
-    output: Path
-    failures: Path
-    journal: Path
-
-    @classmethod
-    def of(cls, output: Path) -> "ExportPaths":
-        """Name them after the output."""
-        stem = output.stem if output.suffix.lower() in _EXTENSIONS else output.name
-        return cls(
-            output, output.with_name(f"{stem}.failures.ndjson"), output.with_name(f"{output.name}.journal")
-        )
-
-    def check(self, *, resume: bool, force: bool) -> None:
-        """Check whether an export can begin or go on there, before anything is created.
-
-        Raises:
-            ConfigurationError: It cannot.
-            OutputError: The system does not tell.
-        """
-        with _explained(self.output):
-            if not self.output.parent.is_dir():
-                raise ConfigurationError(
-                    f"the folder {self.output.parent} does not exist. Create it, or name another output."
-                )
-            there = [path for path in self if is_there(path)]
-        for path in (self.output, self.failures):
-            if path in there and not (resume or force):
-                raise ConfigurationError(
-                    f"{path} already exists. Use --resume to continue or --force to overwrite."
-                )
-
-
-class ExportOrigin(NamedTuple):
-    """Where records come from.
-
-    Attributes:
-        name: The region and the tenant. The records of two of them do not mix.
-        url: The base URL of the API, which can be corrected; None for the embedded sandbox.
-    """
-
-    name: str
-    url: str | None = None
 
 
 class ExportFiles:
@@ -82,6 +30,8 @@ class ExportFiles:
         origin: Where the records come from. A resumed export must have the same.
         resume: Continue the export that is there. If there is none, this begins one.
         force: Begin anew, whatever is there.
+        query: Which records are exported, where no IDs say it. A resumed export must have the same.
+        mark: Is called with the key of each record that is there, in the place of noting it in `done`.
         clock: Returns seconds; those from one to the next `sync` count.
 
     Raises:
@@ -90,13 +40,15 @@ class ExportFiles:
         OutputError: They cannot be written.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an export can be told
         self,
         paths: ExportPaths,
         origin: ExportOrigin,
         *,
         resume: bool = False,
         force: bool = False,
+        query: dict[str, Any] | None = None,
+        mark: Callable[[bytes], object] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.paths = paths
@@ -106,6 +58,8 @@ class ExportFiles:
         self.kept_failures: FailureCounts = FailureCounts()
         self.cut_bytes: int = 0
         self._origin = origin
+        self._head = Head(origin.name, query)
+        self._mark = mark or self._note_done
         self._clock = clock
         self._unsynced = 0
         self._extent = Extent()
@@ -114,7 +68,7 @@ class ExportFiles:
         self._open = contextlib.ExitStack()
         paths.check(resume=resume, force=force)
         try:
-            with _explained(paths.output):
+            with explained(paths.output):
                 self._journal = self._locked_journal()
                 self._begin(resume=resume)
         except BaseException:
@@ -126,6 +80,14 @@ class ExportFiles:
     def records(self) -> int:
         """The number of records in the output."""
         return self._extent.records
+
+    @property
+    def position(self) -> Position:
+        """Where the records come from that are written next."""
+        return self._extent.position
+
+    def _note_done(self, key: bytes) -> None:
+        self.done[key] = HAS_RECORD
 
     def _locked_journal(self) -> io.FileIO:
         """Open the journal, or create it, and lock it."""
@@ -164,7 +126,7 @@ class ExportFiles:
                 remove(paths.output)
         self._output = self._open.enter_context(self._opened(paths.output))
         if not self._extent.journal_bytes:
-            first = header(self._origin.name)
+            first = self._head.text()
             _write(self._journal, first)
             self._extent = Extent(journal_bytes=len(first))
         else:
@@ -175,7 +137,7 @@ class ExportFiles:
     def _has_own_journal(self) -> bool:
         """Return whether the file in its place is a journal, and nothing that somebody else needs."""
         try:
-            origin_of(_reader(self._journal))
+            head_of(_reader(self._journal))
         except ConfigurationError:
             return False
         return True
@@ -189,7 +151,7 @@ class ExportFiles:
                 output = opened.enter_context(io.BufferedReader(open_regular(paths.output)))
             size = output.seek(0, os.SEEK_END)
             try:
-                self._extent = recovered(_reader(self._journal), output, self._origin.name, self.done)
+                self._extent = recovered(_reader(self._journal), output, self._head, self._mark)
                 problem = None
             except ConfigurationError as error:
                 problem = str(error)
@@ -228,20 +190,45 @@ class ExportFiles:
         Raises:
             OutputError: It cannot be written. The files are as they were.
         """
-        entry = Entry.of(key, line).text()
+        self.write_records([(key, line)])
+
+    def write_records(self, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write several records at once: see `write_record`.
+
+        Raises:
+            OutputError: They cannot be written. The files are as they were.
+        """
+        entries = b"".join(Entry.of(key, line).text() for key, line in records)
+        lines = b"".join(line for _, line in records)
+        self._write_both(entries, lines)
+        before = self._extent
+        self._extent = before._replace(
+            records=before.records + len(records),
+            journal_bytes=before.journal_bytes + len(entries),
+            output_bytes=before.output_bytes + len(lines),
+        )
+        self._sync_now_and_then(len(records))
+
+    def write_position(self, position: Position) -> None:
+        """Note where the records come from that are written next.
+
+        Raises:
+            OutputError: It cannot be written. The files are as they were.
+        """
+        entry = Entry.at(position).text()
+        self._write_both(entry, b"")
+        before = self._extent
+        self._extent = before._replace(journal_bytes=before.journal_bytes + len(entry), position=position)
+
+    def _write_both(self, entries: bytes, lines: bytes) -> None:
         try:
-            with _explained(self.paths.output):
-                _write(self._journal, entry)
-                _write(self._output, line)
+            with explained(self.paths.output):
+                _write(self._journal, entries)
+                _write(self._output, lines)
         except BaseException:
             with contextlib.suppress(OSError):
                 self._settle()
             raise
-        before = self._extent
-        self._extent = Extent(
-            before.records + 1, before.journal_bytes + len(entry), before.output_bytes + len(line)
-        )
-        self._sync_now_and_then()
 
     def write_failure(self, failure: FailedId) -> None:
         """Write what is known of an ID that failed.
@@ -250,14 +237,14 @@ class ExportFiles:
             OutputError: It cannot be written.
         """
         path = self.paths.failures
-        with _explained(path):
+        with explained(path):
             if self._failures is None:
                 self._failures = self._open.enter_context(self._opened(path))
             _write(self._failures, failure.line())
         self._sync_now_and_then()
 
-    def _sync_now_and_then(self) -> None:
-        self._unsynced += 1
+    def _sync_now_and_then(self, count: int = 1) -> None:
+        self._unsynced += count
         waited_s = self._clock() - self._synced_at
         if waited_s >= SYNC_INTERVAL_S or self._unsynced >= SYNC_INTERVAL_RECORDS:
             self.sync()
@@ -268,7 +255,7 @@ class ExportFiles:
         Raises:
             OutputError: The disk does not take it.
         """
-        with _explained(self.paths.output):
+        with explained(self.paths.output):
             os.fsync(self._output.fileno())
             if self._failures is not None:
                 os.fsync(self._failures.fileno())
@@ -289,7 +276,7 @@ class ExportFiles:
         Raises:
             OutputError: The disk does not take the last of it.
         """
-        with self._open, _explained(self.paths.output):
+        with self._open, explained(self.paths.output):
             self._settle()
             self.sync()
 
@@ -330,16 +317,3 @@ def _write(file: io.FileIO, data: bytes) -> None:
     written = file.write(data)
     while written < len(data):  # the disk is full, or nearly so: the next one says it
         written += file.write(data[written:])
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Generator[None, None, None]:
-    """Turn an error of the system into one of ours."""
-    try:
-        yield
-    except OSError as error:
-        named = error.filename if isinstance(error.filename, str) else path
-        problem = f"{named} cannot be written: {error.strerror or error}"
-    else:
-        return
-    raise OutputError(problem)

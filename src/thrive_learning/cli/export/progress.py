@@ -6,11 +6,21 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from thrive_learning._clock import monotonic
-from thrive_learning.cli.export.tally import Tally
-from thrive_learning.cli.terminal import say
+from thrive_learning.cli.terminal import is_pause, say
 
 #: How often a line is written where there is no terminal, and how often a bar is drawn.
 LINE_INTERVAL_S, BAR_INTERVAL_S = 10.0, 0.1
+
+
+class HasProgress(Protocol):
+    """What an export has come to, as far as it is shown."""
+
+    is_paused: bool
+
+    @property
+    def fraction(self) -> float | None: ...  # noqa: D102 - see `Tally`
+    @property
+    def progress(self) -> str: ...  # noqa: D102 - see `Tally`
 
 
 class Show(Protocol):
@@ -23,7 +33,7 @@ class Show(Protocol):
 
 @contextlib.contextmanager
 def shown(
-    tally: Tally,
+    tally: HasProgress,
     *,
     quiet: bool,
     to_terminal: bool,
@@ -55,8 +65,16 @@ def shown(
             draw()
 
 
+def announce(notice: str, tally: HasProgress, show: Show) -> None:
+    """Show what the client warns of while it runs, and that an export is paused."""
+    say(notice)
+    if is_pause(notice):
+        tally.is_paused = True
+        show(is_pause=True)
+
+
 @contextlib.contextmanager
-def _bar(tally: Tally) -> Generator[Callable[[], None], None, None]:
+def _bar(tally: HasProgress) -> Generator[Callable[[], None], None, None]:
     from rich.console import Console  # noqa: PLC0415 - of the extra `cli`, and for bars alone
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 

@@ -15,15 +15,16 @@ from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.done import IS_REPEATED, Done, key_of
 from thrive_learning.cli.export.failures import FailedId
-from thrive_learning.cli.export.files import ExportFiles, ExportOrigin, ExportPaths
+from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
-from thrive_learning.cli.export.progress import Show, shown
+from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
+from thrive_learning.cli.export.progress import Show, announce, shown
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally, count_of
 from thrive_learning.cli.input_lines import InputLines
 from thrive_learning.cli.options import Target
-from thrive_learning.cli.terminal import is_pause, noticed, say
+from thrive_learning.cli.terminal import noticed, say
 from thrive_learning.models import Activity, ActivityResult
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
     if options.spreadsheet_safe and outputs.form != "csv":
         raise click.UsageError(f"--spreadsheet-safe is for CSV, and the output is {outputs.form}.")
     source = _source(options)
-    paths = _checked(outputs, options)
+    paths = checked_paths(outputs, resume=options.resume, force=options.force)
     settings = None if target.sandbox else target.settings()
     tally = Tally()
     with _opened(options.ids, [*(paths or ()), *filter(None, [outputs.table])]) as file:
@@ -73,7 +74,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
             found = chain([next(found)], found)  # an input without IDs ends it here
             with (
                 _summarized(tally, outputs, paths, quiet=options.quiet),
-                _sink(outputs, paths, _origin(settings), options) as sink,
+                _sink(outputs, paths, export_origin(settings), options) as sink,
             ):
                 tally.begin(sink.records, sink.kept_failures)
                 wanted = unseen(found, sink.done, tally)
@@ -82,7 +83,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
                         wanted, concurrency=options.concurrency, deadline=options.deadline
                     ) as results,
                     shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as show,
-                    noticed(lambda notice: None if options.quiet else _announce(notice, tally, show)),
+                    noticed(lambda notice: None if options.quiet else announce(notice, tally, show)),
                 ):
                     take(results, sink, tally, show)
                 if paths is not None and outputs.table is not None:
@@ -96,9 +97,8 @@ def run_export(target: Target, options: ExportOptions) -> None:
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)
 
 
-def _checked(outputs: Output, options: ExportOptions) -> ExportPaths | None:
+def checked_paths(outputs: Output, *, resume: bool, force: bool) -> ExportPaths | None:
     """Check whether an export can begin or go on there, and return its files; None for a stream."""
-    resume, force = options.resume, options.force
     if resume and force:
         raise click.UsageError("--resume and --force exclude each other.")
     if not isinstance(outputs.records, Path):
@@ -142,7 +142,8 @@ def _source(options: ExportOptions) -> IdSource:
     return IdSource("stdin" if options.ids == "-" else options.ids, form, column or field or "id", separator)
 
 
-def _origin(settings: "Settings | None") -> ExportOrigin:
+def export_origin(settings: "Settings | None") -> ExportOrigin:
+    """Return where records come from; without settings, from the sandbox."""
     if settings is None:
         return ExportOrigin("the sandbox")
     region = settings.region
@@ -171,10 +172,15 @@ def _sink(
             yield stream
         return
     with ExportFiles(paths, origin, resume=options.resume, force=options.force) as files:
-        if files.cut_bytes:
-            cut = count_of(files.cut_bytes, "byte")
-            say(f"cut {cut} off {paths.output}: a record that was not whole")
+        say_what_was_cut(files)
         yield files
+
+
+def say_what_was_cut(files: ExportFiles) -> None:
+    """Say how much of the output was not a whole record, if any was."""
+    if files.cut_bytes:
+        cut = count_of(files.cut_bytes, "byte")
+        say(f"cut {cut} off {files.paths.output}: a record that was not whole")
 
 
 @contextlib.contextmanager
@@ -233,14 +239,6 @@ def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Show
             sink.write_failure(failure)
         tally.note(failure)
         show()
-
-
-def _announce(notice: str, tally: Tally, show: Show) -> None:
-    """Show what the client warns of while it runs, and that an export is paused."""
-    say(notice)
-    if is_pause(notice):
-        tally.is_paused = True
-        show(is_pause=True)
 
 
 def record_line(activity: Activity) -> bytes:

@@ -8,7 +8,7 @@ import attrs
 from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
-from thrive_learning.cli.export.files import ExportPaths
+from thrive_learning.cli.export.paths import ExportPaths
 
 _REASONS = {HAS_RECORD: "there already", HAS_FAILED: "failed for good before"}
 _MINUTE_S, _HOUR_S = 60, 3600
