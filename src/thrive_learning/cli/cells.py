@@ -54,6 +54,16 @@ def width_of(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_columns_of, text))
 
 
+def cut(text: str, width: int, ellipsis: str) -> str:
+    """Cut visible text in one line to a width; the ellipsis, one column wide, stands for what is missing."""
+    if width_of(text) <= width:
+        return text
+    used = index = 0
+    while (used := used + _columns_of(text[index])) < width:
+        index += 1
+    return text[:index] + ellipsis
+
+
 def rows(cells: Sequence[Sequence[str]], widths: Sequence[int | None]) -> list[list[list[str]]]:
     """Wrap cells, each under its own column.
 

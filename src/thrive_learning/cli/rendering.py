@@ -90,9 +90,7 @@ def as_fields(
         width: How many columns of characters there are: names and values are wrapped under their own columns
             to fit; None for no limit.
     """
-    cells = [
-        [_encodable(one_line(name), encoding), _value(value, encoding)] for name, value in fields.items()
-    ]
+    cells = [[encodable(one_line(name), encoding), _value(value, encoding)] for name, value in fields.items()]
     widths: list[int | None] = [None, None]
     if width is not None:
         names = min(max(width_of(name) for name, _ in cells), width // _WIDEST_NAME)
@@ -121,7 +119,7 @@ def as_columns(
             None for no limit.
         heading: Gives the names of the columns the look of it.
     """
-    shown = [[_encodable(one_line(cell), encoding) for cell in row] for row in cells]
+    shown = [[encodable(one_line(cell), encoding) for cell in row] for row in cells]
     widths = _shares([max(map(width_of, column)) for column in zip(*shown, strict=True)], width)
     first, *rest = ("\n".join(GAP.join(line).rstrip(" ") for line in lines) for lines in rows(shown, widths))
     return "\n".join([heading(first), *rest])
@@ -140,7 +138,8 @@ def _shares(wanted: Sequence[int], width: int | None) -> list[int | None]:
     return shares
 
 
-def _encodable(text: str, encoding: str) -> str:
+def encodable(text: str, encoding: str) -> str:
+    """Escape what an encoding lacks."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -148,7 +147,7 @@ def _value(value: object, encoding: str) -> str:
     if isinstance(value, JsonText):
         return as_json_text(value.text, encoding)
     text = one_line(value) if isinstance(value, str) else as_json(value, encoding)
-    return _encodable(text, encoding)
+    return encodable(text, encoding)
 
 
 def _readable(date: dt.datetime) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from thrive_learning.cli import EXAMPLE_ID
+from thrive_learning.cli.commands.activity_list import list_command
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export.command import export
 from thrive_learning.cli.input_lines import InputLines, no_ids
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from thrive_learning.models import Activity, ActivityResult
 
 _ACTIVITY = f"""\b
-Example:
+Examples:
+  thrive activity list --sandbox
   thrive activity get {EXAMPLE_ID} --sandbox
 """
 
@@ -157,4 +159,5 @@ class _Printer:
             write("\n]" if self._count else "[]")
 
 
+activity.add_command(list_command)
 activity.add_command(export)

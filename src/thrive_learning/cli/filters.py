@@ -1,0 +1,127 @@
+"""The options that say which activity records are wanted."""
+
+import datetime as dt
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+from thrive_learning.cli.moments import Moment, moment_of, span_of
+
+Command = Callable[..., None]
+
+
+class When(click.ParamType[Any]):
+    """A point in time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the time.
+
+        Raises:
+            click.BadParameter: It is not one.
+        """
+        try:
+            return moment_of(value, dt.datetime.now(dt.UTC))
+        except ValueError as error:
+            problem = str(error)
+        return self.fail(problem, param, ctx)
+
+
+class Span(click.ParamType[Any]):
+    """A span of time."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the span.
+
+        Raises:
+            click.BadParameter: It is not one.
+        """
+        try:
+            return span_of(value)
+        except ValueError as error:
+            problem = str(error)
+        return self.fail(problem, param, ctx)
+
+
+class FilterOptions(NamedTuple):
+    """What the options say.
+
+    Attributes:
+        since: The beginning of the period; None for no limit.
+        until: The end of the period; None for no limit.
+        types: The types to keep; empty for all.
+        omit_types: The types to leave out.
+        content_ids: The content that the activities are about; empty for all.
+        content_type: The type of that content; None for all.
+    """
+
+    since: Moment | None
+    until: Moment | None
+    types: tuple[str, ...]
+    omit_types: tuple[str, ...]
+    content_ids: tuple[str, ...]
+    content_type: str | None
+
+    def check(self) -> None:
+        """Check what two options say together.
+
+        Raises:
+            click.UsageError: They contradict each other.
+        """
+        if self.types and self.omit_types:
+            raise click.UsageError(
+                "--type and --omit-type exclude each other, because the API does not document what both do "
+                "together. Leave one of them out."
+            )
+        if self.since is not None and self.until is not None and self.since.at >= self.until.at:
+            raise click.UsageError(
+                f"--since is {_shown(self.since)}, and --until is {_shown(self.until)}. Set --since to an "
+                "earlier time."
+            )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `activities.list`."""
+        return {
+            "types": self.types,
+            "omit_types": self.omit_types,
+            "content_ids": self.content_ids,
+            "content_type": self.content_type,
+            "since": self.since and self.since.at,
+            "until": self.until and self.until.at,
+        }
+
+
+def _shown(moment: Moment) -> str:
+    return moment.at.isoformat(" ", "seconds").replace("+00:00", " UTC")
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options; they arrive as one `FilterOptions`, named `filters`."""
+
+    @click.option("--since", type=When(), metavar="TIME", help="Only records after this time.")
+    @click.option("--until", type=When(), metavar="TIME", help="Only records before this time.")
+    @click.option(
+        "--type", "types", metavar="TYPE", multiple=True, help="Only this type, such as viewed. Repeatable."
+    )
+    @click.option(
+        "--omit-type", "omit_types", metavar="TYPE", multiple=True, help="All types but this. Repeatable."
+    )
+    @click.option(
+        "--content-id",
+        "content_ids",
+        metavar="ID",
+        multiple=True,
+        help="Only activities on the content with this ID. Repeatable.",
+    )
+    @click.option("--content-type", metavar="TYPE", help="Only activities on content of this type.")
+    @functools.wraps(command)
+    def with_filters(*positional: Any, **given: Any) -> None:
+        filters = FilterOptions(**{name: given.pop(name) for name in FilterOptions._fields})
+        command(*positional, filters=filters, **given)
+
+    return with_filters
