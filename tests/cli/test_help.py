@@ -35,7 +35,13 @@ FILES = {
     "secret.txt": "fake-secret\n",
 }
 #: What writes to files of its own.
-SILENT = ("config set", "config unset", "activity export ids.txt", "activity export users.csv")
+SILENT = (
+    "config set",
+    "config unset",
+    "activity export ids.txt",
+    "activity export users.csv",
+    "activity export --since",
+)
 
 
 def examples() -> list[str]:

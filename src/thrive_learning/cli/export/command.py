@@ -3,8 +3,10 @@
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from thrive_learning._budget import MAX_CONNECTIONS
+from thrive_learning.cli.filters import FilterOptions, Span, filter_options
 from thrive_learning.cli.options import Seconds, Target, Whole, talks_to_the_api
 from thrive_learning.cli.suggestions import Choice
 
@@ -15,11 +17,30 @@ Examples:
   thrive activity export users.csv --column activity -o users.ndjson
   thrive activity export ids.txt -o records.parquet --concurrency 16
   thrive activity export - -o - --sandbox --quiet < ids.txt
+  thrive activity export --since 2026-01-01 -o records.parquet
+  thrive activity export --since 30d --type completed -o records.csv
+  thrive activity export --since 2025-01-01 --partition-by day -o activities
+  thrive activity export --since 30d --state run.json -o 'run-{until}.ndjson'
 
 IDS is a file with one ID a line, where blank lines and lines that begin with #
 are skipped; CSV with a header (.csv, .tsv); NDJSON (.ndjson, .jsonl); a JSON
 array (.json); or - for stdin. It may be gzip. An ID that is repeated is fetched
 once, and empty cells are skipped and counted.
+
+Without IDS, all records since a time are exported, each once. A TIME is
+2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or how long ago: 30m, 24h,
+7d or 2w. It is in UTC unless it names a time zone. The end of the period is
+fixed when the export begins, --resume included.
+
+--state is for jobs that run again and again: the next run begins where this one
+ended, less --overlap for records that arrive late, and drops those that were
+exported before. The first run needs --since; later ones ignore it. Each run
+writes an output of its own: {until} in its name stands for the end of the
+period. A run that was interrupted is continued first, without --resume.
+
+--partition-by day writes a folder with files such as
+day=2026-01-31/part-….parquet, which DuckDB, Spark and Athena read. The day is
+that of the record's date in UTC.
 
 Each record becomes a line of JSON as it was received, in the order in which
 they come. An ID that fails becomes a line of records.failures.ndjson.
@@ -46,7 +67,29 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 
 
 @click.command(epilog=_EXPORT)
-@click.argument("ids", metavar="IDS", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument(
+    "ids", metavar="[IDS]", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
+@filter_options
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Begin where the last run with this file ended.",
+)
+@click.option(
+    "--overlap",
+    type=Span(),
+    default="5m",
+    show_default=True,
+    metavar="SPAN",
+    help="With --state: how late a record may arrive, such as 5m, 12h or 2d.",
+)
+@click.option(
+    "--partition-by",
+    type=Choice(("day",)),
+    help="Write a folder with files for each day, Parquet unless --to says otherwise.",
+)
 @click.option(
     "-o",
     "--output",
@@ -82,9 +125,40 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 @click.option("--deadline", type=Seconds(), metavar="SECONDS", help="End the export after this long.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary on stderr; errors all the same.")
 @talks_to_the_api
-def export(target: Target, **given: Any) -> None:
-    """Write many activity records to a file."""
+def export(target: Target, ids: str | None, **given: Any) -> None:
+    """Write many activity records to a file: those with IDS, or those of a period."""
     # Neither --help nor the other commands need any of it.
+    from thrive_learning.cli.export.period import PeriodOptions  # noqa: PLC0415
+    from thrive_learning.cli.export.period_runs import run_period  # noqa: PLC0415
     from thrive_learning.cli.export.run import ExportOptions, run_export  # noqa: PLC0415
 
-    run_export(target, ExportOptions(**given))
+    _check_mode(ids)
+    if ids is None:
+        run_period(target, PeriodOptions(**{name: given[name] for name in PeriodOptions._fields}))
+    else:
+        given["ids"] = ids
+        run_export(target, ExportOptions(**{name: given[name] for name in ExportOptions._fields}))
+
+
+#: The options that belong to one of the two kinds of export alone.
+_FOR_IDS = ("from_", "column", "delimiter", "field", "concurrency")
+_FOR_PERIODS = (*FilterOptions._fields, "state", "overlap", "partition_by")
+
+
+def _check_mode(ids: str | None) -> None:
+    """Raise if the options are those of the other kind of export, or of neither."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in (_FOR_IDS if ids is None else _FOR_PERIODS)
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if ids is not None and given:
+        raise click.UsageError(
+            f"{given[0]} is for an export without IDS, of all records of a period. Leave out one of the two."
+        )
+    if ids is None and not context.params["since"] and not context.params["state"]:
+        raise click.UsageError("Name a file with IDS, or use --since to export all records of a period.")
+    if given:
+        raise click.UsageError(f"{given[0]} is for an export by IDS. Leave it out.")

@@ -1,0 +1,134 @@
+"""Where an export of a period writes: a file, a table, a folder with a part for each day, or a stream."""
+
+import contextlib
+import importlib
+import io
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.journal import head_of
+from thrive_learning.cli.export.output import Output, output_of
+from thrive_learning.cli.export.partitions import folder_of, parts_of, publish, records_of
+from thrive_learning.cli.export.paths import ExportPaths, explained
+from thrive_learning.cli.export.run import checked_paths
+from thrive_learning.cli.regular_files import is_there, open_regular, remove, sync_folder
+from thrive_learning.errors import ConfigurationError
+
+
+class Destination(NamedTuple):
+    """Where an export writes.
+
+    Attributes:
+        output: The records, and the table that is made of them, if there is one.
+        folder: The folder of the parts; None without parts.
+    """
+
+    output: Output
+    folder: Path | None
+
+    @classmethod
+    def of(cls, name: str, form: str | None, *, by_day: bool) -> "Destination":
+        """Find out what `-o` names.
+
+        Raises:
+            ConfigurationError: Nothing can be written there.
+        """
+        if not by_day:
+            return cls(output_of(name, form), None)
+        folder = folder_of(name)
+        return cls(Output(records_of(folder), None, form or "parquet"), folder)
+
+    @property
+    def result(self) -> Path | None:
+        """The table, or the folder of the parts; None if the records are all there is."""
+        return self.folder or self.output.table
+
+    def check(self, *, resume: bool, force: bool, has_state: bool) -> ExportPaths | None:
+        """Check whether an export can begin or go on there, and return its files; None for a stream.
+
+        Raises:
+            ConfigurationError: It cannot.
+            click.UsageError: A stream or a table cannot be resumed or overwritten.
+        """
+        if has_state and not (resume or force or self.folder):
+            self._check_is_new()
+        if self.folder is None:
+            return checked_paths(self.output, resume=resume, force=force)
+        if self.output.form != "ndjson":
+            importlib.import_module("pyarrow")  # it should be missed before anything is fetched
+        paths = ExportPaths.of(records_of(self.folder))
+        with explained(self.folder):
+            has_journal = is_there(paths.journal)
+            has_parts = any(True for _ in parts_of(self.folder))
+        if has_state:
+            self._check_journal(paths, has_journal=has_journal)
+        elif not force and (has_parts or has_journal) and not (resume and has_journal):
+            to_continue = "" if resume else "--resume to continue or "
+            raise ConfigurationError(
+                f"{self.folder} already has an export. Use {to_continue}--force to replace it."
+            )
+        return paths
+
+    def _check_is_new(self) -> None:
+        """Raise if there is an output already: a run of a cron job writes a file of its own."""
+        for path in (self.output.table, self.output.records):
+            if isinstance(path, Path) and path.exists():
+                raise ConfigurationError(
+                    f"{path} already exists, and each run with --state writes an output of its own. Write "
+                    "{until} in its name, as in -o 'records-{until}.ndjson', or use --force to overwrite it."
+                )
+
+    def _check_journal(self, paths: ExportPaths, *, has_journal: bool) -> None:
+        query = stored_query(paths) if has_journal else None
+        if query is not None and not query.get("has_state"):
+            raise ConfigurationError(
+                f"{self.folder} has an export that was begun without --state. Name another folder."
+            )
+
+    def prepare(self) -> None:
+        """Create the folder, if there is one to create."""
+        if self.folder is not None:
+            with explained(self.folder):
+                records_of(self.folder).parent.mkdir(parents=True, exist_ok=True)
+
+    def finish(
+        self, tag: str, *, is_spreadsheet_safe: bool, has_state: bool
+    ) -> tuple[int | None, int | None]:
+        """Turn the records into what was asked for, and return the number of rows and of parts, if any.
+
+        The same records make the same result, however often it is done.
+        """
+        form = self.output.form
+        if self.folder is not None:
+            return publish(
+                self.folder, form, tag, is_spreadsheet_safe=is_spreadsheet_safe, keep_others=has_state
+            )
+        if self.output.table is None:
+            return None, None
+        records = cast("Path", self.output.records)  # a stream has no table
+        return tables.convert(records, self.output.table, form, is_spreadsheet_safe=is_spreadsheet_safe), None
+
+    def sync(self, paths: ExportPaths) -> None:
+        """Bring the names of the files to the disk."""
+        sync_folder(paths.output.parent)
+        if self.folder is not None:
+            for folder in (*self.folder.glob("day=*"), self.folder, self.folder.parent):
+                sync_folder(folder)
+
+    def remove_work(self, paths: ExportPaths) -> None:
+        """Remove what only a resumed run needs, once the state says that the run is over."""
+        with contextlib.suppress(ConfigurationError, OSError):  # the next run removes it
+            if self.result is not None:
+                remove(paths.output)
+            remove(paths.journal)
+
+
+def stored_query(paths: ExportPaths) -> dict[str, Any] | None:
+    """Return the query that an export was begun with; None if there is none that can be read."""
+    with contextlib.suppress(ConfigurationError, OSError):
+        if is_there(paths.journal):
+            with io.BufferedReader(open_regular(paths.journal)) as file:
+                head = head_of(file)
+            return None if head is None else head.query
+    return None

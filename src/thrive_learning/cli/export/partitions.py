@@ -1,0 +1,151 @@
+"""A folder of files, one or more for each day, in the layout of Hive that DuckDB, Spark, and Athena read.
+
+A file has its final name only when it is whole. Everything else is in the folder `_thrive`, which those
+programs ignore because its name begins with an underscore.
+See docs/decisions/0035-exports-of-a-period.md.
+"""
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.paths import explained
+from thrive_learning.cli.regular_files import create, open_regular, remove, replacing
+from thrive_learning.errors import ConfigurationError
+
+#: The folder inside the output that has what is not an output.
+WORK_FOLDER = "_thrive"
+
+#: The day of records without a date that can be read. Hive and its heirs read it as null.
+NO_DAY = "__HIVE_DEFAULT_PARTITION__"
+
+_OUR_PART = re.compile(r"part-\d{8}T\d{6}Z-[0-9a-f]{8}\.(?:ndjson|csv|parquet)", re.ASCII)
+_MOST_OPEN = 32
+_DAY_US = 86_400_000_000
+_EPOCH = dt.date(1970, 1, 1)
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder that `-o` names, which may not be there yet.
+
+    Raises:
+        ConfigurationError: It cannot be one.
+    """
+    if name in ("", "-") or "\0" in name:
+        raise ConfigurationError(f"-o is {name!r}, and --partition-by writes a folder. Name a folder.")
+    try:
+        path = Path(name)
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_dir():
+            raise ConfigurationError(f"{name} is not a folder, and --partition-by writes one. Name a folder.")
+        if not path.exists() and not path.parent.is_dir():
+            raise ConfigurationError(f"the folder {path.parent} does not exist. Create it first.")
+    except OSError as error:
+        problem = error.strerror or str(error)
+    else:
+        return path
+    raise ConfigurationError(f"cannot write {name}: {problem}. Name another folder.")
+
+
+def records_of(folder: Path) -> Path:
+    """Return where the records are until they are parts."""
+    return folder / WORK_FOLDER / "records"
+
+
+def parts_of(folder: Path) -> Iterator[Path]:
+    """Return the parts that exports have written; other files are left alone."""
+    for path in folder.glob("day=*/part-*"):
+        if _OUR_PART.fullmatch(path.name):
+            yield path
+
+
+def publish(
+    folder: Path, form: str, tag: str, *, is_spreadsheet_safe: bool = False, keep_others: bool = False
+) -> tuple[int, int]:
+    """Turn the records into parts. The same records and tag make the same parts, however often it is done.
+
+    Args:
+        folder: The folder.
+        form: "ndjson", "csv", or "parquet".
+        tag: What the names of the parts have in common.
+        is_spreadsheet_safe: See `tables.convert`.
+        keep_others: Keep the parts of other exports; else they are removed.
+
+    Returns:
+        The number of rows, and the number of parts.
+
+    Raises:
+        OutputError: They cannot be written.
+        TableError: A table cannot be written.
+    """
+    name = f"part-{tag}.{form}"
+    days = folder / WORK_FOLDER / "days"
+    rows = parts = 0
+    with explained(folder):
+        shutil.rmtree(days, ignore_errors=True)
+        days.mkdir()
+        _split(records_of(folder), days)
+        if not keep_others:
+            for path in parts_of(folder):
+                if path.name != name:
+                    remove(path)
+        for day in sorted(days.iterdir()):
+            target = folder / f"day={day.name}" / name
+            target.parent.mkdir(exist_ok=True)
+            rows += _write(day, target, form, is_spreadsheet_safe=is_spreadsheet_safe)
+            parts += 1
+        shutil.rmtree(days)
+    return rows, parts
+
+
+def _write(day: Path, target: Path, form: str, *, is_spreadsheet_safe: bool) -> int:
+    if form != "ndjson":
+        return tables.convert(day, target, form, is_spreadsheet_safe=is_spreadsheet_safe)
+    with io.BufferedReader(open_regular(day)) as source, replacing(target) as file:
+        rows = 0
+        for line in source:
+            rows += 1
+            file.write(line)
+    return rows
+
+
+def _split(records: Path, days: Path) -> None:
+    """Write the records of each day to a file of its own, few of which are open at once."""
+    opened: dict[str, BinaryIO] = {}
+    with contextlib.ExitStack() as everything, io.BufferedReader(open_regular(records)) as lines:
+        everything.callback(lambda: [file.close() for file in opened.values()])
+        for line in lines:
+            day = day_of(line)
+            file = opened.pop(day, None)
+            if file is None:
+                if len(opened) >= _MOST_OPEN:
+                    opened.pop(next(iter(opened))).close()
+                path = days / day
+                file = io.BufferedWriter(open_regular(path) if path.exists() else create(path))
+            opened[day] = file  # the last one in the order of use
+            file.write(line)
+
+
+def day_of(line: bytes) -> str:
+    """Return the day of a record in UTC, such as `2026-01-31`; `NO_DAY` if its date cannot be read."""
+    try:
+        document: Any = json.loads(line)
+        date = document.get("date")
+    except (ValueError, AttributeError, RecursionError):
+        date = None
+    microseconds = tables.microseconds_of(date) if isinstance(date, str) else None
+    if microseconds is None:
+        return NO_DAY
+    try:
+        return (_EPOCH + dt.timedelta(microseconds // _DAY_US)).isoformat()
+    except OverflowError:  # a date that has no UTC in Python
+        return NO_DAY

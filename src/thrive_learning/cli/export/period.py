@@ -1,0 +1,189 @@
+"""The export of a period: what its options mean, and one run of it from its checks to its summary."""
+
+import contextlib
+import datetime as dt
+import math
+from collections.abc import Generator
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import click
+
+from thrive_learning._clock import monotonic
+from thrive_learning.cli.exit_codes import ExitCode
+from thrive_learning.cli.export.destinations import Destination, stored_query
+from thrive_learning.cli.export.files import ExportFiles
+from thrive_learning.cli.export.overlap import Overlap
+from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
+from thrive_learning.cli.export.progress import announce, shown
+from thrive_learning.cli.export.query import PeriodQuery
+from thrive_learning.cli.export.run import say_what_was_cut
+from thrive_learning.cli.export.seen import SeenKeys
+from thrive_learning.cli.export.state import State
+from thrive_learning.cli.export.streams import StreamOutput
+from thrive_learning.cli.export.walk import PeriodWalk, note_written
+from thrive_learning.cli.export.walk_tally import WalkTally
+from thrive_learning.cli.filters import FilterOptions
+from thrive_learning.cli.terminal import noticed, say
+
+if TYPE_CHECKING:
+    from thrive_learning.cli.export.output import StreamTarget
+    from thrive_learning.client import ThriveClient
+
+
+class PeriodOptions(NamedTuple):
+    """The options of the command that an export of a period has, by their names."""
+
+    filters: FilterOptions
+    output: str
+    to: str | None
+    state: str | None
+    overlap: dt.timedelta
+    partition_by: str | None
+    spreadsheet_safe: bool
+    resume: bool
+    force: bool
+    deadline: float | None
+    quiet: bool
+
+
+class PeriodJob(NamedTuple):
+    """One run of an export of a period.
+
+    Attributes:
+        destination: Where it writes.
+        query: Which records are wanted.
+        origin: Where they come from.
+        resume: Whether to continue the run that is there.
+        force: Whether to replace what is there.
+        state: What the run before has left; None without a state file.
+    """
+
+    destination: Destination
+    query: PeriodQuery
+    origin: ExportOrigin
+    resume: bool
+    force: bool
+    state: State | None = None
+
+    def check(self) -> ExportPaths | None:
+        """Check whether it can begin, before anything is created."""
+        return self.destination.check(resume=self.resume, force=self.force, has_state=self.state is not None)
+
+
+class Finished(NamedTuple):
+    """What a run has come to.
+
+    Attributes:
+        is_whole: Whether all pages were read.
+        is_partial: Whether records are missing.
+        state: What the next run has to know; None without a state file, or if the run is not whole.
+    """
+
+    is_whole: bool
+    is_partial: bool
+    state: State | None
+
+
+@contextlib.contextmanager
+def running(
+    client: "ThriveClient", job: PeriodJob, options: PeriodOptions
+) -> Generator[Finished, None, None]:
+    """Do one run. Within the block, its output is on the disk, and no other process can have it."""
+    paths = job.check()
+    destination = job.destination
+    query = _query(job, paths)
+    tally = WalkTally()
+    end = math.inf if options.deadline is None else monotonic() + options.deadline
+
+    def has_ended() -> bool:
+        return monotonic() >= end
+
+    state = job.state
+    overlap = state and Overlap(state.since, query.until, options.overlap, state.keys)
+    with (
+        SeenKeys() as seen,
+        _summarized(tally, destination, paths, options),
+        _sink(job, paths, query, seen) as sink,
+    ):
+        tally.begin(sink.records)
+        if state is not None and overlap is not None and paths is not None:
+            for key in state.keys:
+                seen.add(key)
+            note_written(paths.output, overlap)
+        with (
+            shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as show,
+            noticed(lambda notice: None if options.quiet else announce(notice, tally, show)),
+        ):
+            walk = PeriodWalk(query, seen, tally, overlap=overlap, has_ended=has_ended, show=show)
+            walk.run(client.activities, sink)
+        if tally.is_whole and isinstance(sink, ExportFiles):
+            sink.sync()
+            tally.rows, tally.parts = destination.finish(
+                query.tag(), is_spreadsheet_safe=options.spreadsheet_safe, has_state=state is not None
+            )
+            destination.sync(sink.paths)
+        after = None
+        if tally.is_whole and state is not None and overlap is not None:
+            after = State(state.origin, state.filters, overlap.since, overlap.keys)
+        yield Finished(tally.is_whole, tally.is_partial, after)
+        if after is not None and paths is not None:
+            destination.remove_work(paths)
+
+
+def _query(job: PeriodJob, paths: ExportPaths | None) -> PeriodQuery:
+    """Return what to ask for: what the run asked for that is continued, if that is the same."""
+    stored = stored_query(paths) if job.resume and paths is not None else None
+    return job.query if stored is None else job.query.resuming(stored)
+
+
+@contextlib.contextmanager
+def _sink(
+    job: PeriodJob, paths: ExportPaths | None, query: PeriodQuery, seen: SeenKeys
+) -> Generator[ExportFiles | StreamOutput, None, None]:
+    if paths is None:
+        with StreamOutput(cast("StreamTarget", job.destination.output.records)) as stream:
+            yield stream
+        return
+    job.destination.prepare()
+    # What a finished run with a state has left in the folder is of no use to the next one.
+    force = job.force or (job.state is not None and not job.resume and job.destination.folder is not None)
+    with ExportFiles(
+        paths, job.origin, resume=job.resume, force=force, query=query.document(), mark=seen.add
+    ) as files:
+        say_what_was_cut(files)
+        yield files
+
+
+@contextlib.contextmanager
+def _summarized(
+    tally: WalkTally, destination: Destination, paths: ExportPaths | None, options: PeriodOptions
+) -> Generator[None, None, None]:
+    """Say at the end what was done, and how to go on if that was not all."""
+    output = None if paths is None else paths.output
+    is_hidden = destination.folder is not None
+    again = "the same command" if options.state else "the same command with --resume"
+
+    def say_summary() -> None:
+        for line in () if options.quiet else tally.summary(None if is_hidden else output, destination.result):
+            say(line)
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt):
+        if tally.has_begun:
+            say_summary()
+            if output is not None and (tally.records or tally.records_before):
+                say(f"what came so far is safe in {output}: {again} continues from there")
+        raise
+    say_summary()
+    if not options.quiet and not tally.is_whole:
+        how = "" if paths is None else f": {again} continues from there"
+        say(f"the deadline came before the end of the records{how}")
+
+
+def stop_if_partial(finished: Finished) -> None:
+    """End the command with its exit code if records are missing."""
+    if finished.is_partial:
+        raise click.exceptions.Exit(ExitCode.INCOMPLETE)

@@ -1,0 +1,180 @@
+"""Which runs a command makes: one, or with a state file the one that was interrupted and the next one."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from thrive_learning._filters import ActivityFilters
+from thrive_learning.cli.export.destinations import Destination
+from thrive_learning.cli.export.output import StreamTarget
+from thrive_learning.cli.export.paths import ExportOrigin
+from thrive_learning.cli.export.period import Finished, PeriodJob, PeriodOptions, running, stop_if_partial
+from thrive_learning.cli.export.query import PeriodQuery, filters_document, stamp
+from thrive_learning.cli.export.run import export_origin
+from thrive_learning.cli.export.state import Pending, State, StateFile
+from thrive_learning.cli.options import Target
+from thrive_learning.cli.terminal import say
+from thrive_learning.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from thrive_learning.client import ThriveClient
+
+#: What stands in `-o` for the end of the period.
+UNTIL = "{until}"
+
+
+def run_period(target: Target, options: PeriodOptions) -> None:
+    """Write the activity records of a period to a file, a folder, or a stream."""
+    # Everything that can be checked is, before anything is created.
+    now = dt.datetime.now(dt.UTC)
+    _check(options, now)
+    filters = _filters(options, now)
+    settings = None if target.sandbox else target.settings()
+    origin = export_origin(settings)
+    if options.state is not None:
+        with StateFile(Path(options.state)) as file, target.client(settings) as client:
+            _Runs(client, file, origin, options, filters).make(file.load())
+        return
+    since, until = options.filters.since, options.filters.until
+    query = PeriodQuery(filters, since.asked if since else "", until and until.asked)
+    job = PeriodJob(_destination(options, filters), query, origin, options.resume, options.force)
+    job.check()
+    with target.client(settings) as client, running(client, job, options) as finished:
+        pass
+    stop_if_partial(finished)
+
+
+def _check(options: PeriodOptions, now: dt.datetime) -> None:
+    """Raise if two options do not fit each other."""
+    filters = options.filters
+    filters.check()
+    if filters.since is not None and filters.until is None and filters.since.at >= now:
+        raise click.UsageError("--since is in the future. Set it to an earlier time.")
+    if options.resume and options.force:
+        raise click.UsageError("--resume and --force exclude each other.")
+    if options.state is None:
+        if UNTIL in options.output:
+            raise click.UsageError(f"{UNTIL} in -o is for --state. Write the name itself.")
+    elif options.force and options.partition_by is not None:
+        raise click.UsageError(
+            "--force has nothing to overwrite: with --state and --partition-by, each run adds parts. "
+            "Leave it out."
+        )
+
+
+def _filters(options: PeriodOptions, now: dt.datetime) -> ActivityFilters:
+    arguments = options.filters.arguments()
+    return ActivityFilters.of(**{**arguments, "until": arguments["until"] or now})
+
+
+def _destination(options: PeriodOptions, filters: ActivityFilters) -> Destination:
+    destination = Destination.of(
+        _output(options, filters), options.to, by_day=options.partition_by is not None
+    )
+    form = destination.output.form
+    if options.spreadsheet_safe and form != "csv":
+        raise click.UsageError(f"--spreadsheet-safe is for CSV, and the output is {form}.")
+    if options.state is not None and isinstance(destination.output.records, StreamTarget):
+        raise click.UsageError(
+            f"--state needs an output that is safe on a disk, and {destination.output.records.name} is a "
+            "stream. Name a file with -o."
+        )
+    return destination
+
+
+def _output(options: PeriodOptions, filters: ActivityFilters) -> str:
+    until = filters.until
+    return options.output if until is None else options.output.replace(UNTIL, stamp(until))
+
+
+class _Runs:
+    """The runs of a command with a state file."""
+
+    def __init__(
+        self,
+        client: "ThriveClient",
+        file: StateFile,
+        origin: ExportOrigin,
+        options: PeriodOptions,
+        filters: ActivityFilters,
+    ) -> None:
+        self._client = client
+        self._file = file
+        self._origin = origin
+        self._options = options
+        self._filters = filters
+
+    def make(self, former: State | None) -> None:
+        """Make them: the one that was interrupted, if there is one, and the next one."""
+        state = self._first() if former is None else self._checked(former)
+        options = self._options
+        destination = _destination(options, self._filters)
+        output = str(Path(_output(options, self._filters)).absolute())
+        pending = state.pending
+        is_same = pending is not None and pending.output == output
+        if pending is not None and not (is_same and options.force):
+            say(f"continuing the run that was interrupted: {pending.output}")
+            before = Destination.of(pending.output, pending.form, by_day=pending.by_day)
+            finished = self._run(before, pending, state, former)
+            if finished.state is None or (is_same and not pending.by_day):
+                stop_if_partial(finished)
+                return
+            state = former = finished.state
+        until = self._filters.until
+        if until is None or state.since >= until:
+            say(f"there is nothing new: {self._file.path} is at {_shown(state.since)}")
+            return
+        by_day = options.partition_by is not None
+        following = Pending(output, options.to, by_day, state.since, until)
+        stop_if_partial(self._run(destination, following, state, former))
+
+    def _first(self) -> State:
+        """Return the state of the first run."""
+        since = self._filters.since
+        if since is None:
+            raise click.UsageError(
+                f"{self._file.path} does not exist, so this is the first run. Set --since to the beginning "
+                "of the period."
+            )
+        return State(self._origin.name, filters_document(self._filters), since)
+
+    def _checked(self, state: State) -> State:
+        """Raise if the state is that of another export."""
+        problem = None
+        if state.origin != self._origin.name:
+            problem = f"its records come from {state.origin}, not from {self._origin.name}"
+        elif state.filters != filters_document(self._filters):
+            problem = "it belongs to an export with other filters"
+        if problem is not None:
+            raise ConfigurationError(
+                f"cannot use {self._file.path}: {problem}. Name another file with --state."
+            )
+        return state
+
+    def _run(self, destination: Destination, run: Pending, state: State, former: State | None) -> Finished:
+        """Make one run, and note that it has begun before it begins, and that it is over once it is."""
+        filters = self._filters._replace(since=run.since, until=run.until)
+        query = PeriodQuery(filters, run.since.isoformat(), run.until.isoformat(), has_state=True)
+        is_again = run == state.pending
+        job = PeriodJob(
+            destination, query, self._origin, is_again, self._options.force and not is_again, state
+        )
+        paths = job.check()
+        self._file.save(state._replace(pending=run))
+        try:
+            with running(self._client, job, self._options) as finished:
+                if finished.state is not None:
+                    self._file.save(finished.state)
+        except BaseException:
+            if paths is not None and not paths.journal.exists():  # nothing of it is there
+                self._file.save(former)
+            raise
+        if finished.state is not None and not self._options.quiet:
+            say(f"the next run with {self._file.path} begins at {_shown(finished.state.since)}")
+        return finished
+
+
+def _shown(at: dt.datetime) -> str:
+    return at.isoformat(" ").replace("+00:00", " UTC")

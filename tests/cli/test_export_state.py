@@ -1,0 +1,88 @@
+"""The state file of an export that goes on from run to run."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from thrive_learning.cli.export.paths import OutputError
+from thrive_learning.cli.export.state import Pending, State, StateFile
+from thrive_learning.errors import ConfigurationError
+
+BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+STATE = State("the sandbox", {"types": ["viewed"]}, BEGIN, {bytes(12): 5, b"x" * 12: None})
+PENDING = STATE._replace(pending=Pending("/a/out.ndjson", None, False, BEGIN, BEGIN))  # noqa: FBT003
+
+
+@pytest.mark.parametrize(
+    "state",
+    [STATE, PENDING, PENDING._replace(pending=Pending("/a", "csv", True, BEGIN, BEGIN))],  # noqa: FBT003
+)
+def test_a_state_is_read_as_it_was_written(tmp_path: Path, state: State) -> None:
+    with StateFile(tmp_path / "state.json") as file:
+        assert file.load() is None
+        file.save(STATE)
+        file.save(state)
+        assert file.load() == state
+    with StateFile(tmp_path / "state.json") as file:
+        assert file.load() == state
+        file.save(None)
+        assert file.load() is None
+        file.save(None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "5",
+        "{}",
+        "[" * 100_000,
+        STATE.text()[:-10],
+        STATE.text().replace('state": 1', 'state": 2'),
+        STATE.text().replace("2026-01-01T", "yesterday"),
+        STATE.text().replace("000000000000", "x"),
+        json.dumps({**json.loads(STATE.text()), "pending": {}}),
+        json.dumps({**json.loads(STATE.text()), "filters": 5}),
+    ],
+)
+def test_what_is_not_a_state_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    with StateFile(path) as file, pytest.raises(ConfigurationError) as raised:
+        file.load()
+    assert str(raised.value).startswith(f"cannot use {path}: it ")
+    assert str(raised.value).endswith(" Name another file with --state.")
+    assert path.read_text() == text
+
+
+def test_one_run_at_a_time_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    with StateFile(path), pytest.raises(ConfigurationError, match=r"another export is using .*state\.json"):
+        StateFile(path)
+    with StateFile(path):
+        pass
+
+
+def test_what_cannot_be_a_state_file_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"the folder .* does not exist"):
+        StateFile(tmp_path / "missing" / "state.json")
+    with pytest.raises(ConfigurationError, match="is a folder, not a regular file"):
+        StateFile(tmp_path)
+    (tmp_path / "link").symlink_to("elsewhere")
+    with pytest.raises(ConfigurationError, match="is a symbolic link"):
+        StateFile(tmp_path / "link")
+
+
+def test_a_state_that_cannot_be_written_keeps_the_former_one(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "state.json"
+    path.parent.mkdir()
+    with StateFile(path) as file:
+        file.save(STATE)
+        path.parent.rename(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match="cannot be written"):
+            file.save(PENDING)
+    with StateFile(tmp_path / "elsewhere" / "state.json") as file:
+        assert file.load() == STATE
