@@ -13,7 +13,7 @@ from command import OAUTH, Call
 from harness import ACTIVITY_ID, PAGE_EXAMPLE, page_response, token_response
 
 from thrive_learning.sandbox import Sandbox
-from thrive_learning.sandbox.faults import FaultySandbox
+from thrive_learning.sandbox.faulty import FaultySandbox
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
 NOT_FOUND = httpx.Response(404, json={"status": 404, "message": "Activity not found"})
