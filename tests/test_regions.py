@@ -18,7 +18,18 @@ CUSTOM = {
 }
 
 
+def test_the_vendors_regions_are_all_that_the_class_has() -> None:
+    """Otherwise one that the contract lacks would not be compared with it."""
+    named = {name: value for name, value in vars(Region).items() if isinstance(value, Region)}
+    assert {name.lower().replace("_", "-"): value for name, value in named.items()} == {
+        region.name: region for region in Region.VENDOR
+    }
+    assert len(REGIONS) == len(Region.VENDOR) == len(named)
+    assert [Region.parse(region.name) for region in REGIONS] == [*REGIONS]
+
+
 def test_servers_are_those_of_the_contract(contract: dict[str, Any]) -> None:
+    assert len(contract["servers"]) == len(REGIONS)
     assert {server["x-region"]: server["url"] for server in contract["servers"]} == {
         region.name: region.api_url for region in REGIONS
     }
