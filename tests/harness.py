@@ -26,7 +26,7 @@ from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 ROOT = Path(__file__).parent.parent
 
-REGIONS = Region.VENDOR
+REGIONS = [*Region.VENDOR]
 REGION_HOSTS = tuple(httpx.URL(url).host for region in REGIONS for url in region.urls)
 
 TENANT_ID = "eu-west-2_AbcdEfghI"

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         ApiResponse,
         Pagination,
     )
-    from thrive_learning.policies import RetryPolicy, Timeout
+    from thrive_learning.policies import CallOptions, RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
     from thrive_learning.token_stores import (
         FileTokenStore,
@@ -97,6 +97,7 @@ __all__ = [
     "Attempt",
     "BadRequestError",
     "BasicCredentials",
+    "CallOptions",
     "CheckFinding",
     "CheckReport",
     "CheckStatus",
@@ -190,7 +191,6 @@ _NAMES = {
         "ForbiddenError",
         "InvalidIdError",
         "NotFoundError",
-        "Pagination",
         "RateLimitedError",
         "ServerError",
         "SignatureError",
@@ -202,18 +202,8 @@ _NAMES = {
         "UnprocessableError",
         "WebhookError",
     ),
-    "thrive_learning.models": (
-        "AccessToken",
-        "Activity",
-        "ActivityFailed",
-        "ActivityFound",
-        "ActivityPage",
-        "ActivityResult",
-        "ActivityType",
-        "ApiResponse",
-        "Pagination",
-    ),
     "thrive_learning.policies": (
+        "CallOptions",
         "RetryPolicy",
         "Timeout",
     ),
@@ -233,7 +223,9 @@ _NAMES = {
         "Tokens",
     ),
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+_IN_ROWS = {name: module for module, names in _NAMES.items() for name in names}
+# What is in no row comes from the module of models, to which the contract adds.
+_HOMES = {name: _IN_ROWS.get(name, "thrive_learning.models") for name in __all__ if name != "__version__"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from thrive_learning._budget import Budget
 from thrive_learning._call.generated import GET_ACTIVITY, LIST_ACTIVITIES
-from thrive_learning._call.run import run, run_async, with_response
+from thrive_learning._call.run import call, call_async, run, run_async, with_response
 from thrive_learning._call.seam import AsyncCaller, Call, Caller
 from thrive_learning._filters import ActivityFilters
 from thrive_learning._ids import activity_id as validated
 from thrive_learning.errors import Attempt
 from thrive_learning.models import Activity, ActivityPage, ActivityType, ApiResponse
-from thrive_learning.policies import RetryPolicy, Timeout
+from thrive_learning.policies import CallOptions, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from thrive_learning._bulk.pages import ActivityStream, AsyncActivityStream
@@ -180,8 +180,9 @@ class Activities:
             since=since,
             until=until,
         )
+        options: CallOptions = {"timeout": timeout, "retry": retry}
         arguments = filters.page_arguments(page, per_page)
-        return run(LIST_ACTIVITIES, self._http, arguments, self._http.seam.begin(timeout, retry))[0]
+        return call(LIST_ACTIVITIES, self._http, options, **arguments)
 
     def iterate(  # noqa: PLR0913 - the filters of the API
         self,
@@ -421,10 +422,9 @@ class AsyncActivities:
             since=since,
             until=until,
         )
+        options: CallOptions = {"timeout": timeout, "retry": retry}
         arguments = filters.page_arguments(page, per_page)
-        return (
-            await run_async(LIST_ACTIVITIES, self._http, arguments, self._http.seam.begin(timeout, retry))
-        )[0]
+        return await call_async(LIST_ACTIVITIES, self._http, options, **arguments)
 
     def iterate(  # noqa: PLR0913 - the filters of the API
         self,

@@ -76,8 +76,29 @@ class Pagination(ContractModel):
     per_page: int | None = None
 
 
+class _Page(Sequence[_T]):
+    """A page of a list, as a sequence of its results."""
+
+    __slots__ = ()
+
+    results: tuple[_T, ...]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[_T, ...]: ...
+    def __getitem__(self, index: int | slice) -> _T | tuple[_T, ...]:
+        return self.results[index]
+
+    def __iter__(self) -> Iterator[_T]:
+        return iter(self.results)
+
+
 @attrs.frozen(kw_only=True)
-class ActivityPage(ContractModel, Sequence[Activity]):
+class ActivityPage(ContractModel, _Page[Activity]):
     """One page of activity records; itself a sequence of them.
 
     An item that is not a record, because it has no `id`, is left out of `results` and listed in `problems`.
@@ -91,19 +112,6 @@ class ActivityPage(ContractModel, Sequence[Activity]):
 
     results: tuple[Activity, ...]
     pagination: Pagination = attrs.field(factory=Pagination)
-
-    def __len__(self) -> int:
-        return len(self.results)
-
-    @overload
-    def __getitem__(self, index: int) -> Activity: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Activity, ...]: ...
-    def __getitem__(self, index: int | slice) -> Activity | tuple[Activity, ...]:
-        return self.results[index]
-
-    def __iter__(self) -> Iterator[Activity]:
-        return iter(self.results)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -1,6 +1,7 @@
 """How long a call may take, and how often it may try. Pure."""
 
 import math
+from typing import TypedDict
 
 import attrs
 
@@ -105,3 +106,15 @@ class RetryPolicy:
                 f"retry is {value!r}: pass a RetryPolicy; RetryPolicy(attempts=1) turns retries off"
             )
         return value
+
+
+class CallOptions(TypedDict, total=False):
+    """The keyword arguments that every call takes besides its own.
+
+    Attributes:
+        timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
+        retry: How often to try; None for the client's policy.
+    """
+
+    timeout: Timeout | float | None
+    retry: RetryPolicy | None

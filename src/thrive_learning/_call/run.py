@@ -13,11 +13,31 @@ from thrive_learning._frames import forget_locals
 from thrive_learning._interruptions import interruption
 from thrive_learning.errors import Attempt, UnexpectedResponseError
 from thrive_learning.models import ApiResponse
+from thrive_learning.policies import CallOptions
 
 T = TypeVar("T")
 
 #: What the generated parsers raise when JSON is not of the form that they expect.
 _PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
+
+
+def call(operation: Operation[T], http: Caller, options: CallOptions, /, **arguments: object) -> T:
+    """Make the call of a method, and return our model.
+
+    Args:
+        operation: The operation.
+        http: The seam.
+        options: The options of the method.
+        **arguments: Those of the generated function: path, query, and body.
+    """
+    return run(operation, http, arguments, http.seam.begin(**options))[0]
+
+
+async def call_async(
+    operation: Operation[T], http: AsyncCaller, options: CallOptions, /, **arguments: object
+) -> T:
+    """Make the call of a method. See `call`."""
+    return (await run_async(operation, http, arguments, http.seam.begin(**options)))[0]
 
 
 def run(

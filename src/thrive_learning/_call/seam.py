@@ -199,7 +199,7 @@ class Seam:
         shown = self._drift.report(problems, self.region.name, call.operation.name, secrets)
         call.reading.show_as(shown)
 
-    def begin(self, timeout: Timeout | float | None, retry: RetryPolicy | None) -> Budget:
+    def begin(self, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None) -> Budget:
         """Start the clock of a call.
 
         Raises:
