@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeAlias, TypeV
 import attrs
 from _thrive_learning_api import contract
 from _thrive_learning_api import models as wire
+from _thrive_learning_api.contract import ActivityFields as ActivityFields  # noqa: PLC0414 - for the test kit
 
 from thrive_learning._contract_model import ContractModel
 from thrive_learning.credentials import Scope

@@ -3,6 +3,7 @@ from typing import Any
 
 import httpx
 import pytest
+from _thrive_learning_api.contract import OPERATIONS
 from _thrive_learning_api.types import Response
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
@@ -11,10 +12,12 @@ from thrive_learning._call import generated
 
 
 def test_the_documented_successes_are_those_of_the_contract(contract: dict[str, Any]) -> None:
-    documented = contract["paths"]["/activity/{id}"]["get"]["responses"]
-    assert {status for status in documented if status.startswith("2")} == {
-        str(status) for status in generated.GET_ACTIVITY.facts.successes
+    documented = {
+        (method.upper(), path): {int(status) for status in operation["responses"] if status.startswith("2")}
+        for path, methods in contract["paths"].items()
+        for method, operation in methods.items()
     }
+    assert documented == {(facts.method, facts.path): {*facts.successes} for facts in OPERATIONS.values()}
 
 
 NOT_FOUND = {"status": 404, "error": "Not Found", "message": "no such activity"}

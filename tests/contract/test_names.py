@@ -9,8 +9,6 @@ import thrive_learning
 from thrive_learning import webhooks
 
 SOURCE = Path(__file__).parents[2] / "src" / "thrive_learning"
-#: What a module gives to `_call`, which turns what the generated parser returns into a model.
-SHARED_WITH_CALLS = {"models.py": {"activity_from", "read_activity"}}
 
 
 def parsed(*paths: Path) -> Iterator[tuple[str, ast.Module]]:
@@ -49,7 +47,6 @@ def test_what_a_public_module_defines_is_exported_or_private() -> None:
             names := {name for name in defined(tree) if not name.startswith("_")}
             - set(thrive_learning.__all__)
             - set(webhooks.__all__ if module == "webhooks.py" else ())  # their names would mean little alone
-            - SHARED_WITH_CALLS.get(module, set())
         )
     }
     assert strange == {}

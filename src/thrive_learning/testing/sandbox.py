@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 import attrs
 
 from thrive_learning._ids import activity_id as validated
 from thrive_learning.client import AsyncThriveClient, SandboxOptions, ThriveClient
 from thrive_learning.credentials import ClientAuth, ClientCredentials
-from thrive_learning.models import Activity, ActivityType
+from thrive_learning.models import Activity, ActivityFields, ActivityType
 from thrive_learning.policies import RetryPolicy
 from thrive_learning.regions import Region
 from thrive_learning.sandbox import (
@@ -35,20 +35,6 @@ _numbers = itertools.count(1)
 #: The date of the first record that is made; each further one is a minute later.
 _FIRST_DATE = dt.datetime(2026, 1, 1, 9, 0, tzinfo=dt.UTC)
 _WITHOUT_WAITS = RetryPolicy(first_delay=0)
-
-
-class ActivityFields(TypedDict, total=False):
-    """The fields of an `Activity`, each of which may be given."""
-
-    id: str
-    type: ActivityType | str | None
-    user: str | None
-    date: dt.datetime | None
-    context_id: str | None
-    context_type: str | None
-    name: str | None
-    data: dict[str, Any]
-    with_: dict[str, Any] | None
 
 
 def make_activity(**fields: Unpack[ActivityFields]) -> Activity:
