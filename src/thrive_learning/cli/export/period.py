@@ -160,7 +160,8 @@ def _summarized(
 ) -> Generator[None, None, None]:
     """Say at the end what was done, and how to go on if that was not all."""
     output = None if paths is None else paths.output
-    is_hidden = destination.folder is not None
+    # These records are removed in the end, or are where nobody looks.
+    is_hidden = destination.folder is not None or (bool(options.state) and destination.result is not None)
     again = "the same command" if options.state else "the same command with --resume"
 
     def say_summary() -> None:

@@ -31,15 +31,16 @@ def run_period(target: Target, options: PeriodOptions) -> None:
     now = dt.datetime.now(dt.UTC)
     _check(options, now)
     filters = _filters(options, now)
+    destination = _destination(options, filters)
     settings = None if target.sandbox else target.settings()
     origin = export_origin(settings)
     if options.state is not None:
         with StateFile(Path(options.state)) as file, target.client(settings) as client:
-            _Runs(client, file, origin, options, filters).make(file.load())
+            _Runs(client, file, origin, options, filters).make(destination, file.load())
         return
     since, until = options.filters.since, options.filters.until
     query = PeriodQuery(filters, since.asked if since else "", until and until.asked)
-    job = PeriodJob(_destination(options, filters), query, origin, options.resume, options.force)
+    job = PeriodJob(destination, query, origin, options.resume, options.force)
     job.check()
     with target.client(settings) as client, running(client, job, options) as finished:
         pass
@@ -106,16 +107,15 @@ class _Runs:
         self._options = options
         self._filters = filters
 
-    def make(self, former: State | None) -> None:
+    def make(self, destination: Destination, former: State | None) -> None:
         """Make them: the one that was interrupted, if there is one, and the next one."""
         state = self._first() if former is None else self._checked(former)
         options = self._options
-        destination = _destination(options, self._filters)
         output = str(Path(_output(options, self._filters)).absolute())
         pending = state.pending
         is_same = pending is not None and pending.output == output
         if pending is not None and not (is_same and options.force):
-            say(f"continuing the run that was interrupted: {pending.output}")
+            self._say(f"continuing the run that was interrupted: {pending.output}")
             before = Destination.of(pending.output, pending.form, by_day=pending.by_day)
             finished = self._run(before, pending, state, former)
             if finished.state is None or (is_same and not pending.by_day):
@@ -124,11 +124,15 @@ class _Runs:
             state = former = finished.state
         until = self._filters.until
         if until is None or state.since >= until:
-            say(f"there is nothing new: {self._file.path} is at {_shown(state.since)}")
+            self._say(f"there is nothing new: {self._file.path} is at {_shown(state.since)}")
             return
         by_day = options.partition_by is not None
         following = Pending(output, options.to, by_day, state.since, until)
         stop_if_partial(self._run(destination, following, state, former))
+
+    def _say(self, message: str) -> None:
+        if not self._options.quiet:
+            say(message)
 
     def _first(self) -> State:
         """Return the state of the first run."""
@@ -171,8 +175,8 @@ class _Runs:
             if paths is not None and not paths.journal.exists():  # nothing of it is there
                 self._file.save(former)
             raise
-        if finished.state is not None and not self._options.quiet:
-            say(f"the next run with {self._file.path} begins at {_shown(finished.state.since)}")
+        if finished.state is not None:
+            self._say(f"the next run with {self._file.path} begins at {_shown(finished.state.since)}")
         return finished
 
 
