@@ -275,9 +275,9 @@ class ForbiddenError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404 in the API's own error format: the region has no such record.
+    """404 in the API's own error format: the region does not have what was asked for, such as a record.
 
-    Any other 404, such as a gateway's page, is an `ApiError`: it does not say that the record is missing.
+    Any other 404, such as a gateway's page, is an `ApiError`: it does not say that anything is missing.
     """
 
     @property

@@ -235,8 +235,8 @@ def test_an_error_says_who_what_and_which() -> None:
     )
     assert str(error) == (
         "staging answered 404 to the request for activity 60d5: \"Activity not found\". The region 'staging' "
-        "holds no such record; check the ID and the region, because staging and production do not share "
-        "records. (request ID r-1)"
+        "has no activity 60d5; check the arguments and the region, because staging and production do not "
+        "share records. (request ID r-1)"
     )
     assert (error.status_code, error.error, error.message) == (404, "Not Found", "Activity not found")
     assert (error.request_id, error.region) == ("r-1", "staging")
@@ -308,7 +308,7 @@ def test_any_other_404_does_not_mean_that_the_record_is_missing(body: bytes) -> 
     assert type(error) is ApiError
     assert (error.in_api_format, error.is_final, error.is_transient) == (False, False, False)
     assert str(error).startswith("https://a.example/v2/activity/60d5 answered 404 with ")
-    assert "holds no such record" not in str(error)
+    assert "has no activity" not in str(error)
     assert (error.url, error.operation) == (reply.url, reply.operation)
 
 
@@ -355,7 +355,7 @@ def test_an_error_of_the_api_says_what_to_do(status: int, advice: str) -> None:
     [
         (401, "not the API; check the region's api_url and the proxy, then the OAuth client credentials"),
         (403, "may say nothing about what the OAuth client credentials allow"),
-        (404, "does not say that the record is missing"),
+        (404, "does not say that activity 60d5 is missing"),
         (407, "A proxy asks for a user name and a password"),
         (429, "wait a while"),
         (408, "may succeed a little later"),

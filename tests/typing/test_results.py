@@ -3,12 +3,19 @@
 from collections.abc import Iterable
 from typing import assert_never, assert_type
 
+import pytest
+
 from thrive_learning import (
     Activity,
     ActivityFailed,
     ActivityFound,
+    ActivityPage,
     ActivityResult,
+    ActivityStream,
+    ActivityType,
+    AsyncActivityStream,
     AsyncThriveClient,
+    Pagination,
     ThriveClient,
     ThriveError,
 )
@@ -59,6 +66,27 @@ def described(results: Iterable[ActivityResult]) -> list[list[str]]:
     ]
 
 
+def streamed(client: ThriveClient) -> list[str]:
+    with client.activities.iterate(types=[ActivityType.VIEWED, "of our own"], per_page=5) as stream:
+        assert_type(stream, ActivityStream)
+        for activity in stream:
+            assert_type(activity, Activity)
+            assert_type(stream.pagination, Pagination | None)
+    return sorted(activity.id for activity in client.activities.iterate())
+
+
+async def streamed_async(client: AsyncThriveClient) -> list[str]:
+    async with client.activities.iterate() as stream:
+        assert_type(stream, AsyncActivityStream)
+        async for activity in stream:
+            assert_type(activity, Activity)
+    page = await client.activities.list(per_page=5)
+    assert_type(page, ActivityPage)
+    assert_type(page.results, tuple[Activity, ...])
+    assert_type(page.pagination.total_pages, int | None)
+    return [activity.id async for activity in client.activities.iterate(content_type="content")]
+
+
 async def first_of(client: AsyncThriveClient) -> ActivityResult:
     async for result in client.activities.get_many(IDS):
         if result.error is None:
@@ -73,3 +101,11 @@ def test_a_result_narrows_in_each_way() -> None:
     assert ways == [ways[0]] * 5
     assert ways[0][0] == IDS[0]
     assert "none" in ways[0][1]
+
+
+@pytest.mark.anyio
+async def test_streams_and_pages_hold_records() -> None:
+    with ThriveClient.sandbox() as client:
+        assert len(streamed(client)) > 5
+    async with AsyncThriveClient.sandbox() as client:
+        assert await streamed_async(client)

@@ -35,7 +35,7 @@ class Purpose(NamedTuple):
 
     Attributes:
         operation: The method that it is sent for, such as `activities.get`.
-        subject: The ID of the record; for a token, the service.
+        subject: What it is about, in short, such as the ID of a record; for a token, the service.
         url: The URL without tenant ID, credentials and query.
         limit: How large the body of a response may be.
         is_idempotent: Whether it may be sent again after it may have been processed.
@@ -137,8 +137,8 @@ def api_error_class(status_code: int, *, in_api_format: bool = True) -> type[Api
 
     Args:
         status_code: The HTTP status.
-        in_api_format: Whether the body is in the API's own error format. Only then does a 404 say that the
-            record is missing.
+        in_api_format: Whether the body is in the API's own error format. Only then does a 404 say that
+            something is missing.
     """
     if status_code == 404 and not in_api_format:  # noqa: PLR2004
         return ApiError
@@ -249,8 +249,8 @@ def _advice_on_a_stranger(  # noqa: PLR0911
             )
         case 404:
             return (
-                f"{_STRANGER}, or the URL is wrong, so this does not say that the record is missing; check "
-                "the region's api_url."
+                f"{_STRANGER}, or the URL is wrong, so this does not say that {circumstances.subject} is "
+                "missing; check the region's api_url."
             )
         case 407:
             return (
@@ -290,8 +290,8 @@ def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float
             return circumstances.allowed
         case 404:
             return (
-                f"The region {region!r} holds no such record; check the ID and the region, because staging "
-                "and production do not share records."
+                f"The region {region!r} has no {circumstances.subject}; check the arguments and the region, "
+                "because staging and production do not share records."
             )
         case 429:
             return _slow_down(wait)
