@@ -1,10 +1,12 @@
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning._json_text import compact, dump
+from thrive_learning._json_text import compact, dump, with_item_texts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -43,3 +45,124 @@ def test_lone_surrogates_are_escaped() -> None:
 def test_what_json_does_not_have_is_rejected(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         dump(value)
+
+
+# The texts of items
+
+SPACE = st.text(" \t\n\r", max_size=3)
+NUMBERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?\Z")
+STRINGS = st.builds(
+    json.dumps, st.text(st.characters(codec=None, exclude_categories=())), ensure_ascii=st.booleans()
+)
+NAMES = STRINGS | st.sampled_from(['"results"', r'"result\u0073"', '"a"', '""'])
+
+
+@st.composite
+def spaced_arrays(draw: st.DrawFn, items: st.SearchStrategy[str]) -> str:
+    texts = draw(st.lists(st.tuples(SPACE, items, SPACE), max_size=4))
+    return "[" + (",".join(map("".join, texts)) or draw(SPACE)) + "]"
+
+
+@st.composite
+def spaced_objects(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
+    members = draw(st.lists(st.tuples(SPACE, NAMES, SPACE, st.just(":"), SPACE, values, SPACE), max_size=4))
+    return "{" + (",".join(map("".join, members)) or draw(SPACE)) + "}"
+
+
+VALUES: st.SearchStrategy[str] = st.recursive(
+    NUMBERS | STRINGS | st.sampled_from(["true", "false", "null"]),
+    lambda inner: spaced_arrays(inner) | spaced_objects(inner),
+    max_leaves=12,
+)
+DOCUMENTS = st.tuples(SPACE, VALUES | spaced_arrays(VALUES) | spaced_objects(VALUES), SPACE).map("".join)
+#: Keeps each number as it is written, and both members of the same name.
+EXACT: dict[str, Any] = {"parse_int": str, "parse_float": str, "object_pairs_hook": list}
+DECODER = json.JSONDecoder()
+
+
+@given(DOCUMENTS, st.sampled_from([None, "results", "a", ""]))
+def test_the_texts_of_items_are_those_of_the_document(text: str, name: str | None) -> None:
+    value, texts = with_item_texts(text, name, DECODER)
+    expected = json.loads(text)
+    assert value == expected
+    if isinstance(value, dict):
+        assert [*value] == [*expected]  # in the same order
+    array = expected if name is None else expected.get(name) if isinstance(expected, dict) else None
+    if not isinstance(array, list):
+        assert texts is None
+        return
+    assert texts is not None
+    assert [json.loads(item) for item in texts] == array
+    assert texts == [item.strip(" \t\n\r") for item in texts]
+    exact = json.loads(text, **EXACT)
+    found = exact if name is None else [member for key, member in exact if key == name][-1]
+    assert [json.loads(item, **EXACT) for item in texts] == found
+    assert all(item in text for item in texts)
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ValueError as error:
+        return type(error)
+
+
+CHARACTERS = st.text('[]{},:" \t\n\\u1e-.Etrufalsn\x00\u00a0\ufeffresults', max_size=12)
+
+
+@given(CHARACTERS | DOCUMENTS, CHARACTERS, st.floats(0, 1), st.integers(0, 3), st.sampled_from([None, "a"]))
+def test_what_is_not_json_is_rejected_as_json_does(
+    text: str, inserted: str, position: float, deleted: int, name: str | None
+) -> None:
+    at = round(position * len(text))
+    text = text[:at] + inserted + text[at + deleted :]
+    assert outcome(lambda: with_item_texts(text, name, DECODER)[0]) == outcome(lambda: json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            " ",
+            "[",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1]]",
+            "[1] x",
+            "[1}",
+            "]",
+            "nul",
+            "[\u00a01]",
+        ),
+        *("{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', "{,}", "{1:2}", '{"a" 1}', '{"a":1 "b":2}'),
+        *('{"a":1}}', '{"a":[1,]}', '{"a":[1', '{"a":[1]', '{"a":[1 2]}', "{a:1}", '{"a\n":1}', "{'a':1}"),
+        *('{"a":[1]]', '{"a":[}', '{"a":[1],"a"}', '{"a":[\x0b1]}', '{"a",1}', '{"a":[1]:1}'),
+    ],
+)
+@pytest.mark.parametrize("name", [None, "a"])
+def test_broken_json_is_rejected(text: str, name: str | None) -> None:
+    for read in (json.loads, lambda broken: with_item_texts(broken, name, DECODER)):
+        with pytest.raises(json.JSONDecodeError):
+            read(text)
+
+
+def test_the_last_of_several_arrays_counts() -> None:
+    assert with_item_texts('{"a":[1],"a":[ 2 , 3]}', "a", DECODER) == ({"a": [2, 3]}, ["2", "3"])
+    assert with_item_texts('{"a":[1],"a":{}}', "a", DECODER) == ({"a": {}}, None)
+    assert with_item_texts('{"a":{},"a":[]}', "a", DECODER) == ({"a": []}, [])
+    assert with_item_texts('{"b":{"a":[1]},"a":[[2]]}', "a", DECODER) == (
+        {"b": {"a": [1]}, "a": [[2]]},
+        ["[2]"],
+    )
+
+
+def test_the_texts_of_a_large_array_take_little_time() -> None:
+    text = "[" + ",\n".join(['{"id": "1", "data": [1, 2, "]"]}'] * 100_000) + "]"
+    value, texts = with_item_texts(text, None, DECODER)
+    assert texts is not None
+    assert (len(value), len(texts)) == (100_000, 100_000)
+    assert {*texts} == {'{"id": "1", "data": [1, 2, "]"]}'}
