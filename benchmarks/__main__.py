@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import bulk, chart, fresh, machine, path, peers, report, targets
-from benchmarks.contenders import ASYNC, SYNC, TOKEN_PATHS, Contender
+from benchmarks.contenders import ASYNC, SYNC, TOKEN_PATHS, WALKS, Contender
 from benchmarks.figures import Row, as_json
 from benchmarks.ours import engines
 from benchmarks.pairing import Place, environment, measure_pairs
@@ -60,6 +60,7 @@ class Run(NamedTuple):
 MEASURES: list[tuple[tuple[str, ...], Callable[[Run], list[Row]]]] = [
     ((targets.WARM_SYNC,), lambda run: run.pairs(targets.WARM_SYNC, "sync", SYNC)),
     ((targets.WARM_ASYNC,), lambda run: run.pairs(targets.WARM_ASYNC, "async", ASYNC)),
+    ((targets.WALK,), lambda run: run.pairs(targets.WALK, "walk", WALKS)),
     ((targets.TOKEN_SYNC,), lambda run: run.pairs(targets.TOKEN_SYNC, "sync", TOKEN_PATHS["sync"])),
     ((targets.TOKEN_ASYNC,), lambda run: run.pairs(targets.TOKEN_ASYNC, "async", TOKEN_PATHS["async"])),
     ((targets.COLD_START,), lambda run: fresh.first_record(run.place, run.engines, run.mode.starts)),

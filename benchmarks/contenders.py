@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from benchmarks import ours
-from benchmarks.subject import ACTIVITY_ID, HEADERS, SECRET, TENANT
+from benchmarks.subject import ACTIVITY_ID, HEADERS, PER_PAGE, SECRET, TENANT
 
 Get = Callable[[], Any]
 AsyncGet = Callable[[], Awaitable[Any]]
@@ -361,8 +361,55 @@ TOKEN_PATHS: dict[str, list[Contender]] = {
         Contender(OURS_OAUTH, "ours", ours.async_get("httpx", oauth=True)),
     ],
 }
+# All records of a list
+
+
+def _last_record(get: Callable[[int], Any]) -> Any:
+    """Walk through all pages, and return the last record."""
+    record, number, pages = None, 0, 1
+    while number < pages:
+        number += 1
+        document = get(number)
+        pages = document["pagination"]["totalPages"]
+        for found in document["results"]:
+            record = found
+    return record
+
+
+def httpx_pages(api_url: str) -> Get:
+    """One client of httpx, page by page."""
+    import httpx
+
+    client = httpx.Client(headers=HEADERS)
+
+    def get(page: int) -> Any:
+        params = {"page": page, "perPage": PER_PAGE}
+        return json.loads(client.get(f"{api_url}/activities", params=params).content)
+
+    return lambda: _last_record(get)
+
+
+def httpx_pages_without_client(api_url: str) -> Get:
+    """`httpx.get`, which makes a client for each page."""
+    import httpx
+
+    def get(page: int) -> Any:
+        params = {"page": page, "perPage": PER_PAGE}
+        return json.loads(httpx.get(f"{api_url}/activities", params=params, headers=HEADERS).content)
+
+    return lambda: _last_record(get)
+
+
+WALK_UNIT = "httpx.Client.get + json.loads, page by page"
+WALKS: list[Contender] = [
+    Contender(WALK_UNIT, "bare", httpx_pages),
+    Contender("httpx.get + json.loads, page by page", "bare", httpx_pages_without_client),
+    Contender(OURS, "ours", ours.walk("httpx")),
+    Contender(OURS_FAST, "ours", ours.walk("fast")),
+]
 #: What a worker can be told to be.
 GROUPS: dict[str, list[Contender]] = {
     "sync": [*SYNC, TOKEN_PATHS["sync"][1]],
     "async": [*ASYNC, TOKEN_PATHS["async"][1]],
+    "walk": WALKS,
 }

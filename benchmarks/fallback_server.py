@@ -11,10 +11,20 @@ import re
 import socket
 import sys
 
-from benchmarks.subject import AFTER_ID, API_PATH, BEFORE_ID, STATUS_PATH, TOKEN_ANSWER, TOKEN_PATH
+from benchmarks.subject import (
+    AFTER_ID,
+    API_PATH,
+    BEFORE_ID,
+    PAGES,
+    STATUS_PATH,
+    TOKEN_ANSWER,
+    TOKEN_PATH,
+    page_text,
+)
 
 _ACTIVITY = f"{API_PATH}/activity/".encode()
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_PAGE = re.compile(rf"{API_PATH}/activities\?(?:.*&)?page=([1-{PAGES}])(?:&|\Z)".encode())
 _ID_LENGTH = 24
 
 
@@ -26,6 +36,11 @@ def _answer(body: bytes, status: bytes = b"200 OK", content_type: bytes = b"appl
 _RECORD_HEAD, _RECORD_TAIL = _answer((BEFORE_ID + "0" * _ID_LENGTH + AFTER_ID).encode()).split(b"0" * 24)
 _TOKEN = _answer(TOKEN_ANSWER.encode())
 _NOT_FOUND = _answer(b'{"message":"not found"}', b"404 Not Found")
+
+
+@functools.cache
+def _page(number: int) -> bytes:
+    return _answer(page_text(number).encode())
 
 
 class Connection(asyncio.Protocol):
@@ -69,6 +84,8 @@ class Connection(asyncio.Protocol):
     def _respond(self, path: bytes) -> bytes:
         if path.startswith(_ACTIVITY):
             return _RECORD_HEAD + path[len(_ACTIVITY) :] + _RECORD_TAIL
+        if page := _PAGE.match(path):
+            return _page(int(page[1]))
         if path.startswith(TOKEN_PATH.encode()):
             return _TOKEN
         if path == STATUS_PATH.encode():

@@ -5,7 +5,7 @@ import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from benchmarks.subject import ACTIVITY_ID, SECRET, TENANT, TOKEN_PATH
+from benchmarks.subject import ACTIVITY_ID, PER_PAGE, SECRET, TENANT, TOKEN_PATH
 
 
 def engines() -> list[str]:
@@ -68,6 +68,23 @@ def sync_get(engine: str, *, oauth: bool = False) -> Callable[[str], Callable[[]
     def build(api_url: str) -> Callable[[], Any]:
         client = our_client(api_url, engine, oauth=oauth)
         return lambda: client.activities.get(ACTIVITY_ID)
+
+    return build
+
+
+def walk(engine: str) -> Callable[[str], Callable[[], Any]]:
+    """Return what builds a contender that walks through all pages with `ThriveClient`."""
+
+    def build(api_url: str) -> Callable[[], Any]:
+        client = our_client(api_url, engine)
+
+        def last() -> Any:
+            record = None
+            for found in client.activities.iterate(per_page=PER_PAGE):
+                record = found
+            return record
+
+        return last
 
     return build
 

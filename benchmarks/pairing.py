@@ -125,7 +125,7 @@ def measure_pairs(
 
     Args:
         measure: What the rows are about.
-        group: `sync` or `async`.
+        group: `sync`, `async`, or `walk`.
         contenders: The unit, and the others.
         place: Where to do it.
         rounds: How many pairs each contender gets.

@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.subject import AFTER_ID, API_PATH, BEFORE_ID, STATUS_PATH, TOKEN_ANSWER, TOKEN_PATH
+from benchmarks.subject import (
+    AFTER_ID,
+    API_PATH,
+    BEFORE_ID,
+    PAGES,
+    STATUS_PATH,
+    TOKEN_ANSWER,
+    TOKEN_PATH,
+    page_text,
+)
 
 #: Run as whoever starts it, in the foreground, with all its files in one folder.
 _NGINX_CONFIGURATION = """
@@ -38,6 +47,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location ~ "^{api}/activity/([0-9a-f]{{24}})$" {{ return 200 '{before_id}$1{after_id}'; }}
+    location = {api}/activities {{ root {folder}; try_files /page-$arg_page.json =404; }}
     location {token}/ {{ return 200 '{token_answer}'; }}
     location = {status} {{ stub_status; }}
   }}
@@ -89,6 +99,9 @@ def fast_server() -> Iterator[Server]:
         port = _free_port()
         configuration = Path(folder, "nginx.conf")
         configuration.write_text(_nginx_configuration(folder, port), encoding="utf-8")
+        Path(folder).chmod(0o755)  # nginx, started as root, reads files as another user
+        for number in range(1, PAGES + 1):
+            Path(folder, f"page-{number}.json").write_text(page_text(number), encoding="utf-8")
         process = subprocess.Popen([program, "-e", "stderr", "-p", folder, "-c", str(configuration)])
         try:
             _wait_for(port, process)

@@ -34,6 +34,22 @@ HEADERS = {
 }
 
 
+#: The list that every contender walks through, and how many records a page of it has.
+PAGES, PER_PAGE = 5, 1000
+
+
+def page_text(number: int) -> str:
+    """Return the JSON of a page. The last record of the last page is the record itself."""
+    total = PAGES * PER_PAGE
+    numbers = range(PER_PAGE * (number - 1), PER_PAGE * number)
+    ids = [ACTIVITY_ID if index == total - 1 else f"{index:024x}" for index in numbers]
+    page = {
+        "pagination": {"totalResults": total, "totalPages": PAGES, "page": number, "perPage": PER_PAGE},
+        "results": [{**RECORD, "id": activity_id} for activity_id in ids],
+    }
+    return json.dumps(page, separators=(",", ":"))
+
+
 def many_ids(count: int) -> "map[str]":
     """Give distinct IDs one after the other: a list of a million would show as memory of the contender."""
     return map("{:024x}".format, range(count))

@@ -6,6 +6,7 @@ from benchmarks.figures import Target
 
 WARM_SYNC, WARM_ASYNC = "warm get, sync", "warm get, async"
 TOKEN_SYNC, TOKEN_ASYNC = "OAuth / Basic, warm get, sync", "OAuth / Basic, warm get, async"
+WALK = "iterate over 5,000 records, 1,000 per page"
 COLD_START, IMPORT, VERSION = "cold start to first record", "import", "thrive --version"
 FIRST_CLIENT, SECOND_CLIENT = "first client construction", "second client construction"
 RSS = "RSS after import"
@@ -22,6 +23,8 @@ TARGETS: list[Target] = [
     Target("warm sync `get`", WARM_SYNC, OURS_FAST, 0.20, limit="raw socket"),
     Target("warm async `get`", WARM_ASYNC, OURS, 0.88, limit=_PREBUILT_ASYNC),
     Target("warm async `get`", WARM_ASYNC, OURS_FAST, 0.17, limit="asyncio streams"),
+    Target("CPU time per record of `iterate`", WALK, OURS, 3.0),
+    Target("CPU time per record of `iterate`", WALK, OURS_FAST, 2.5),
     Target(_BULK_50_MS, _BULK_50_MS, OURS, 0.60, at_least=True, limit=bulk.RAW),
     Target(_BULK_50_MS, _BULK_50_MS, OURS_FAST, 0.92, at_least=True, limit=bulk.RAW),
     Target(_BULK, _BULK, OURS, 2.0, at_least=True, limit=bulk.RAW),

@@ -1,4 +1,4 @@
-"""The process of one contender: `python -m benchmarks.worker sync|async NAME API_URL`.
+"""The process of one contender: `python -m benchmarks.worker sync|async|walk NAME API_URL`.
 
 It makes its client, checks what that gives, and says `ready`, or why it cannot. Then each line of stdin is a
 number of calls to make; each line of stdout is what they took, as JSON.
@@ -58,7 +58,7 @@ def serve(run: Callable[[int], dict[str, float]], first: object) -> None:
 def main(group: str, name: str, api_url: str) -> None:
     """Be a contender until stdin ends."""
     [contender] = (contender for contender in GROUPS[group] if contender.name == name)
-    if group == "sync":
+    if group != "async":
         get = contender.build(api_url)
         serve(lambda calls: batch(get, calls), get())
         return

@@ -5,7 +5,7 @@ import functools
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import attrs
 
@@ -14,6 +14,12 @@ from thrive_learning._reading import DescribedField, Reader, Reading, ReceivedJs
 from thrive_learning.drift import Drift
 from thrive_learning.errors import ConfigurationError
 
+#: What the contract says of the fields of each model, by the name of its schema.
+DESCRIPTIONS: dict[str, Iterable[DescribedField]] = {}
+
+# Our models by the same names.
+_MODELS: dict[str, type["ContractModel"]] = {}
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class ContractModel:
@@ -21,13 +27,9 @@ class ContractModel:
 
     _received: ReceivedJson | None = attrs.field(default=None, alias="received", eq=False, repr=False)
 
-    #: What the contract says of each model, by the name of its schema, and our models by the same names.
-    _described: ClassVar[Mapping[str, Iterable[DescribedField]]] = {}
-    _models: ClassVar[dict[str, type["ContractModel"]]] = {}
-
     def __init_subclass__(cls) -> None:
         if ContractModel in cls.__bases__:
-            cls._models[cls.__name__] = cls
+            _MODELS[cls.__name__] = cls
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
@@ -49,7 +51,7 @@ class ContractModel:
             )
         try:
             text = dump(dict(mapping))
-            reading = cls._reader().read(json.loads(text), text)
+            reading = cls._reader().begin().read(json.loads(text), text)
         except (TypeError, ValueError, RecursionError) as error:
             flaw = f"JSON cannot hold it ({error})"
         else:
@@ -143,11 +145,10 @@ def reader_of(schema: str) -> Reader:
     Raises:
         TypeError: There is no such model, or its fields are not those of the contract.
     """
-    model = ContractModel._models.get(schema)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - ours
+    model = _MODELS.get(schema)
     if model is None:
         raise TypeError(f"the contract has the model {schema}. Add a class of that name to models.py.")
-    described = ContractModel._described[schema]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    return Reader(described, model, reader_of)
+    return Reader(DESCRIPTIONS[schema], model, reader_of)
 
 
 def _as_json(value: Any) -> Any:

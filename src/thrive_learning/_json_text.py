@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 # A string, or a run of anything else but whitespace. No text makes this slow: the quantifiers are possessive,
@@ -24,16 +25,18 @@ def compact(text: str) -> str:
 _SPACE = re.compile(r"[ \t\n\r]*+")
 
 
-def with_item_texts(text: str, name: str | None, decoder: json.JSONDecoder) -> tuple[Any, list[str] | None]:
-    """Parse a JSON text once, and return its value and the texts of the items of one array.
+def with_items(
+    text: str, name: str | None, of_item: Callable[[Any, str], Any], decoder: json.JSONDecoder
+) -> Any:
+    """Parse a JSON text once, and replace each item of one array at once, by its value and its text.
+
+    So no more than one item is there in both forms.
 
     Args:
         text: The JSON text.
         name: The member of the object that is the array; None if the array is the whole text.
+        of_item: Returns what replaces an item.
         decoder: What parses values.
-
-    Returns:
-        The value, and the texts; None in their place if there is no such array.
 
     Raises:
         json.JSONDecodeError: It is not JSON.
@@ -43,35 +46,28 @@ def with_item_texts(text: str, name: str | None, decoder: json.JSONDecoder) -> t
     at = _next(text, 0)
     if name is None:
         if text[at : at + 1] != "[":
-            return decoder.decode(text), None
-        value, texts, at = _array(text, at, decoder)
-        return _whole(text, at, value), texts
+            return decoder.decode(text)
+        items, at = _array(text, at, decoder, of_item)
+        return _whole(text, at, items)
     if text[at : at + 1] != "{":
-        return decoder.decode(text), None
+        return decoder.decode(text)
     document: dict[str, Any] = {}
-    found: list[str] | None = None
     at = _next(text, at + 1)
     if text[at : at + 1] == "}":
-        return _whole(text, at + 1, document), None
+        return _whole(text, at + 1, document)
     while True:
         key, at = _key(text, at, decoder)
-        if key == name:
-            found = None
         if key == name and text[at : at + 1] == "[":
-            document[key], found, at = _array(text, at, decoder)
+            document[key], at = _array(text, at, decoder, of_item)
         else:
             document[key], at = decoder.raw_decode(text, at)
         at = _next(text, at)
         end = text[at : at + 1]
         if end == "}":
-            return _whole(text, at + 1, document), found
+            return _whole(text, at + 1, document)
         if end != ",":
             raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
         at = _next(text, at + 1)
-
-
-def _next(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr] # it matches everywhere
 
 
 def _key(text: str, at: int, decoder: json.JSONDecoder) -> tuple[str, int]:
@@ -85,28 +81,32 @@ def _key(text: str, at: int, decoder: json.JSONDecoder) -> tuple[str, int]:
     return key, _next(text, at + 1)
 
 
-def _array(text: str, at: int, decoder: json.JSONDecoder) -> tuple[list[Any], list[str], int]:
-    """Parse the array that begins at a position, and return its items, their texts, and where it ends."""
+def _next(text: str, at: int) -> int:
+    """Return where the next token begins."""
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr] # it matches everywhere
+
+
+def _array(
+    text: str, at: int, decoder: json.JSONDecoder, of_item: Callable[[Any, str], Any]
+) -> tuple[list[Any], int]:
+    """Parse the array that begins at a position, and return what its items become, and where it ends."""
     items: list[Any] = []
-    texts: list[str] = []
-    parse, space = decoder.raw_decode, _SPACE.match
+    add, parse = items.append, decoder.raw_decode
     at = _next(text, at + 1)
     if text[at : at + 1] == "]":
-        return items, texts, at + 1
+        return items, at + 1
     while True:
         item, end = parse(text, at)
-        items.append(item)
-        texts.append(text[at:end])
-        at = end if text[end : end + 1] == "," else _next(text, end)
-        match text[at : at + 1]:
-            case ",":
-                at += 1
-                if text[at : at + 1] != "{":
-                    at = space(text, at).end()  # type: ignore[union-attr]
-            case "]":
-                return items, texts, at + 1
-            case _:
-                raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+        add(of_item(item, text[at:end]))
+        if text.startswith(",{", end):  # as most servers write it
+            at = end + 1
+            continue
+        at = _next(text, end)
+        if text[at : at + 1] == "]":
+            return items, at + 1
+        if text[at : at + 1] != ",":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+        at = _next(text, at + 1)
 
 
 def _whole(text: str, at: int, value: Any) -> Any:

@@ -131,36 +131,93 @@ class Reading(NamedTuple):
             drifts[:] = [by_identity[id(drift)] for drift in drifts]
 
 
-class _Pass:
-    """One reading: the items whose texts are known, those texts, and the problems found so far."""
+class Pass:
+    """One reading of a JSON text: the problems found so far.
 
-    __slots__ = ("items", "known", "texts")
+    Args:
+        reader: The reader for the model that the text holds, or whose items it holds.
+    """
 
-    def __init__(self, items: object, texts: Sequence[str] | None) -> None:
-        self.items = items
-        self.texts = texts
-        self.known: dict[tuple[int, ...], list[Drift]] = {}
+    __slots__ = ("_item_reader", "_known", "_made", "_reader")
 
-    def text_of(self, items: list[Any], index: int) -> str:
-        """Return the JSON text of an item."""
-        # The texts are those of one array. There may be others, beside it and within its items.
-        return self.texts[index] if self.texts is not None and items is self.items else dump(items[index])
+    def __init__(self, reader: "Reader") -> None:
+        self._reader = reader
+        self._item_reader = reader.item_reader or reader
+        self._made: object = None
+        self._known: dict[tuple[int, ...], list[Drift]] = {}
+
+    def item(self, value: object, text: str) -> Any:
+        """Return what becomes of an item of an array while the text is parsed.
+
+        Args:
+            value: The item.
+            text: Its JSON text.
+
+        Returns:
+            Our model, or what is wrong with the item, as text.
+        """
+        return self._item_reader.item(value, text, self)
+
+    def items(
+        self, reader: "Reader", wire_name: str, values: list[Any], problems: list[Drift]
+    ) -> tuple[Any, ...]:
+        """Return the models of an array. An item that cannot be read is left out and reported.
+
+        Args:
+            reader: The reader for the items.
+            wire_name: The name of the array.
+            values: Its items, or what has become of them.
+            problems: Gets what is wrong with them.
+        """
+        # One array was made while the text was parsed. There may be others, beside it and within its items.
+        made = values if values is self._made else [reader.item(value, dump(value), self) for value in values]
+        for index, model in enumerate(made):
+            if isinstance(model, str):
+                problems.append(Drift("unreadable_item", f"{wire_name}[{index}]", model))
+        return tuple(model for model in made if not isinstance(model, str))
 
     def shared(self, problems: list[Drift]) -> list[Drift]:
         """Return the list that objects with these problems share."""
         # By identity: that is much faster, and the reader has one object for each unknown field.
-        return self.known.setdefault(tuple(map(id, problems)), problems)
+        return self._known.setdefault(tuple(map(id, problems)), problems)
 
-    def reading(self, **found: Any) -> Reading:
-        problems = {drift: drift for drifts in self.known.values() for drift in drifts}
-        for drifts in self.known.values():  # equal ones become identical
+    def read(self, document: dict[str, Any], text: str, *, is_made: bool = False) -> Reading:
+        """Compare a JSON object with the contract, and convert what the contract describes.
+
+        Args:
+            document: The object; it is not changed.
+            text: Its JSON text.
+            is_made: Whether the items of the field `items_of` are what `item` has returned.
+        """
+        self._made = document.get(self._reader.items_of or "") if is_made else None
+        values, problems, flaw = self._reader.take(document, self)
+        received = ReceivedJson(text, tuple(values.values()), self.shared(problems))
+        cleaned = self._reader.cleaned(document, values.__getitem__)
+        return self._concluded(document=cleaned, values=values, received=received, flaw=flaw)
+
+    def read_items(self, made: list[Any]) -> Reading:
+        """Conclude the reading of a JSON array, each of whose items is what `item` has returned."""
+        self._made = made
+        problems: list[Drift] = []
+        items = self.items(self._item_reader, "", made, problems)
+        self.shared(problems)
+        return self._concluded(document=[], items=items)
+
+    def _concluded(self, **found: Any) -> Reading:
+        lists = [*self._known.values()]
+        problems = {drift: drift for drifts in lists for drift in drifts}
+        for drifts in lists:  # equal ones become identical
             drifts[:] = [problems[drift] for drift in drifts]
-        return Reading(problems=tuple(problems.values()), lists=[*self.known.values()], **found)
+        return Reading(problems=tuple(problems.values()), lists=lists, **found)
 
 
 #: Turns a JSON value into one of Python, and adds to a list how it departs from the contract. A value that
 #: departs becomes None.
-_Convert: TypeAlias = Callable[[Any, list[Drift], _Pass], Any]
+_Convert: TypeAlias = Callable[[Any, list[Drift], Pass], Any]
+
+
+def _departs(_value: Any, _problems: list[Drift], _current: Pass) -> Any:
+    """Stand for a JSON type that a field may not have. It is compared, and never called."""
 
 
 class Reader:
@@ -190,64 +247,54 @@ class Reader:
             for field in self.fields
             if isinstance(own[field.name], attrs.Factory)  # type: ignore[arg-type]
         ]
-        self._slots = {field.wire_name: (field, *self._converters(field)) for field in self.fields}
+        self._slots = {field.wire_name: (field.name, *self._converters(field)) for field in self.fields}
         self._required = [field for field in self.fields if field.is_required]
         self._unknown: dict[tuple[str, type], Drift] = {}
         #: The field whose items are models, in JSON; None if there is none.
-        self.items_of: str | None = next(
-            (field.wire_name for field in self.fields if field.items is not None and field.items.model), None
-        )
+        self.items_of: str | None = None
+        self._item_model: str | None = None
+        for field in self.fields:
+            if field.items is not None and field.items.model is not None:
+                self.items_of, self._item_model = field.wire_name, field.items.model
 
-    def read(self, document: dict[str, Any], text: str, texts: Sequence[str] | None = None) -> Reading:
-        """Compare a JSON object with the contract, and convert what the contract describes.
+    def begin(self) -> Pass:
+        """Begin to read a JSON text."""
+        return Pass(self)
 
-        Args:
-            document: The object; it is not changed.
-            text: Its JSON text.
-            texts: The JSON texts of the items of its field `items_of`; None to make them from the items.
+    @property
+    def item_reader(self) -> "Reader | None":
+        """The reader for the items of the field `items_of`, if there is one."""
+        return None if self._item_model is None else self._reader_of(self._item_model)
+
+    def take(  # noqa: C901 - it runs for every record, and calls would cost
+        self, document: dict[str, Any], current: Pass
+    ) -> tuple[dict[str, Any], list[Drift], str | None]:
+        """Convert what the contract describes.
+
+        Returns:
+            The values of the fields, each difference from the contract, and why no model can be made of them.
         """
-        current = _Pass(document.get(self.items_of or ""), texts)
-        problems: list[Drift] = []
-        values = self._take(document, problems, current)
-        return current.reading(
-            document=self._cleaned(document, values.__getitem__),
-            values=values,
-            received=ReceivedJson(text, tuple(values.values()), current.shared(problems)),
-            flaw=self._flaw(document, values),
-        )
-
-    def read_items(self, documents: list[Any], texts: Sequence[str] | None = None) -> Reading:
-        """Read each item of a JSON array.
-
-        Args:
-            documents: The items.
-            texts: Their JSON texts; None to make them from the items.
-        """
-        current = _Pass(documents, texts)
-        problems: list[Drift] = []
-        items = self._items("", documents, problems, current)
-        current.shared(problems)
-        return current.reading(document=[], items=items)
-
-    def _take(self, document: dict[str, object], problems: list[Drift], current: _Pass) -> dict[str, Any]:
         values = self._blank.copy()
+        problems: list[Drift] = []
         slots = self._slots
         unknown = 0
         for wire_name, value in document.items():
             slot = slots.get(wire_name)
-            kind = type(value)
+            kind = value.__class__
             if slot is None:
                 unknown += 1
                 if unknown <= MAX_UNKNOWN_FIELDS:
                     problems.append(self._unknown.get((wire_name, kind)) or self._note(wire_name, kind))
                 continue
-            field, converters, names = slot
-            if kind not in converters:
-                drift = Drift("wrong_type", wire_name, _JSON_NAMES[kind], names)
+            name, converters, words = slot
+            convert = converters.get(kind, _departs)
+            if convert is None:
+                values[name] = value
+            elif convert is _departs:
+                drift = Drift("wrong_type", wire_name, _JSON_NAMES[kind], words)
                 problems.append(drift._replace(kind="null") if value is None else drift)
-                continue
-            convert = converters[kind]
-            values[field.name] = value if convert is None else convert(value, problems, current)
+            else:
+                values[name] = convert(value, problems, current)
         if unknown > MAX_UNKNOWN_FIELDS:
             found = f"{unknown - MAX_UNKNOWN_FIELDS} more unknown fields"
             problems.append(Drift("unknown_field", "…", found))
@@ -255,7 +302,16 @@ class Reader:
             # A model that departs is an empty one. Any other field that departs is None.
             if values[field.name] is None and (field.model or field.wire_name not in document):
                 values[field.name] = default()
-        return values
+        for field in self._required:
+            if values[field.name] is None and (flaw := self._flaw(field, document)) is not None:
+                return values, problems, flaw
+        return values, problems, None
+
+    def item(self, value: object, text: str, current: Pass) -> Any:
+        """Return our model of an item of an array, or what is wrong with the item, as text."""
+        if isinstance(value, dict):
+            return self.model_of(cast("dict[str, Any]", value), text, current)
+        return f"it is {_JSON_NAMES[value.__class__]}, not an object"
 
     def _note(self, wire_name: str, kind: type) -> Drift:
         drift = Drift("unknown_field", wire_name, _JSON_NAMES[kind])
@@ -263,34 +319,31 @@ class Reader:
             self._unknown[wire_name, kind] = drift
         return drift
 
-    def _flaw(self, document: dict[str, object], values: dict[str, Any]) -> str | None:
-        for field in self._required:
-            if values[field.name] is not None:
-                continue
-            if field.wire_name not in document:
-                return f"the field {field.wire_name!r} is missing"
-            kind = type(document[field.wire_name])
-            _, converters, words = self._slots[field.wire_name]
-            if kind not in converters:
-                return f"the field {field.wire_name!r} is {_JSON_NAMES[kind]}, not {words}"
-            if converters[kind] is not None:
-                return f"the field {field.wire_name!r} cannot be read"
-        return None
+    def _flaw(self, field: DescribedField, document: dict[str, Any]) -> str | None:
+        """Say what is wrong with a required field that has no value; None if it may have none."""
+        if field.wire_name not in document:
+            return f"the field {field.wire_name!r} is missing"
+        kind = document[field.wire_name].__class__
+        _, converters, words = self._slots[field.wire_name]
+        if kind not in converters:
+            return f"the field {field.wire_name!r} is {_JSON_NAMES[kind]}, not {words}"
+        return None if converters[kind] is None else f"the field {field.wire_name!r} cannot be read"
 
-    def _cleaned(self, document: dict[str, Any], value_of: Callable[[str], Any]) -> dict[str, Any]:
+    def cleaned(self, document: dict[str, Any], value_of: Callable[[str], Any]) -> dict[str, Any]:
         """Return what the generated parser can read of a JSON object.
 
         The items of arrays are read here alone, because the parser would reject all of them for one.
         """
         cleaned = dict(document)
-        for wire_name, (field, converters, _) in self._slots.items():
+        for field in self.fields:
+            wire_name = field.wire_name
             received = document.get(wire_name)
             if received is None:  # missing, or null, which the parser takes for any other value
                 if wire_name in document and "null" not in field.json_types:
                     del cleaned[wire_name]
                 continue
             value = value_of(field.name)
-            if value is None or type(received) not in converters:
+            if value is None or type(received) not in self._slots[wire_name][1]:
                 del cleaned[wire_name]
             elif type(received) is list:
                 cleaned[wire_name] = []
@@ -302,7 +355,7 @@ class Reader:
             elif field.model is not None and type(received) is dict:
                 nested = self._reader_of(field.model)
                 document_within = cast("dict[str, Any]", received)
-                cleaned[wire_name] = nested._cleaned(document_within, functools.partial(getattr, value))  # noqa: SLF001
+                cleaned[wire_name] = nested.cleaned(document_within, functools.partial(getattr, value))
         return cleaned
 
     # One value
@@ -325,7 +378,7 @@ class Reader:
         return converters, words
 
     def _object_converter(self, field: DescribedField, model: str) -> _Convert:
-        def convert(value: dict[str, Any], problems: list[Drift], current: _Pass) -> Any:
+        def convert(value: dict[str, Any], problems: list[Drift], current: Pass) -> Any:
             made = self._reader_of(model).model_of(value, dump(value), current)
             if isinstance(made, str):
                 problems.append(Drift("wrong_type", field.wire_name, f"an object where {made}", "an object"))
@@ -338,13 +391,13 @@ class Reader:
         if items.model is not None:
             model = items.model
 
-            def convert_models(value: list[Any], problems: list[Drift], current: _Pass) -> Any:
-                return self._reader_of(model)._items(field.wire_name, value, problems, current)  # noqa: SLF001
+            def convert_models(value: list[Any], problems: list[Drift], current: Pass) -> Any:
+                return current.items(self._reader_of(model), field.wire_name, value, problems)
 
             return convert_models
         converters, words = self._converters(items)
 
-        def convert(value: list[Any], problems: list[Drift], current: _Pass) -> Any:
+        def convert(value: list[Any], problems: list[Drift], current: Pass) -> Any:
             converted: list[Any] = []
             for index, item in enumerate(value):
                 name = f"{field.wire_name}[{index}]"
@@ -361,34 +414,13 @@ class Reader:
 
         return convert
 
-    def _items(
-        self, wire_name: str, items: list[Any], problems: list[Drift], current: _Pass
-    ) -> tuple[Any, ...]:
-        """Read each item of an array. One that cannot be read is left out and reported."""
-        made: list[Any] = []
-        for index, item in enumerate(items):
-            if type(item) is dict:
-                document = cast("dict[str, Any]", item)
-                model = self.model_of(document, current.text_of(items, index), current)
-                if not isinstance(model, str):
-                    made.append(model)
-                    continue
-                flaw = model
-            else:
-                flaw = f"it is {_JSON_NAMES[type(item)]}, not an object"
-            problems.append(Drift("unreadable_item", f"{wire_name}[{index}]", flaw))
-        return tuple(made)
-
-    def model_of(self, document: dict[str, Any], text: str, current: _Pass) -> Any:
+    def model_of(self, document: dict[str, Any], text: str, current: Pass) -> Any:
         """Return our model of an object within another one, or what is wrong with the object."""
-        problems: list[Drift] = []
-        values = self._take(document, problems, current)
-        flaw = self._flaw(document, values)
+        values, problems, flaw = self.take(document, current)
         if flaw is not None:
             return flaw
-        return self.model(
-            **values, received=ReceivedJson(text, tuple(values.values()), current.shared(problems))
-        )
+        received = ReceivedJson(text, tuple(values.values()), current.shared(problems))
+        return self.model(received=received, **values)
 
     # As a JSON schema
 
@@ -435,7 +467,7 @@ def _check_fields(model: type, own: set[str], described: set[str]) -> None:
 
 
 def _value_converter(field: DescribedField, known: dict[str, Any]) -> _Convert:
-    def convert(value: str | int, problems: list[Drift], _current: _Pass) -> Any:
+    def convert(value: str | int, problems: list[Drift], _current: Pass) -> Any:
         found = known.get(str(value))
         if found is not None:
             return found
@@ -446,7 +478,7 @@ def _value_converter(field: DescribedField, known: dict[str, Any]) -> _Convert:
 
 
 def _integer_converter(field: DescribedField, words: str) -> _Convert:
-    def convert(value: float, problems: list[Drift], _current: _Pass) -> int | None:
+    def convert(value: float, problems: list[Drift], _current: Pass) -> int | None:
         # 1.0 is an integer. Source: JSON Schema 2020-12, validation, section 6.1.1.
         if value.is_integer():
             return int(value)
@@ -457,7 +489,7 @@ def _integer_converter(field: DescribedField, words: str) -> _Convert:
 
 
 def _text_converter(field: DescribedField, read: Callable[[str], object], expected: str) -> _Convert:
-    def convert(value: str, problems: list[Drift], _current: _Pass) -> Any:
+    def convert(value: str, problems: list[Drift], _current: Pass) -> Any:
         found = read(value)
         if found is None:
             problems.append(Drift("unreadable_date", field.wire_name, _form(value), expected))
@@ -483,10 +515,9 @@ def read_date(text: str) -> dt.datetime | None:
     # Python alone reads more forms than these, some without a time zone, and each version reads others.
     if not _RFC_3339.fullmatch(text):
         return None
-    plain = text.upper()
-    is_leap = plain[17:19] == "60"
+    plain = text if text[-1] == "Z" else text.upper()  # small letters are valid, but Python reads no small z
     try:
-        if is_leap:
+        if plain[17:19] == "60":
             return dt.datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}") + dt.timedelta(seconds=1)
         return dt.datetime.fromisoformat(plain)
     except (ValueError, OverflowError):  # there is no such day, or none that Python has

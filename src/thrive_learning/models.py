@@ -9,7 +9,7 @@ from _thrive_learning_api import contract
 from _thrive_learning_api import models as wire
 from _thrive_learning_api.contract import ActivityFields as ActivityFields  # noqa: PLC0414 - for the test kit
 
-from thrive_learning._contract_model import ContractModel
+from thrive_learning._contract_model import DESCRIPTIONS, ContractModel
 from thrive_learning.credentials import Scope
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 ActivityType: TypeAlias = wire.ActivityType
 
 # That class imports no generated code.
-ContractModel._described = contract.MODELS  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - ours
+DESCRIPTIONS.update(contract.MODELS)
 
 
 @attrs.frozen(kw_only=True)

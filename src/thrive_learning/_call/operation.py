@@ -8,7 +8,7 @@ from _thrive_learning_api.contract import OPERATIONS, OperationFacts
 from _thrive_learning_api.types import Response
 
 from thrive_learning._contract_model import ContractModel, reader_of
-from thrive_learning._exchange.reply import json_body
+from thrive_learning._exchange.reply import ArrayItems, json_body
 from thrive_learning._reading import Reader, Reading
 
 T = TypeVar("T")
@@ -108,14 +108,16 @@ class Operation(NamedTuple, Generic[T]):
         """Read the body of a documented success, or say what is wrong with it."""
         if self.reader is None:
             return Reading()
-        is_array = self.body == "array"
-        found = json_body(body, array=self.reader.items_of, is_array=is_array)
-        if isinstance(found, str):
-            return found
+        current = self.reader.begin()
+        items = ArrayItems(self.reader.items_of if self.body == "object" else None, current.item)
         try:
-            if is_array:
-                return self.reader.read_items(found.value, found.texts)
-            return self.reader.read(found.value, found.text, found.texts)
+            found = json_body(body, items=items if self.is_list else None)
+            if isinstance(found, str):
+                return found
+            text, value = found
+            if self.body == "array":
+                return current.read_items(value)
+            return current.read(value, text, is_made=self.is_list)
         except RecursionError:  # by an object within it, whose text is written anew
             return "its body is JSON that is nested too deeply"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers
 from thrive_learning._interruptions import interruption
-from thrive_learning._json_text import with_item_texts
+from thrive_learning._json_text import with_items
 
 if TYPE_CHECKING:
     from thrive_learning.errors import Attempt
@@ -155,44 +155,36 @@ def strict_decoder(
 _decoder = strict_decoder()
 
 
-class JsonBody(NamedTuple):
-    """A body that is JSON.
+class ArrayItems(NamedTuple):
+    """An array of JSON whose items are replaced one by one while the text is parsed.
 
     Attributes:
-        text: Its text.
-        value: What it holds: an object, or an array where one was asked for.
-        texts: The texts of the items of the array that was asked for; None if there is no such array.
+        name: The member of the object that is the array; None if the array is the whole text.
+        of_item: Returns what replaces an item, by its value and its text.
     """
 
-    text: str
-    value: Any
-    texts: list[str] | None
+    name: str | None
+    of_item: Callable[[Any, str], Any]
 
 
 def json_body(  # noqa: PLR0911 - one for each flaw
-    body: bytes,
-    *,
-    array: str | None = None,
-    is_array: bool = False,
-    decoder: json.JSONDecoder | None = None,
-) -> JsonBody | str:
-    """Read a body as a JSON object or array.
+    body: bytes, *, items: ArrayItems | None = None, decoder: json.JSONDecoder | None = None
+) -> tuple[str, Any] | str:
+    """Read a body as a JSON object, or as an array where that is asked for.
 
     Args:
         body: The body.
-        array: The member of the object whose items are wanted as text, if any.
-        is_array: Whether an array is expected, and the texts of its items are wanted.
+        items: The array whose items are replaced; None for no array.
         decoder: What decodes it, see `strict_decoder`; None for one that returns dictionaries.
 
     Returns:
-        What it holds, or what is wrong with it.
+        The text and the value, or what is wrong with the body.
     """
+    decoder = decoder or _decoder
+    expected: type = list if items is not None and items.name is None else dict
     try:
         text = body.decode().removeprefix("\ufeff")
-        if array or is_array:
-            value, texts = with_item_texts(text, None if is_array else array, decoder or _decoder)
-        else:
-            value, texts = (decoder or _decoder).decode(text), None
+        value: Any = decoder.decode(text) if items is None else with_items(text, *items, decoder)
     except RecursionError:
         return "its body is JSON that is nested too deeply"
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -206,16 +198,14 @@ def json_body(  # noqa: PLR0911 - one for each flaw
         return f"its body is not JSON ({problem})"
     except (OverflowError, ValueError):  # a float beyond 1e308, an integer of more than 4,300 digits
         return "its body has a number that is too large for Python"
-    if not isinstance(value, list if is_array else dict):
-        expected = "an array" if is_array else "an object"
-        return f"its body is JSON, but {_JSON_NAMES[type(value)]} and not {expected}"
-    return JsonBody(text, value, texts)
+    if not isinstance(value, expected):
+        return f"its body is JSON, but {_JSON_NAMES[type(value)]} and not {_JSON_NAMES[expected]}"
+    return text, value
 
 
 def json_object(body: bytes, decoder: json.JSONDecoder | None = None) -> tuple[str, dict[str, Any]] | str:
     """Read a body as a JSON object, and return its text and the object, or what is wrong with the body."""
-    read = json_body(body, decoder=decoder)
-    return read if isinstance(read, str) else (read.text, read.value)
+    return json_body(body, decoder=decoder)
 
 
 def is_json_object(reply: Reply) -> bool:
