@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 import pytest
-from _thrive_learning_api.contract import MODELS, FieldFacts
+from _thrive_learning_api.contract import FieldFacts
 
 from thrive_learning import ConfigurationError, Drift
-from thrive_learning._contract_model import ContractModel, reader_of
+from thrive_learning._contract_model import DESCRIPTIONS, ContractModel, reader_of
 from thrive_learning._reading import MAX_UNKNOWN_FIELDS, Reader, Reading
 
 
@@ -96,7 +96,8 @@ LEAST: dict[str, Any] = {"kind": "post", "owner": OWNER, "note": None}
 
 @pytest.fixture(autouse=True)
 def _described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ContractModel, "_described", {**MODELS, **DESCRIBED})
+    for name, fields in DESCRIBED.items():
+        monkeypatch.setitem(DESCRIPTIONS, name, fields)
 
 
 def read(**changes: Any) -> SampleThread:
