@@ -11,7 +11,7 @@ import pytest
 from _thrive_learning_api.contract import FieldFacts
 
 from thrive_learning import ConfigurationError, Drift
-from thrive_learning._contract_model import DESCRIPTIONS, ContractModel, reader_of
+from thrive_learning._contract_model import DESCRIPTIONS, ContractModel, complete_reader_of, reader_of
 from thrive_learning._reading import MAX_UNKNOWN_FIELDS, Reader, Reading
 
 
@@ -371,6 +371,19 @@ def test_an_attribute_that_the_contract_lacks_is_named() -> None:
 def test_a_model_that_does_not_exist_is_named() -> None:
     with pytest.raises(TypeError, match=r"the model SampleLike\. Add a class of that name to models\.py\.$"):
         reader_of("SampleLike")
+
+
+def test_the_models_within_a_model_are_complete_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert sorted({*reader().parts}) == ["SampleAuthor", "SampleReply"]
+    assert complete_reader_of("SampleThread") is reader()  # one of them is part of itself
+    described = {**DESCRIBED, "SampleReply": (*DESCRIBED["SampleReply"], _field("likes", "integer"))}
+    monkeypatch.setattr(ContractModel, "_described", described)
+    reader_of.cache_clear()
+    with pytest.raises(TypeError, match=r"the contract has SampleReply\.likes"):
+        complete_reader_of("SampleThread")
+    reader_of.cache_clear()
 
 
 def test_a_derived_class_is_read_as_its_model() -> None:

@@ -151,6 +151,21 @@ def reader_of(schema: str) -> Reader:
     return Reader(DESCRIPTIONS[schema], model, reader_of)
 
 
+def complete_reader_of(schema: str) -> Reader:
+    """Return the reader for a model, after making those for all models that are part of it.
+
+    Raises:
+        TypeError: See `reader_of`. Without this, it would come while a response is read.
+    """
+    waiting, known = [schema], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in known:
+            known.add(name)
+            waiting += reader_of(name).parts
+    return reader_of(schema)
+
+
 def _as_json(value: Any) -> Any:
     """Return the value of a field as `json` takes it."""
     match value:

@@ -250,6 +250,8 @@ class Reader:
         self._slots = {field.wire_name: (field.name, *self._converters(field)) for field in self.fields}
         self._required = [field for field in self.fields if field.is_required]
         self._unknown: dict[tuple[str, type], Drift] = {}
+        #: The names of the models that are part of this one.
+        self.parts: list[str] = [*filter(None, map(_model_of, self.fields))]
         #: The field whose items are models, in JSON; None if there is none.
         self.items_of: str | None = None
         self._item_model: str | None = None
@@ -454,6 +456,10 @@ class Reader:
                 choice["items"] = self._schema_of(field.items, within)
             choices.append(choice)
         return choices[0] if len(choices) == 1 else {"anyOf": choices}
+
+
+def _model_of(field: DescribedField) -> str | None:
+    return field.model if field.items is None else _model_of(field.items)
 
 
 def _check_fields(model: type, own: set[str], described: set[str]) -> None:

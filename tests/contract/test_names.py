@@ -1,12 +1,18 @@
 """Names: no class shares its name with another, and a public module holds public names only."""
 
 import ast
+import inspect
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from _thrive_learning_api import contract
+
 import thrive_learning
-from thrive_learning import webhooks
+from thrive_learning import models, webhooks
+from thrive_learning._contract_model import ContractModel
 
 SOURCE = Path(__file__).parents[2] / "src" / "thrive_learning"
 
@@ -50,3 +56,20 @@ def test_what_a_public_module_defines_is_exported_or_private() -> None:
         )
     }
     assert strange == {}
+
+
+#: "name: text" in the section "Attributes" of a docstring.
+ENTRY = re.compile(r"^    (\w+): \S", re.MULTILINE)
+
+
+MODELS = [
+    value for value in vars(models).values() if isinstance(value, type) and ContractModel in value.__bases__
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_the_docstring_of_a_model_has_an_entry_for_each_field(model: type) -> None:
+    section = re.split(r"\n\n(?=\S)", inspect.cleandoc(str(model.__doc__)).split("Attributes:\n", 1)[-1])[0]
+    described = ENTRY.findall(section)
+    fields = [field.name for field in contract.MODELS[model.__name__]]
+    assert sorted(described) == sorted(fields), f"describe each field in the docstring of {model.__name__}"

@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from _thrive_learning_api.contract import OPERATIONS, OperationFacts
 from _thrive_learning_api.types import Response
 
-from thrive_learning._contract_model import ContractModel, reader_of
+from thrive_learning._contract_model import ContractModel, complete_reader_of
 from thrive_learning._exchange.reply import ArrayItems, json_body
 from thrive_learning._reading import Reader, Reading
 
@@ -94,7 +94,7 @@ class Operation(NamedTuple, Generic[T]):
                 f"the contract says that {name} returns {facts.successes} of {facts.model}, not {body!r} of "
                 f"{schema}. Describe it with another function or another model."
             )
-        reader = None if schema is None else reader_of(schema)
+        reader = None if schema is None else complete_reader_of(schema)
         return Operation(
             name, subject, key, facts, module.sync_detailed, module.asyncio_detailed, body, reader, build
         )
