@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from thrive_learning._budget import Budget
 from thrive_learning._call.generated import GET_ACTIVITY, LIST_ACTIVITIES
-from thrive_learning._call.run import call, call_async, run, run_async, with_response
+from thrive_learning._call.run import acall, call, run, run_async, with_response
 from thrive_learning._call.seam import AsyncCaller, Call, Caller
 from thrive_learning._filters import ActivityFilters
 from thrive_learning._ids import activity_id as validated
@@ -424,7 +424,7 @@ class AsyncActivities:
         )
         options: CallOptions = {"timeout": timeout, "retry": retry}
         arguments = filters.page_arguments(page, per_page)
-        return await call_async(LIST_ACTIVITIES, self._http, options, **arguments)
+        return await acall(LIST_ACTIVITIES, self._http, options, **arguments)
 
     def iterate(  # noqa: PLR0913 - the filters of the API
         self,

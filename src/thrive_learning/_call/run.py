@@ -33,7 +33,7 @@ def call(operation: Operation[T], http: Caller, options: CallOptions, /, **argum
     return run(operation, http, arguments, http.seam.begin(**options))[0]
 
 
-async def call_async(
+async def acall(
     operation: Operation[T], http: AsyncCaller, options: CallOptions, /, **arguments: object
 ) -> T:
     """Make the call of a method. See `call`."""
