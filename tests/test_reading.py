@@ -270,13 +270,21 @@ def reader() -> Reader:
     return reader_of("SampleThread")
 
 
+def read_array(schema: str, texts: list[str]) -> Reading:
+    """Read an array of a model, as an operation does while it parses."""
+    current = reader_of(schema).begin(is_array=True)
+    return current.read_items([current.item(json.loads(text), text) for text in texts])
+
+
 def test_the_texts_of_items_are_those_of_one_array() -> None:
     """Not of the array beside it, nor of those within its items."""
     assert reader().items_of == "replies"
     inner = {"id": "s", "text": "inner"}
-    document = LEAST | {"pinned": [{"id": "p"}], "replies": [{"id": "r", "replies": [inner]}, {"id": "t"}]}
     texts = ['{"id":"r","replies":[{"id":"s","text":"inner"}]} ', '{"id": "t"}']
-    thread = SampleThread._from_reading(reader().read(document, json.dumps(document), texts))
+    current = reader().begin()
+    made = [current.item(json.loads(text), text) for text in texts]
+    document = LEAST | {"pinned": [{"id": "p"}], "replies": made}
+    thread = SampleThread._from_reading(current.read(document, "{}", is_made=True))
     [first, second] = thread.replies
     assert (second.to_json(), first.to_dict()) == ('{"id":"t"}', {"id": "r", "replies": [inner]})
     assert first.replies is not None
@@ -286,18 +294,21 @@ def test_the_texts_of_items_are_those_of_one_array() -> None:
 
 
 def test_an_array_is_read_item_by_item() -> None:
-    documents: list[Any] = [{"id": "a"}, 5, {"id": "b", "text": None}, {"id": "c", "more": 1}]
-    reading = reader_of("SampleReply").read_items(documents, [json.dumps(one) for one in documents])
+    texts = ['{"id": "a"}', "5", '{"id": "b", "text": null}', '{"id": "c", "more": 1}', "{}"]
+    reading = read_array("SampleReply", texts)
     assert [item.id for item in reading.items] == ["a", "b", "c"]
     assert [str(problem) for problem in reading.problems] == [
         "the field 'text' is null, not a string",
         "the contract has no field 'more' (a number)",
         "the item [1] cannot be read: it is a number, not an object",
+        "the item [4] cannot be read: the field 'id' is missing",
     ]
     assert (reading.document, reading.flaw) == ([], None)
-    assert [item.to_dict() for item in reader_of("SampleReply").read_items(documents[:1]).items] == [
-        {"id": "a"}
-    ]
+
+
+def test_the_items_of_an_array_are_of_its_model_and_not_of_what_that_holds() -> None:
+    [thread] = read_array("SampleThread", [json.dumps(FULL)]).items
+    assert thread == SampleThread.from_dict(FULL)
 
 
 def shown(reading: Reading) -> list[Drift]:
@@ -306,14 +317,14 @@ def shown(reading: Reading) -> list[Drift]:
 
 def test_equal_problems_of_different_items_are_shown_alike() -> None:
     documents = [{"id": "a", "text": 1}, {"id": "b", "text": 1}, {"id": "c", "text": 1, "n": 1}]
-    reading = reader_of("SampleReply").read_items(documents)
+    reading = read_array("SampleReply", list(map(json.dumps, documents)))
     assert len(reading.problems) == 2
     reading.show_as(shown(reading))
     assert {problem.operation for item in reading.items for problem in item.problems} == {"x"}
     assert [len(item.problems) for item in reading.items] == [1, 1, 2]
     # Unknown values are objects of their own each time, which are equal.
     threads = [LEAST | {"kind": "quiz"}, LEAST | {"kind": "quiz", "count": 1}]
-    reading = reader().read_items(threads)
+    reading = read_array("SampleThread", list(map(json.dumps, threads)))
     reading.show_as(shown(reading))
     assert [problem.operation for item in reading.items for problem in item.problems] == ["x", "x"]
 
@@ -345,7 +356,7 @@ def test_unknown_fields_beyond_the_limit_are_counted() -> None:
 )
 def test_the_parser_is_given_what_it_can_read(changes: dict[str, Any], cleaned: dict[str, Any]) -> None:
     document = LEAST | changes
-    reading = reader().read(document, json.dumps(document))
+    reading = reader().begin().read(document, json.dumps(document))
     assert reading.document == LEAST | cleaned
     assert document == LEAST | changes  # it is a copy
 
@@ -378,8 +389,8 @@ def test_the_models_within_a_model_are_complete_before_anything_is_read(
 ) -> None:
     assert sorted({*reader().parts}) == ["SampleAuthor", "SampleReply"]
     assert complete_reader_of("SampleThread") is reader()  # one of them is part of itself
-    described = {**DESCRIBED, "SampleReply": (*DESCRIBED["SampleReply"], _field("likes", "integer"))}
-    monkeypatch.setattr(ContractModel, "_described", described)
+    more = (*DESCRIBED["SampleReply"], _field("likes", "integer"))
+    monkeypatch.setitem(DESCRIPTIONS, "SampleReply", more)
     reader_of.cache_clear()
     with pytest.raises(TypeError, match=r"the contract has SampleReply\.likes"):
         complete_reader_of("SampleThread")

@@ -136,13 +136,14 @@ class Pass:
 
     Args:
         reader: The reader for the model that the text holds, or whose items it holds.
+        item_reader: The reader for the items that become models while the text is parsed.
     """
 
     __slots__ = ("_item_reader", "_known", "_made", "_reader")
 
-    def __init__(self, reader: "Reader") -> None:
+    def __init__(self, reader: "Reader", item_reader: "Reader") -> None:
         self._reader = reader
-        self._item_reader = reader.item_reader or reader
+        self._item_reader = item_reader
         self._made: object = None
         self._known: dict[tuple[int, ...], list[Drift]] = {}
 
@@ -256,17 +257,17 @@ class Reader:
         self.items_of: str | None = None
         self._item_model: str | None = None
         for field in self.fields:
-            if field.items is not None and field.items.model is not None:
+            if self.items_of is None and field.items is not None and field.items.model is not None:
                 self.items_of, self._item_model = field.wire_name, field.items.model
 
-    def begin(self) -> Pass:
-        """Begin to read a JSON text."""
-        return Pass(self)
+    def begin(self, *, is_array: bool = False) -> Pass:
+        """Begin to read a JSON text.
 
-    @property
-    def item_reader(self) -> "Reader | None":
-        """The reader for the items of the field `items_of`, if there is one."""
-        return None if self._item_model is None else self._reader_of(self._item_model)
+        Args:
+            is_array: Whether the text is an array of the model.
+        """
+        items_are_others = self._item_model is not None and not is_array
+        return Pass(self, self._reader_of(str(self._item_model)) if items_are_others else self)
 
     def take(  # noqa: C901 - it runs for every record, and calls would cost
         self, document: dict[str, Any], current: Pass

@@ -181,10 +181,14 @@ def test_an_object_and_a_page_are_told_apart() -> None:
 
 def test_an_object_within_it_that_is_nested_too_deeply_is_a_flaw() -> None:
     class Deep:
-        def read(self, *_arguments: object) -> None:
-            raise RecursionError
+        items_of = item = None
 
-        items_of = None
+        def begin(self, *, is_array: bool) -> "Deep":
+            assert not is_array
+            return self
+
+        def read(self, *_arguments: object, **_options: object) -> None:
+            raise RecursionError
 
     reader: Any = Deep()
     operation = generated.GET_ACTIVITY._replace(reader=reader)

@@ -108,7 +108,7 @@ class Operation(NamedTuple, Generic[T]):
         """Read the body of a documented success, or say what is wrong with it."""
         if self.reader is None:
             return Reading()
-        current = self.reader.begin()
+        current = self.reader.begin(is_array=self.body == "array")
         items = ArrayItems(self.reader.items_of if self.body == "object" else None, current.item)
         try:
             found = json_body(body, items=items if self.is_list else None)
