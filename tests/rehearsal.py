@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 from harness import ROOT
@@ -17,6 +17,9 @@ from harness import ROOT
 _PARTS = ("openapi", "src", "generated", "tools", "tests")
 _FILES = ("pyproject.toml", "generator-config.yaml", "noxfile.py")
 _UNUSED = shutil.ignore_patterns("__pycache__", "swagger-ui-*", "faults.md")
+
+
+Process: TypeAlias = subprocess.CompletedProcess[str]
 
 
 class Edit(NamedTuple):
@@ -56,16 +59,16 @@ class Copy:
         operation = {"operationId": operation_id, "tags": ["activity"], "responses": responses, **more}
         self.document["paths"].setdefault(path, {})[method] = operation
 
-    def generate(self) -> subprocess.CompletedProcess[str]:
+    def generate(self) -> Process:
         """Write the contract, and do what `nox -s generate` does."""
         self._contract.write_text(yaml.safe_dump(self.document, sort_keys=False), encoding="utf-8")
         return self._run("-m", "tools.generation", "write")
 
-    def run(self, code: str) -> subprocess.CompletedProcess[str]:
+    def run(self, code: str) -> Process:
         """Run a program that uses the copy."""
         return self._run("-W", "error", "-c", _PRELUDE.format(root=str(self.root)) + code)
 
-    def test(self, *names: str) -> subprocess.CompletedProcess[str]:
+    def test(self, *names: str) -> Process:
         """Run tests of the copy."""
         plugins = [f"-p{name}" for name in ("anyio.pytest_plugin", "pytest_socket")]
         return self._run("-m", "pytest", "-q", "--no-header", *plugins, *names)
@@ -97,7 +100,7 @@ class Copy:
                 counts[name.as_posix()] = len(lines)
         return counts
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str) -> Process:
         paths = [self.root, self.root / "src", self.root / "generated", self.root / "tests"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
         # Most of the time of a short run would go into plugins that it does not use.
@@ -163,3 +166,64 @@ def error_of(use, respond):
 
 ID = "60d5ec49b60b4b3a2c8f9a10"
 """
+
+
+# What is said of changes
+
+
+#: The tests that compare the contract with what is handwritten.
+OPERATIONS = ("tests/call/test_operation.py", "-k", "each")
+ALL = (
+    *("tests/call/test_operation.py", "tests/contract/test_names.py", "tests/test_exports.py"),
+    *("tests/test_client.py", "-k", "each or names or twins or exported or docstring or checkers"),
+)
+NAMES = ("tests/contract/test_names.py",)
+#: What follows the contract: the test kit, the tests of wrong values, and the schema for pydantic.
+FOLLOWING = (
+    *("tests/testing/test_kit_and_contract.py", "tests/test_models.py", "tests/test_pydantic.py"),
+    *("-k", "fields or wrong_json_type or schema"),
+)
+
+
+def stated(change: str) -> int:
+    """Return how many lines CONTRIBUTING.md says that a change takes."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [number] = re.findall(rf"^\| {re.escape(change)} \| (\d+) \|$", text, re.MULTILINE)
+    return int(number)
+
+
+def succeeded(process: Process, says: str = "") -> None:
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert says in process.stdout
+
+
+def failed(process: Process, *says: str) -> None:
+    output = process.stdout + process.stderr
+    assert process.returncode != 0, output
+    for text in says:
+        assert text in output
+
+
+def ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def success(schema: dict[str, Any], status: str = "200") -> dict[str, Any]:
+    return {status: {"description": "It worked.", "content": {"application/json": {"schema": schema}}}}
+
+
+def with_fields(*names: str) -> dict[str, Any]:
+    text = {"type": "string", "description": "x"}
+    return {
+        "type": "object",
+        "description": "x",
+        "required": ["id"],
+        "properties": dict.fromkeys(names, text),
+    }
+
+
+PATH_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def in_query(name: str, kind: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": {"type": kind}}
