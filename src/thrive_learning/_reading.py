@@ -103,7 +103,8 @@ class Reading(NamedTuple):
     """What a JSON object or array was read as.
 
     Attributes:
-        document: The JSON without what departs from the contract, for the generated parser.
+        document: The least that the generated parser reads. What it makes of that is not used, because it
+            would reject everything for the flaw of one field.
         values: The values of an object's fields, by the names of our model's attributes.
         received: What our model was read from.
         items: The models of an array.
@@ -193,8 +194,8 @@ class Pass:
         self._made = document.get(self._reader.items_of or "") if is_made else None
         values, problems, flaw = self._reader.take(document, self)
         received = ReceivedJson(text, tuple(values.values()), self.shared(problems))
-        cleaned = self._reader.cleaned(document, values.__getitem__)
-        return self._concluded(document=cleaned, values=values, received=received, flaw=flaw)
+        least = self._reader.least(values.__getitem__)
+        return self._concluded(document=least, values=values, received=received, flaw=flaw)
 
     def read_items(self, made: list[Any]) -> Reading:
         """Conclude the reading of a JSON array, each of whose items is what `item` has returned."""
@@ -332,34 +333,24 @@ class Reader:
             return f"the field {field.wire_name!r} is {_JSON_NAMES[kind]}, not {words}"
         return None if converters[kind] is None else f"the field {field.wire_name!r} cannot be read"
 
-    def cleaned(self, document: dict[str, Any], value_of: Callable[[str], Any]) -> dict[str, Any]:
-        """Return what the generated parser can read of a JSON object.
+    def least(self, value_of: Callable[[str], Any]) -> dict[str, Any]:
+        """Return the least that the generated parser reads: the required fields.
 
-        The items of arrays are read here alone, because the parser would reject all of them for one.
+        Args:
+            value_of: Returns the value of a field by its name.
         """
-        cleaned = dict(document)
-        for field in self.fields:
-            wire_name = field.wire_name
-            received = document.get(wire_name)
-            if received is None:  # missing, or null, which the parser takes for any other value
-                if wire_name in document and "null" not in field.json_types:
-                    del cleaned[wire_name]
-                continue
-            value = value_of(field.name)
-            if value is None or type(received) not in self._slots[wire_name][1]:
-                del cleaned[wire_name]
-            elif type(received) is list:
-                cleaned[wire_name] = []
-            elif field.values is not None and str(value) not in field.values:
-                # The parser would reject it, and what it makes of the value is not used.
-                cleaned[wire_name] = next(iter(field.values.values()))
-            elif isinstance(value, dt.date):  # Python reads the usual form itself, and no other
-                cleaned[wire_name] = value.isoformat()
-            elif field.model is not None and type(received) is dict:
-                nested = self._reader_of(field.model)
-                document_within = cast("dict[str, Any]", received)
-                cleaned[wire_name] = nested.cleaned(document_within, functools.partial(getattr, value))
-        return cleaned
+        return {field.wire_name: self._for_parser(field, value_of(field.name)) for field in self._required}
+
+    def _for_parser(self, field: DescribedField, value: Any) -> Any:
+        if isinstance(value, tuple):  # an array, whose items have been read here
+            return []
+        if isinstance(value, (dt.date, uuid.UUID)):
+            return str(value) if isinstance(value, uuid.UUID) else value.isoformat()
+        if field.values is not None and str(value) not in field.values:
+            return next(iter(field.values.values()))  # it would reject an undocumented value
+        if field.model is not None and isinstance(value, self._reader_of(field.model).model):
+            return self._reader_of(field.model).least(functools.partial(getattr, value))
+        return value
 
     # One value
 
