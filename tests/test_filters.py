@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import ActivityType, ConfigurationError, InvalidIdError
-from thrive_learning._filters import MAX_VALUES, ActivityFilters, page_number, page_size
+from thrive_learning._filters import MAX_LENGTH, MAX_VALUES, ActivityFilters, page_number, page_size
 
 UTC = dt.UTC
 NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=UTC)
@@ -287,6 +287,22 @@ def test_too_many_types_are_rejected() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "longest"),
+    [
+        ("types", ["a" * MAX_LENGTH]),
+        ("omit_types", ["é" * (MAX_LENGTH // 6)]),
+        ("types", ["a" * 37 + f"{number:03}" for number in range(92)]),  # with commas of 3 characters each
+        ("content_type", "a" * MAX_LENGTH),
+    ],
+)
+def test_values_that_are_too_long_for_a_url_are_rejected(name: str, longest: Any) -> None:
+    filters(**{name: longest})
+    longer = f"{longest}aa" if isinstance(longest, str) else [*longest[:-1], f"{longest[-1]}{'a' * 60}"]
+    with pytest.raises(ConfigurationError, match=rf"^{name} takes 40\d\d characters in a URL\. Pass fewer"):
+        filters(**{name: longer})
+
+
+@pytest.mark.parametrize(
     "value", ["", "none", ACTIVITY_ID + " ", f"{ACTIVITY_ID}\n", f"{ACTIVITY_ID},", "\ud800", "é" * 24]
 )
 def test_an_invalid_content_id_is_rejected_and_kept(value: str) -> None:
@@ -400,6 +416,11 @@ def test_a_window_of_less_than_a_second_is_rounded_to_one() -> None:
 def test_an_invalid_page_is_rejected(check: Callable[[Any], int], value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^(per_)?page is .*Pass a whole number"):
         check(value)
+
+
+def test_a_page_beyond_the_limit_is_rejected_with_the_limit() -> None:
+    with pytest.raises(ConfigurationError, match=r"^page is 1000000001\..* from 1, .*to 1000000000\.$"):
+        page_number(10**9 + 1)
 
 
 def test_the_limits_of_pages() -> None:

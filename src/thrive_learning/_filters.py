@@ -6,6 +6,7 @@ Source: the reference page of `GET /activities`, "Query parameters".
 import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
+from urllib.parse import quote
 
 from thrive_learning._ids import activity_id, shown
 from thrive_learning.errors import ConfigurationError, InvalidIdError
@@ -15,6 +16,9 @@ MAX_PER_PAGE: Final = 1000
 
 #: How many content IDs or types one request has. More would make URLs that some servers reject.
 MAX_VALUES: Final = 100
+
+#: How many characters of a URL the values of one filter may take: many servers reject URLs of 8,000.
+MAX_LENGTH: Final = 4000
 
 # No list has that many pages. Python itself cannot print numbers of more than 4,300 digits.
 _MAX_PAGE: Final = 10**9
@@ -62,7 +66,7 @@ class ActivityFilters(NamedTuple):
             types=_types("types", types),
             omit_types=_types("omit_types", omit_types),
             content_ids=_content_ids(content_ids),
-            content_type=None if content_type is None else _text("content_type", content_type, "content"),
+            content_type=None if content_type is None else _content_type(content_type),
             since=_time("since", since, round_up=False),
             until=_time("until", until, round_up=True),
         )
@@ -136,7 +140,9 @@ def page_number(page: object) -> int:
         ConfigurationError: It is not a whole number from 1 to a billion.
     """
     if isinstance(page, bool) or not isinstance(page, int) or not 1 <= page <= _MAX_PAGE:
-        raise ConfigurationError(f"page is {shown(page)}. Pass a whole number; the first page is 1.")
+        raise ConfigurationError(
+            f"page is {shown(page)}. Pass a whole number from 1, the first page, to {_MAX_PAGE}."
+        )
     return int(page)
 
 
@@ -177,6 +183,7 @@ def _types(name: str, values: object) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(_type(name, value) for value in _values(name, values)))
     if len(found) > MAX_VALUES:
         raise ConfigurationError(f"{name} has {len(found)} values. Pass at most {MAX_VALUES}.")
+    _check_length(name, ",".join(found))
     return found
 
 
@@ -188,6 +195,21 @@ def _type(name: str, value: object) -> str:
             "itself."
         )
     return text
+
+
+def _content_type(value: object) -> str:
+    text = _text("content_type", value, "content")
+    _check_length("content_type", text)
+    return text
+
+
+def _check_length(name: str, text: str) -> None:
+    length = len(quote(text, safe=""))
+    if length > MAX_LENGTH:
+        raise ConfigurationError(
+            f"{name} takes {length} characters in a URL. Pass fewer or shorter values, of at most "
+            f"{MAX_LENGTH} characters in all."
+        )
 
 
 def _text(name: str, value: object, example: str) -> str:
