@@ -160,6 +160,14 @@ def test_the_last_of_several_arrays_counts() -> None:
     )
 
 
+def test_a_document_without_the_array() -> None:
+    assert with_item_texts(" { } ", "a", DECODER) == ({}, None)
+    assert with_item_texts('{"b": 1}', "a", DECODER) == ({"b": 1}, None)
+    assert with_item_texts("[ 1 ]", "a", DECODER) == ([1], None)
+    assert with_item_texts('{"a": [1]}', None, DECODER) == ({"a": [1]}, None)
+    assert with_item_texts(" [ ] ", None, DECODER) == ([], [])
+
+
 def test_the_texts_of_a_large_array_take_little_time() -> None:
     text = "[" + ",\n".join(['{"id": "1", "data": [1, 2, "]"]}'] * 100_000) + "]"
     value, texts = with_item_texts(text, None, DECODER)
