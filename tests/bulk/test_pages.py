@@ -207,6 +207,40 @@ def test_many_content_ids_take_several_walks(flavour: Flavour) -> None:
     assert len({query["timestampTo"] for query in server.requests}) == 1
 
 
+def test_each_part_of_many_content_ids_ends_with_its_empty_page(flavour: Flavour) -> None:
+    server = Pages(15, {"totalPages": 99})
+    content_ids = [f"{number:024x}" for number in range(101)]
+    with nothing_left(flavour), flavour.answering(server) as client:
+        assert identifiers(client.activities.iterate(per_page=10, content_ids=content_ids)) == [*range(15)]
+    numbers: dict[str, list[int]] = {}
+    for query in server.requests:
+        numbers.setdefault(query["contentIds"], []).append(int(query["page"]))
+    assert len(numbers) == 2
+    for asked in numbers.values():
+        assert asked[:3] == [1, 2, 3]
+        assert asked == [*range(1, len(asked) + 1)]
+        assert len(asked) <= 5  # a page or two may have been requested ahead
+
+
+def test_an_end_before_the_last_page_leaves_nothing_behind(flavour: Flavour) -> None:
+    server = Pages(15, {"totalPages": 99})
+
+    def slow_at_last(request: httpx.Request) -> httpx.Response:
+        if len(server.requests) >= 3:
+            time.sleep(0.2)
+        return server(request)
+
+    with nothing_left(flavour), flavour.answering(slow_at_last) as client:
+        stream = client.activities.iterate(per_page=10)
+        with nothing_left(flavour):
+            assert identifiers(stream) == [*range(15)]
+            assert workers() == 0  # the stream is still there, and has waited for them
+        assert list(stream) == []
+        sent = len(server.requests)
+        time.sleep(0.01)
+        assert len(server.requests) == sent
+
+
 def test_two_streams_at_once(flavour: Flavour) -> None:
     server = Pages(40)
     with nothing_left(flavour), flavour.answering(server) as client:
@@ -740,6 +774,23 @@ async def test_cancellation_ends_a_walk(server: Chaos) -> None:
                 taken += 1
         assert scope.cancelled_caught
         assert taken == 2
+        assert tasks() <= before + 1  # the one that has told of its end
+
+
+@pytest.mark.anyio
+async def test_an_end_before_the_last_page_waits_for_the_tasks(anyio_backend: str) -> None:  # noqa: ARG001
+    server = Pages(15, {"totalPages": 99})
+
+    async def silent_at_last(request: httpx.Request) -> httpx.Response:
+        if len(server.requests) >= 3:
+            await anyio.sleep_forever()
+        return server(request)
+
+    transport = httpx.MockTransport(silent_at_last)
+    async with AsyncThriveClient(Region.PRODUCTION, BASIC, transport=transport) as client:
+        before = tasks()
+        stream = client.activities.iterate(per_page=10)
+        assert len([record async for record in stream]) == 15
         assert tasks() <= before + 1  # the one that has told of its end
 
 
