@@ -1,12 +1,12 @@
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning._json_text import compact, dump, with_item_texts
+from thrive_learning._json_text import compact, dump, with_items
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -48,6 +48,22 @@ def test_what_json_does_not_have_is_rejected(value: object, error: type[Exceptio
 
 
 # The texts of items
+
+
+class Item(NamedTuple):
+    value: Any
+    text: str
+
+
+def with_item_texts(text: str, name: str | None, decoder: json.JSONDecoder) -> tuple[Any, list[str] | None]:
+    """Return the value of a JSON text, and the texts of the items of an array; None if it is not there."""
+    document = with_items(text, name, Item, decoder)
+    items = document if name is None else document.get(name) if isinstance(document, dict) else None
+    if not isinstance(items, list):
+        return document, None
+    values = [item.value for item in items]
+    return values if name is None else document | {name: values}, [item.text for item in items]
+
 
 SPACE = st.text(" \t\n\r", max_size=3)
 NUMBERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?\Z")

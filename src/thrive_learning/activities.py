@@ -156,8 +156,10 @@ class Activities:
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
             since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit.
-            until: The latest time, aware of its time zone; rounded up to whole seconds. None for no limit.
+                API has. None for no limit. The API does not document whether a record of that very moment is
+                among them.
+            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
+                down. None for no limit.
             timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
             retry: How often to try; None for the client's policy.
 
@@ -219,8 +221,10 @@ class Activities:
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
             since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit.
-            until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
+                API has. None for no limit. The API does not document whether a record of that very moment is
+                among them.
+            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
+                down. None for now.
             timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
                 of the client.
             retry: The delays between the attempts for a page, which is tried until `timeout` is over; None
@@ -398,8 +402,10 @@ class AsyncActivities:
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
             since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit.
-            until: The latest time, aware of its time zone; rounded up to whole seconds. None for no limit.
+                API has. None for no limit. The API does not document whether a record of that very moment is
+                among them.
+            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
+                down. None for no limit.
             timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
             retry: How often to try; None for the client's policy.
 
@@ -461,8 +467,10 @@ class AsyncActivities:
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
             since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit.
-            until: The latest time, aware of its time zone; rounded up to whole seconds. None for now.
+                API has. None for no limit. The API does not document whether a record of that very moment is
+                among them.
+            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
+                down. None for now.
             timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
                 of the client.
             retry: The delays between the attempts for a page, which is tried until `timeout` is over; None
