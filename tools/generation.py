@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from tools.contract_facts import ContractError, module_of
 
@@ -26,10 +27,15 @@ COMMITTED = ROOT / "generated"
 PACKAGE = "_thrive_learning_api"
 
 
+def _read(path: Path) -> Any:
+    # With the library that the generator brings, and reads the same files with.
+    return YAML(typ="safe").load(path)
+
+
 def generate(contract: Path, into: Path) -> None:
     """Write the package into an empty folder, or exit after the generator's own message."""
     try:
-        text = module_of(yaml.safe_load(contract.read_text(encoding="utf-8")))
+        text = module_of(_read(contract))
     except ContractError as error:
         sys.exit(f"{contract}:\n{error}")
     options = ["--meta", "none", "--fail-on-warning", "--config", str(ROOT / "generator-config.yaml")]
@@ -43,7 +49,7 @@ def generate(contract: Path, into: Path) -> None:
     (into / PACKAGE / "py.typed").touch()
     facts = into / PACKAGE / "contract.py"
     facts.write_text(text, encoding="utf-8")
-    for hook in yaml.safe_load((ROOT / "generator-config.yaml").read_text(encoding="utf-8"))["post_hooks"]:
+    for hook in _read(ROOT / "generator-config.yaml")["post_hooks"]:
         subprocess.run(shlex.split(hook), check=True, cwd=facts.parent, env={**os.environ, "PATH": path})
 
 

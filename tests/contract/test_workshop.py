@@ -91,6 +91,16 @@ def imported(source: str) -> set[str]:
     return names
 
 
+def test_what_generates_needs_nothing_but_its_group() -> None:
+    """The sessions `generate` and `drift` install no more."""
+    imports = {"openapi_python_client": "openapi-python-client", "ruamel": "ruamel-yaml"}
+    files = [ROOT / "tools" / "generation.py", *(ROOT / "tools").glob("contract_*.py")]
+    used = {name for file in files for name in imported(file.read_text(encoding="utf-8"))}
+    assert used - sys.stdlib_module_names == {"tools", *imports}
+    installed = locked({requirement.split("==")[0] for requirement in GROUPS["generator"]})
+    assert {*imports.values()} <= installed.keys()
+
+
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "generated").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
 )
