@@ -163,7 +163,7 @@ def main() -> int:
             outcomes.update({*came_to.values()})
 
         batch = 0
-        while time.monotonic() < ends:
+        while batch == 0 or time.monotonic() < ends:
             seed(options.seed + batch)(check)()
             batch += 1
     print(f"{outcomes.total()} responses, each to sync, asyncio and trio on both engines")
