@@ -166,6 +166,11 @@ def test_broken_json_is_rejected(text: str, name: str | None) -> None:
             read(text)
 
 
+def test_items_without_space_between_them() -> None:
+    text = '{"a":[{"b":1.0},{}, {"c":[2]},3]}'
+    assert with_item_texts(text, "a", DECODER) == (json.loads(text), ['{"b":1.0}', "{}", '{"c":[2]}', "3"])
+
+
 def test_the_last_of_several_arrays_counts() -> None:
     assert with_item_texts('{"a":[1],"a":[ 2 , 3]}', "a", DECODER) == ({"a": [2, 3]}, ["2", "3"])
     assert with_item_texts('{"a":[1],"a":{}}', "a", DECODER) == ({"a": {}}, None)
