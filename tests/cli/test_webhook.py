@@ -232,15 +232,57 @@ def test_a_valid_url_is_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["send", URL], ["listen"]])
-def test_a_secret_is_needed_and_is_no_argument(call: Call, command: list[str]) -> None:
+def test_a_secret_is_needed(call: Call, command: list[str]) -> None:
     result = call("webhook", *command)
     assert_complaint(result, 2)
-    assert "There is no secret. Use --secret-file FILE or set THRIVE_WEBHOOK_SECRET" in result.err
+    assert "There is no secret. Use --secret-file FILE, set THRIVE_WEBHOOK_SECRET, or use" in result.err
     assert ("--unsigned" in result.err) == (command[0] == "send")
-    result = call("webhook", *command, "--secret", SECRET)
-    assert_complaint(result, 2)
-    assert "No such option '--secret'. Did you mean '--secret-file'?" in result.err
-    assert SECRET not in result.err
+
+
+def test_the_secret_may_be_an_argument(
+    call: Call, monkeypatch: pytest.MonkeyPatch, receiver: respx.Route
+) -> None:
+    receiver.respond(200, text=f"you sent {SECRET}")
+    monkeypatch.setenv("THRIVE_WEBHOOK_SECRET", "of the environment")  # which it goes before
+    result = call("webhook", "send", URL, "--secret", SECRET)
+    assert (result.code, json.loads(result.out)["answer"]) == (0, "you sent **********")
+    request = receiver.calls.last.request
+    construct_event(request.content, request.headers, SECRET)
+
+
+def test_a_receiver_accepts_several_secrets_of_its_arguments(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[str] = []
+
+    def receiver(_host: str, _port: int, secrets: tuple[Secret, ...], _max_age_s: float | None) -> object:
+        accepted.extend(secret.reveal() for secret in secrets)
+        raise OSError(0, "not in this test")
+
+    monkeypatch.setattr(webhook_receiver, "WebhookReceiver", receiver)
+    call("webhook", "listen", "--secret", "new", "--secret", "old")
+    assert accepted == ["new", "old"]
+
+
+@pytest.mark.parametrize("command", [["send", URL], ["listen"]])
+def test_a_secret_has_one_source_and_is_not_shown(call: Call, command: list[str], secret_file: str) -> None:
+    both = call("webhook", *command, "--secret", SECRET, "--secret-file", secret_file)
+    assert "--secret and --secret-file exclude each other." in both.err
+    unusable = call("webhook", *command, f"--secret= {SECRET}")
+    assert "--secret: the secret begins with white space" in unusable.err
+    empty = call("webhook", *command, "--secret", "")
+    assert "--secret: the secret is empty" in empty.err
+    misplaced = call("webhook", "--secret", SECRET, *command)
+    for result in (both, unusable, empty, misplaced):
+        assert_complaint(result, 2)
+        assert SECRET not in result.err
+
+
+@pytest.mark.parametrize("command", ["send", "listen"])
+def test_help_says_who_can_see_the_secret(call: Call, command: str) -> None:
+    text = "".join(call("webhook", command, "--help").out.split())  # lines may end at a hyphen
+    advice = "Other users of this machine can see it in the list of processes, unlike --secret-file and "
+    assert f"{advice}THRIVE_WEBHOOK_SECRET.".replace(" ", "") in text
 
 
 @pytest.mark.parametrize("command", [["send", URL], ["listen"]])
@@ -271,10 +313,11 @@ def test_a_secret_file_that_others_can_read_is_a_warning(
     assert f"thrive: warning: other users can read {secret_file}" in result.err
 
 
-def test_signing_and_not_signing_exclude_each_other(call: Call, secret_file: str) -> None:
-    result = call("webhook", "send", URL, "--unsigned", "--secret-file", secret_file)
+@pytest.mark.parametrize("option", ["--secret-file", "--secret"])
+def test_signing_and_not_signing_exclude_each_other(call: Call, secret_file: str, option: str) -> None:
+    result = call("webhook", "send", URL, "--unsigned", option, secret_file)
     assert_complaint(result, 2)
-    assert "--unsigned and --secret-file exclude each other" in result.err
+    assert f"--unsigned and {option} exclude each other" in result.err
 
 
 # Receiving
@@ -501,4 +544,4 @@ def test_both_commands_work_together(secret_file: str, call: Call) -> None:
 def test_the_help_names_every_event(call: Call) -> None:
     text = call("webhook", "send", "--help").out
     assert re.findall(r"^    ([a-z]+\.[a-z]+)$", text, re.MULTILINE) == list(EVENT_TYPES)
-    assert "There is no\noption for the secret itself" in _WEBHOOK
+    assert "users of this machine can see --secret in the list of processes" in _WEBHOOK

@@ -35,8 +35,9 @@ Examples:
   thrive webhook listen --secret-file secret.txt --port 8000
 
 The secret is the one that was agreed with the vendor for the subscription. It
-is read from --secret-file, or else from THRIVE_WEBHOOK_SECRET. There is no
-option for the secret itself: other users can see the arguments of a program.
+comes from --secret-file or --secret, or else from THRIVE_WEBHOOK_SECRET. Other
+users of this machine can see --secret in the list of processes, so use it only
+with a secret that is made up for a test.
 """
 
 _SEND = """\b
@@ -70,6 +71,11 @@ def webhook() -> None:
     """Webhooks: try a receiver, or see what arrives."""
 
 
+_VISIBLE = (
+    "Other users of this machine can see it in the list of processes, unlike --secret-file and " + _VARIABLE
+)
+
+
 @webhook.command(epilog=_SEND)
 @click.argument("url", metavar="URL")
 @click.option(
@@ -86,6 +92,7 @@ def webhook() -> None:
     metavar="FILE",
     help="Sign it with the secret in this file.  [default: THRIVE_WEBHOOK_SECRET]",
 )
+@click.option("--secret", metavar="TEXT", help=f"Sign it with this secret. {_VISIBLE}.")
 @click.option("--unsigned", is_flag=True, help="Do not sign it.")
 @click.option(
     "--timeout",
@@ -97,18 +104,26 @@ def webhook() -> None:
 )
 @output_option("table", "json")
 def send(  # noqa: PLR0913 - its options
-    url: str, *, event_type: str, secret_file: str | None, unsigned: bool, limit_s: float, output: str | None
+    url: str,
+    *,
+    event_type: str,
+    secret_file: str | None,
+    secret: str | None,
+    unsigned: bool,
+    limit_s: float,
+    output: str | None,
 ) -> None:
     """Post a made-up event to a receiver."""
     chosen = chosen_output(output)
     require_url(url)
-    if unsigned and secret_file is not None:
-        raise click.UsageError("--unsigned and --secret-file exclude each other.")
-    secret = None if unsigned else _secrets([] if secret_file is None else [secret_file], "--unsigned")[0]
-    headers, body = delivery(event_type, secret.reveal() if secret else None, time.time())
+    for name, value in (("--secret-file", secret_file), ("--secret", secret)):
+        if unsigned and value is not None:
+            raise click.UsageError(f"--unsigned and {name} exclude each other.")
+    texts, files = ([] if value is None else [value] for value in (secret, secret_file))
+    secrets = () if unsigned else tuple(found.reveal() for found in _secrets(texts, files, "--unsigned"))
+    headers, body = delivery(event_type, secrets[0] if secrets else None, time.time())
     reply = post(url, headers, body, limit_s)
     is_accepted = 200 <= reply.status_code <= 299  # noqa: PLR2004 - RFC 9110 section 15.3
-    secrets = () if secret is None else (secret.reveal(),)
     fields: dict[str, Any] = {
         "event": event_type,
         "status": reply.status_code,
@@ -145,6 +160,13 @@ def send(  # noqa: PLR0913 - its options
     help="Accept what is signed with the secret in this file; repeatable.  [default: THRIVE_WEBHOOK_SECRET]",
 )
 @click.option(
+    "--secret",
+    "secret_texts",
+    multiple=True,
+    metavar="TEXT",
+    help=f"Accept what is signed with this secret; repeatable. {_VISIBLE}.",
+)
+@click.option(
     "--max-age",
     "max_age_s",
     type=Seconds(),
@@ -152,14 +174,20 @@ def send(  # noqa: PLR0913 - its options
     help="Reject events that were dispatched longer ago.",
 )
 @output_option("table", "ndjson", otherwise="ndjson")
-def listen(
-    *, host: str, port: int, secret_files: Sequence[str], max_age_s: float | None, output: str | None
+def listen(  # noqa: PLR0913 - its options
+    *,
+    host: str,
+    port: int,
+    secret_files: Sequence[str],
+    secret_texts: Sequence[str],
+    max_age_s: float | None,
+    output: str | None,
 ) -> None:
     """Show the webhooks that arrive, and whether they are genuine."""
     from thrive_learning.cli.webhook_receiver import WebhookReceiver  # noqa: PLC0415 - --help needs no server
 
     show = _as_text if chosen_output(output, "ndjson") == "table" else _as_line
-    secrets = _secrets(secret_files)
+    secrets = _secrets(secret_texts, secret_files)
     problem = ""
     try:
         receiver = WebhookReceiver(host, port, secrets, max_age_s)
@@ -174,25 +202,35 @@ def listen(
     raise ConfigurationError(problem)
 
 
-def _secrets(files: Sequence[str], otherwise: str = "") -> tuple[Secret, ...]:
-    """Return the secrets in files, or else that of the environment.
+def _secrets(texts: Sequence[str], files: Sequence[str], otherwise: str = "") -> tuple[Secret, ...]:
+    """Return the secrets of the command line or in files, or else that of the environment.
 
     Raises:
-        ConfigurationError: The file or the variable does not hold a secret.
-        click.UsageError: There is no secret.
+        ConfigurationError: The option, the file, or the variable does not hold a secret.
+        click.UsageError: There is no secret, or there are two sources.
     """
+    if texts and files:
+        raise click.UsageError("--secret and --secret-file exclude each other.")
     for file in files:
         if exposure := exposure_of(file):
             say(f"warning: {exposure}")
     if files:
         return tuple(Secret(SecretFile(file)).fixed() for file in files)
+    if texts:
+        return tuple(_secret_of("--secret", text) for text in texts)
     if os.environ.get(_VARIABLE):
-        found = secret_from(os.environ[_VARIABLE].encode(errors="surrogateescape"))
-        if isinstance(found, Secret):
-            return (found,)
-        raise ConfigurationError(f"{_VARIABLE}: {found}")
+        return (_secret_of(_VARIABLE, os.environ[_VARIABLE]),)
     advice = f", or add {otherwise}" if otherwise else ""
-    raise click.UsageError(f"There is no secret. Use --secret-file FILE or set {_VARIABLE}{advice}.")
+    raise click.UsageError(
+        f"There is no secret. Use --secret-file FILE, set {_VARIABLE}, or use --secret{advice}."
+    )
+
+
+def _secret_of(source: str, text: str) -> Secret:
+    found = secret_from(text.encode(errors="surrogateescape"))
+    if isinstance(found, Secret):
+        return found
+    raise ConfigurationError(f"{source}: {found}")
 
 
 def _shown(body: bytes, secrets: tuple[str, ...]) -> str:
