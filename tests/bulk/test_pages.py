@@ -392,7 +392,7 @@ def test_a_page_that_fails_again_and_again_is_given_up_at_its_time_limit(flavour
     with nothing_left(flavour), flavour.answering(server, retry=QUICK) as client:
         records: list[Activity] = []
         with pytest.raises((ServerError, DeadlineExceededError)) as caught:  # it may end an attempt
-            records.extend(client.activities.iterate(per_page=10, timeout=0.3))
+            records.extend(client.activities.iterate(per_page=10, timeout=0.8))
     assert len(records) == 10
     assert caught.value.attempts > 1
     assert {*server.numbers} == {1, 2}
@@ -653,7 +653,7 @@ def test_a_walk_over_the_network(flavour: Flavour, server: Chaos) -> None:
 def test_a_time_limit_for_each_page(flavour: Flavour, server: Chaos) -> None:
     server.plan(silent_after(1))
     with nothing_left(flavour), flavour.open(here(server), SANDBOX_BASIC) as client:
-        stream = client.activities.iterate(per_page=2, timeout=0.3)
+        stream = client.activities.iterate(per_page=2, timeout=0.8)
         assert len([*itertools.islice(stream, 2)]) == 2
         with pytest.raises(DeadlineExceededError):
             next(stream)
