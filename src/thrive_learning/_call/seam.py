@@ -62,8 +62,7 @@ class Call:
 
     Attributes:
         operation: What is called.
-        subject: What it is about, in words.
-        key: The same in short, such as the ID.
+        key: What it is about, in short, such as the ID.
         purpose: What its request is for; None before that is built.
         budget: When the call has to be over.
         history: What each request came to.
@@ -73,7 +72,7 @@ class Call:
     """
 
     __slots__ = (
-        *("budget", "history", "key", "operation", "purpose", "reading", "reply", "subject", "token"),
+        *("budget", "history", "key", "operation", "purpose", "reading", "reply", "token", "_arguments"),
     )
 
     def __init__(
@@ -84,7 +83,7 @@ class Call:
         history: tuple[Attempt, ...] = (),
     ) -> None:
         self.operation: Operation[Any] = operation
-        self.subject: str = operation.subject_of(arguments)
+        self._arguments = arguments
         self.key: str = operation.key_of(arguments)
         self.purpose: Purpose | None = None
         self.budget: Budget = budget
@@ -92,6 +91,11 @@ class Call:
         self.reply: Reply | None = None
         self.reading: Reading = Reading()
         self.token: AccessToken | None = None
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in words."""
+        return self.operation.subject_of(self._arguments)
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
