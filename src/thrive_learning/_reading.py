@@ -37,7 +37,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "string": (str,),
     "boolean": (bool,),
-    "integer": (int, float),
+    "integer": (int,),
     "number": (int, float),
     "null": (type(None),),
 }
