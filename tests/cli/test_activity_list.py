@@ -81,6 +81,38 @@ def test_items_without_an_id_are_said(call: Call, server: ListServer) -> None:
     assert "thrive: error: 1 of the 2 items on this page has no ID and was left out\n" in err
 
 
+def test_records_that_depart_from_the_contract_are_counted_and_shown_on_request(
+    call: Call, server: ListServer
+) -> None:
+    odd = [record_of(1, 0) | {"name": None, "data": []}, record_of(2, 0) | {"name": None}]
+    body = {"results": [*odd, record_of(3, 0)], "pagination": {"page": None, "totalPages": "1", "new": 1}}
+    server.hook = lambda _page, _query: (200, body)
+    code, out, err = call(*LIST)
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert err.splitlines() == [
+        "thrive: the field 'page' is null, not an integer",
+        "thrive: the field 'totalPages' is a string, not an integer",
+        "thrive: 2 of the 3 records on this page depart from the contract. Use -v to see how",
+    ]
+    each = call(*LIST, "-v").err
+    for problem in ("'name' is null", "'data' is an array", "'page' is null"):
+        assert problem in each
+    assert "Use -v" not in each
+    server.hook = lambda _page, _query: (200, {"results": odd[1:]})
+    assert call(*LIST).err == (
+        "thrive: the only record on this page departs from the contract. Use -v to see how\n"
+    )
+
+
+def test_the_first_page_of_the_sandbox_is_as_documented(terminal: Call) -> None:
+    code, out, err = terminal(*LIST, "--sandbox")
+    assert (code, err) == (0, "thrive: records 1 to 20 of 35; --page 2 shows the next ones\n")
+    dates = [line[:19] for line in out.splitlines()[1:]]
+    assert dates == sorted(dates, reverse=True)
+    assert all(date.startswith("2024-06-03 ") for date in dates)
+    assert "6 of the 35 records on this page depart" in terminal(*LIST, "--sandbox", "--per-page", "35").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -15,6 +15,7 @@ from command import Call
 from harness import ACTIVITY_ID
 
 from thrive_learning.cli.terminal import is_pause, noticed
+from thrive_learning.drift import Drift
 
 LOGGER = logging.getLogger("thrive_learning")
 URL = "https://public.api.learn.link/rest/v1/activity/"
@@ -29,6 +30,12 @@ def test_warnings_are_passed_on_and_nothing_else() -> None:
         logging.getLogger("thrive_learning.x").error("an error")
     LOGGER.warning("too late")
     assert seen == ["a warning", "an error"]
+    drift = Drift("null", "name", "null", "a string")
+    for shows_drift in (True, False):
+        with noticed(seen.append, drift=shows_drift):
+            LOGGER.warning("%s", drift)
+            LOGGER.warning("%(a)s", {"a": "mapping"})
+    assert seen[2:] == ["the field 'name' is null, not a string", "mapping", "mapping"]
     assert is_pause(PAUSE)
     assert not is_pause(seen[0])
 

@@ -12,6 +12,7 @@ import click
 
 from thrive_learning.cli.cells import one_line
 from thrive_learning.cli.streams import discard
+from thrive_learning.drift import Drift
 
 
 def chosen_output(output: str | None, otherwise: str = "json") -> str:
@@ -83,22 +84,27 @@ _PAUSE = "pausing "  # how the announcement of a pause begins
 
 
 class _Notices(logging.Handler):
-    def __init__(self, show: Callable[[str], object]) -> None:
+    def __init__(self, show: Callable[[str], object], *, drift: bool) -> None:
         super().__init__(logging.WARNING)
         self._show = show
+        self._shows_drift = drift
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._show(record.getMessage())
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if self._shows_drift or not any(isinstance(argument, Drift) for argument in arguments):
+            self._show(record.getMessage())
 
 
 @contextlib.contextmanager
-def noticed(show: Callable[[str], object]) -> Generator[None, None, None]:
+def noticed(show: Callable[[str], object], *, drift: bool = True) -> Generator[None, None, None]:
     """Pass the client's warnings to a function, and not to the last resort of `logging`.
 
     Args:
         show: Is called with each of them, by the threads that log them.
+        drift: Whether departures from the contract are among them. A caller that leaves them out must count
+            them.
     """
-    logger, handler = logging.getLogger("thrive_learning"), _Notices(show)
+    logger, handler = logging.getLogger("thrive_learning"), _Notices(show, drift=drift)
     logger.addHandler(handler)
     try:
         yield

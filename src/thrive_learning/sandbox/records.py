@@ -119,13 +119,15 @@ _DEPARTURES: tuple[dict[str, Any], ...] = (
     {"name": {"en-GB": "Night of the Comets", "fr-FR": "Nuit des comètes"}},
     {"data": []},
     {"contextId": 4711, "contextType": ["content"]},
-    {"date": "2024-06-03 18:25:00"},
-    {"date": "2024-06-03T18:42:00+0000"},
+    {"date": "2024-06-02 18:25:00"},
+    {"date": "2024-06-02T18:42:00+0000"},
 )
 _FIRST_DATE = datetime(2024, 6, 3, 8, 30, tzinfo=UTC)
+# A day before the others, so that a list, which begins with the newest, does not begin with the odd ones.
+_FIRST_DATE_OF_DEPARTURES = _FIRST_DATE - timedelta(days=1)
 
 
-def _numbered_record(number: int, row: _Row | None) -> dict[str, Any]:
+def _numbered_record(number: int, row: _Row | None, first_date: datetime = _FIRST_DATE) -> dict[str, Any]:
     # In decimal digits, so that people can count them; that makes hexadecimal digits too.
     numbered_id = f"665d7d88b60b4b3a2c{number:06}"
     if row is None:
@@ -136,7 +138,7 @@ def _numbered_record(number: int, row: _Row | None) -> dict[str, Any]:
         "user": user,
         "type": activity_type,
         **about,
-        "date": f"{_FIRST_DATE + number * timedelta(minutes=17):%Y-%m-%dT%H:%M:%S}.250Z",
+        "date": f"{first_date + number * timedelta(minutes=17):%Y-%m-%dT%H:%M:%S}.250Z",
         "data": data,
         **more,
     }
@@ -158,8 +160,15 @@ def seeded_records() -> dict[str, dict[str, Any]]:
         https://docs.thrivelearning.com/apidocs/get-a-single-activity-record
     """
     departures: list[_Row] = [("viewed", _ADA, _VIDEO, {"duration": "742"}, one) for one in _DEPARTURES]
-    rows = enumerate([*_ROWS, None, *_REAL_ROWS, *departures], start=1)
-    records = [_REFERENCE_PAGE, *(_numbered_record(number, row) for number, row in rows)]
+    rows = [*_ROWS, None, *_REAL_ROWS]
+    records = [
+        _REFERENCE_PAGE,
+        *(_numbered_record(number, row) for number, row in enumerate(rows, start=1)),
+        *(
+            _numbered_record(number, row, _FIRST_DATE_OF_DEPARTURES)
+            for number, row in enumerate(departures, start=len(rows) + 1)
+        ),
+    ]
     return {record["id"]: copy.deepcopy(record) for record in records}
 
 

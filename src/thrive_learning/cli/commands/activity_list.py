@@ -51,7 +51,7 @@ def list_command(
     """List activity records: one page of those that pass all filters."""
     filters.check()
     chosen = chosen_output(output, "ndjson")
-    with target.client() as client, noticed(say):
+    with target.client() as client, noticed(say, drift=target.verbose):
         found = client.activities.list(page=page, per_page=per_page, **filters.arguments())
     _print(found, chosen)
     unreadable = sum(problem.kind == "unreadable_item" for problem in found.problems)
@@ -59,8 +59,28 @@ def list_command(
         items = unreadable + len(found)
         verbs = "has no ID and was" if unreadable == 1 else "have no ID and were"
         complain(f"{unreadable} of the {items} items on this page {verbs} left out")
+    if not target.verbose:
+        for problem in departures_of(found):
+            say(problem)
     if chosen == "table":
         say(position_of(found, page, per_page))
+
+
+def departures_of(found: "ActivityPage") -> list[str]:
+    """Return how a page departs from the contract: its own fields one by one, its records in one message.
+
+    Items without an ID are not among them.
+    """
+    own = (*found.problems, *found.pagination.problems)
+    messages = [
+        str(problem) for problem in own if problem.breaks_contract and problem.kind != "unreadable_item"
+    ]
+    count = sum(any(problem.breaks_contract for problem in record.problems) for record in found)
+    if count:
+        verb = "departs" if count == 1 else "depart"
+        subject = "the only record" if len(found) == 1 else f"{count} of the {len(found)} records"
+        messages.append(f"{subject} on this page {verb} from the contract. Use -v to see how")
+    return messages
 
 
 def _print(found: "ActivityPage", output: str) -> None:
