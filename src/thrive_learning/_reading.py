@@ -6,13 +6,13 @@ the generated client, so that no table here repeats them.
 
 import datetime as dt
 import functools
-import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
 import attrs
 
+from thrive_learning._formats import FORMATS, form_of
 from thrive_learning._json_text import dump
 from thrive_learning.drift import Drift
 
@@ -21,15 +21,6 @@ MAX_UNKNOWN_FIELDS: Final = 50
 
 # How many different unknown fields a reader remembers, so that equal ones share an object.
 _MAX_REMEMBERED = 500
-
-_RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
-    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
-    re.ASCII,
-)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
-_LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
 
 #: What Python reads each type of JSON as.
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -363,8 +354,8 @@ class Reader:
             converters[float] = _integer_converter(field, words)
         if field.values is not None:
             converters |= dict.fromkeys(converters.keys() & {str, int}, _value_converter(field, field.values))
-        elif field.form in _FORMS and str in converters:
-            converters[str] = _text_converter(field, *_FORMS[field.form])
+        elif field.form in FORMATS and str in converters:
+            converters[str] = _text_converter(field, *FORMATS[field.form])
         if "object" in field.json_types and field.model is not None:
             converters[dict] = self._object_converter(field, field.model)
         if "array" in field.json_types and field.items is not None:
@@ -490,52 +481,7 @@ def _text_converter(field: DescribedField, read: Callable[[str], object], expect
     def convert(value: str, problems: list[Drift], _current: Pass) -> Any:
         found = read(value)
         if found is None:
-            problems.append(Drift("unreadable_date", field.wire_name, _form(value), expected))
+            problems.append(Drift("unreadable_date", field.wire_name, form_of(value), expected))
         return found
 
     return convert
-
-
-def _form(text: str) -> str:
-    # Not the text itself: it goes into logs, and a server may have put anything there.
-    if not _LIKE_A_DATE.fullmatch(text):
-        return "text of another form" if text else "empty text"
-    return f"text such as {re.sub('[0-9]', '0', text)!r}"
-
-
-def read_date(text: str) -> dt.datetime | None:
-    """Read a date and time as RFC 3339 describes it; None for any other text.
-
-    A leap second is the second that follows it, as Python has none.
-
-    Source: RFC 3339 section 5.6.
-    """
-    # Python alone reads more forms than these, some without a time zone, and each version reads others.
-    if not _RFC_3339.fullmatch(text):
-        return None
-    plain = text if text[-1] == "Z" else text.upper()  # small letters are valid, but Python reads no small z
-    try:
-        if plain[17:19] == "60":
-            return dt.datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}") + dt.timedelta(seconds=1)
-        return dt.datetime.fromisoformat(plain)
-    except (ValueError, OverflowError):  # there is no such day, or none that Python has
-        return None
-
-
-def _read_day(text: str) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat(text) if _DATE.fullmatch(text) else None
-    except ValueError:  # there is no such day
-        return None
-
-
-def _read_uuid(text: str) -> uuid.UUID | None:
-    return uuid.UUID(text) if _UUID.fullmatch(text) else None
-
-
-#: How to read text of a format, and what was expected if that fails.
-_FORMS: dict[str, tuple[Callable[[str], object], str]] = {
-    "date-time": (read_date, "a date and time with a time zone as in RFC 3339"),
-    "date": (_read_day, "a date as in RFC 3339"),
-    "uuid": (_read_uuid, "a UUID"),
-}

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import attrs
 
-from thrive_learning._reading import read_date
+from thrive_learning._formats import read_date
 from thrive_learning.drift import Drift
 
 T = TypeVar("T")

@@ -35,8 +35,8 @@ class PageResult(NamedTuple):
 
 
 #: Pages by their numbers, each requested after the response to the one before. Otherwise, a record that is
-#: inserted between the response to page 3 and that to page 2 would move another one from page 2 to page 3, and
-#: that one would be on neither of them.
+#: inserted between the response to page 3 and that to page 2 would move another one from page 2 to page 3,
+#: and that one would be on neither of them.
 PAGES = JobKind("page", "iterate", str, PageResult, in_turn=True)
 
 
@@ -74,8 +74,8 @@ class Walk:
         self._next = page_number(page)
         if self._next > 1 and len(walks) > 1:
             raise ConfigurationError(
-                f"page={page} does not say which IDs it is a page of, because a request takes {MAX_VALUES} of "
-                f"the {len(filters.content_ids)} content_ids. Pass page=1, or at most {MAX_VALUES} IDs."
+                f"page={page} does not say which IDs it is a page of, because a request takes {MAX_VALUES} "
+                f"of the {len(filters.content_ids)} content_ids. Pass page=1, or at most {MAX_VALUES} IDs."
             )
         self._walks = iter(walks)
         self.current: ActivityFilters = next(self._walks)

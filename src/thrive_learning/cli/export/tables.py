@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from thrive_learning._reading import read_date
+from thrive_learning._formats import read_date
 from thrive_learning.cli.json_text import Member, members_of
 from thrive_learning.cli.regular_files import open_regular, replacing
 from thrive_learning.errors import ThriveError

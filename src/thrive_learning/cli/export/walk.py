@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thrive_learning._reading import read_date
+from thrive_learning._formats import read_date
 from thrive_learning.cli.export.done import key_of
 from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.journal import Position

@@ -1,0 +1,65 @@
+"""Text of a JSON value in one of the formats of OpenAPI → a value of Python. Pure.
+
+Source: OpenAPI 3.1, "Data Types"; RFC 3339.
+"""
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
+
+
+def form_of(text: str) -> str:
+    """Describe text that cannot be read: the form of a date, with its digits as zeros."""
+    # Not the text itself: it goes into logs, and a server may have put anything there.
+    if not _LIKE_A_DATE.fullmatch(text):
+        return "text of another form" if text else "empty text"
+    return f"text such as {re.sub('[0-9]', '0', text)!r}"
+
+
+def read_date(text: str) -> dt.datetime | None:
+    """Read a date and time as RFC 3339 describes it; None for any other text.
+
+    A leap second is the second that follows it, as Python has none.
+
+    Source: RFC 3339 section 5.6.
+    """
+    # Python alone reads more forms than these, some without a time zone, and each version reads others.
+    if not _RFC_3339.fullmatch(text):
+        return None
+    plain = text if text[-1] == "Z" else text.upper()  # small letters are valid, but Python reads no small z
+    try:
+        if plain[17:19] == "60":
+            return dt.datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}") + dt.timedelta(seconds=1)
+        return dt.datetime.fromisoformat(plain)
+    except (ValueError, OverflowError):  # there is no such day, or none that Python has
+        return None
+
+
+def _read_day(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:  # there is no such day
+        return None
+
+
+def _read_uuid(text: str) -> uuid.UUID | None:
+    return uuid.UUID(text) if _UUID.fullmatch(text) else None
+
+
+#: How to read text of a format of the contract, and what was expected if that fails.
+FORMATS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
+    "date-time": (read_date, "a date and time with a time zone as in RFC 3339"),
+    "date": (_read_day, "a date as in RFC 3339"),
+    "uuid": (_read_uuid, "a UUID"),
+}
