@@ -126,6 +126,31 @@ def test_pages_without_anything_new_do_not_go_on_forever() -> None:
         walk.take(FRUITLESS_PAGES + 1, page(2, 1, total=10**9))
 
 
+@pytest.mark.parametrize("total", [None, 2, 9])
+def test_a_server_that_repeats_a_page_for_every_number_is_noticed(total: int | None) -> None:
+    walk = Walk(ANY, 1, 5)
+    assert len(walk.take(1, page(1, 2, total=total, page=1))) == 2
+    with pytest.raises(UnexpectedResponseError, match=r"request for page 2 is page 1 again, .*missing"):
+        walk.take(2, page(1, 2, total=total, page=1))
+
+
+def test_a_server_that_counts_its_pages_in_another_way_is_read() -> None:
+    walk = Walk(ANY, 1, 5)
+    walk.take(1, page(1, 2, total=4, page=0))
+    assert len(walk.take(2, page(3, total=4, page=0))) == 1
+    assert walk.take(3, page(3, total=4, page=1)) == []
+    assert walk.take(4, page(total=4, page=1)) == []
+    assert walk.is_over
+
+
+def test_the_first_page_of_the_next_content_ids_is_not_that_of_the_former_again() -> None:
+    ids = tuple(f"{number:024x}" for number in range(MAX_VALUES + 1))
+    walk = Walk(ActivityFilters(content_ids=ids), 1, 5)
+    walk.take(1, page(1, total=1, page=1))
+    assert walk.take(1, page(1, total=1, page=1)) == []
+    assert walk.is_over
+
+
 def test_a_page_with_something_new_makes_up_for_those_without() -> None:
     walk = Walk(ANY, 1, 5)
     for number in range(1, 4 * FRUITLESS_PAGES):

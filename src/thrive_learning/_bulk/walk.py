@@ -83,6 +83,7 @@ class Walk:
         self._known: dict[str, None] = {}  # in the order of their arrival
         self._fruitless = 0
         self._total: int | None = None  # how many pages there are now; None if the last one did not say
+        self._said: int | None = None  # which page the last one said that it is
 
     def pages(self) -> Iterator[int]:
         """Return the numbers of the pages to request now. There is at least one."""
@@ -97,7 +98,7 @@ class Walk:
             page: The page.
 
         Raises:
-            UnexpectedResponseError: The pages repeat each other without end.
+            UnexpectedResponseError: The pages repeat each other without end, or one is the page before again.
         """
         unreadable = sum(drift.kind == "unreadable_item" for drift in page.problems)
         self.unreadable += unreadable
@@ -111,6 +112,14 @@ class Walk:
         for oldest in [*itertools.islice(known, max(len(known) - self._most_ids, 0))]:
             del known[oldest]
         self._fruitless = 0 if new else self._fruitless + 1
+        before, self._said = self._said, page.pagination.page
+        if page.results and not new and before is not None and before == self._said:
+            raise UnexpectedResponseError(
+                f"the response to the request for page {number} is page {before} again, so records would be "
+                "missing. Ask the API's support about its pages.",
+                status_code=200,
+                in_api_format=True,
+            )
         total = self._total = page.pagination.total_pages
         is_empty = not page.results and not unreadable
         # A page that is not empty shows that there is more than no page.
@@ -133,3 +142,4 @@ class Walk:
             self.is_over = True
         else:
             self.current, self._next, self._total, self._fruitless = following, 1, None, 0
+            self._said = None
