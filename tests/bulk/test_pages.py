@@ -370,8 +370,7 @@ def test_a_page_that_fails_for_good_is_raised_after_the_records_before(
     assert identifiers(records) == [*range(20)]
     assert caught.value.operation == "activities.list"
     assert caught.value.__cause__ is caught.value.__context__ is None
-    assert server.numbers[:3] == [1, 2, 3]
-    assert len(server.numbers) <= 5
+    assert {*server.numbers} == {1, 2, 3}
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -382,8 +381,7 @@ def test_with_one_attempt_nothing_is_tried_again(flavour: Flavour, status: int) 
         assert identifiers(itertools.islice(stream, 10)) == [*range(10)]
         with pytest.raises(RateLimitedError if status == 429 else ServerError):
             next(stream)
-    assert server.numbers[:2] == [1, 2]
-    assert server.numbers.count(2) == 1
+    assert server.numbers == [1, 2]
 
 
 def test_a_page_that_fails_again_and_again_is_given_up_at_its_time_limit(flavour: Flavour) -> None:

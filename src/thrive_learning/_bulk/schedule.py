@@ -497,6 +497,8 @@ class Schedule:
         del self._jobs[job.activity_id]
         if error is not None and not error.history:
             error.history = job.history
+        if error is not None and self.plan.kind.in_turn:
+            self.exhausted = True  # what comes after it is of no use
         for index, (place, given) in enumerate(job.places):
             # Whoever raises an error changes it: each place has its own.
             own = copy.copy(error) if index and error is not None else error
