@@ -217,6 +217,7 @@ export THRIVE_API_SECRET={shlex.quote(core.api_secret)}
 
 Then try:
 
+thrive activity list
 {examples}
 
 {faults}{arrivals}Ctrl-C ends it.
