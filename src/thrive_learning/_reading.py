@@ -164,6 +164,8 @@ class Pass:
         """
         # One array was made while the text was parsed. There may be others, beside it and within its items.
         made = values if values is self._made else [reader.item(value, dump(value), self) for value in values]
+        if str not in map(type, made):
+            return tuple(made)
         for index, model in enumerate(made):
             if isinstance(model, str):
                 problems.append(Drift("unreadable_item", f"{wire_name}[{index}]", model))
