@@ -237,13 +237,14 @@ class Reader:
         self.fields: tuple[DescribedField, ...] = tuple(described[name] for name in own)
         self._reader_of = reader_of
         self._blank: dict[str, Any] = dict.fromkeys(own)
-        self._defaults: list[tuple[DescribedField, Callable[[], Any]]] = [
-            (field, own[field.name].factory)
+        # A model that departs is an empty one. Any other field that departs is None.
+        self._defaults: list[tuple[str, str, bool, Callable[[], Any]]] = [
+            (field.name, field.wire_name, field.model is not None, own[field.name].factory)
             for field in self.fields
             if isinstance(own[field.name], attrs.Factory)  # type: ignore[arg-type]
         ]
         self._slots = {field.wire_name: (field.name, *self._converters(field)) for field in self.fields}
-        self._required = [field for field in self.fields if field.is_required]
+        self._required = [(field.name, field) for field in self.fields if field.is_required]
         self._unknown: dict[tuple[str, type], Drift] = {}
         #: The names of the models that are part of this one.
         self.parts: list[str] = [*filter(None, map(_model_of, self.fields))]
@@ -295,12 +296,11 @@ class Reader:
         if unknown > MAX_UNKNOWN_FIELDS:
             found = f"{unknown - MAX_UNKNOWN_FIELDS} more unknown fields"
             problems.append(Drift("unknown_field", "…", found))
-        for field, default in self._defaults:
-            # A model that departs is an empty one. Any other field that departs is None.
-            if values[field.name] is None and (field.model or field.wire_name not in document):
-                values[field.name] = default()
-        for field in self._required:
-            if values[field.name] is None and (flaw := self._flaw(field, document)) is not None:
+        for name, wire_name, is_model, default in self._defaults:
+            if values[name] is None and (is_model or wire_name not in document):
+                values[name] = default()
+        for name, field in self._required:
+            if values[name] is None and (flaw := self._flaw(field, document)) is not None:
                 return values, problems, flaw
         return values, problems, None
 
@@ -332,7 +332,7 @@ class Reader:
         Args:
             value_of: Returns the value of a field by its name.
         """
-        return {field.wire_name: self._for_parser(field, value_of(field.name)) for field in self._required}
+        return {field.wire_name: self._for_parser(field, value_of(name)) for name, field in self._required}
 
     def _for_parser(self, field: DescribedField, value: Any) -> Any:
         if isinstance(value, tuple):  # an array, whose items have been read here
