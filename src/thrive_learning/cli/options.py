@@ -174,9 +174,7 @@ def talks_to_the_api(command: Command) -> Command:
         metavar="SECONDS",
         help=f"Give up a call after this long, all told.  [default: {Timeout().total:g}]",
     )
-    @click.option(
-        "-v", "--verbose", is_flag=True, help="Tell of settings, attempts and request IDs on stderr."
-    )
+    @click.option("-v", "--verbose", is_flag=True, help="Log settings, attempts, and request IDs to stderr.")
     @functools.wraps(command)
     def with_target(**given: Any) -> None:
         target = Target(**{name: given.pop(name) for name in Target._fields})

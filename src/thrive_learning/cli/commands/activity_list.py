@@ -26,7 +26,8 @@ Examples:
 A TIME is 2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or how long ago:
 30m, 24h, 7d or 2w. It is in UTC unless it names a time zone.
 
-This shows one page. To get all records, use `thrive activity export --since`.
+This shows one page. If records depart from the contract, their number is
+reported, and -v shows how they depart. To get all records, use `thrive activity export --since`.
 """
 
 
