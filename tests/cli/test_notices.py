@@ -32,9 +32,10 @@ def test_warnings_are_passed_on_and_nothing_else() -> None:
     assert seen == ["a warning", "an error"]
     drift = Drift("null", "name", "null", "a string")
     for shows_drift in (True, False):
-        with noticed(seen.append, drift=shows_drift):
+        with noticed(seen.append, drift=shows_drift) as notices:
             LOGGER.warning("%s", drift)
             LOGGER.warning("%(a)s", {"a": "mapping"})
+        assert notices.withheld == (0 if shows_drift else 1)
     assert seen[2:] == ["the field 'name' is null, not a string", "mapping", "mapping"]
     assert is_pause(PAUSE)
     assert not is_pause(seen[0])
@@ -97,3 +98,30 @@ def test_a_short_pause_of_several_ids_is_announced(call: Call, monkeypatch: pyte
         code, out, err = call("activity", "get", "-")
     assert (code, json.loads(out)) == (0, {"id": ACTIVITY_ID})
     assert err.startswith("thrive: pausing all requests of this run for 1")
+
+
+@pytest.mark.parametrize("by_ids", [False, True])
+def test_an_export_says_in_one_line_that_records_depart_from_the_contract(
+    call: Call,
+    tmp_path: Path,
+    by_ids: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("665d7d88b60b4b3a2c000029\n665d7d88b60b4b3a2c000030\n", encoding="utf-8")
+    source = (str(ids),) if by_ids else ("--since", "2024-06-01")
+    export = ("activity", "export", *source, "-o", str(tmp_path / "out.ndjson"), "--sandbox", "--force")
+    departures = [line for line in call(*export).err.splitlines() if "exported" not in line]
+    kinds = 4 if by_ids else 9
+    assert departures[0] == f"thrive: records depart from the contract in {kinds} ways. Use -v to see how"
+    assert "'name' is null" not in "".join(departures)
+    each = call(*export, "-v").err
+    assert "the field 'name' is null, not a string" in each
+    assert "Use -v" not in each
+    assert "depart" not in call(*export, "--quiet").err
+
+
+def test_an_export_counts_one_way(call: Call, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("665d7d88b60b4b3a2c000030\n", encoding="utf-8")
+    result = call("activity", "export", str(ids), "-o", str(tmp_path / "out.ndjson"), "--sandbox")
+    assert "thrive: records depart from the contract in 1 way. Use -v to see how\n" in result.err

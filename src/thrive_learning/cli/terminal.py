@@ -88,26 +88,29 @@ class _Notices(logging.Handler):
         super().__init__(logging.WARNING)
         self._show = show
         self._shows_drift = drift
+        self.withheld = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         arguments = record.args if isinstance(record.args, tuple) else ()
         if self._shows_drift or not any(isinstance(argument, Drift) for argument in arguments):
             self._show(record.getMessage())
+        else:
+            self.withheld += 1
 
 
 @contextlib.contextmanager
-def noticed(show: Callable[[str], object], *, drift: bool = True) -> Generator[None, None, None]:
+def noticed(show: Callable[[str], object], *, drift: bool = True) -> Generator[_Notices, None, None]:
     """Pass the client's warnings to a function, and not to the last resort of `logging`.
 
     Args:
         show: Is called with each of them, by the threads that log them.
-        drift: Whether departures from the contract are among them. A caller that leaves them out must count
-            them.
+        drift: Whether departures from the contract are among them. If not, the caller must say that there
+            are some: `withheld` of what is yielded counts their kinds.
     """
     logger, handler = logging.getLogger("thrive_learning"), _Notices(show, drift=drift)
     logger.addHandler(handler)
     try:
-        yield
+        yield handler
     finally:
         logger.removeHandler(handler)
 

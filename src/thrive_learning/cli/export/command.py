@@ -133,6 +133,7 @@ def export(target: Target, ids: str | None, **given: Any) -> None:
     from thrive_learning.cli.export.run import ExportOptions, run_export  # noqa: PLC0415
 
     _check_mode(ids)
+    given["verbose"] = target.verbose
     if ids is None:
         run_period(target, PeriodOptions(**{name: given[name] for name in PeriodOptions._fields}))
     else:

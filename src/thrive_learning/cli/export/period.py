@@ -14,7 +14,7 @@ from thrive_learning.cli.export.destinations import Destination, stored_query
 from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.overlap import Overlap
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
-from thrive_learning.cli.export.progress import announce, shown
+from thrive_learning.cli.export.progress import announced, shown
 from thrive_learning.cli.export.query import PeriodQuery
 from thrive_learning.cli.export.run import say_what_was_cut
 from thrive_learning.cli.export.seen import SeenKeys
@@ -23,7 +23,7 @@ from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.walk import PeriodWalk, note_written
 from thrive_learning.cli.export.walk_tally import WalkTally
 from thrive_learning.cli.filters import FilterOptions
-from thrive_learning.cli.terminal import noticed, say
+from thrive_learning.cli.terminal import say
 
 if TYPE_CHECKING:
     from thrive_learning.cli.export.output import StreamTarget
@@ -44,6 +44,7 @@ class PeriodOptions(NamedTuple):
     force: bool
     deadline: float | None
     quiet: bool
+    verbose: bool
 
 
 class PeriodJob(NamedTuple):
@@ -112,7 +113,7 @@ def running(
             note_written(paths.output, overlap)
         with (
             shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as show,
-            noticed(lambda notice: None if options.quiet else announce(notice, tally, show)),
+            announced(tally, show, quiet=options.quiet, verbose=options.verbose),
         ):
             walk = PeriodWalk(query, seen, tally, overlap=overlap, has_ended=has_ended, show=show)
             walk.run(client.activities, sink)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from thrive_learning._clock import monotonic
-from thrive_learning.cli.terminal import is_pause, say
+from thrive_learning.cli.terminal import is_pause, noticed, say
 
 #: How often a line is written where there is no terminal, and how often a bar is drawn.
 LINE_INTERVAL_S, BAR_INTERVAL_S = 10.0, 0.1
@@ -71,6 +71,25 @@ def announce(notice: str, tally: HasProgress, show: Show) -> None:
     if is_pause(notice):
         tally.is_paused = True
         show(is_pause=True)
+
+
+@contextlib.contextmanager
+def announced(tally: HasProgress, show: Show, *, quiet: bool, verbose: bool) -> Generator[None, None, None]:
+    """Show what the client warns of while an export runs.
+
+    Args:
+        tally: What the export has come to.
+        show: Shows how far it is.
+        quiet: Show no warning.
+        verbose: Show how records depart from the contract, and not only in how many ways.
+    """
+    with noticed(lambda notice: None if quiet else announce(notice, tally, show), drift=verbose) as notices:
+        try:
+            yield
+        finally:
+            if notices.withheld and not quiet:
+                ways = "1 way" if notices.withheld == 1 else f"{notices.withheld} ways"
+                say(f"records depart from the contract in {ways}. Use -v to see how")
 
 
 @contextlib.contextmanager

@@ -19,12 +19,12 @@ from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
-from thrive_learning.cli.export.progress import Show, announce, shown
+from thrive_learning.cli.export.progress import Show, announced, shown
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally, count_of
 from thrive_learning.cli.input_lines import InputLines
 from thrive_learning.cli.options import Target
-from thrive_learning.cli.terminal import noticed, say
+from thrive_learning.cli.terminal import say
 from thrive_learning.models import Activity, ActivityResult
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ExportOptions(NamedTuple):
     concurrency: int
     deadline: float | None
     quiet: bool
+    verbose: bool
 
 
 def run_export(target: Target, options: ExportOptions) -> None:
@@ -83,7 +84,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
                         wanted, concurrency=options.concurrency, deadline=options.deadline
                     ) as results,
                     shown(tally, quiet=options.quiet, to_terminal=sink.is_terminal) as show,
-                    noticed(lambda notice: None if options.quiet else announce(notice, tally, show)),
+                    announced(tally, show, quiet=options.quiet, verbose=options.verbose),
                 ):
                     take(results, sink, tally, show)
                 if paths is not None and outputs.table is not None:
