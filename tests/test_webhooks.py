@@ -448,7 +448,20 @@ def test_an_invalid_age_is_a_mistake_of_the_receiver(max_age: Any) -> None:
     assert str(caught.value) == f"max_age is {max_age!r}. Pass a number of seconds above 0, or None."
 
 
-@pytest.mark.parametrize("now", [DISPATCHED.replace(tzinfo=None), 0, "2026-11-28T09:15:31Z"])
+class NoZone(dt.tzinfo):
+    """A time zone that is not one, which Python allows."""
+
+    def utcoffset(self, _moment: dt.datetime | None) -> None:
+        return None
+
+    dst = tzname = utcoffset
+
+
+@pytest.mark.parametrize(
+    "now",
+    [DISPATCHED.replace(tzinfo=None), DISPATCHED.replace(tzinfo=NoZone()), 0, "2026-11-28T09:15:31Z"],
+    ids=type,
+)
 def test_a_time_without_a_zone_is_a_mistake_of_the_receiver(now: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         construct_event(BODY, HEADERS, SECRET, max_age=60, now=now)

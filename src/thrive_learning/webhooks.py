@@ -304,7 +304,7 @@ def _flaw_of_limit(max_age: object, now: object) -> ConfigurationError | None:
     is_number = isinstance(max_age, (int, float)) and not isinstance(max_age, bool)
     if max_age is not None and not (is_number and 0 < cast("float", max_age) < math.inf):
         return ConfigurationError(f"max_age is {max_age!r}. Pass a number of seconds above 0, or None.")
-    if now is not None and not (isinstance(now, dt.datetime) and now.tzinfo is not None):
+    if now is not None and not (isinstance(now, dt.datetime) and now.utcoffset() is not None):
         return ConfigurationError(f"now is {now!r}. Pass a datetime that has a time zone, or None.")
     return None
 
