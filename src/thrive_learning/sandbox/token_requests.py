@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from thrive_learning.sandbox.messages import BASIC_CHALLENGE, SandboxRequest, json_response
+from thrive_learning.sandbox.messages import BASIC_CHALLENGE, SandboxRequest, SandboxResponse, json_response
 
 #: The services that have a token endpoint.
 API, WEBHOOKS = "api", "webhooks"
@@ -26,7 +26,7 @@ class OAuthError(Exception):
         status = HTTPStatus.UNAUTHORIZED if basic else HTTPStatus.BAD_REQUEST
         challenge = {"www-authenticate": BASIC_CHALLENGE} if basic else {}
         body = {"error": error, "error_description": description}
-        self.response = json_response(status, body, {**NO_STORE, **challenge})
+        self.response: SandboxResponse = json_response(status, body, {**NO_STORE, **challenge})
 
 
 def form_parameters(request: SandboxRequest) -> dict[str, str]:
