@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.contract_checks import problems_of
 from tools.contract_walk import (
+    ContractError,
     choices_of,
     kinds_of,
     module_name,
@@ -83,11 +84,7 @@ OPERATIONS: Final[dict[str, OperationFacts]] = {
 _MODELS = "MODELS: Final[dict[str, tuple[FieldFacts, ...]]] = "
 
 
-class ContractError(Exception):
-    """The contract uses something that the generator or this SDK does not support."""
-
-
-def module_of(contract: dict[str, Any]) -> str:
+def module_of(contract: Any) -> str:
     """Return the text of the module.
 
     Args:
@@ -96,6 +93,8 @@ def module_of(contract: dict[str, Any]) -> str:
     Raises:
         ContractError: The contract uses something that the generator ignores, or that the SDK does not read.
     """
+    if not isinstance(contract, dict) or not {"paths", "components"} <= {*contract}:
+        raise ContractError("it is not an OpenAPI document with paths and components. Correct the file.")
     problems = [*problems_of(contract)]
     if problems:
         raise ContractError("\n".join(problems))

@@ -13,6 +13,10 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 _PREFIX = "field_"  # the generator's default, for names that Python does not accept
 
 
+class ContractError(Exception):
+    """The contract uses something that the generator or this SDK does not support."""
+
+
 def operations_of(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Return path, method, and description of each operation, with the parameters of its path."""
     for path, item in contract["paths"].items():
@@ -24,11 +28,23 @@ def operations_of(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str
 
 
 def resolved(contract: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Return the target of a reference within the contract, and anything else as it is."""
+    """Return the target of a reference within the contract, and anything else as it is.
+
+    Raises:
+        ContractError: The reference has no target.
+    """
+    followed: list[str] = []
     while "$ref" in node:
+        reference = node["$ref"]
+        if reference in followed:
+            raise ContractError(f"{reference} refers to itself. Write out what it stands for.")
+        followed.append(reference)
         target: Any = contract
-        for name in node["$ref"].removeprefix("#/").split("/"):
-            target = target[name.replace("~1", "/").replace("~0", "~")]
+        for name in reference.removeprefix("#/").split("/"):
+            key = name.replace("~1", "/").replace("~0", "~")
+            target = target.get(key) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise ContractError(f"{reference} is not in the contract. Correct the reference, or add it.")
         node = target
     return node
 

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from tools.contract_facts import ContractError, module_of
+from tools.contract_facts import module_of
+from tools.contract_walk import ContractError
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = ROOT / "openapi" / "thrive.yaml"
@@ -36,7 +38,7 @@ def generate(contract: Path, into: Path) -> None:
     """Write the package into an empty folder, or exit after the generator's own message."""
     try:
         text = module_of(_read(contract))
-    except ContractError as error:
+    except (ContractError, YAMLError, UnicodeDecodeError) as error:
         sys.exit(f"{contract}:\n{error}")
     options = ["--meta", "none", "--fail-on-warning", "--config", str(ROOT / "generator-config.yaml")]
     options += ["--path", str(contract), "--output-path", str(into / PACKAGE)]

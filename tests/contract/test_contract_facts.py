@@ -16,8 +16,8 @@ from _thrive_learning_api import models as wire
 
 from thrive_learning._contract_model import ContractModel
 from tools.contract_checks import NAMES_OF_MODELS
-from tools.contract_facts import ContractError, module_of
-from tools.contract_walk import class_name, module_name, names_of_values, public_name
+from tools.contract_facts import module_of
+from tools.contract_walk import ContractError, class_name, module_name, names_of_values, public_name
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "openapi" / "thrive.yaml").read_text(encoding="utf-8"))
@@ -374,6 +374,27 @@ def test_what_is_not_supported_is_refused(change: Change, problem: str) -> None:
         module_of(contract.document)
     [line] = str(caught.value).splitlines()
     assert line == problem if problem.endswith(".") else line.startswith(problem)
+
+
+def test_a_reference_without_a_target_is_refused() -> None:
+    contract = Contract()
+    contract.fields["score"] = ref("Score")
+    with pytest.raises(ContractError, match=r"^#/components/schemas/Score is not in the contract\. Correct"):
+        module_of(contract.document)
+
+
+def test_a_reference_to_itself_is_refused() -> None:
+    contract = Contract()
+    contract.schemas["Activity"] = ref("Also")
+    contract.schemas["Also"] = ref("Activity")
+    with pytest.raises(ContractError, match=r"^#/components/schemas/\w+ refers to itself\. Write out"):
+        module_of(contract.document)
+
+
+@pytest.mark.parametrize("document", [None, [1], "text", {"paths": {}}])
+def test_another_document_is_refused(document: Any) -> None:
+    with pytest.raises(ContractError, match="not an OpenAPI document"):
+        module_of(document)
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -97,3 +97,17 @@ def test_what_the_generator_warns_about_is_an_error(tmp_path: Path) -> None:
     result = run("check", "--contract", contract)
     assert result.returncode == 1
     assert "4OO" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"a: [", b"\xff\xfe\x00", CONTRACT.replace("/Pagination'", "/Page'").encode()]
+)
+def test_a_broken_contract_leaves_the_committed_client_alone(copy: Path, tmp_path: Path, text: bytes) -> None:
+    before = contents(copy)
+    contract = tmp_path / "broken.yaml"
+    contract.write_bytes(text)
+    result = run("write", "--contract", contract, "--committed", copy)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{contract}:\n")
+    assert "Traceback" not in result.stderr
+    assert contents(copy) == before
