@@ -536,6 +536,19 @@ def test_later_runs_need_no_since(call: Call, server: ListServer) -> None:
         (("--since", "1d", "--spreadsheet-safe"), "--spreadsheet-safe is for CSV, and the output is ndjson."),
         (("--since", "1d", "-o", "x-{until}"), "{until} in -o is for --state. Write the name itself."),
         (("--since", "1d", "--state", "s", "-o", "-"), "--state needs an output that is safe on a disk"),
+        *(
+            (
+                ("--since", "1d", "--state", state, "-o", output),
+                f"--state {state} and the files of the export",
+            )
+            for state, output in [
+                ("x.ndjson", "x.ndjson"),
+                ("x.ndjson", "x.csv"),
+                ("x.csv", "x.csv"),
+                ("x.ndjson.journal", "./x.ndjson"),
+                ("x.failures.ndjson", "x.ndjson"),
+            ]
+        ),
         (("--since", "1d", "-o", "-", "--resume"), "cannot resume stdout"),
         (("--since", "1d", "--partition-by", "day", "-o", "-"), "Name a folder."),
         (("--since", "1d", "-o", "out.json"), "unknown extension .json"),

@@ -2,14 +2,14 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from thrive_learning._filters import ActivityFilters
 from thrive_learning.cli.export.destinations import Destination
-from thrive_learning.cli.export.output import StreamTarget
-from thrive_learning.cli.export.paths import ExportOrigin
+from thrive_learning.cli.export.output import Output, StreamTarget
+from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
 from thrive_learning.cli.export.period import Finished, PeriodJob, PeriodOptions, running, stop_if_partial
 from thrive_learning.cli.export.query import PeriodQuery, filters_document, stamp
 from thrive_learning.cli.export.run import export_origin
@@ -82,7 +82,19 @@ def _destination(options: PeriodOptions, filters: ActivityFilters) -> Destinatio
             f"--state needs an output that is safe on a disk, and {destination.output.records.name} is a "
             "stream. Name a file with -o."
         )
+    if options.state is not None:
+        _check_state_path(options.state, destination.output)
     return destination
+
+
+def _check_state_path(name: str, output: Output) -> None:
+    """Raise if the state or its lock is a file of the export itself."""
+    records = cast("Path", output.records)  # not a stream, see above
+    files = [*ExportPaths.of(records), output.table or records]
+    if {Path(name).absolute(), Path(f"{name}.lock").absolute()} & {file.absolute() for file in files}:
+        raise click.UsageError(
+            f"--state {name} and the files of the export have the same name. Name another file with --state."
+        )
 
 
 def _output(options: PeriodOptions, filters: ActivityFilters) -> str:
