@@ -15,6 +15,7 @@ from harness import PAGE_EXAMPLE
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thrive_learning import Activity, ActivityPage, ActivityType, ConfigurationError, Pagination, ThriveClient
+from thrive_learning._reading import MAX_UNREADABLE_ITEMS
 
 RECORDS = [PAGE_EXAMPLE | {"id": text, "contentType": "video"} for text in ("a", "b", "c")]
 PAGINATION = {"totalResults": 7, "totalPages": 3, "page": 1, "perPage": 3}
@@ -178,3 +179,14 @@ def test_fastapi_returns_pages() -> None:
     assert len(found["results"]) == found["pagination"]["perPage"] == 2
     content = document["paths"]["/page"]["get"]["responses"]["200"]["content"]
     assert "results" in content["application/json"]["schema"]["properties"]
+
+
+def test_unreadable_items_beyond_the_limit_are_counted() -> None:
+    page = ActivityPage.from_dict({"results": [None] * (MAX_UNREADABLE_ITEMS + 2) + [{"id": "a"}]})
+    assert len(page) == 1
+    assert len(page.problems) == MAX_UNREADABLE_ITEMS + 1
+    assert page.problems[-2].field == f"results[{MAX_UNREADABLE_ITEMS - 1}]"
+    last = "the item results[…] cannot be read: there are 2 more such items"
+    assert str(page.problems[-1]) == last
+    full = ActivityPage.from_dict({"results": [None] * MAX_UNREADABLE_ITEMS})
+    assert len(full.problems) == MAX_UNREADABLE_ITEMS

@@ -19,6 +19,9 @@ from thrive_learning.drift import Drift
 #: How many unknown fields of one object are listed by name. A server may send any number.
 MAX_UNKNOWN_FIELDS: Final = 50
 
+#: How many unreadable items of one array are listed one by one: as many as a page may have.
+MAX_UNREADABLE_ITEMS: Final = 1000
+
 # How many different unknown fields a reader remembers, so that equal ones share an object.
 _MAX_REMEMBERED = 500
 
@@ -166,9 +169,15 @@ class Pass:
         made = values if values is self._made else [reader.item(value, dump(value), self) for value in values]
         if str not in map(type, made):
             return tuple(made)
+        unreadable = 0
         for index, model in enumerate(made):
             if isinstance(model, str):
-                problems.append(Drift("unreadable_item", f"{wire_name}[{index}]", model))
+                unreadable += 1
+                if unreadable <= MAX_UNREADABLE_ITEMS:
+                    problems.append(Drift("unreadable_item", f"{wire_name}[{index}]", model))
+        if unreadable > MAX_UNREADABLE_ITEMS:
+            found = f"there are {unreadable - MAX_UNREADABLE_ITEMS} more such items"
+            problems.append(Drift("unreadable_item", f"{wire_name}[…]", found))
         return tuple(model for model in made if not isinstance(model, str))
 
     def shared(self, problems: list[Drift]) -> list[Drift]:
