@@ -576,6 +576,16 @@ def test_close_ends_a_stream(flavour: Flavour) -> None:
         assert list(stream) == []
 
 
+def test_a_stream_gives_its_records_one_by_one_and_then_none(flavour: Flavour) -> None:
+    with flavour.answering(Pages(12)) as client:
+        stream = client.activities.iterate(per_page=10)
+        assert identifiers(next(stream) for _ in range(11)) == [*range(11)]
+        assert identifiers(stream) == [11]
+        for _ in range(2):
+            with pytest.raises(StopIteration):
+                next(stream)
+
+
 def test_a_stream_that_was_never_read_sends_nothing(flavour: Flavour) -> None:
     server = Pages(10)
     with nothing_left(flavour), flavour.answering(server) as client:

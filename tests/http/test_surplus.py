@@ -3,13 +3,17 @@
 import itertools
 import ssl
 import threading
+from socket import socketpair
 from typing import Any
 
+import anyio
+import httpcore
 import pytest
 from faults.chaos import Answer, Chaos, Fault, Line, Proxy, Trouble, chunked, two_answers, two_records
 from http_engines import Kind, request_to
 
-from thrive_learning._http.surplus import Guard, corrected
+from thrive_learning._http.port import run
+from thrive_learning._http.surplus import AsyncStream, Guard, corrected
 
 SENT_LATER = threading.Event()
 
@@ -184,3 +188,24 @@ def test_the_stream_knows_its_socket(kind: Kind) -> None:
         assert stream.get_extra_info("socket").fileno() > 0
         assert stream.get_extra_info("ssl_object") is None
         assert not streams
+
+
+def test_a_server_that_hung_up_is_a_failed_write() -> None:
+    """TLS notices it while it writes. Whether it does so before the write fails depends on the network."""
+
+    class HungUp(httpcore.AsyncNetworkStream):
+        def get_extra_info(self, info: str) -> Any:
+            assert info == "socket"
+            return ours
+
+        async def write(self, *_arguments: Any) -> None:
+            raise anyio.EndOfStream
+
+    ours, theirs = socketpair()
+    with (
+        ours,
+        theirs,
+        pytest.raises(httpcore.WriteError, match=r"^the server has closed the connection$") as caught,
+    ):
+        run(AsyncStream(HungUp()).write(b"x"))
+    assert caught.value.__context__ is None
