@@ -198,7 +198,7 @@ def test_a_server_that_hung_up_is_a_failed_write() -> None:
             assert info == "socket"
             return ours
 
-        async def write(self, *_arguments: Any) -> None:
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
             raise anyio.EndOfStream
 
     ours, theirs = socketpair()
