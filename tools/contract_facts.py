@@ -40,7 +40,7 @@ class OperationFacts(NamedTuple):
         method: The HTTP method, in capitals.
         path: The path template.
         successes: What the body of each documented success holds: "object", "array", or "nothing".
-        model: The name of the schema of that object, or of the items of that array; None if there is none.
+        model: The schema of that object, or of the items of that array; None if its fields are not described.
         errors: The statuses of the documented errors.
         is_idempotent: Whether it may be sent again after it may have been processed.
     """

@@ -3,7 +3,18 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+#: The types of JSON in words, by what Python reads them as.
+JSON_NAMES: Final[dict[type, str]] = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
 
 # A string, or a run of anything else but whitespace. No text makes this slow: the quantifiers are possessive,
 # and a string may end with the text.

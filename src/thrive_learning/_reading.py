@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
 import attrs
 
 from thrive_learning._formats import FORMATS, form_of
-from thrive_learning._json_text import dump
+from thrive_learning._json_text import JSON_NAMES, dump
 from thrive_learning.drift import Drift
 
 #: How many unknown fields of one object are listed by name. A server may send any number.
@@ -44,16 +44,6 @@ _EXPECTED = {
     "integer": "an integer",
     "number": "a number",
     "null": "null",
-}
-
-_JSON_NAMES: dict[type, str] = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
 }
 
 
@@ -257,7 +247,7 @@ class Reader:
         self._unknown: dict[tuple[str, type], Drift] = {}
         #: The names of the models that are part of this one.
         self.parts: list[str] = [*filter(None, map(_model_of, self.fields))]
-        #: The field whose items are models, in JSON; None if there is none.
+        #: The name in JSON of the field whose items are models; None if no field has such items.
         self.items_of: str | None = None
         self._item_model: str | None = None
         for field in self.fields:
@@ -298,7 +288,7 @@ class Reader:
             if convert is None:
                 values[name] = value
             elif convert is _departs:
-                drift = Drift("wrong_type", wire_name, _JSON_NAMES[kind], words)
+                drift = Drift("wrong_type", wire_name, JSON_NAMES[kind], words)
                 problems.append(drift._replace(kind="null") if value is None else drift)
             else:
                 values[name] = convert(value, problems, current)
@@ -317,10 +307,10 @@ class Reader:
         """Return our model of an item of an array, or what is wrong with the item, as text."""
         if isinstance(value, dict):
             return self.model_of(cast("dict[str, Any]", value), text, current)
-        return f"it is {_JSON_NAMES[value.__class__]}, not an object"
+        return f"it is {JSON_NAMES[value.__class__]}, not an object"
 
     def _note(self, wire_name: str, kind: type) -> Drift:
-        drift = Drift("unknown_field", wire_name, _JSON_NAMES[kind])
+        drift = Drift("unknown_field", wire_name, JSON_NAMES[kind])
         if len(self._unknown) < _MAX_REMEMBERED:
             self._unknown[wire_name, kind] = drift
         return drift
@@ -332,7 +322,7 @@ class Reader:
         kind = document[field.wire_name].__class__
         _, converters, words = self._slots[field.wire_name]
         if kind not in converters:
-            return f"the field {field.wire_name!r} is {_JSON_NAMES[kind]}, not {words}"
+            return f"the field {field.wire_name!r} is {JSON_NAMES[kind]}, not {words}"
         return None if converters[kind] is None else f"the field {field.wire_name!r} cannot be read"
 
     def least(self, value_of: Callable[[str], Any]) -> dict[str, Any]:
@@ -398,7 +388,7 @@ class Reader:
             for index, item in enumerate(value):
                 name = f"{field.wire_name}[{index}]"
                 if type(item) not in converters:
-                    problems.append(Drift("wrong_type", name, _JSON_NAMES[type(item)], words))
+                    problems.append(Drift("wrong_type", name, JSON_NAMES[type(item)], words))
                     return None
                 found: list[Drift] = []
                 of_kind = converters[type(item)]

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 import attrs
 
 from thrive_learning._formats import read_date
+from thrive_learning._json_text import JSON_NAMES
 from thrive_learning.drift import Drift
 
 T = TypeVar("T")
@@ -22,15 +23,6 @@ T = TypeVar("T")
 MAX_PROBLEMS: Final = 50
 
 _EXPECTED: dict[object, str] = {str: "a string", bool: "a boolean", int: "a whole number"}
-
-_FOUND: dict[type, str] = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-}
 
 
 class _Member(NamedTuple):
@@ -92,13 +84,13 @@ def _values(
             )
             values[member.name] = tuple(item for item in items if item is not None)
         else:
-            problems.append(Drift("wrong_type", where, _FOUND[type(value)], "an array"))
+            problems.append(Drift("wrong_type", where, JSON_NAMES[type(value)], "an array"))
     return values
 
 
 def _value(kind: Any, value: object, where: str, problems: list[Drift]) -> Any:
     """Return a value that is not null as it is read; None, with a problem, if it cannot be."""
-    found = _FOUND[type(value)]
+    found = JSON_NAMES[type(value)]
     if kind in _EXPECTED:
         if type(value) is kind:
             return value

@@ -21,12 +21,12 @@ FRUITLESS_PAGES: Final = 10
 
 
 class PageResult(NamedTuple):
-    """One page, or why there is none.
+    """One page, or the error that stands for it.
 
     Attributes:
         number: The number of the page.
         page: The page.
-        error: Why there is no page.
+        error: The error; None if the page was read.
     """
 
     number: int

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers
 from thrive_learning._interruptions import interruption
-from thrive_learning._json_text import with_items
+from thrive_learning._json_text import JSON_NAMES, with_items
 
 if TYPE_CHECKING:
     from thrive_learning.errors import Attempt
@@ -199,7 +199,7 @@ def json_body(  # noqa: PLR0911 - one for each flaw
     except (OverflowError, ValueError):  # a float beyond 1e308, an integer of more than 4,300 digits
         return "its body has a number that is too large for Python"
     if not isinstance(value, expected):
-        return f"its body is JSON, but {_JSON_NAMES[type(value)]} and not {_JSON_NAMES[expected]}"
+        return f"its body is JSON, but {JSON_NAMES[type(value)]} and not {JSON_NAMES[expected]}"
     return text, value
 
 
@@ -211,17 +211,6 @@ def json_object(body: bytes, decoder: json.JSONDecoder | None = None) -> tuple[s
 def is_json_object(reply: Reply) -> bool:
     """Return whether a body arrived intact and is a JSON object, as all bodies of the API are."""
     return reply.flaw is None and not isinstance(json_object(reply.body), str)
-
-
-_JSON_NAMES: dict[type, str] = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
-}
 
 
 def retry_after(

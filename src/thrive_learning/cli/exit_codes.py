@@ -45,7 +45,7 @@ class ExitCode(enum.IntEnum):
     NO_ANSWER = 7, "the connection failed, or there was no answer in time"
     UNEXPECTED_RESPONSE = 8, "the answer breaks the API's contract"
     INCOMPLETE = 9, "an export ended, and some records are missing: its summary says why"
-    UNREADABLE_INPUT = 10, "the IDs cannot be read, or there are none; what came before is safe"
+    UNREADABLE_INPUT = 10, "the input has no IDs or cannot be read; records written so far are safe"
     UNKNOWN = 11, "a check could not find out whether the settings work"
     INTERRUPTED = 130, "interrupted with Ctrl-C"
     PIPE_CLOSED = 141, "the reader of the output went away, as `head` does"

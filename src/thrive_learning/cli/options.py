@@ -172,7 +172,7 @@ def talks_to_the_api(command: Command) -> Command:
         "timeout_s",
         type=Seconds(),
         metavar="SECONDS",
-        help=f"Give up a call after this long, all told.  [default: {Timeout().total:g}]",
+        help=f"Give up a call after this long in total.  [default: {Timeout().total:g}]",
     )
     @click.option("-v", "--verbose", is_flag=True, help="Log settings, attempts, and request IDs to stderr.")
     @functools.wraps(command)

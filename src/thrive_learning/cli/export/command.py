@@ -39,8 +39,8 @@ writes an output of its own: {until} in its name stands for the end of the
 period. A run that was interrupted is continued first, without --resume.
 
 --partition-by day writes a folder with files such as
-day=2026-01-31/part-….parquet, which DuckDB, Spark and Athena read. The day is
-that of the record's date in UTC.
+day=2026-01-31/part-….parquet, the layout that DuckDB, Spark, and Athena document
+for partitions. The day is that of the record's date in UTC.
 
 Each record becomes a line of JSON as it was received, in the order in which
 they come. An ID that fails becomes a line of records.failures.ndjson.
