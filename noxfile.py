@@ -1,15 +1,22 @@
 """The workshop: `nox` alone runs every check, `nox -l` says what each session is for."""
 
 import os
+from pathlib import Path
 
 import nox
 
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "noxfile.py"]
 WORKFLOWS = ".github/workflows"
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 # What other sessions run, because it needs libraries that no other test may depend on.
 ELSEWHERE = ("--ignore=tests/contract", "--ignore=tests/observers", "--ignore=tests/with_httpx2")
+# What plain `nox` runs on each Python but the first, because all tests take minutes on each.
+SHORT = [
+    *("tests/test_exports.py", "tests/test_client.py", "tests/test_activities.py", "tests/test_models.py"),
+    *("tests/test_errors.py", "tests/test_credentials.py", "tests/test_loops.py", "tests/test_process.py"),
+    *("tests/test_webhooks.py", "tests/cli/test_activity.py", "tests/cli/test_help.py"),
+]
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
@@ -18,6 +25,9 @@ nox.options.reuse_venv = "yes"  # `uv sync` brings a kept environment in line wi
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# nox finds the interpreters of uv, and those of pyenv only as far as its current setting allows.
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin")
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *sorted(map(str, PYENV))])
 
 
 def sync(session: nox.Session, *options: str) -> None:
@@ -86,7 +96,20 @@ def drift(session: nox.Session) -> None:
     session.run("python", "-m", "tools.generation", "check")
 
 
-@nox.session(python=PYTHONS)
+@nox.session
+def interpreters(session: nox.Session) -> None:
+    """Say where the Pythons of the tests are, and how to get those that are missing."""
+    session.run("python", "-m", "tools.interpreters", *PYTHONS)
+
+
+@nox.session(python=PYTHONS[1:])
+def pythons(session: nox.Session) -> None:
+    """Run a short selection of the tests on the other Pythons; `nox -s tests-3.12` runs all of them."""
+    sync(session, "--all-extras", "--group", "tests")
+    session.run("pytest", *SPREAD, *(session.posargs or SHORT))
+
+
+@nox.session(python=PYTHONS, default=False)
 def tests(session: nox.Session) -> None:
     """All tests but those of other sessions; `nox -s tests-3.11 -- tests/test_ids.py` runs some of them."""
     sync(session, "--all-extras", "--group", "tests")
@@ -137,7 +160,7 @@ def httpx2(session: nox.Session) -> None:
     )
 
 
-@nox.session(requires=["tests"])
+@nox.session(requires=["tests-3.11"])
 def coverage(session: nox.Session) -> None:
     """Every branch of src/ was taken by the tests, on one Python or another."""
     sync(session, "--only-group", "coverage")

@@ -216,4 +216,4 @@ def test_the_noxfile_is_a_list_of_short_sessions() -> None:
     assert [node.name for node in functions if node not in sessions] == ["sync"]
     assert all(len(node.body) <= 8 for node in functions)
     assert all(ast.get_docstring(node) for node in functions)
-    assert imported((ROOT / "noxfile.py").read_text(encoding="utf-8")) == {"nox", "os"}
+    assert imported((ROOT / "noxfile.py").read_text(encoding="utf-8")) == {"nox", "os", "pathlib"}
