@@ -84,9 +84,10 @@ def generate(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reference(session: nox.Session) -> None:
-    """Write what --help says into docs/reference/cli.md anew (`tests` compares it)."""
+    """Write docs/reference/cli.md and the README's recording of a terminal anew (`tests` compares both)."""
     sync(session, "--all-extras", "--group", "tests")
     session.run("python", "-m", "tools.cli_reference", "write")
+    session.run("python", "-m", "tools.recording", "write")
 
 
 @nox.session(default=False)
@@ -206,5 +207,5 @@ def mutation(session: nox.Session) -> None:
 @nox.session
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, and use the wheel as a stranger would."""
-    sync(session, "--group", "nox")  # has uv, which builds
+    sync(session, "--group", "package")  # has uv, which builds
     session.run("python", "-m", "tools.wheel")

@@ -104,6 +104,8 @@ def main() -> None:
         run(*build, outside / "direct", "--wheel", folder=ROOT)
         run(*build, outside / "dist", folder=ROOT)  # builds this wheel from its sdist
         [wheel] = outside.glob("dist/*.whl")
+        both = outside.glob("dist/thrive_learning-*")
+        run(sys.executable, "-m", "twine", "check", "--strict", *both, folder=outside)
         if wheel.read_bytes() != (outside / "direct" / wheel.name).read_bytes():
             sys.exit("the wheel from the sdist is not the wheel from the checkout")
         contract = (ROOT / CONTRACT).read_bytes()
