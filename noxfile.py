@@ -84,7 +84,7 @@ def generate(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reference(session: nox.Session) -> None:
-    """Write docs/reference/cli.md and the README's recording of a terminal anew (`tests` compares both)."""
+    """Write docs/reference/cli.md and the recording of a terminal in the README (`tests` compares both)."""
     sync(session, "--all-extras", "--group", "tests")
     session.run("python", "-m", "tools.cli_reference", "write")
     session.run("python", "-m", "tools.recording", "write")
