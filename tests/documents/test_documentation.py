@@ -34,7 +34,18 @@ from sybil.parsers.markdown import CodeBlockParser
 import thrive_learning
 import thrive_learning.sandbox
 import thrive_learning.testing
-from thrive_learning import Activity, ApiError, Region, Timeout, TokenError, errors, webhooks
+from thrive_learning import (
+    Activity,
+    ApiError,
+    Attempt,
+    Region,
+    ThriveError,
+    Timeout,
+    TokenError,
+    UnexpectedResponseError,
+    errors,
+    webhooks,
+)
 from thrive_learning._settings.profiles import load_profiles
 from thrive_learning._settings.resolution import profile_layer, resolved
 from thrive_learning.cli import program
@@ -513,10 +524,9 @@ def test_the_reference_of_errors_names_every_class() -> None:
     assert set(re.findall(r"\w+Error\b", tree[1])) - {"RuntimeError", "ValueError", "TimeoutError"} == (
         error_classes()
     )
-    explained = {
-        name for row in re.findall(r"^\| (`\w+Error`.*?) \|", page, re.MULTILINE) for name in quoted(row)
-    }
-    assert error_classes() - explained <= {"ThriveError"}
+    explained = rows("docs/reference/errors.md", "Causes and fixes")
+    assert sorted(quoted(row[0])[0] for row in explained) == sorted(error_classes())
+    assert all(cause and fix for _name, cause, fix in explained)
 
 
 def test_the_reference_names_the_attributes_of_errors() -> None:
@@ -525,8 +535,11 @@ def test_the_reference_names_the_attributes_of_errors() -> None:
     named = re.search(r"\| Attribute of `ApiError`.+?\n\n", page, re.DOTALL)
     assert named is not None
     assert set(re.findall(r"^\| `(\w+)` \|", named[0], re.MULTILINE)) == attributes
-    for attribute in TokenError.__annotations__:
+    for attribute in [*TokenError.__annotations__, *UnexpectedResponseError.__annotations__]:
         assert f"`{attribute}`" in page
+    every = {*ThriveError.__annotations__, "attempts", "is_transient", "is_final"}
+    assert {*first_column("docs/reference/errors.md", "Attributes of every error")} == every
+    assert first_column("docs/reference/errors.md", "Attempts") == list(Attempt._fields)
 
 
 def test_the_readme_names_the_regions_and_their_hosts() -> None:
