@@ -10,7 +10,7 @@ CODE = ["src", "tests", "tools", "benchmarks", "examples", "noxfile.py"]
 WORKFLOWS = ".github/workflows"
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 # What other sessions run, because it needs libraries that no other test may depend on.
-ELSEWHERE = ("--ignore=tests/contract", "--ignore=tests/observers", "--ignore=tests/with_httpx2")
+ELSEWHERE = [f"--ignore=tests/{name}" for name in ("contract", "observers", "releases", "with_httpx2")]
 # What plain `nox` runs on each Python but the first, because all tests take minutes on each.
 SHORT = [
     *("tests/test_exports.py", "tests/test_client.py", "tests/test_activities.py", "tests/test_models.py"),
@@ -73,6 +73,14 @@ def contract(session: nox.Session) -> None:
     sync(session, "--all-extras", "--group", "contract")
     session.run("pytest", "tests/contract", *session.posargs)
     session.run("python", "-m", "tools.redocly")
+
+
+@nox.session
+def api(session: nox.Session) -> None:
+    """Compare the public API and the contract with the last tag: which version do the changes need?"""
+    sync(session, "--all-extras", "--group", "api")
+    session.run("pytest", *SPREAD, "tests/releases", *session.posargs)
+    session.run("python", "-m", "tools.release_need")
 
 
 @nox.session(default=False)

@@ -52,7 +52,7 @@ def test_a_file_that_cannot_be_started_is_passed_over(tmp_path: Path) -> None:
     assert interpreters.find_interpreter(VERSION) is None
 
 
-def test_a_free_threaded_build_is_told_apart(tmp_path: Path) -> None:
+def test_a_free_threaded_build_is_not_mistaken(tmp_path: Path) -> None:
     write(tmp_path / "python3.14t", "echo 3 14 0")
     assert interpreters.find_interpreter("3.14t") is None
     free_threaded = write(tmp_path / "python3.14t", "echo 3 14 1")

@@ -1,0 +1,134 @@
+"""Say which version the changes since the last tag need, and fail if the version or CHANGELOG.md disagrees.
+
+    python -m tools.release_need          part of `nox -s api`
+
+A tag is named like v1.2.3. Without one there is nothing to compare. Before 1.0.0, a breaking change raises
+the second number and an addition the third. From 1.0.0 on, they raise the first and the second. Users read
+the same rules in docs/explanation/compatibility.md.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tools.api_comparison import compare_apis, load_api
+from tools.changes import Change, Impact
+from tools.contract_comparison import compare_contracts
+
+ROOT = Path(__file__).parents[1]
+CONTRACT = "openapi/thrive.yaml"
+NUMBERS = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+
+Version = tuple[int, int, int]
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git in a repository, and return its output."""
+    return subprocess.check_output(["git", *arguments], cwd=root, text=True)  # noqa: S607
+
+
+def version_of(text: str) -> Version:
+    """Return the three numbers that a version or a tag begins with."""
+    found = NUMBERS.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a version. Write it as 1.2.3")
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def code_version(root: Path) -> str:
+    """Return the version in `_version.py`."""
+    code = (root / "src/thrive_learning/_version.py").read_text(encoding="utf-8")
+    [version] = re.findall(r'^__version__ = "(.+)"$', code, re.MULTILINE)
+    return str(version)
+
+
+def last_tag(root: Path) -> str | None:
+    """Return the highest tag that the current commit comes after, or None.
+
+    A tag of the current commit is left out, because it is the release that is being checked.
+    """
+    own = set(git(root, "tag", "--points-at", "HEAD").split())
+    tags = [
+        tag for tag in git(root, "tag", "--merged", "HEAD").split() if re.fullmatch(r"v\d+\.\d+\.\d+", tag)
+    ]
+    return max((tag for tag in tags if tag not in own), key=version_of, default=None)
+
+
+def lowest_version(old: Version, impact: Impact) -> Version:
+    """Return the lowest version that may have changes of an impact."""
+    major, minor, patch = old
+    if impact is Impact.HARMLESS:
+        return old
+    if impact is Impact.BREAKING:
+        return (major + 1, 0, 0) if major else (0, minor + 1, 0)
+    return (major, minor + 1, 0) if major else (0, minor, patch + 1)
+
+
+def changes_since(root: Path, tag: str) -> list[Change]:
+    """Return the changes of the public API and of the contract since a tag."""
+    contract = (root / CONTRACT).read_text(encoding="utf-8")
+    return [
+        *compare_apis(load_api(root, tag), load_api(root)),
+        *compare_contracts(git(root, "show", f"{tag}:{CONTRACT}"), contract),
+    ]
+
+
+def problems(changes: Sequence[Change], old: str | None, version: str, changelog: str) -> Iterator[str]:
+    """Yield a sentence for each way in which the version or the changelog disagrees with the changes.
+
+    Args:
+        changes: All changes since the last tag.
+        old: The last tag, or None.
+        version: The version of the code.
+        changelog: The text of CHANGELOG.md.
+    """
+    announced = re.search(r"^This will be (\d+\.\d+\.\d+)", changelog, re.MULTILINE)
+    if announced and announced[1] != version:
+        yield f"CHANGELOG.md announces {announced[1]}, and _version.py has {version}. Make them equal."
+    if old is None:
+        return
+    impact = max((change.impact for change in changes), default=Impact.HARMLESS)
+    needed = lowest_version(version_of(old), impact)
+    if version_of(version) < needed:
+        numbers = ".".join(map(str, needed))
+        yield (
+            f"{impact.name.lower()} changes since {old} need version {numbers} or higher, and "
+            f"_version.py has {version}. Raise it."
+        )
+    section = changelog.partition(f"\n## [{old.removeprefix('v')}]")[0]
+    breaking = "\n".join(line for line in section.splitlines() if "Breaking:" in line)
+    for change in changes:
+        name = change.where.split()[-1].rpartition(".")[2].strip("'") or change.where
+        sentence = f"{change.where} {change.what}."
+        is_of_api = re.fullmatch(r"[\w.]+", change.where)
+        if change.impact is Impact.BREAKING and name not in breaking:
+            yield f"CHANGELOG.md has no line with 'Breaking:' and {name!r}. Add one: {sentence}"
+        if change.impact is Impact.ADDITION and is_of_api and name not in section:
+            yield f"CHANGELOG.md does not mention {name!r} since {old}. Add a line: {sentence}"
+
+
+def main() -> None:
+    """Print the changes and the version that they need, and exit with an error if something disagrees."""
+    parser = argparse.ArgumentParser(description="Compare the checkout with the last tag.")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository (default: this one)")
+    root: Path = parser.parse_args().root
+    old, version = last_tag(root), code_version(root)
+    changes = changes_since(root, old) if old else []
+    for change in sorted(changes, key=lambda change: -change.impact):
+        print(change)
+    if old is None:
+        print("There is no tag like v1.2.3 before this commit, so there is nothing to compare.")
+    else:
+        impact = max((change.impact for change in changes), default=Impact.HARMLESS)
+        needed = ".".join(map(str, lowest_version(version_of(old), impact)))
+        print(f"{len(changes)} changes since {old} need version {needed} or higher; this is {version}.")
+    changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    if found := list(problems(changes, old, version, changelog)):
+        sys.exit("\n".join(found))
+
+
+if __name__ == "__main__":
+    main()
