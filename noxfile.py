@@ -6,7 +6,7 @@ from pathlib import Path
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
-CODE = ["src", "tests", "tools", "benchmarks", "examples", "noxfile.py"]
+CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
 WORKFLOWS = ".github/workflows"
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 # What other sessions run, because it needs libraries that no other test may depend on.
@@ -210,6 +210,13 @@ def mutation(session: nox.Session) -> None:
     """Mutmut: does a test notice each small change of the code? `nox -s mutation -- _ids` for one module."""
     sync(session, "--all-extras", "--group", "mutation")
     session.run("python", "-m", "tools.mutation", "--copies", session.create_tmp(), *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/site/html; a warning or a dead link is an error."""
+    sync(session, "--all-extras", "--group", "docs")
+    session.run("python", "-m", "tools.site")
 
 
 @nox.session

@@ -225,6 +225,7 @@ class BasicCredentials:
         _check_secret("api_secret", masked)
 
 
+#: How a client authenticates at the token endpoint: see `ClientCredentials`.
 ClientAuth = Literal["auto", "post", "basic"]
 
 
@@ -342,6 +343,7 @@ class ClientCredentials:
         return scopes
 
 
+#: What a client takes as its credentials.
 Credentials = BasicCredentials | ClientCredentials
 
 

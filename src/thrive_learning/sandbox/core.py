@@ -48,10 +48,13 @@ from thrive_learning.sandbox.token_requests import (
 )
 
 # RFC 6761, section 6.4: .invalid never resolves, so nothing can reach a network by mistake.
+#: The `api_url=` of a region for the sandbox. The host never resolves.
 API_URL = "https://sandbox.invalid/rest/v1"
+#: The `token_url=` of a region for the sandbox.
 TOKEN_URL = "https://sandbox.invalid/oauth2/token/{tenant_id}"  # noqa: S105 - a URL
 # The vendor has the webhooks' token endpoint on a host of its own. Here it has a path of its own, so that one
 # server can hold both.
+#: The `webhooks_token_url=` of a region for the sandbox.
 WEBHOOKS_TOKEN_URL = "https://sandbox.invalid/webhooks/oauth2/token/{tenant_id}"  # noqa: S105 - a URL
 
 _LIST_PATH = "/rest/v1/activities"
