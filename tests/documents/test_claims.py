@@ -8,15 +8,15 @@ import pytest
 from harness import ROOT
 
 PAGE = ROOT / "docs/explanation/claims.md"
-SOURCES = ["SECURITY.md"]
+SOURCES = ["SECURITY.md", "README.md"]
 #: A test, a program that measures, or a session of nox.
 PROOF = re.compile(r"`(?:((?:tests|benchmarks)/[\w./]+)(?:::(\w+))?|nox -s ([\w-]+))`|\[[^\]]+\]\(([^)#]+)\)")
 
 
 def words(text: str) -> str:
     """Return the text of Markdown as it is read: without links, emphasis, and line breaks."""
-    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
-    return " ".join(text.replace("**", "").split())
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]+\)", r"\1", text)
+    return " ".join(re.sub(r"^- ", "", text.replace("**", ""), flags=re.MULTILINE).split())
 
 
 def section(text: str, heading: str) -> str:
@@ -68,6 +68,22 @@ def test_each_promise_of_security_has_a_claim() -> None:
     leads = [found[1] for item in items if (found := re.match(r"\*\*(.+?)\*\*", item))]
     assert len(leads) == len(items), "each promise begins with a bold sentence"
     assert leads == [promise for promise, _ in claims("SECURITY.md")]
+
+
+def unclaimed(text: str) -> str:
+    """Return the words of a text that no row for README.md quotes."""
+    left = words(text)
+    for promise, _proof in claims("README.md"):
+        left = left.replace(words(promise), "")
+    return left.strip()
+
+
+def test_each_promise_of_the_readme_has_a_claim() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    introduction = re.split(r"^# .+$", page, flags=re.MULTILINE)[1].split("\n## ")[0]
+    assert unclaimed(introduction) == ""
+    assert unclaimed(section(page, "What it does")) == ""
+    assert unclaimed("- **Never** fails.") == "Never fails."
 
 
 @pytest.mark.parametrize(
