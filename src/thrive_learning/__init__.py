@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     )
     from thrive_learning.policies import CallOptions, RetryPolicy, Timeout
     from thrive_learning.regions import Region, Service
+    from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import (
         FileTokenStore,
         MemoryTokenStore,
@@ -116,6 +117,7 @@ __all__ = [
     "InvalidIdError",
     "MemoryTokenStore",
     "NotFoundError",
+    "OpenTelemetry",
     "Pagination",
     "RateLimitedError",
     "RedisTokenStore",
@@ -211,6 +213,7 @@ _NAMES = {
         "Region",
         "Service",
     ),
+    "thrive_learning.telemetry": ("OpenTelemetry",),
     "thrive_learning.token_stores": (
         "FileTokenStore",
         "MemoryTokenStore",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from thrive_learning._bulk.pages import ActivityStream, AsyncActivityStream
     from thrive_learning._bulk.tasks import AsyncResultStream
     from thrive_learning._bulk.threads import ResultStream
+    from thrive_learning._observation import Observation
 
 
 class Activities:
@@ -256,14 +257,16 @@ class Activities:
         )
         walk, plan = Walk(filters.with_end(), page, per_page), plan_of(self._http.seam.begin(timeout, retry))
 
-        def open_pages(current: ActivityFilters, numbers: Iterator[int]) -> "ResultStream":
+        def open_pages(
+            current: ActivityFilters, numbers: Iterator[int], observation: "Observation | None"
+        ) -> "ResultStream":
             def fetch(number: str, budget: Budget, history: tuple[Attempt, ...]) -> ActivityPage:
                 arguments = current.page_arguments(int(number), per_page)
                 return run(LIST_ACTIVITIES, self._http, arguments, budget, history)[0]
 
-            return ResultStream(ThreadedRun(self._http, fetch, numbers, plan))
+            return ResultStream(ThreadedRun(self._http, fetch, numbers, plan, observation))
 
-        return ActivityStream(walk, open_pages)
+        return ActivityStream(walk, open_pages, self._http.observer)
 
 
 class AsyncActivities:
@@ -502,11 +505,13 @@ class AsyncActivities:
         )
         walk, plan = Walk(filters.with_end(), page, per_page), plan_of(self._http.seam.begin(timeout, retry))
 
-        def open_pages(current: ActivityFilters, numbers: Iterator[int]) -> "AsyncResultStream":
+        def open_pages(
+            current: ActivityFilters, numbers: Iterator[int], observation: "Observation | None"
+        ) -> "AsyncResultStream":
             async def fetch(number: str, budget: Budget, history: tuple[Attempt, ...]) -> ActivityPage:
                 arguments = current.page_arguments(int(number), per_page)
                 return (await run_async(LIST_ACTIVITIES, self._http, arguments, budget, history))[0]
 
-            return AsyncResultStream(TaskRun(self._http, fetch, numbers, plan))
+            return AsyncResultStream(TaskRun(self._http, fetch, numbers, plan, observation))
 
-        return AsyncActivityStream(walk, open_pages)
+        return AsyncActivityStream(walk, open_pages, self._http.observer)

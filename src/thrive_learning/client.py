@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport
     from thrive_learning.sandbox import SandboxTransport
+    from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import TokenStore
     from thrive_learning.tokens import AsyncTokens, Tokens
 
@@ -70,6 +71,7 @@ class SandboxOptions(TypedDict, total=False):
     strict: bool
     max_record_bytes: int
     max_page_bytes: int
+    telemetry: "OpenTelemetry | None"
 
 
 class _NetworkOptions(SandboxOptions, Generic[_TransportT], total=False):
@@ -113,6 +115,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         strict: bool = False,
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
         max_page_bytes: int = DEFAULT_PAGE_BYTES,
+        telemetry: "OpenTelemetry | None" = None,
     ) -> None:
         """Create a client.
 
@@ -141,6 +144,8 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger
                 one is an UnexpectedResponseError.
             max_page_bytes: The same for a page of records; 64 MiB by default.
+            telemetry: `OpenTelemetry()` to report calls as spans and metrics, which needs the extra `otel`;
+                None to report nothing.
 
         Raises:
             ConfigurationError: An argument makes no sense.
@@ -161,6 +166,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             strict=strict,
             max_record_bytes=max_record_bytes,
             max_page_bytes=max_page_bytes,
+            telemetry=telemetry,
         )
         self._transport: _TransportT | Callable[[], _TransportT] | None = transport
         self._http: _CallerT = self._connect(_credentials(credentials))
@@ -210,8 +216,8 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         Args:
             client_auth: How the sandbox's token endpoint lets clients authenticate: `"post"` for form fields,
                 `"basic"` for HTTP Basic, `"auto"` for either.
-            **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict` and
-                `max_record_bytes`, `max_page_bytes`, as for the client.
+            **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict`,
+                `max_record_bytes`, `max_page_bytes`, and `telemetry`, as for the client.
 
         Raises:
             ValueError: `client_auth` is unknown.

@@ -1,26 +1,34 @@
 """The records of all pages of a list, as iterators for sync and async code."""
 
 import datetime as dt
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from thrive_learning._bulk.tasks import AsyncResultStream
 from thrive_learning._bulk.threads import ResultStream
-from thrive_learning._bulk.walk import PageResult, Walk
+from thrive_learning._bulk.walk import PAGES, PageResult, Walk
 from thrive_learning._filters import ActivityFilters
 from thrive_learning.models import Activity, Pagination
 
-#: Begins a run through pages, by the filters and the numbers of the pages.
-OpenPages: TypeAlias = Callable[[ActivityFilters, Iterator[int]], ResultStream]
-AsyncOpenPages: TypeAlias = Callable[[ActivityFilters, Iterator[int]], AsyncResultStream]
+if TYPE_CHECKING:
+    from thrive_learning._observation import Observation, Observer
+
+#: Begins a run through pages, by the filters, the numbers of the pages, and what observes the walk.
+OpenPages: TypeAlias = Callable[[ActivityFilters, Iterator[int], "Observation | None"], ResultStream]
+AsyncOpenPages: TypeAlias = Callable[
+    [ActivityFilters, Iterator[int], "Observation | None"], AsyncResultStream
+]
 
 
 class _WalkProgress:
     """How far a walk is, and what sync and async code do alike."""
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, observer: "Observer | None") -> None:
         self._walk = walk
+        self._observer = observer
+        self._observation: Observation | None = None
         self._ready: Iterator[Activity] = iter(())
 
     def _take(self, result: Any) -> bool:
@@ -34,9 +42,22 @@ class _WalkProgress:
         self._ready = iter(self._walk.take(found.number, found.page))
         return self._walk.current is current and not self._walk.is_over
 
-    def _end(self) -> None:
+    def _observe(self) -> "Observation | None":
+        """Return what observes the walk, which begins with its first run through pages."""
+        if self._observation is None and self._observer is not None:
+            self._observation = self._observer.run(PAGES.operation)
+            weakref.finalize(self, self._observation.end)  # should the walk be dropped
+        return self._observation
+
+    def _pages_ended(self) -> None:
+        if self._observation is not None and self._walk.is_over:
+            self._observation.end(is_complete=True)
+
+    def _end(self, failure: type[BaseException] | None = None) -> None:
         self._walk.is_over = True
         self._ready = iter(())
+        if self._observation is not None:
+            self._observation.end(failure)
 
     @property
     def until(self) -> dt.datetime:
@@ -65,8 +86,8 @@ class ActivityStream(_WalkProgress, Iterator[Activity]):
     It is for one thread at a time. It leaves no thread and no connection behind: see `ResultStream`.
     """
 
-    def __init__(self, walk: Walk, open_pages: OpenPages) -> None:
-        super().__init__(walk)
+    def __init__(self, walk: Walk, open_pages: OpenPages, observer: "Observer | None") -> None:
+        super().__init__(walk, observer)
         self._open = open_pages
         self._pages: ResultStream | None = None
 
@@ -77,12 +98,14 @@ class ActivityStream(_WalkProgress, Iterator[Activity]):
             if self._walk.is_over:
                 return
             if self._pages is None:
-                self._pages = self._open(self._walk.current, self._walk.pages())
+                self._pages = self._open(self._walk.current, self._walk.pages(), self._observe())
             try:
                 if not self._take(next(self._pages, None)):
                     self._pages.close()
                     self._pages = None
-            except BaseException:
+                    self._pages_ended()
+            except BaseException as error:
+                self._end(type(error))
                 self.close()
                 raise
 
@@ -112,8 +135,8 @@ class AsyncActivityStream(_WalkProgress, AsyncIterator[Activity]):
     It is for one event loop. It leaves no task and no connection behind: see `AsyncResultStream`.
     """
 
-    def __init__(self, walk: Walk, open_pages: AsyncOpenPages) -> None:
-        super().__init__(walk)
+    def __init__(self, walk: Walk, open_pages: AsyncOpenPages, observer: "Observer | None") -> None:
+        super().__init__(walk, observer)
         self._open = open_pages
         self._pages: AsyncResultStream | None = None
 
@@ -124,12 +147,14 @@ class AsyncActivityStream(_WalkProgress, AsyncIterator[Activity]):
             if self._walk.is_over:
                 raise StopAsyncIteration
             if self._pages is None:
-                self._pages = self._open(self._walk.current, self._walk.pages())
+                self._pages = self._open(self._walk.current, self._walk.pages(), self._observe())
             try:
                 if not self._take(await anext(self._pages, None)):
                     await self._pages.aclose()
                     self._pages = None
-            except BaseException:
+                    self._pages_ended()
+            except BaseException as error:
+                self._end(type(error))
                 await self.aclose()
                 raise
 

@@ -6,13 +6,17 @@ that is dropped, as by `break`, is collected at once, and ends its run.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 from thrive_learning._bulk.schedule import Plan, Schedule
 from thrive_learning._call.seam import Seam
 from thrive_learning._clock import monotonic
 from thrive_learning._exchange.attempts import closed_error
 from thrive_learning.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from thrive_learning._observation import Observation, Observer
 
 logger = logging.getLogger("thrive_learning")
 
@@ -24,10 +28,23 @@ INTERRUPTED_S = 0.5
 
 
 class Run:
-    """What runs in threads and in tasks share. Nothing happens before the first result is asked for."""
+    """What runs in threads and in tasks share. Nothing happens before the first result is asked for.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: What was asked for.
+        observer: The client's.
+        observation: That of the walk of which the run is a part; None for one of its own.
+
+    Attributes:
+        cut_off_by: The class of the exception that ended it while a result was asked for, such as that of a
+            cancellation.
+    """
+
+    def __init__(self, plan: Plan, observer: "Observer | None", observation: "Observation | None") -> None:
         self.plan: Plan = plan
+        self.cut_off_by: type[BaseException] | None = None
+        self._observer = observer if observation is None else None
+        self._observation = observation
         self.started: bool = False
         self.stopped: bool = False
         self.source_error: Exception | None = None
@@ -37,6 +54,28 @@ class Run:
         """Start the clock; `cpu_s` is that of the CPU time, if there is one thread that does the work."""
         self.started = True
         self.schedule = Schedule(self.plan, monotonic(), cpu_s=cpu_s)
+
+    def observe(self) -> None:
+        """Begin the span of the run, if the client has an observer and the run is not part of a walk."""
+        if self._observer is not None:
+            self._observation = self._observer.run(self.plan.kind.operation)
+
+    def observed(self) -> AbstractContextManager[object]:
+        """Let this thread or task belong to the span of the run within a block."""
+        return nullcontext() if self._observation is None else self._observation.attached()
+
+    def took(self, result: Any) -> None:
+        """Count a result that the caller gets."""
+        if self._observation is not None:
+            failures = int(result.error is not None)
+            self._observation.took(0 if failures else self.plan.kind.records(result), failures)
+
+    def end_observation(self) -> None:
+        """End the span of the run. It is safe to do so twice."""
+        if self._observer is not None and self._observation is not None:
+            error = self.schedule.failure or self.source_error
+            failure = self.cut_off_by if error is None else type(error)
+            self._observation.end(failure, is_complete=failure is None and self.schedule.is_over)
 
     def end_of_ids(self, error: Exception) -> None:
         """Remember what the IDs raised: it comes behind the results."""

@@ -57,14 +57,23 @@ class JobKind(NamedTuple):
         method: The method that runs are started with.
         key: Validates what identifies one, and returns it as text.
         result: Returns the result for what identifies one, what was fetched, and why it was not.
+        records: Returns the number of records in a result without an error.
         in_turn: Whether a job is read only after the outcome of the one before.
+        tag: The tag of the contract to which the method belongs.
     """
 
     noun: str
     method: str
     key: Callable[[Any], str]
     result: Callable[[Any, Any, ThriveError | None], Any]
+    records: Callable[[Any], int]
     in_turn: bool = False
+    tag: str = "activities"
+
+    @property
+    def operation(self) -> str:
+        """The method with its tag, such as `activities.get_many`."""
+        return f"{self.tag}.{self.method}"
 
 
 def _record_result(given: str, activity: Activity, error: ThriveError | None) -> ActivityResult:
@@ -73,8 +82,12 @@ def _record_result(given: str, activity: Activity, error: ThriveError | None) ->
     )
 
 
+def _one_record(_result: object) -> int:
+    return 1
+
+
 #: Records by their IDs.
-RECORDS = JobKind("record", "get_many", validated, _record_result)
+RECORDS = JobKind("record", "get_many", validated, _record_result, _one_record)
 
 
 class Plan(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import (
     Iterator,
 )
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 
@@ -24,6 +24,9 @@ from thrive_learning._interruptions import interruption
 from thrive_learning._loops import current_loop, from_any_thread, limit_by_timer, spawn, unsupported_loop
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import ActivityResult
+
+if TYPE_CHECKING:
+    from thrive_learning._observation import Observation
 
 #: Gets what a key stands for; the last argument is what the requests for it came to so far.
 AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[object]]
@@ -49,9 +52,14 @@ class TaskRun(Run):
     stopped: bool  # without it, checkers take this to be another one than the base's
 
     def __init__(
-        self, http: AsyncCaller, fetch: AsyncFetch, ids: Iterator[Any] | AsyncIterable[str], plan: Plan
+        self,
+        http: AsyncCaller,
+        fetch: AsyncFetch,
+        ids: Iterator[Any] | AsyncIterable[str],
+        plan: Plan,
+        observation: "Observation | None" = None,
     ) -> None:
-        super().__init__(plan)
+        super().__init__(plan, http.observer, observation)
         self._http = http
         self._fetch = fetch
         self._ids = ids
@@ -80,6 +88,7 @@ class TaskRun(Run):
             self.schedule.expire(monotonic())
             result = self.schedule.take()
             if result is not None:
+                self.took(result)
                 self._advance()
                 return result
             if self.schedule.is_over:
@@ -95,6 +104,7 @@ class TaskRun(Run):
         if (problem := unsupported_loop()) is not None:
             raise ConfigurationError(problem)
         self.begin(time.thread_time)
+        self.observe()
         self._place = current_loop()
         self._has_ended, self._changed = anyio.Event(), anyio.Event()
         self._soon = from_any_thread(self.stop)
@@ -126,6 +136,7 @@ class TaskRun(Run):
             if not self.stopped:
                 self._fail(ThriveError("the event loop ended the run: ask for results while it runs"))
             self.stopped = True
+            self.end_observation()
             self._has_ended.set()
             self._tell()
 
@@ -201,9 +212,10 @@ class TaskRun(Run):
         self._tell()
 
     async def _run_worker(self, job: Job) -> None:
-        while True:
-            await self._do(job)
-            job = await self._next_job()
+        with self.observed():
+            while True:
+                await self._do(job)
+                job = await self._next_job()
 
     async def _next_job(self) -> Job:
         if not isinstance(self._ids, AsyncIterable):
@@ -284,7 +296,8 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
     async def __anext__(self) -> ActivityResult:
         try:
             result: ActivityResult | None = await self._run.next()
-        except BaseException:
+        except BaseException as error:
+            self._run.cut_off_by = type(error)
             await self.aclose()
             raise
         if result is None:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
@@ -18,6 +18,9 @@ from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import ActivityResult
+
+if TYPE_CHECKING:
+    from thrive_learning._observation import Observation
 
 #: Gets what a key stands for; the last argument is what the requests for it came to so far.
 Fetch = Callable[[str, Budget, tuple[Attempt, ...]], object]
@@ -30,8 +33,15 @@ class ThreadedRun(Run):
     such as a cursor of sqlite3. If no thread can be started, the requests are sent in that thread as well.
     """
 
-    def __init__(self, http: Caller, fetch: Fetch, ids: Iterator[Any], plan: Plan) -> None:
-        super().__init__(plan)
+    def __init__(
+        self,
+        http: Caller,
+        fetch: Fetch,
+        ids: Iterator[Any],
+        plan: Plan,
+        observation: "Observation | None" = None,
+    ) -> None:
+        super().__init__(plan, http.observer, observation)
         self._http = http
         self._fetch = fetch
         self._ids = ids
@@ -42,7 +52,7 @@ class ThreadedRun(Run):
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # for the caller's thread
         self._threads: list[threading.Thread] = []
         self._budgets: set[Budget] = set()
-        self._idle = 0
+        self._idle = self._working = 0
         self._is_short_of_threads = False
         self._process = os.getpid()
 
@@ -54,6 +64,7 @@ class ThreadedRun(Run):
             )
         if not self.started:
             self.begin()
+            self.observe()
             self._http.runs.add(self)
         while not self.stopped:
             self._read()
@@ -62,6 +73,7 @@ class ThreadedRun(Run):
                 self.schedule.expire(now)
                 result = self.schedule.take()
                 if result is not None:
+                    self.took(result)
                     return result
                 if self.schedule.is_over:
                     break
@@ -70,7 +82,8 @@ class ThreadedRun(Run):
             if begun is None:
                 self._wait_for_news(wait_s)
             else:
-                self._do(*begun)
+                with self.observed():
+                    self._do(*begun)
         self.close()
         self.conclude()
         return None
@@ -132,8 +145,18 @@ class ThreadedRun(Run):
                 )
 
     def _run_worker(self) -> None:
-        while (begun := self._next_job()) is not None:
-            self._do(*begun)
+        with self._lock:
+            self._working += 1
+        try:
+            with self.observed():
+                while (begun := self._next_job()) is not None:
+                    self._do(*begun)
+        finally:
+            with self._lock:
+                self._working -= 1
+                is_last = self.stopped and not self._working
+            if is_last:
+                self.end_observation()
 
     def _next_job(self) -> tuple[Job, Budget] | None:
         with self._lock:
@@ -198,6 +221,8 @@ class ThreadedRun(Run):
             self._news.put(None)
         for budget in list(self._budgets):
             budget.end()
+        if not self._working:  # the last worker ends it otherwise, after its attempts
+            self.end_observation()
 
     def close(self, within_s: float = CLOSING_S) -> None:
         """End it, and wait for its workers. Whoever asks for more results learns what has closed it."""
@@ -210,6 +235,8 @@ class ThreadedRun(Run):
             # One whose start was interrupted is not alive, and cannot be joined.
             if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(max(ends_at - monotonic(), 0.0))
+        if os.getpid() == self._process:
+            self.end_observation()
 
 
 class ResultStream(Iterator[ActivityResult]):
@@ -227,7 +254,8 @@ class ResultStream(Iterator[ActivityResult]):
     def __next__(self) -> ActivityResult:
         try:
             result: ActivityResult | None = self._run.next()
-        except BaseException:
+        except BaseException as error:
+            self._run.cut_off_by = type(error)
             self._run.close(INTERRUPTED_S)
             raise
         if result is None:

@@ -34,10 +34,14 @@ class PageResult(NamedTuple):
     error: ThriveError | None
 
 
+def _records_of_page(result: PageResult) -> int:
+    return len(result.page)
+
+
 #: Pages by their numbers, each requested after the response to the one before. Otherwise, a record that is
 #: inserted between the response to page 3 and that to page 2 would move another one from page 2 to page 3,
 #: and that one would be on neither of them.
-PAGES = JobKind("page", "iterate", str, PageResult, in_turn=True)
+PAGES = JobKind("page", "iterate", str, PageResult, _records_of_page, in_turn=True)
 
 
 def plan_of(budget: Budget) -> Plan:

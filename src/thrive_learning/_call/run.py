@@ -45,7 +45,7 @@ def run(
     http: Caller,
     arguments: Mapping[str, Any],
     budget: Budget,
-    history: tuple[Attempt, ...] = (),
+    history: tuple[Attempt, ...] | None = None,
 ) -> tuple[T, Call]:
     """Run an operation; return our model, and the call that it came from.
 
@@ -56,10 +56,14 @@ def run(
         http: The seam.
         arguments: Those of the generated function, by name: path, query, and body.
         budget: What the call may spend.
-        history: The attempts of earlier calls for the same subject, which this one goes on with.
+        history: The attempts of earlier calls for the same subject in a bulk run, which has a span of its
+            own; None for a call, which gets one.
     """
+    if history is None and http.observer is not None:
+        with http.observer.call(operation.name, operation.key_of(arguments)):
+            return run(operation, http, arguments, budget, ())
     try:
-        return _run(operation, http, arguments, budget, history)
+        return _run(operation, http, arguments, budget, history or ())
     except BaseException as error:
         forget_locals(error)
         raise
@@ -92,11 +96,14 @@ async def run_async(
     http: AsyncCaller,
     arguments: Mapping[str, Any],
     budget: Budget,
-    history: tuple[Attempt, ...] = (),
+    history: tuple[Attempt, ...] | None = None,
 ) -> tuple[T, Call]:
     """Run an operation. See `run`."""
+    if history is None and http.observer is not None:
+        with http.observer.call(operation.name, operation.key_of(arguments)):
+            return await run_async(operation, http, arguments, budget, ())
     try:
-        return await _run_async(operation, http, arguments, budget, history)
+        return await _run_async(operation, http, arguments, budget, history or ())
     except BaseException as error:
         forget_locals(error)
         raise

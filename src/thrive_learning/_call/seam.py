@@ -9,6 +9,7 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -48,10 +49,10 @@ from thrive_learning.policies import RetryPolicy, Timeout
 from thrive_learning.regions import Region, Service
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from anyio import CancelScope
 
+    from thrive_learning._observation import Observer
+    from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import TokenStore
 
 _PRODUCTS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
@@ -160,6 +161,7 @@ class Options(NamedTuple):
     strict: bool = False
     max_record_bytes: int = DEFAULT_RECORD_BYTES
     max_page_bytes: int = DEFAULT_PAGE_BYTES
+    telemetry: "OpenTelemetry | None" = None
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may hold a password
@@ -272,6 +274,21 @@ class Seam:
         raise error
 
 
+def _observer(options: Options, region: Region) -> "Observer | None":
+    if options.telemetry is None:
+        return None
+    from thrive_learning._observation import Observer  # noqa: PLC0415 - it loads an extra
+
+    return Observer(options.telemetry, region.name)
+
+
+def observing(
+    observer: "Observer | None", operation: str, subject: str | None = None
+) -> AbstractContextManager[object]:
+    """Observe a call within a block, if the client has an observer."""
+    return nullcontext() if observer is None else observer.call(operation, subject)
+
+
 class Closable(Protocol):
     """What goes on between calls, and has to end with the client."""
 
@@ -298,6 +315,7 @@ class Caller:
 
     def __init__(self, region: Region, credentials: Credentials, options: Options, transport: object) -> None:
         self.seam: Seam = Seam(region, options)
+        self.observer: Observer | None = _observer(options, region)
         self.api: Client = Client(base_url=region.api_url).set_httpx_client(cast("Any", self))
         self.authorizer: Authorizer = Authorizer(
             region, credentials, self.seam.headers, options.token_store, options.timeout
@@ -313,7 +331,7 @@ class Caller:
             verify=options.verify,
         )
         self.attempts: SyncAttempts = SyncAttempts(
-            region.name, routes, self.authorizer.sent_with, options.on_attempt
+            region.name, routes, self.authorizer.sent_with, options.on_attempt, self.observer
         )
         self.authorizer.mask_proxies(routes.proxy_secrets())
 
@@ -345,7 +363,8 @@ class Caller:
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
         try:
-            return self.authorizer.token(service, asked, budget, self.attempts.exchange)
+            with observing(self.observer, "tokens.get", service.value):
+                return self.authorizer.token(service, asked, budget, self.attempts.exchange)
         except BaseException as error:
             forget_locals(error)
             raise
@@ -367,6 +386,7 @@ class AsyncCaller:
 
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
+        self.observer: Observer | None = _observer(options, region)
         self.api: Client = Client(base_url=region.api_url).set_async_httpx_client(cast("Any", self))
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
             region, credentials, self.seam.headers, options.token_store, options.timeout
@@ -382,7 +402,7 @@ class AsyncCaller:
             verify=options.verify,
         )
         self.attempts: AsyncAttempts = AsyncAttempts(
-            region.name, routes, self.authorizer.sent_with, options.on_attempt
+            region.name, routes, self.authorizer.sent_with, options.on_attempt, self.observer
         )
         self.authorizer.mask_proxies(routes.proxy_secrets())
 
@@ -422,9 +442,10 @@ class AsyncCaller:
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
         try:
-            with self.limit(budget):
-                return await self.authorizer.token(service, asked, budget, self.attempts.exchange)
-            raise self.seam.too_late(budget)  # noqa: TRY301 - its frames are to be cleared like those of others
+            with observing(self.observer, "tokens.get", service.value):
+                with self.limit(budget):
+                    return await self.authorizer.token(service, asked, budget, self.attempts.exchange)
+                raise self.seam.too_late(budget)  # noqa: TRY301 - its frames are to be cleared like those of others
         except BaseException as error:
             forget_locals(error)
             raise

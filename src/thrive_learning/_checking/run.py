@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from thrive_learning._auth.masking import basic_header
 from thrive_learning._budget import Budget
-from thrive_learning._call.seam import AsyncCaller, Call, Caller
+from thrive_learning._call.seam import AsyncCaller, Call, Caller, observing
 from thrive_learning._checking.examination import Examination
 from thrive_learning._exchange.messages import Purpose, unexpected_response
 from thrive_learning._exchange.reply import Reply
@@ -71,7 +71,8 @@ def check(http: Caller, examination: Examination, timeout: Timeout | float | Non
     async def token() -> AccessToken:
         return http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, exchange)
 
-    return run(_carry_out(http, examination, budget, send, token))
+    with observing(http.observer, "check"):
+        return run(_carry_out(http, examination, budget, send, token))
 
 
 async def check_async(
@@ -100,7 +101,8 @@ async def check_async(
             return await http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, exchange)
         raise http.seam.too_late(budget)
 
-    return await _carry_out(http, examination, budget, send, token)
+    with observing(http.observer, "check"):
+        return await _carry_out(http, examination, budget, send, token)
 
 
 async def _carry_out(

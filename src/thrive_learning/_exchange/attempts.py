@@ -4,7 +4,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from thrive_learning._budget import Budget
 from thrive_learning._clock import is_replaced
@@ -23,6 +23,9 @@ from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
 from thrive_learning._loops import sleep_by_timer, unsupported_loop
 from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
+
+if TYPE_CHECKING:
+    from thrive_learning._observation import Observer
 
 logger = logging.getLogger("thrive_learning")
 
@@ -55,6 +58,7 @@ class Attempts(Generic[EngineT]):
         routes: Where engines come from.
         find_secrets: Returns what a response could repeat of the credentials in its request.
         on_attempt: The client's `on_attempt=`.
+        observer: Reports the attempts to OpenTelemetry; None if the client does not.
     """
 
     def __init__(
@@ -63,12 +67,14 @@ class Attempts(Generic[EngineT]):
         routes: Routes[EngineT],
         find_secrets: Callable[[Request], tuple[str, ...]],
         on_attempt: Callable[[Attempt], object] | None,
+        observer: "Observer | None" = None,
     ) -> None:
         self.closed: bool = False
         self.routes: Routes[EngineT] = routes
         self._region = region
         self._find_secrets = find_secrets
         self._on_attempt = on_attempt
+        self._observer = observer
         self._quota = RetryQuota()
 
     def _retries(self, budget: Budget, purpose: Purpose, history: list[Attempt] | None) -> Retries:
@@ -100,6 +106,8 @@ class Attempts(Generic[EngineT]):
                 "done" if attempt.delay is None else f"next attempt in {attempt.delay:.3f} s",
                 url,
             )
+        if self._observer is not None:
+            self._observer.attempted(attempt)
         if self._on_attempt is not None:
             try:
                 self._on_attempt(attempt)
