@@ -59,7 +59,7 @@ class Observer:
         )
 
     def call(self, operation: str, subject: str | None = None) -> "Observation":
-        """Begin to observe a call. What it returns is a context manager, which ends the span."""
+        """Return the observation of a call, a context manager whose block is the call."""
         return Observation(self, operation, subject)
 
     def run(self, operation: str) -> "Observation":
@@ -221,5 +221,5 @@ def _described(attempt: Attempt, resend: int) -> dict[str, Any]:
 
 def _error_type(failure: type[BaseException]) -> str:
     name = failure.__name__
-    # Those of asyncio and trio.
+    # Cancellations of asyncio and of trio have different names.
     return "cancelled" if name in {"CancelledError", "Cancelled"} else name

@@ -1,4 +1,4 @@
-"""What a client reports to OpenTelemetry, and where to."""
+"""The setting that reports the calls of a client to OpenTelemetry."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

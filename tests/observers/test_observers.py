@@ -12,8 +12,13 @@ import pytest
 from harness import ACTIVITY_ID, ROOT, Flavour
 from observers import watchers
 from observers.watchers import MOCKED, Watch
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
-from thrive_learning import Attempt, RetryPolicy, ThriveClient
+from thrive_learning import Attempt, OpenTelemetry, RetryPolicy, ThriveClient
 from thrive_learning.testing import ServedSandbox
 
 PAGE = (ROOT / "docs/how-to/observe-requests.md").read_text(encoding="utf-8")
@@ -144,3 +149,24 @@ def test_what_patches_the_client_of_httpx_sees_one_as_a_transport(
     with watch() as seen, ThriveClient(region, credentials, transport=transport) as client:
         client.activities.get(ACTIVITY_ID)
     assert len(seen) == 2
+
+
+def test_spans_of_httpx_are_children_of_ours(flavour: Flavour, thrive_server: ServedSandbox) -> None:
+    thrive_server.sandbox.fail_next(503)
+    region, credentials = thrive_server.region, thrive_server.sandbox.credentials
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    options = {"telemetry": OpenTelemetry(provider), "retry": RetryPolicy(first_delay=0)}
+    HTTPXClientInstrumentor().instrument(tracer_provider=provider)
+    try:
+        with flavour.open(region, credentials, **options) as client:
+            client.activities.get(ACTIVITY_ID)
+            list(client.activities.get_many([ACTIVITY_ID]))
+    finally:
+        HTTPXClientInstrumentor().uninstrument()
+    spans = exporter.get_finished_spans()
+    get, run = (span for span in spans if span.name.startswith("thrive."))
+    of_httpx = [span for span in spans if span not in {get, run}]
+    assert [span.kind for span in of_httpx] == [SpanKind.CLIENT] * 4  # a token, two attempts, and the run's
+    assert [span.parent for span in of_httpx] == [get.context] * 3 + [run.context]
+    assert len(get.events) == 3
