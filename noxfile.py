@@ -224,3 +224,10 @@ def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, and use the wheel as a stranger would."""
     sync(session, "--group", "package")  # has uv, which builds
     session.run("python", "-m", "tools.wheel")
+
+
+@nox.session(name="release-check", default=False)
+def release_check(session: nox.Session) -> None:
+    """Check contents, equal builds, the SBOM, pickles across versions, and each Python; a minute or two."""
+    sync(session, "--all-extras", "--group", "nox")
+    session.run("python", "-m", "tools.release_check")

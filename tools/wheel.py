@@ -71,14 +71,15 @@ def run(*command: str | Path, folder: Path, codes: Iterable[int] = (0,), stderr:
     return done.stdout
 
 
-def use(wheel: Path, folder: Path) -> None:
+def use(wheel: Path, folder: Path, python: str | Path = sys.executable) -> None:
     """Do the main job with an installed wheel: in Python without extras, then with the command.
 
     Args:
         wheel: The file.
         folder: An empty folder outside the checkout.
+        python: The interpreter to install it for.
     """
-    run("uv", "venv", "--quiet", "environment", folder=folder)
+    run("uv", "venv", "--quiet", "--python", python, "environment", folder=folder)
     scripts = folder / "environment" / ("Scripts" if sys.platform == "win32" else "bin")
     install: list[str | Path] = ["uv", "pip", "install", "--quiet", "--python", scripts / "python"]
     command: list[str | Path] = [scripts / "thrive", "activity", "get", ACTIVITY, "--sandbox"]

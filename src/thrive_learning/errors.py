@@ -36,6 +36,14 @@ class Attempt(NamedTuple):
     operation: str | None = None
     subject: str | None = None
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # By name, so that versions with more attributes and versions with fewer read each other's pickles.
+        return _restore_attempt, (self._asdict(),)
+
+
+def _restore_attempt(values: dict[str, Any]) -> Attempt:
+    return Attempt(**{name: value for name, value in values.items() if name in Attempt._fields})
+
 
 class ThriveError(Exception):
     """The base class of all errors of this SDK.
