@@ -216,12 +216,10 @@ def test_it_serves_as_many_generated_records_as_asked_and_lets_others_arrive(tmp
     assert "Arrivals after each list request: 3 dated now, 2 with a date in the past" in running.lines
 
 
-def test_the_page_shows_what_it_prints_and_names_every_fault() -> None:
+def test_the_page_names_every_fault() -> None:
     page = (ROOT / "docs/how-to/run-the-sandbox.md").read_text(encoding="utf-8")
-    shown = page.split("$ thrive sandbox\n")[1].split("```")[0]
     faults = re.findall(r"^\| (`[^|]+`) \|", page.split("| Fault |")[1], re.MULTILINE)
 
-    assert shown == welcome("http://127.0.0.1:40123", FaultySandbox(Sandbox()))
     assert [name.replace("` to `", "…").strip("`") for name in faults] == list(KINDS)
 
 
