@@ -520,6 +520,19 @@ def test_the_reference_names_the_attributes_of_errors() -> None:
     assert first_column("docs/reference/errors.md", "Attempts") == list(Attempt._fields)
 
 
+def test_the_reference_names_every_reason_of_an_error() -> None:
+    page = read("docs/reference/errors.md")
+    code = read("src/thrive_learning/_exchange/failures.py")
+    reasons = re.findall(r'(?:return|message =|else) "(\w+)"(?:,| if)', code)
+    shown = first_column("docs/reference/errors.md", "No usable response")
+    assert {*shown} == {*reasons, "timeout", "None"}  # DeadlineExceededError has the reason `timeout`
+    code = read("src/thrive_learning/_deliveries.py") + read("src/thrive_learning/webhooks.py")
+    webhooks_section = page.split("## Webhooks")[1].split("\n## ")[0]
+    assert {*re.findall(r'reason="(\w+)"', code)} == {
+        word for word in quoted(webhooks_section) if re.fullmatch("[a-z_]+", word) and word != "reason"
+    }
+
+
 def test_the_readme_names_the_regions_and_their_hosts() -> None:
     expected = [[region.name, httpx.URL(region.api_url).host] for region in REGIONS]
     assert [[quoted(row[0])[0], quoted(row[2])[0]] for row in rows("README.md", "Regions")] == expected
