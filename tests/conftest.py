@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import gc
 import logging
 import os
 import signal
@@ -53,6 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell that runs this in the background has it so, and processes of the tests would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> None:
+    """Exclude existing objects from garbage collection, which would take most of the time of some tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

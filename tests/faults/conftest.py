@@ -1,8 +1,5 @@
 """The tests of this folder run on both engines."""
 
-import gc
-from collections.abc import Iterator
-
 import pytest
 from anyio.from_thread import BlockingPortal
 from harness import Flavour
@@ -22,12 +19,3 @@ def flavour(request: pytest.FixtureRequest, _portals: dict[str, BlockingPortal |
     """Give each kind of client on each engine."""
     kind, engine = FLAVOURS[request.param]
     return Flavour(request.param, _portals[kind], engine)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Leave out what is there already when each test collects its garbage: that takes most of its time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
