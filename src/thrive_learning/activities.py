@@ -65,7 +65,7 @@ class Activities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        return with_response(*self._run(activity_id, timeout, retry))
+        return with_response(*self._run(activity_id, timeout, retry), self._http)
 
     def _run(
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
@@ -313,7 +313,7 @@ class AsyncActivities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        return with_response(*(await self._run(activity_id, timeout, retry)))
+        return with_response(*(await self._run(activity_id, timeout, retry)), self._http)
 
     def _run(
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None

@@ -4,7 +4,8 @@ Every message says what happened and what to do next. The errors hold no live re
 pickle, deepcopy and travel between processes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 #: The HTTP statuses after which the same request may well succeed a little later.
@@ -24,7 +25,8 @@ class Attempt(NamedTuple):
         request_id: The request ID to quote to the vendor's support; None if the response has none.
         operation: The method that the request was sent for, such as `activities.get`, or `tokens.get` for an
             access token.
-        subject: The ID of the record; for a token, the service (`api` or `webhooks`).
+        subject: The ID of the record; for a list, the page, such as `page 2`; for a token, the service (`api`
+            or `webhooks`).
     """
 
     number: int
@@ -199,19 +201,30 @@ class UnexpectedResponseError(ThriveError):
         body: The response's body as text, capped.
         in_api_format: Whether the body is a JSON object, as the API's own are. A page of a proxy, an empty
             body and a body that did not arrive intact are not.
+        headers: The headers of the response that help to diagnose it, by their names in any case; see
+            `ApiResponse.headers`.
     """
 
     status_code: int
     body: str
     in_api_format: bool
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
-        self, message: str, *, status_code: int, body: str = "", in_api_format: bool = False
+        self,
+        message: str,
+        *,
+        status_code: int,
+        body: str = "",
+        in_api_format: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.body = body
         self.in_api_format = in_api_format
+        if headers is not None:
+            self.headers = headers
 
 
 class ApiError(ThriveError):
@@ -228,6 +241,8 @@ class ApiError(ThriveError):
         in_api_format: Whether the body is in the API's own error format: a JSON object with `message`, and
             with `error` or a `status` that equals the HTTP status. If not, a proxy or a gateway may have
             answered in place of the API.
+        headers: The headers of the response that help to diagnose it, by their names in any case; see
+            `ApiResponse.headers`.
 
     Source: the vendor's pages on errors; RFC 9110 section 15.
     """
@@ -240,6 +255,7 @@ class ApiError(ThriveError):
     body: str
     region: str | None
     in_api_format: bool
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(  # noqa: PLR0913 - what is known of the response
         self,
@@ -253,6 +269,7 @@ class ApiError(ThriveError):
         body: str = "",
         region: str | None = None,
         in_api_format: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.status_code = status_code
@@ -263,6 +280,8 @@ class ApiError(ThriveError):
         self.body = body
         self.region = region
         self.in_api_format = in_api_format
+        if headers is not None:
+            self.headers = headers
 
     @property
     def is_transient(self) -> bool:

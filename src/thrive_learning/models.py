@@ -1,7 +1,7 @@
 """What the SDK gives back: records, tokens, and what is known of the response that they came in."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeAlias, TypeVar, cast, overload
 
 import attrs
@@ -125,6 +125,9 @@ class ApiResponse(Generic[_T]):
         request_id: What to quote to the vendor's support, if the response names it.
         elapsed: How long the whole call took, a token request included.
         history: What each of its requests came to, token requests aside.
+        headers: The headers of the response that help to diagnose it, by their names in any case:
+            `content-type`, `date`, `server`, `via`, `age`, `retry-after`, request IDs, rate limits, and the
+            like. Cookies, credentials, and URLs are left out.
     """
 
     data: _T
@@ -132,6 +135,7 @@ class ApiResponse(Generic[_T]):
     request_id: str | None
     elapsed: dt.timedelta
     history: tuple[Attempt, ...]
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
     @property
     def attempts(self) -> int:

@@ -155,13 +155,15 @@ def _reply(call: Call) -> Reply:
     return cast("Reply", call.reply)  # the seam returns a response only once it has set it
 
 
-def with_response(data: T, call: Call) -> ApiResponse[T]:
+def with_response(data: T, call: Call, http: Caller | AsyncCaller) -> ApiResponse[T]:
     """Return the result of a call together with what is known of the response."""
     reply = _reply(call)
+    secrets = http.authorizer.circumstances(call.subject, call.token).secrets
     return ApiResponse(
         data=data,
         status_code=reply.status_code,
         request_id=reply.request_id,
         elapsed=dt.timedelta(seconds=call.budget.elapsed()),
         history=tuple(call.history),
+        headers=reply.kept_headers(secrets),
     )

@@ -127,6 +127,7 @@ def api_error(reply: Reply, circumstances: Circumstances) -> ApiError:
         body=excerpt_of(reply.body, secrets),
         region=circumstances.region,
         in_api_format=in_api_format,
+        headers=reply.kept_headers(secrets),
     )
     found.url, found.operation = reply.url, reply.operation
     return found
@@ -329,6 +330,7 @@ def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str
         status_code=reply.status_code,
         body=excerpt_of(reply.body, circumstances.secrets),
         in_api_format=is_object,
+        headers=reply.kept_headers(circumstances.secrets),
     )
     found.url, found.operation = reply.url, reply.operation
     return found

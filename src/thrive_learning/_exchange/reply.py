@@ -12,6 +12,7 @@ from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers
 from thrive_learning._interruptions import interruption
 from thrive_learning._json_text import JSON_NAMES, with_items
+from thrive_learning._response_headers import ResponseHeaders, is_kept
 
 if TYPE_CHECKING:
     from thrive_learning.errors import Attempt
@@ -106,6 +107,14 @@ class Reply:
             if self._fields.get(name):
                 return show(", ".join(self.values(name)), secrets)
         return None
+
+    def kept_headers(self, secrets: tuple[str, ...]) -> ResponseHeaders:
+        """Return the headers that results and errors keep, masked."""
+        names = dict.fromkeys(cased.lower() for cased, _value in self._headers)
+        kept = [name for name in names if is_kept(name.decode("ascii", errors="replace"))]
+        return ResponseHeaders(
+            {name.decode("ascii"): show(", ".join(self.values(name)), secrets) for name in kept}
+        )
 
     def retry_after(self) -> float | None:
         """Return the seconds that the server asks to wait before the next attempt, None if it does not."""
