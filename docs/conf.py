@@ -14,8 +14,8 @@ myst_heading_anchors = 4
 
 autodoc_default_options = {"member-order": "bysource"}
 autodoc_typehints_format = "short"
-autodoc_class_signature = "mixed"
-python_maximum_signature_line_length = 60
+autoclass_content = "both"
+python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
 add_module_names = False
 napoleon_numpy_docstring = False
@@ -23,12 +23,13 @@ napoleon_use_ivar = False
 
 nitpick_ignore_regex = [
     # Sphinx has no inventory of other libraries, because the build reads nothing from the network.
-    ("py:.*", r"(?:collections|datetime|httpx|os|pathlib|redis|ssl|types)\..+"),
+    ("py:.*", r"(?:collections|datetime|httpx|opentelemetry|os|pathlib|redis|ssl|types)\..+"),
     # Type variables, and classes of the sandbox and of the generated code that users receive.
     ("py:.*", r"thrive_learning\.\w+\._\w+"),
     ("py:.*", r"(?:_thrive_learning_api|thrive_learning\.sandbox\.collection)\..+"),
 ]
 
+pygments_dark_style = "github-dark"
 html_theme = "furo"
 html_title = "thrive-learning"
 html_baseurl = _PROJECT["urls"]["Documentation"]

@@ -68,10 +68,10 @@ def test_a_link_leads_to_the_site_or_to_the_repository(link: str, rewritten: str
         assert links.rewrite_links(page, "docs/README.md", REPOSITORY) == text.replace("{}", rewritten)
 
 
-def test_a_link_to_an_index_leads_to_the_index_of_the_site() -> None:
-    assert (
-        links.rewrite_links("[x](../README.md#a)", "docs/how-to/list.md", REPOSITORY) == "[x](../index.md#a)"
-    )
+@pytest.mark.parametrize(("link", "rewritten"), [("../README.md#a", "../index.md#a"), ("..", "../index.md")])
+def test_a_link_to_an_index_leads_to_the_index_of_the_site(link: str, rewritten: str) -> None:
+    page = links.rewrite_links(f"[x]({link})", "docs/how-to/list.md", REPOSITORY)
+    assert page == f"[x]({rewritten})"
 
 
 @pytest.mark.parametrize(

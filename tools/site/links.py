@@ -86,7 +86,7 @@ def _rewrite(target: str, page: str, repository: Repository) -> str:
     if not path or _ABSOLUTE.match(target):
         return target
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
-    place = repository.places.get(wanted)
+    place = repository.places.get(wanted) or repository.places.get(f"{wanted}/README.md")
     if place is not None:
         return posixpath.relpath(place, posixpath.dirname(repository.places[page]) or ".") + hash_ + anchor
     if wanted in repository.files:

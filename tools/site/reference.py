@@ -6,9 +6,10 @@ Nothing is listed by hand. The names are those of `__all__`, and each page is th
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, is_typeddict
 
 import thrive_learning
 
@@ -62,14 +63,18 @@ def public_names() -> dict[str, list[PublicName]]:
 
 
 def _in_order(names: list[PublicName]) -> list[PublicName]:
-    """Return classes and functions in the order of their module, then constants and aliases."""
+    """Return classes and functions in the order of their module, types for annotations, and constants."""
 
-    def position(public: PublicName) -> tuple[bool, str, int]:
+    def position(public: PublicName) -> tuple[int, bool, str, int]:
         try:
             line = inspect.getsourcelines(public.value)[1]
         except (TypeError, OSError):
-            line = 0
-        return not _is_described(public), public.home, line
+            line = sys.maxsize
+        if getattr(public.value, "__module__", "") != public.home:  # generated, and exported as it is
+            line = sys.maxsize
+        is_type = getattr(public.value, "_is_protocol", False) or is_typeddict(public.value)
+        kind = 1 if is_type else 0 if _is_described(public) else 2
+        return kind, "._" in public.home, public.home, line
 
     return sorted(names, key=position)
 
@@ -139,18 +144,11 @@ def _sources(public: PublicName) -> Iterator[str]:
 
 
 def index_of(pages: dict[str, list[PublicName]]) -> str:
-    """Return the table of all public names, each with the first line of its docstring, as Markdown."""
+    """Return the list of all public names, each with the first sentence of its docstring, as Markdown."""
     parts = ["```{eval-rst}"]
     for page, names in pages.items():
-        parts += [
-            f".. rubric:: :doc:`{title_of(page)} <api/{page}>`",
-            "",
-            ".. list-table::",
-            "   :widths: 30 70",
-            "",
-        ]
-        for public in names:
-            parts += [f"   * - :py:obj:`~{public.path}`", f"     - {_summary(public)}"]
+        parts += [f".. rubric:: :doc:`{title_of(page)} <api/{page}>`", ""]
+        parts += [f"* :py:obj:`~{public.path}`: {_summary(public)}" for public in names]
         parts.append("")
     return "\n".join([*parts, "```"])
 
