@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast, runtime_checkab
 
 import attrs
 
+from thrive_learning._busy_files import when_free
 from thrive_learning._clock import monotonic
 from thrive_learning._home import cache_folder, expand_home
 from thrive_learning.errors import ConfigurationError
@@ -251,7 +252,7 @@ class FileTokenStore:
         entry = self._path(_ENTRY, key)
         _check_replaceable(entry)
         try:
-            opened = os.open(entry, os.O_RDONLY | _NO_LINK | _NO_WAIT)
+            opened = when_free(lambda: os.open(entry, os.O_RDONLY | _NO_LINK | _NO_WAIT))
         except FileNotFoundError:
             return None
         try:
@@ -273,7 +274,7 @@ class FileTokenStore:
         try:
             with os.fdopen(opened, "w", encoding="ascii") as file:
                 file.write(token.to_json())
-            Path(name).replace(entry)
+            when_free(lambda: Path(name).replace(entry))
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -282,7 +283,8 @@ class FileTokenStore:
         """Remove a token, unless another one has taken its place."""
         token = self.load(key)
         if token is not None and token.value == value:
-            self._path(_ENTRY, key).unlink(missing_ok=True)
+            entry = self._path(_ENTRY, key)
+            when_free(lambda: entry.unlink(missing_ok=True))
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
         """Take the lock of a key, unless another process holds it. It is free when its holder ends."""

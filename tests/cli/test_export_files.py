@@ -181,6 +181,26 @@ def test_failures_that_are_final_stay_and_others_are_fetched_again(paths: Export
     assert paths.failures.read_bytes() == b"".join(final) + failure_of(IDS[1], retryable=True).line()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists what is open")
+def test_a_file_is_closed_before_it_is_replaced(paths: ExportPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows replaces no file that is open."""
+    replace, open_files = Path.replace, list[str]()
+
+    def checked(self: Path, target: Path) -> Path:
+        links = Path("/proc/self/fd").iterdir()
+        open_files.extend(str(link.readlink()) for link in links if link.is_symlink())
+        assert str(target) not in open_files
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", checked)
+    with ExportFiles(paths, ORIGIN) as files:
+        files.write_failure(failure_of(IDS[0], retryable=False))
+        write(files, IDS[1])
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert files.kept_failures.total == 1
+    assert open_files
+
+
 def test_failures_none_of_which_is_final_leave_no_file(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         files.write_failure(failure_of(IDS[1], retryable=True))

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
+from thrive_learning._busy_files import when_free
 from thrive_learning.errors import ConfigurationError
 
 # Not every platform has all of them. Without O_NONBLOCK, opening a FIFO would wait for its other end.
@@ -123,7 +124,7 @@ def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
             file.flush()
             os.fsync(file.fileno())
         is_there(path)
-        temporary.replace(path)
+        when_free(lambda: temporary.replace(path))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -167,7 +167,8 @@ class ExportFiles:
         path = self.paths.failures
         if not is_there(path):
             return
-        with io.BufferedReader(open_regular(path)) as before, replacing(path) as after:
+        # In this order, because Windows replaces no file that is open.
+        with replacing(path) as after, io.BufferedReader(open_regular(path)) as before:
             for line in before:
                 failure = FailedId.parsed(line)
                 if failure is None or not failure.is_final_at(self._origin.url):
