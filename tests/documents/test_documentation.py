@@ -6,6 +6,7 @@ few commands that documents use. The four regions, and hosts below `.example`, a
 """
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -35,6 +36,9 @@ from thrive_learning import (
     ApiError,
     Attempt,
     Region,
+    RetryPolicy,
+    SandboxOptions,
+    ThriveClient,
     ThriveError,
     Timeout,
     TokenError,
@@ -548,6 +552,17 @@ def test_the_variables_are_those_of_the_code() -> None:
     # The first page has those that most people need.
     named = re.findall(r"^\| `(THRIVE_[A-Z_]+)` \|", read("README.md"), re.MULTILINE)
     assert {*SETTINGS, "THRIVE_REGION", "THRIVE_SCOPES"} == set(named) <= variables
+
+
+def test_the_reference_names_every_argument_of_a_client_and_each_retry_setting() -> None:
+    shown = first_column("docs/reference/settings.md", "The client")
+    parameters = inspect.signature(ThriveClient.__init__).parameters
+    assert sorted(shown) == sorted({*parameters} - {"self"})
+    of_sandbox = re.search(r"`sandbox\(\)` takes (.+?)\.", read("docs/reference/settings.md"))
+    assert of_sandbox is not None
+    assert {*quoted(of_sandbox[1])} == {"client_auth", *SandboxOptions.__annotations__}
+    retry = {quoted(row[0])[0]: float(row[1]) for row in rows("docs/reference/settings.md", "RetryPolicy")}
+    assert retry == attrs.asdict(RetryPolicy())
 
 
 def test_the_time_limits_are_those_of_the_code() -> None:
