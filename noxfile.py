@@ -7,7 +7,6 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
-WORKFLOWS = ".github/workflows"
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 # What other sessions run, because it needs libraries that no other test may depend on.
 ELSEWHERE = [f"--ignore=tests/{name}" for name in ("contract", "observers", "releases", "with_httpx2")]
@@ -45,9 +44,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def workflows(session: nox.Session) -> None:
-    """Zizmor, offline: what is unsafe in the workflows of GitHub."""
+    """Check the workflows of GitHub with actionlint, ShellCheck, and zizmor, all without a network."""
     sync(session, "--only-group", "workflows")
-    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", WORKFLOWS)
+    session.run("actionlint")  # runs ShellCheck as well
+    session.run("shellcheck", "--exclude", "SC1091", ".ci/run")  # which follows no file of an environment
+    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", ".github")
 
 
 @nox.session

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tools import interpreters, sbom, wheel
-from tools.release_need import git, last_tag
+from tools.versions import git, last_tag
 
 ROOT = Path(__file__).parents[1]
 #: Every file of the wheel matches one of these, whose `*` matches slashes too.

@@ -9,7 +9,6 @@ the same rules in docs/explanation/compatibility.md.
 
 import argparse
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,44 +16,10 @@ from pathlib import Path
 from tools.api_comparison import compare_apis, load_api
 from tools.changes import Change, Impact
 from tools.contract_comparison import compare_contracts
+from tools.versions import Version, code_version, git, last_tag, version_of
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = "openapi/thrive.yaml"
-NUMBERS = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
-
-Version = tuple[int, int, int]
-
-
-def git(root: Path, *arguments: str) -> str:
-    """Run git in a repository, and return its output."""
-    return subprocess.check_output(["git", *arguments], cwd=root, text=True)  # noqa: S607
-
-
-def version_of(text: str) -> Version:
-    """Return the three numbers that a version or a tag begins with."""
-    found = NUMBERS.match(text)
-    if found is None:
-        raise ValueError(f"{text!r} is not a version. Write it as 1.2.3")
-    return int(found[1]), int(found[2]), int(found[3])
-
-
-def code_version(root: Path) -> str:
-    """Return the version in `_version.py`."""
-    code = (root / "src/thrive_learning/_version.py").read_text(encoding="utf-8")
-    [version] = re.findall(r'^__version__ = "(.+)"$', code, re.MULTILINE)
-    return str(version)
-
-
-def last_tag(root: Path) -> str | None:
-    """Return the highest tag that the current commit comes after, or None.
-
-    A tag of the current commit is left out, because it is the release that is being checked.
-    """
-    own = set(git(root, "tag", "--points-at", "HEAD").split())
-    tags = [
-        tag for tag in git(root, "tag", "--merged", "HEAD").split() if re.fullmatch(r"v\d+\.\d+\.\d+", tag)
-    ]
-    return max((tag for tag in tags if tag not in own), key=version_of, default=None)
 
 
 def lowest_version(old: Version, impact: Impact) -> Version:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.release_need import code_version
+from tools.versions import code_version
 
 ROOT = Path(__file__).parents[1]
 VIEWER = "src/thrive_learning/sandbox/viewer"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from releases.repository import Repository
 
-from tools import release_need
+from tools import release_need, versions
 from tools.changes import Change, Impact
 
 INNER = "src/thrive_learning/inner.py"
@@ -32,13 +32,13 @@ def test_without_a_tag_there_is_nothing_to_compare(
 def test_a_tag_of_the_current_commit_is_the_release_itself(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     repository.commit("v0.1.0")
-    assert release_need.last_tag(tmp_path) is None
+    assert versions.last_tag(tmp_path) is None
     repository.commit("v0.10.0")
-    assert release_need.last_tag(tmp_path) == "v0.1.0"
+    assert versions.last_tag(tmp_path) == "v0.1.0"
     repository.commit("nightly")
     repository.commit("v0.9.0")
     repository.commit()
-    assert release_need.last_tag(tmp_path) == "v0.10.0"
+    assert versions.last_tag(tmp_path) == "v0.10.0"
 
 
 def test_a_break_of_the_api_needs_a_version_and_a_line(
@@ -114,4 +114,4 @@ def test_the_announced_version_is_that_of_the_code() -> None:
 
 def test_text_that_is_not_a_version_is_rejected() -> None:
     with pytest.raises(ValueError, match="'one' is not a version"):
-        release_need.version_of("one")
+        versions.version_of("one")
