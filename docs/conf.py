@@ -1,10 +1,12 @@
 """The configuration of Sphinx. `nox -s docs` builds the site; docs/decisions/0038 says how it is made."""
 
+from thrive_learning import __version__
 from tools.site import assembly
 
 _PROJECT = assembly.project()
 
 project = "thrive-learning"
+version = release = __version__
 author = _PROJECT["authors"][0]["name"]
 copyright = author  # noqa: A001 - Sphinx's name
 root_doc = "index"
@@ -18,6 +20,7 @@ autoclass_content = "both"
 python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = False
 
@@ -31,7 +34,7 @@ nitpick_ignore_regex = [
 
 pygments_dark_style = "github-dark"
 html_theme = "furo"
-html_title = "thrive-learning"
+html_title = f"thrive-learning {version}"
 html_baseurl = _PROJECT["urls"]["Documentation"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

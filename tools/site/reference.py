@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, is_typeddict
+from typing import Any, NamedTuple, get_args, is_typeddict
 
 import thrive_learning
 
@@ -103,7 +103,9 @@ def _directive(public: PublicName) -> str:
     if not inspect.isclass(value):
         if inspect.isroutine(value):
             return f".. autofunction:: {public.path}"
-        return f".. py:data:: {public.path}\n{_shown(value)}\n" + _indent(comment_of(public))
+        comment = re.sub(r"`+([^`]+)`+", r"``\1``", comment_of(public))
+        name = f".. py:currentmodule:: {public.module}\n\n.. py:data:: {public.name}"
+        return f"{name}\n{_shown(value)}\n{_indent(comment)}"
     lines = [f".. autoclass:: {public.path}", "   :members:"]
     if issubclass(value, Exception):
         lines.append("   :show-inheritance:")
@@ -118,7 +120,11 @@ def _directive(public: PublicName) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return f"   :value: {text}\n" if isinstance(value, (str, int, float)) and len(text) < 80 else ""
+    if get_args(value):
+        text = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+    elif not isinstance(value, (str, int, float)):
+        return ""
+    return f"   :value: {text}\n"
 
 
 def _indent(text: str) -> str:
