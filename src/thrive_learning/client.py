@@ -151,7 +151,9 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             ConfigurationError: An argument makes no sense.
         """
         from thrive_learning._call.seam import Options  # noqa: PLC0415 - see above
+        from thrive_learning._log import follow_environment  # noqa: PLC0415
 
+        follow_environment()
         self.region = _region(region)
         self._options = Options(
             timeout=Timeout.of(timeout, Timeout()),

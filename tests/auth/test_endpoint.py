@@ -515,7 +515,7 @@ def test_an_hour_is_assumed_for_a_lifetime_that_cannot_be_used(
     assert [record.getMessage() for record in warnings] == [
         f"production: the token endpoint sent a token whose expires_in is {shown}; one hour is assumed"
     ]
-    assert warnings[0].name == "thrive_learning"
+    assert warnings[0].name == "thrive_learning.auth"
 
 
 @pytest.mark.parametrize(

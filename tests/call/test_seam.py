@@ -636,7 +636,7 @@ def test_what_is_logged_and_noted_of_each_request(
     seen: list[Attempt] = []
     with flavour.answering(failing_first(failure), retry=AT_ONCE, on_attempt=seen.append) as client:
         assert client.activities.get_with_response(ACTIVITY_ID).history == tuple(seen)
-    ours = [record for record in caplog.records if record.name == "thrive_learning"]
+    ours = [record for record in caplog.records if record.name == "thrive_learning.attempts"]
     assert [
         (record.levelname, re.sub(r"after \d+\.\d{3} s", "after T s", record.getMessage())) for record in ours
     ] == [
@@ -738,7 +738,7 @@ def test_a_callback_that_fails_is_logged_and_does_not_break_the_call(
 
     with flavour.answering(lambda _request: page_response(), on_attempt=broken) as client:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
-    [record] = [record for record in caplog.records if record.name == "thrive_learning"]
+    [record] = [record for record in caplog.records if record.name == "thrive_learning.attempts"]
     assert (record.levelname, record.getMessage()) == ("ERROR", "on_attempt= failed; the call goes on")
     assert record.exc_info
     assert record.exc_info[0] is RuntimeError

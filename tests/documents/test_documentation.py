@@ -8,6 +8,7 @@ few commands that documents use. The four regions, and hosts below `.example`, a
 import ast
 import inspect
 import json
+import logging
 import os
 import re
 import runpy
@@ -329,15 +330,19 @@ def runner(
     folders = {"XDG_CONFIG_HOME": profiles, "LOCALAPPDATA": profiles}
     for name, value in {**BASIC, **folders, "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "THRIVE_DEBUG"):
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "THRIVE_DEBUG", "THRIVE_LOG"):
         monkeypatch.delenv(name, raising=False)
     shutil.copy(certifi.where(), tmp_path / "company-ca.pem")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     modules = set(sys.modules)
+    logger = logging.getLogger("thrive_learning")
+    handlers, level = logger.handlers[:], logger.level
     shell = Shell(capsys, monkeypatch)
     yield Runner(tmp_path, capsys, shell)
     shell.close()
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) == str(tmp_path / f"{name}.py"):
             del sys.modules[name]

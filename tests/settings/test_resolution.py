@@ -579,7 +579,7 @@ def test_a_secret_file_that_others_can_read_is_a_warning(
     assert settings().warnings == (warning,)
     for _ in range(2):  # it is logged once
         ThriveClient.from_env().close()
-    records = [record for record in kept.records if record.name == "thrive_learning"]
+    records = [record for record in kept.records if record.name == "thrive_learning.settings"]
     assert [(record.levelname, record.getMessage()) for record in records] == [("WARNING", warning)]
     secret.chmod(0o600)
     assert settings().warnings == ()

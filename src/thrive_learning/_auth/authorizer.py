@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -20,6 +19,7 @@ from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers, Request
 from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer
 from thrive_learning.credentials import (
     BasicCredentials,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from thrive_learning._auth.sharing import SharedTokens, Turn
     from thrive_learning.token_stores import TokenStore
 
-logger = logging.getLogger("thrive_learning")
+logger = logger_of("auth")
 
 T = TypeVar("T")
 _OK, _UNAUTHORIZED = 200, 401
@@ -216,6 +216,7 @@ class Authorization:
                     "client_auth='basic' saves the first request",
                     self.region.name,
                     key.service.value,
+                    extra=fields("client_auth", region=self.region.name, subject=key.service.value),
                 )
         for remark in minting.remarks:
             if remark.kind not in self._remarked:
@@ -226,6 +227,7 @@ class Authorization:
                     remark.name,
                     remark.value,
                     remark.consequence,
+                    extra=fields("token_remark", region=self.region.name, kind=remark.kind),
                 )
 
     def turn(self, key: Key, lead: Lead, budget: Budget) -> "Turn | None":

@@ -8,7 +8,6 @@ import collections
 import datetime as dt
 import hashlib
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -22,13 +21,14 @@ from thrive_learning._auth.single_flight import (
 )
 from thrive_learning._clock import wall_time
 from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields, logger_of
 from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import AccessToken
 from thrive_learning.regions import Region, Service
 from thrive_learning.token_stores import StoredToken, TokenStore
 
-logger = logging.getLogger("thrive_learning")
+logger = logger_of("auth")
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -207,11 +207,14 @@ class SharedTokens:
         if what in self._failing:
             self._failing.discard(what)
             if not self._failing:
-                logger.info("%s: works again", _described(self.store))
+                store = _described(self.store)
+                logger.info("%s: works again", store, extra=fields("token_store_recovered", store=store))
         return result
 
     def _warn(self, error: Exception, consequence: str) -> None:
-        logger.warning("%s: %s; %s", _described(self.store), _said(error), consequence)
+        store, reason = _described(self.store), _said(error)
+        extra = fields("token_store_failed", store=store, error=reason)
+        logger.warning("%s: %s; %s", store, reason, consequence, extra=extra)
 
 
 def _nothing() -> None:

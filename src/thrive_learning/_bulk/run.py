@@ -4,7 +4,6 @@ What the user holds is a stream; the workers know the run behind it, and nothing
 that is dropped, as by `break`, is collected at once, and ends its run.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
@@ -13,12 +12,13 @@ from thrive_learning._bulk.schedule import Plan, Schedule
 from thrive_learning._call.seam import Seam
 from thrive_learning._clock import monotonic
 from thrive_learning._exchange.attempts import closed_error
+from thrive_learning._log import fields, logger_of
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from thrive_learning._observation import Observation, Observer
 
-logger = logging.getLogger("thrive_learning")
+logger = logger_of("bulk")
 
 #: How long to wait for what is being closed, in seconds. Only what cannot be interrupted takes that long.
 CLOSING_S = 5.0
@@ -86,7 +86,7 @@ class Run:
         """Log the pause that has begun, if one has."""
         text = self.schedule.announcement()
         if text is not None and not self.stopped:  # what is cut off by the end of a run is not a failure
-            logger.warning("%s", text)
+            logger.warning("%s", text, extra=fields("pause", operation=self.plan.kind.operation))
 
     def note_closing(self, seam: Seam) -> None:
         """Remember that the client was closed, if that is what ends the run."""

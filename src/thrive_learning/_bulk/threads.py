@@ -16,6 +16,7 @@ from thrive_learning._bulk.schedule import Job, Plan
 from thrive_learning._call.seam import Caller
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import ActivityResult
 
@@ -142,6 +143,7 @@ class ThreadedRun(Run):
                     self.plan.kind.method,
                     error,
                     those,
+                    extra=fields("thread_shortage", operation=self.plan.kind.operation, threads=count),
                 )
 
     def _run_worker(self) -> None:

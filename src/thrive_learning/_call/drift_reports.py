@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from thrive_learning._exchange.server_text import show
+from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields, logger_of
 from thrive_learning.drift import Drift
 
-logger = logging.getLogger("thrive_learning")
+logger = logger_of("drift")
 
 #: How many kinds one client reports. A server may invent any number of field names.
 MAX_KINDS: Final = 500
@@ -78,15 +80,27 @@ class DriftReports:
                 "%s: responses differ from the contract in more than %d ways. No further ones are reported.",
                 region,
                 MAX_KINDS,
+                extra=fields("drift_limit", region=region),
             )
             return
         level = logging.WARNING if drift.breaks_contract else logging.INFO
-        logger.log(level, "%s: %s: %s", region, drift.operation, drift)
+        extra = fields(
+            "drift",
+            region=region,
+            operation=drift.operation,
+            kind=drift.kind,
+            field=drift.field,
+            found=drift.found,
+        )
+        logger.log(level, "%s: %s: %s", region, drift.operation, drift, extra=extra)
         if self._on_drift is not None:
             try:
                 self._on_drift(drift)
-            except Exception:
-                logger.exception("on_drift= failed; the call goes on")
+            except Exception as error:
+                if interruption(error) is not None:
+                    raise
+                extra = fields("callback_failed", region=region, operation=drift.operation)
+                logger.exception("on_drift= failed; the call goes on", extra=extra)
 
 
 def _show(text: str, secrets: Callable[[], tuple[str, ...]]) -> str:

@@ -21,13 +21,14 @@ from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
 from thrive_learning._http.port import AsyncEngine, Engine, Request, TransportError, without_frames
 from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer, unsupported_loop
 from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
 
 if TYPE_CHECKING:
     from thrive_learning._observation import Observer
 
-logger = logging.getLogger("thrive_learning")
+logger = logger_of("attempts")
 
 EngineT = TypeVar("EngineT", Engine, AsyncEngine)
 
@@ -105,6 +106,7 @@ class Attempts(Generic[EngineT]):
                 attempt.request_id,
                 "done" if attempt.delay is None else f"next attempt in {attempt.delay:.3f} s",
                 url,
+                extra=fields("attempt", region=self._region, url=url, **attempt._asdict()),
             )
         if self._observer is not None:
             self._observer.attempted(attempt)
@@ -114,7 +116,8 @@ class Attempts(Generic[EngineT]):
             except Exception as error:
                 if interruption(error) is not None:
                     raise
-                logger.exception("on_attempt= failed; the call goes on")
+                extra = fields("callback_failed", region=self._region, operation=attempt.operation)
+                logger.exception("on_attempt= failed; the call goes on", extra=extra)
 
     def _delay(self, outcome: Reply | Failed, retries: Retries, request: Request) -> float | None:
         """Return how many seconds to wait before the next attempt; None if there is none."""

@@ -4,7 +4,6 @@ The decision is pure: it takes layers, one for each place that settings come fro
 layer holds secrets as `Secret` and shows nothing of them, so that no frame has a bare one.
 """
 
-import logging
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from thrive_learning._home import expand_home
+from thrive_learning._log import fields, logger_of
 from thrive_learning._settings.command_line import split_command
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName, parse_engine
 from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
@@ -21,10 +21,10 @@ from thrive_learning.credentials import BasicCredentials, ClientCredentials, Cre
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.regions import Region
 
-_logger = logging.getLogger("thrive_learning")
+_logger = logger_of("settings")
 
 #: The variables that are no setting of a client.
-OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG")
+OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG", "THRIVE_LOG")
 
 #: The keys whose value is itself a secret.
 SECRET_KEYS = ("api_secret", "client_secret")
@@ -167,7 +167,7 @@ def log_warnings(found: Settings) -> None:
     for warning in found.warnings:
         if warning not in _logged:
             _logged.add(warning)
-            _logger.warning("%s", warning)
+            _logger.warning("%s", warning, extra=fields("setting"))
 
 
 def credentials_for(region: Region) -> Credentials:
