@@ -174,8 +174,13 @@ class Shell:
             case "python3", ["-m", "pytest", "-q", *_]:
                 return self._pytest(arguments)
             case "python3", [script]:
+                # A script has a process of its own, and so its own handlers.
+                logger = logging.getLogger("thrive_learning")
+                handlers, level = logger.handlers[:], logger.level
                 self._capture.readouterr()
                 runpy.run_path(script)
+                logger.handlers[:] = handlers
+                logger.setLevel(level)
                 return self._capture.readouterr().out
             case _:
                 raise AssertionError(f"this shell does not know {command!r}")
@@ -336,13 +341,9 @@ def runner(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     modules = set(sys.modules)
-    logger = logging.getLogger("thrive_learning")
-    handlers, level = logger.handlers[:], logger.level
     shell = Shell(capsys, monkeypatch)
     yield Runner(tmp_path, capsys, shell)
     shell.close()
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) == str(tmp_path / f"{name}.py"):
             del sys.modules[name]
