@@ -1,4 +1,4 @@
-"""The workshop: `nox` alone runs every check, `nox -l` says what each session is for."""
+"""Sessions of nox. `nox` alone runs every check, and `nox -l` lists the sessions."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,14 @@ import nox
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
-# What other sessions run, because it needs libraries that no other test may depend on.
+# Other sessions run these, because they need libraries that no other test may depend on.
 ELSEWHERE = [f"--ignore=tests/{name}" for name in ("contract", "observers", "releases", "with_httpx2")]
-# What plain `nox` runs on each Python but the first, because all tests take minutes on each.
+# Plain `nox` runs these on each Python but the first, because all tests take minutes on each.
 SHORT = [
     *("tests/test_exports.py", "tests/test_client.py", "tests/test_activities.py", "tests/test_models.py"),
     *("tests/test_errors.py", "tests/test_credentials.py", "tests/test_loops.py", "tests/test_process.py"),
     *("tests/test_webhooks.py", "tests/cli/test_activity.py", "tests/cli/test_help.py"),
+    "tests/releases/test_pickle_exchange.py",
 ]
 
 nox.needs_version = ">=2026.10"
@@ -36,7 +37,7 @@ def sync(session: nox.Session, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: all rules, and the format."""
+    """Check all rules of ruff, and the format."""
     sync(session, "--only-group", "lint")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
@@ -53,7 +54,7 @@ def workflows(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy strict, pyright, whether everything public has a type, and the Python blocks of the documents."""
+    """Check types with mypy and pyright, also those of public names and of Python blocks in documents."""
     sync(session, "--all-extras", "--group", "types")
     session.run("mypy")
     session.run("pyright")
@@ -63,14 +64,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def layers(session: nox.Session) -> None:
-    """Import-linter: who may import whom."""
+    """Check which modules import which with import-linter."""
     sync(session, "--group", "layers")
     session.run("lint-imports", "--no-cache", "--no-logo")
 
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """The contract is valid, the generated client is what it gives, and the sandbox keeps to it."""
+    """Check the contract, the client generated from it, and the sandbox, which must follow it."""
     sync(session, "--all-extras", "--group", "contract")
     session.run("pytest", "tests/contract", *session.posargs)
     session.run("python", "-m", "tools.redocly")
@@ -78,7 +79,7 @@ def contract(session: nox.Session) -> None:
 
 @nox.session
 def api(session: nox.Session) -> None:
-    """Compare the public API and the contract with the last tag: which version do the changes need?"""
+    """Compare the public API and the contract with the last tag, and say which version they need."""
     sync(session, "--all-extras", "--group", "api")
     session.run("pytest", *SPREAD, "tests/releases", *session.posargs)
     session.run("python", "-m", "tools.release_need")
@@ -86,7 +87,7 @@ def api(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def generate(session: nox.Session) -> None:
-    """Write generated/ anew from the contract."""
+    """Write generated/ from the contract."""
     sync(session, "--only-group", "generator")
     session.run("python", "-m", "tools.generation", "write")
 
@@ -101,14 +102,14 @@ def reference(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def drift(session: nox.Session) -> None:
-    """Compare generated/ with what the contract gives, byte for byte (`contract` does it too)."""
+    """Compare generated/ with the contract, byte for byte (`contract` does it too)."""
     sync(session, "--only-group", "generator")
     session.run("python", "-m", "tools.generation", "check")
 
 
 @nox.session
 def interpreters(session: nox.Session) -> None:
-    """Say where the Pythons of the tests are, and how to get those that are missing."""
+    """Print where the Pythons of the tests are, and how to get those that are missing."""
     session.run("python", "-m", "tools.interpreters", *PYTHONS)
 
 
@@ -131,7 +132,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0], default=False)
 def lowest(session: nox.Session) -> None:
-    """The tests with the oldest versions that pyproject.toml allows, where the others have uv.lock's."""
+    """Run the tests with the oldest versions that pyproject.toml allows, in place of those in uv.lock."""
     extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
     oldest = ("--resolution", "lowest-direct", "--group", "tests")
     session.install("--quiet", *oldest, "--editable", f".[{','.join(extras)}]")
@@ -151,7 +152,7 @@ def old_trio(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def observers(session: nox.Session) -> None:
-    """Which requests respx, pytest-httpx, VCR.py, OpenTelemetry, Sentry, pook, and mocket see."""
+    """Check which requests respx, pytest-httpx, VCR.py, OpenTelemetry, Sentry, pook, and mocket see."""
     sync(session, "--all-extras", "--group", "observers")
     session.run("pytest", "tests/observers", *session.posargs)
 
@@ -194,21 +195,21 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Side by side with httpx, HTTP libraries and other SDKs; `nox -s bench -- --quick` takes a minute."""
+    """Measure next to httpx, HTTP libraries, and other SDKs; `nox -s bench -- --quick` takes a minute."""
     sync(session, "--all-extras", "--group", "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(name="bench-guard", default=False)
 def bench_guard(session: nox.Session) -> None:
-    """Count the instructions of a warm `get`: more than recorded? `nox -s bench-guard -- --record`."""
+    """Compare the instructions of a warm `get` with those recorded; `-- --record` records them."""
     sync(session, "--extra", "fast")
     session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 
 @nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Mutmut: does a test notice each small change of the code? `nox -s mutation -- _ids` for one module."""
+    """Check that tests notice small changes of the code; `nox -s mutation -- _ids` for one module."""
     sync(session, "--all-extras", "--group", "mutation")
     session.run("python", "-m", "tools.mutation", "--copies", session.create_tmp(), *session.posargs)
 
@@ -222,7 +223,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build the sdist and the wheel, and use the wheel as a stranger would."""
+    """Build the sdist and the wheel, and use the wheel as a user would."""
     sync(session, "--group", "package")  # has uv, which builds
     session.run("python", "-m", "tools.wheel")
 
