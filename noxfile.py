@@ -73,7 +73,7 @@ def layers(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """Check the contract, the client generated from it, and the sandbox, which must follow it."""
     sync(session, "--all-extras", "--group", "contract")
-    session.run("pytest", "tests/contract", *session.posargs)
+    session.run("pytest", *SPREAD, "tests/contract", *session.posargs)
     session.run("python", "-m", "tools.redocly")
 
 

@@ -64,8 +64,8 @@ def methods(constant: str, sync: str, model: str | None = None, *more: str) -> l
         Edit("activities.py", "\n\nclass AsyncActivities:\n", f"\n{sync}\n\nclass AsyncActivities:\n"),
         Edit(
             "activities.py",
-            "        return AsyncActivityStream(walk, open_pages)\n",
-            f"        return AsyncActivityStream(walk, open_pages)\n\n{twin}",
+            "        return AsyncActivityStream(walk, open_pages, self._http.observer)\n",
+            f"        return AsyncActivityStream(walk, open_pages, self._http.observer)\n\n{twin}",
         ),
     ]
 
