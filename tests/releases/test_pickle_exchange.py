@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from thrive_learning import __version__
 from tools import pickle_exchange
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,11 @@ RETRY_AFTER = "    retry_after: float | None = None\n"
 def test_pickles_of_each_release_are_read(folder: Path) -> None:
     """Write those of a version again as long as it has no tag: `tools/pickle_exchange.py write FOLDER`."""
     assert pickle_exchange.read(folder) == []
+
+
+def test_pickles_of_this_version_are_kept() -> None:
+    """`tools/pickle_exchange.py write tests/pickles/VERSION` writes them."""
+    assert (ROOT / "tests/pickles" / __version__ / "meanings.json").is_file()
 
 
 def test_every_error_is_exchanged(tmp_path: Path) -> None:
