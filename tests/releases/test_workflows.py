@@ -50,6 +50,7 @@ def test_slow_checks_run_on_a_schedule() -> None:
     for name in ("fuzz", "soak", "mutation"):
         assert f"nox --session {name}" in sessions[name]
     assert "uv lock --upgrade" in sessions["newest"]
+    assert "tests-3.11 contract docs" in sessions["newest"]
     assert "gh pr create" in sessions["generator"]
 
 
