@@ -69,7 +69,7 @@ def _operations(contract: Mapping[str, Any]) -> list[str]:
             ]
             if "parameters" in operation:
                 rows = [_parameter(parameter) for parameter in operation["parameters"]]
-                parts.append(_table(["Parameter", "In", "Type", "Description"], rows))
+                parts.append(_table(["Parameter", "Type", "Description"], rows))
             responses = {
                 status: _resolve(contract, response) for status, response in operation["responses"].items()
             }
@@ -84,11 +84,12 @@ def _operations(contract: Mapping[str, Any]) -> list[str]:
 
 
 def _parameter(parameter: Mapping[str, Any]) -> list[str]:
-    name = _code(parameter["name"]) + (" (required)" if parameter.get("required") else "")
+    required = ", required" if parameter.get("required") else ""
+    name = f"{_code(parameter['name'])} ({parameter['in']}{required})"
     text = parameter["description"]
     if "example" in parameter:
         text += f" Example: `{parameter['example']}`."
-    return [name, parameter["in"], _type(parameter["schema"]), text]
+    return [name, _type(parameter["schema"]), text]
 
 
 def _resolve(contract: Mapping[str, Any], value: Mapping[str, Any]) -> Any:

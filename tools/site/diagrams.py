@@ -7,13 +7,17 @@ no room for goes around it on the right.
 
 import html
 import re
+import textwrap
+import zlib
 from typing import NamedTuple
 
 _NODE = re.compile(r'(\w+)\["([^"]+)"\]')
 _ARROW = re.compile(r"(\w+) (-->|-\.->)(?:\|([^|]+)\|)? (\w+)")
 
-_INDENT, _ROW, _BOX, _GAP = 22, 50, 40, 8
-_LARGE, _SMALL = 7.9, 6.2  # the width of a character of each line of a box
+_INDENT, _GAP, _LINE, _PADDING = 22, 10, 15, 10
+_NAME, _DETAIL = 7.9, 6.2  # the width of a character
+_CHARACTERS = 36  # of a line of a detail, so that most diagrams fit on a phone
+_NARROWEST = 420  # what is left of a wider diagram before a phone scrolls it
 
 
 class DiagramError(Exception):
@@ -31,6 +35,11 @@ class _Place(NamedTuple):
     x: float
     y: float
     width: float
+    height: float
+
+    @property
+    def middle(self) -> float:
+        return self.y + self.height / 2
 
 
 def draw(text: str, label: str) -> str:
@@ -47,22 +56,26 @@ def draw(text: str, label: str) -> str:
     nodes, arrows = _read(text)
     parents = _parents(nodes, arrows)
     places: dict[str, _Place] = {}
-    for row, (name, depth) in enumerate(_walk(nodes, parents)):
-        lines = nodes[name]
-        width = max([len(lines[0]) * _LARGE, *(len(line) * _SMALL for line in lines[1:])]) + 20
-        places[name] = _Place(4 + depth * _INDENT, 4 + row * _ROW, width)
+    bottom = 4.0
+    for name, depth in _walk(nodes, parents):
+        title, *details = nodes[name]
+        width = max([len(title) * _NAME, *(len(line) * _DETAIL for line in details)]) + 2 * _PADDING
+        places[name] = _Place(4 + depth * _INDENT, bottom, width, 12 + _LINE * len(nodes[name]))
+        bottom += places[name].height + _GAP
     right = max(place.x + place.width for place in places.values())
     around = [arrow for arrow in arrows if parents[arrow.end] != arrow.start]
-    shapes = [_connect(arrow, places) for arrow in arrows if arrow not in around]
+    tip = f"tip-{zlib.crc32(text.encode())}"  # a page may have several diagrams
+    shapes = [_connect(arrow, places, tip) for arrow in arrows if arrow not in around]
     shapes += [
-        _lead_around(arrow, places, right + _GAP * (number + 1)) for number, arrow in enumerate(around)
+        _lead_around(arrow, places, right + _GAP * (number + 1), tip) for number, arrow in enumerate(around)
     ]
     shapes += [_box(nodes[name], place) for name, place in places.items()]
-    width, height = right + _GAP * (len(around) + 2), 4 + len(nodes) * _ROW
+    width = right + _GAP * (len(around) + 1)
     return (
         f'<div class="diagram"><svg role="img" aria-label="{html.escape(label)}" '
-        f'viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}">'
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+        f'viewBox="0 0 {width:.0f} {bottom:.0f}" width="{width:.0f}" height="{bottom:.0f}" '
+        f'style="min-width: {min(width, _NARROWEST):.0f}px">'
+        f'<defs><marker id="{tip}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         'orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>'
         f"{''.join(shapes)}</svg></div>"
     )
@@ -76,7 +89,8 @@ def _read(text: str) -> tuple[dict[str, list[str]], list[_Arrow]]:
     arrows: list[_Arrow] = []
     for line in lines:
         if node := _NODE.fullmatch(line):
-            nodes[node[1]] = re.split(r"<br ?/?>", node[2])
+            title, *details = re.split(r"<br ?/?>", node[2])
+            nodes[node[1]] = [title, *textwrap.wrap(" ".join(details), _CHARACTERS)]
         elif arrow := _ARROW.fullmatch(line):
             arrows.append(_Arrow(arrow[1], arrow[2] == "-.->", arrow[3] or "", arrow[4]))
         else:
@@ -119,34 +133,33 @@ def _walk(nodes: dict[str, list[str]], parents: dict[str, str | None]) -> list[t
     return found
 
 
-def _line(arrow: _Arrow, path: str) -> str:
+def _line(arrow: _Arrow, path: str, tip: str) -> str:
     dotted = " dotted" if arrow.is_dotted else ""
-    return f'<path class="arrow{dotted}" marker-end="url(#tip)" d="{path}"/>'
+    return f'<path class="arrow{dotted}" marker-end="url(#{tip})" d="{path}"/>'
 
 
 def _text(x: float, y: float, kind: str, text: str) -> str:
     return f'<text class="{kind}" x="{x:.0f}" y="{y:.0f}">{html.escape(text)}</text>'
 
 
-def _connect(arrow: _Arrow, places: dict[str, _Place]) -> str:
+def _connect(arrow: _Arrow, places: dict[str, _Place], tip: str) -> str:
     start, end = places[arrow.start], places[arrow.end]
-    x, y = start.x + _INDENT / 2, end.y + _BOX / 2
+    x, y = start.x + _INDENT / 2, end.middle
     label = _text(end.x + end.width + 6, y + 4, "label", arrow.label) if arrow.label else ""
-    return _line(arrow, f"M{x:.0f} {start.y + _BOX:.0f}V{y:.0f}H{end.x:.0f}") + label
+    return _line(arrow, f"M{x:.0f} {start.y + start.height:.0f}V{y:.0f}H{end.x:.0f}", tip) + label
 
 
-def _lead_around(arrow: _Arrow, places: dict[str, _Place], x: float) -> str:
+def _lead_around(arrow: _Arrow, places: dict[str, _Place], x: float, tip: str) -> str:
     start, end = places[arrow.start], places[arrow.end]
-    low, high = start.y + _BOX / 2, end.y + _BOX / 2
-    return _line(arrow, f"M{start.x + start.width:.0f} {low:.0f}H{x:.0f}V{high:.0f}H{end.x + end.width:.0f}")
+    path = f"M{start.x + start.width:.0f} {start.middle:.0f}H{x:.0f}V{end.middle:.0f}"
+    path += f"H{end.x + end.width:.0f}"
+    return _line(arrow, path, tip)
 
 
 def _box(lines: list[str], place: _Place) -> str:
-    shape = f'<rect x="{place.x:.0f}" y="{place.y:.0f}" width="{place.width:.0f}" height="{_BOX}" rx="5"/>'
-    if len(lines) == 1:
-        return shape + _text(place.x + 10, place.y + 25, "name", lines[0])
-    return (
-        shape
-        + _text(place.x + 10, place.y + 17, "name", lines[0])
-        + _text(place.x + 10, place.y + 33, "detail", " ".join(lines[1:]))
-    )
+    corner = f'x="{place.x:.0f}" y="{place.y:.0f}"'
+    shapes = [f'<rect {corner} width="{place.width:.0f}" height="{place.height:.0f}" rx="5"/>']
+    for number, line in enumerate(lines):
+        kind = "detail" if number else "name"
+        shapes.append(_text(place.x + _PADDING, place.y + 17 + number * _LINE, kind, line))
+    return "".join(shapes)
