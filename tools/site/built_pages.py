@@ -22,7 +22,7 @@ class Page(NamedTuple):
     ids: set[str]
     #: The targets of its links.
     links: list[str]
-    #: What a browser loads with it.
+    #: The files that a browser loads with it.
     loads: list[str]
 
 
