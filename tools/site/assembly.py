@@ -2,6 +2,7 @@
 
 - A README.md of docs/ becomes the index of its folder, and the pages that it links to become the navigation.
 - Links to files that are not on the site become absolute, and flowcharts become drawings.
+- A paragraph that is a link to a program of examples/ becomes that link and the program.
 - Pages of the repository that readers need are taken along (`TAKEN_ALONG`).
 - The reference of the public names and of the contract is added to the page that introduces it.
 """
@@ -75,6 +76,7 @@ def assemble() -> dict[str, str | bytes]:
             sources[place] = path.read_bytes()
             continue
         text = path.read_text(encoding="utf-8")
+        text = with_programs(text, path.parent)
         text = links.rewrite_links(text, name, repository)
         text = with_drawings(text, name)
         if posixpath.basename(place) == "index.md":
@@ -123,6 +125,23 @@ def toctree(caption: str, pages: list[str]) -> str:
     """Return a hidden table of contents as Markdown."""
     options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
     return "\n".join(["```{toctree}", *options, "", *pages, "```"])
+
+
+def with_programs(text: str, folder: Path) -> str:
+    """Return a page with the code of each program that a paragraph of its own links to.
+
+    Args:
+        text: The page, whose links are those of the repository.
+        folder: The folder that the links start from.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        # A link to a missing file is left to `rewrite_links`, which says so.
+        path = folder / found[1]
+        code = path.read_text(encoding="utf-8") if path.exists() else ""
+        return f"{found[0]}\n\n```python\n{code}```"
+
+    return re.sub(r"^\[`examples/[^`]+`\]\((\S+\.py)\)$", shown, text, flags=re.MULTILINE)
 
 
 def with_drawings(text: str, name: str) -> str:
