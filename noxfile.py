@@ -9,7 +9,9 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-thre
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
 SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
 # Other sessions run these, because they need libraries that no other test may depend on.
-ELSEWHERE = [f"--ignore=tests/{name}" for name in ("contract", "observers", "releases", "with_httpx2")]
+ELSEWHERE = [
+    f"--ignore=tests/{name}" for name in ("contract", "observers", "programs", "releases", "with_httpx2")
+]
 # Plain `nox` runs these on each Python but the first, because all tests take minutes on each.
 SHORT = [
     *("tests/test_exports.py", "tests/test_client.py", "tests/test_activities.py", "tests/test_models.py"),
@@ -177,6 +179,21 @@ def coverage(session: nox.Session) -> None:
     sync(session, "--only-group", "coverage")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def programs(session: nox.Session) -> None:
+    """Run programs of examples/ in gunicorn, Celery's workers, and Dagster."""
+    sync(session, "--all-extras", "--group", "programs")
+    session.run("pytest", "tests/programs", *session.posargs)
+
+
+@nox.session(default=False)
+def airflow(session: nox.Session) -> None:
+    """Run the program for Airflow in Airflow, which needs older versions of packages than uv.lock has."""
+    alone = ("apache-airflow==3.3.2", "--group", "tests", "--editable", ".[sandbox]")
+    session.install("--quiet", *alone)
+    session.run("pytest", "tests/programs/test_airflow.py", *session.posargs)
 
 
 @nox.session(default=False)

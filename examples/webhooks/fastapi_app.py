@@ -29,5 +29,5 @@ async def receive(request: Request, background: BackgroundTasks) -> None:
 
 
 def handle(event: WebhookEvent) -> None:
-    """Do the work."""
+    """Handle the event."""
     print(f"{event.event_type} {event.deduplication_key}")

@@ -1,39 +1,27 @@
 """The programs that receive webhooks, each in its real framework."""
 
 import base64
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
+from example_programs import EXAMPLES, django_client, load
 from harness import ROOT
 
 from thrive_learning import webhooks
 from thrive_learning.testing import SignedWebhook, make_webhook
 
-FOLDER = ROOT / "examples" / "webhooks"
+FOLDER = EXAMPLES / "webhooks"
 SECRET = "canary"
 
 #: Sends a delivery and returns the status and the text of the answer.
 Post = Callable[[SignedWebhook], tuple[int, str]]
 
 
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)  # Django looks its URLs up by the module's name
-    spec.loader.exec_module(module)
-    return module
-
-
 def with_fastapi(monkeypatch: pytest.MonkeyPatch) -> Post:
     testing = pytest.importorskip("fastapi.testclient", reason="FastAPI is not installed")
-    client = testing.TestClient(load("fastapi_app", monkeypatch).app)
+    client = testing.TestClient(load("webhooks/fastapi_app.py", monkeypatch).app)
 
     def post(webhook: SignedWebhook) -> tuple[int, str]:
         answer = client.post("/webhooks", content=webhook.body, headers=webhook.headers)
@@ -44,7 +32,7 @@ def with_fastapi(monkeypatch: pytest.MonkeyPatch) -> Post:
 
 def with_flask(monkeypatch: pytest.MonkeyPatch) -> Post:
     pytest.importorskip("flask", reason="Flask is not installed")
-    client = load("flask_app", monkeypatch).app.test_client()
+    client = load("webhooks/flask_app.py", monkeypatch).app.test_client()
 
     def post(webhook: SignedWebhook) -> tuple[int, str]:
         answer = client.post("/webhooks", data=webhook.body, headers=webhook.headers)
@@ -54,17 +42,9 @@ def with_flask(monkeypatch: pytest.MonkeyPatch) -> Post:
 
 
 def with_django(monkeypatch: pytest.MonkeyPatch) -> Post:
-    django = pytest.importorskip("django", reason="Django is not installed")
-    from django.conf import settings  # noqa: PLC0415 - it may be missing
-
-    if not settings.configured:
-        middleware = ["django.middleware.csrf.CsrfViewMiddleware"]
-        settings.configure(ROOT_URLCONF="django_views", MIDDLEWARE=middleware, SECRET_KEY="fake")
-        django.setup()
-    load("django_views", monkeypatch)
-    from django.test import Client  # noqa: PLC0415 - see above
-
-    client = Client(enforce_csrf_checks=True)
+    pytest.importorskip("django", reason="Django is not installed")
+    load("webhooks/django_views.py", monkeypatch)
+    client = django_client("django_views", monkeypatch)
 
     def post(webhook: SignedWebhook) -> tuple[int, str]:
         answer = client.post(
@@ -76,7 +56,7 @@ def with_django(monkeypatch: pytest.MonkeyPatch) -> Post:
 
 
 def with_lambda(change: Callable[[dict[str, Any]], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Post:
-    handler = load("lambda_function", monkeypatch).lambda_handler
+    handler = load("webhooks/lambda_function.py", monkeypatch).lambda_handler
 
     def post(webhook: SignedWebhook) -> tuple[int, str]:
         request = {"headers": webhook.headers, "body": webhook.body.decode(), "isBase64Encoded": False}
@@ -170,12 +150,12 @@ def test_a_body_that_is_too_large_is_rejected(
 def test_a_request_without_headers_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console of API Gateway sends such requests."""
     monkeypatch.setenv("THRIVE_WEBHOOK_SECRET", SECRET)
-    handler = load("lambda_function", monkeypatch).lambda_handler
+    handler = load("webhooks/lambda_function.py", monkeypatch).lambda_handler
     assert handler({"headers": None, "body": None, "isBase64Encoded": False}, object())["statusCode"] == 400
 
 
 def test_a_missing_secret_is_an_error_of_the_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = load("lambda_function", monkeypatch).lambda_handler
+    handler = load("webhooks/lambda_function.py", monkeypatch).lambda_handler
     with pytest.raises(KeyError):
         handler({"headers": None, "body": None}, object())
 

@@ -1,0 +1,56 @@
+"""The program for Dagster, in Dagster."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_programs import load
+
+from thrive_learning.testing import ServedSandbox
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def environ(thrive_server: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**thrive_server.environ, "THRIVE_EXPORT_FOLDER": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+
+
+def run_dagster(monkeypatch: pytest.MonkeyPatch) -> Any:
+    dg = pytest.importorskip("dagster", reason="`nox -s programs` has it")
+    assets = load("pipelines/dagster_assets.py", monkeypatch)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = assets.defs.resolve_job_def("export_activities")
+        return job.execute_in_process(partition_key="2026-01-31", instance=instance, raise_on_error=False)
+
+
+def test_dagster_exports_a_day(
+    thrive_server: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activity = thrive_server.sandbox.add(date=NOON)
+    assert run_dagster(monkeypatch).success
+    assert json.loads((tmp_path / "day=2026-01-31.ndjson").read_text()) == activity.to_dict()
+
+
+@pytest.mark.parametrize(("fault", "retries"), [("503:900s", 1), ("403", 0)])
+def test_dagster_runs_a_transient_failure_again_and_no_other(
+    thrive_server: ServedSandbox, monkeypatch: pytest.MonkeyPatch, fault: str, retries: int
+) -> None:
+    dg = pytest.importorskip("dagster", reason="`nox -s programs` has it")
+    requests: list[dict[str, Any]] = []
+
+    retry_requested = dg.RetryRequested
+
+    def retry_at_once(**options: Any) -> Exception:
+        requests.append(options)
+        error: Exception = retry_requested(**{**options, "seconds_to_wait": 0})
+        return error
+
+    monkeypatch.setattr(dg, "RetryRequested", retry_at_once)
+    thrive_server.sandbox.add(date=NOON)
+    thrive_server.sandbox.fail_next(fault)
+    assert run_dagster(monkeypatch).success is (retries == 1)
+    assert requests == [{"max_retries": 3, "seconds_to_wait": 300}] * retries
