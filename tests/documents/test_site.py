@@ -99,7 +99,7 @@ def test_a_program_is_shown_below_the_link_to_it() -> None:
 
 
 def test_the_navigation_is_that_of_the_index() -> None:
-    text = "# Docs\n\n## How-to\n\n- [List](how-to/list.md#x)\n- [Code](https://example.com)\n"
+    text = "# Docs\n\nSee [List](how-to/list.md).\n\n## How-to\n\n- [List](how-to/list.md#x)\n- [Code](https://example.com)\n"
     shown = assembly.with_navigation(text, "index.md", REPOSITORY.places)
     assert shown.endswith("```{toctree}\n:hidden:\n:caption: How-to\n\nhow-to/list\n```\n\n")
     assert text in shown

@@ -110,7 +110,10 @@ def with_navigation(text: str, place: str, places: Mapping[str, str]) -> str:
     pages = {posixpath.relpath(page, folder or ".") for page in places.values() if page.endswith(".md")}
     parts: list[str] = []
     taken: set[str] = set()
-    for section in re.split(r"(?=^## )", text, flags=re.MULTILINE):
+    introduction, *sections = re.split(r"(?=^## )", text, flags=re.MULTILINE)
+    if sections:
+        parts.append(introduction)
+    for section in sections or [introduction]:
         heading = re.match(r"## (.+)", section)
         linked = [page for page in dict.fromkeys(_LINK.findall(section)) if page in pages - taken]
         taken.update(linked)

@@ -4,7 +4,6 @@ import ast
 import enum
 import importlib
 import inspect
-import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import inspect as sphinx_inspect
 
-import thrive_learning
 from tools.site import reference
 
 #: Stands for a colon while napoleon reads a docstring.
@@ -49,9 +47,6 @@ class _Names:
 
 def import_guarded_names() -> None:
     """Make the names that modules import for type checkers alone known to `typing.get_type_hints`."""
-    for found in pkgutil.walk_packages(thrive_learning.__path__, "thrive_learning."):
-        if found.name.rpartition(".")[2] not in {"__main__", "plugin"}:
-            importlib.import_module(found.name)
     for name, module in list(sys.modules.items()):
         if name.startswith("thrive_learning.") and module.__file__:
             tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
