@@ -65,7 +65,8 @@ def problems(changes: Sequence[Change], old: str | None, version: str, changelog
         )
     section = changelog.partition(f"\n## [{old.removeprefix('v')}]")[0]
     breaking = "\n".join(line for line in section.splitlines() if "Breaking:" in line)
-    for change in changes:
+    # A schema that two operations share changes in both, and needs one line.
+    for change in {(change.where.split()[-1], change.impact): change for change in changes}.values():
         name = change.where.split()[-1].rpartition(".")[2].strip("'") or change.where
         sentence = f"{change.where} {change.what}."
         is_of_api = re.fullmatch(r"[\w.]+", change.where)

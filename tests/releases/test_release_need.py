@@ -115,3 +115,12 @@ def test_the_announced_version_is_that_of_the_code() -> None:
 def test_text_that_is_not_a_version_is_rejected() -> None:
     with pytest.raises(ValueError, match="'one' is not a version"):
         versions.version_of("one")
+
+
+def test_a_change_that_two_operations_share_needs_one_line() -> None:
+    wheres = [
+        f"GET /{path}, status 200, field type, value 'found'" for path in ("activities", "activity/{id}")
+    ]
+    removed = [Change(where, "was removed", Impact.BREAKING) for where in wheres]
+    [problem] = release_need.problems(removed, "v0.1.0", "0.2.0", "## [Unreleased]\n")
+    assert problem.startswith("CHANGELOG.md has no line with 'Breaking:' and 'found'")
