@@ -92,7 +92,7 @@ def _process_docstring(
     def link(found: re.Match[str]) -> str:
         words = " ".join(found[1].split())  # it may go on in the next line
         path = _NAMES.find(words)
-        is_known = path is not None and path != name and hasattr_path(path)
+        is_known = path is not None and path != name and _exists(path)
         shown = f":py:obj:`{words} <{path}>`" if is_known else f"``{words}``"
         return shown + ("\\ " if found[2] else "")  # a plural, such as `Activity`s
 
@@ -122,9 +122,8 @@ def _process_signature(
     signature, returns = (
         None if text is None else _with_public_types(text, name) for text in (signature, returns)
     )
-    signature = signature and re.sub(
-        r"<\w+>|\bNOTHING\b", "...", signature
-    )  # a default that a function makes
+    # A default that a function makes.
+    signature = signature and re.sub(r"= (?:<[^<>]+>|NOTHING)(?=[,)])", "= ...", signature)
     if what != "class" or signature is None:
         return signature, returns
     if issubclass(value, enum.Enum) or getattr(value, "_is_protocol", False):
@@ -180,16 +179,16 @@ def _substitutions(name: str) -> Iterator[tuple[str, str]]:
                 )
 
 
-def hasattr_path(path: str) -> bool:
-    """Return whether a path such as `thrive_learning.Region.parse` leads to something with a docstring."""
-    parts = path.split(".")
-    found: Any = importlib.import_module(parts[0])
-    for part in parts[1:]:
+def _exists(path: str) -> bool:
+    """Return whether a path such as `thrive_learning.Region.parse` leads to something."""
+    package, *parts = path.split(".")
+    found: Any = importlib.import_module(package)
+    for part in parts:
         try:
             found = inspect.getattr_static(found, part) if inspect.isclass(found) else getattr(found, part)
         except AttributeError:
             return False
-    return not (len(parts) > 2 and parts[-1][0].isupper()) or inspect.isclass(found)
+    return True
 
 
 def _skip_member(
