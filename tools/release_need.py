@@ -87,6 +87,8 @@ def main() -> None:
         print(change)
     if old is None:
         print("There is no tag like v1.2.3 before this commit, so there is nothing to compare.")
+        if git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
+            print("This clone is shallow. Run `git fetch --unshallow --tags`, because tags may be missing.")
     else:
         impact = max((change.impact for change in changes), default=Impact.HARMLESS)
         needed = ".".join(map(str, lowest_version(version_of(old), impact)))

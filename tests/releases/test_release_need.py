@@ -29,6 +29,20 @@ def test_without_a_tag_there_is_nothing_to_compare(
     assert "so there is nothing to compare" in capsys.readouterr().out
 
 
+def test_a_shallow_clone_may_lack_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = Repository(tmp_path)
+    repository.commit("v0.1.0")
+    repository.commit()
+    assert judge(repository, monkeypatch) == ""
+    assert "shallow" not in capsys.readouterr().out
+    repository.git("clone", "--quiet", "--depth=1", "--no-tags", tmp_path.as_uri(), "shallow")
+    monkeypatch.setattr(repository, "folder", tmp_path / "shallow")
+    assert judge(repository, monkeypatch) == ""
+    assert "git fetch --unshallow --tags" in capsys.readouterr().out
+
+
 def test_a_tag_of_the_current_commit_is_the_release_itself(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     repository.commit("v0.1.0")
