@@ -84,14 +84,14 @@ def test_all_is_well_with_oauth(flavour: Flavour) -> None:
                 "them, and rejects made-up ones"
             ),
         ),
-        "proxy": ("skipped", "the transport that the client was given decides"),
-        "certificates": ("skipped", "the transport that the client was given decides"),
+        "proxy": ("skipped", "the transport that was passed to the client decides"),
+        "certificates": ("skipped", "the transport that was passed to the client decides"),
         "token": ("ok", found(report)["token"][1]),
         "scopes": ("ok", "granted: api/read"),
         "record": ("ok", f"activity {ACTIVITY_ID} can be read"),
-        "clock": ("skipped", "no answer named the server's time"),
+        "clock": ("skipped", "no response had the server's time"),
     }
-    assert found(report)["token"][1].startswith("the token endpoint gave one, valid for 3")
+    assert found(report)["token"][1].startswith("the token endpoint issued one, valid for 3")
     assert [str(request.url) for request in sent] == [
         "https://public.api.learn.link/oauth2/token/eu-west-2_AbcdEfghI",
         f"https://public.api.learn.link/rest/v1/activity/{ACTIVITY_ID}",
@@ -114,11 +114,11 @@ def test_without_an_id_access_is_tried_all_the_same(flavour: Flavour, credential
     assert report.ok
     assert found(report)["api"] == (
         "ok",
-        "it answers in its own format (request ID r-1)",
+        "it responds in its own format (request ID r-1)",
     )
     assert sent[-1] == f"/rest/v1/activity/{PROBE_ID}"
     if credentials is BASIC:
-        assert found(report)["token"] == ("skipped", "HTTP Basic needs none")
+        assert found(report)["token"] == ("skipped", "not needed for HTTP Basic")
         assert found(report)["credentials"] == (
             "ok",
             "HTTP Basic, tenant eu-west-2_AbcdEfghI; the API accepts them, and rejects made-up ones",
@@ -134,8 +134,8 @@ def test_a_record_that_is_not_there_is_a_failure(flavour: Flavour) -> None:
     assert found(report)["credentials"][0] == "ok"
 
 
-PAGE = "made-up credentials, to compare with, got status {} without JSON, as from a proxy or a firewall"
-NOT_VERIFIED = "not verified, because the server answers made-up credentials as well (status {})"
+PAGE = "the comparison with made-up credentials got status {} without JSON, as from a proxy or a firewall"
+NOT_VERIFIED = "not verified, because the server accepts made-up credentials as well (status {})"
 
 
 @pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["basic", "oauth"])
@@ -155,11 +155,14 @@ def test_a_server_that_answers_anybody_shows_nothing(flavour: Flavour, credentia
     assert found(read)["credentials"][1].endswith(NOT_VERIFIED.format(200))
     assert found(probed)["region"] == (
         "unknown",
-        "production: public.api.learn.link, user.api.learn.link; a server answered that may not be the API",
+        (
+            "production: public.api.learn.link, user.api.learn.link; "
+            "the server that responded may not be the API"
+        ),
     )
     assert found(probed)["api"] == (
         "unknown",
-        "a server answered 404 in the API's format, which may not be the API (request ID r-1)",
+        "a server that may not be the API responded 404 in the API's format (request ID r-1)",
     )
     assert found(read)["record"] == ("ok", f"activity {ACTIVITY_ID} can be read")
 
@@ -181,15 +184,15 @@ def test_any_rejection_of_made_up_credentials_shows_that_ours_are_accepted(
 @pytest.mark.parametrize(
     ("compared", "said"),
     [
-        (httpx.Response(503), "made-up credentials, to compare with, got status 503"),
-        (httpx.Response(429), "made-up credentials, to compare with, got status 429"),
-        (httpx.Response(302), "the server answers made-up credentials as well (status 302)"),
-        (httpx.Response(400), "the server answers made-up credentials as well (status 400)"),
+        (httpx.Response(503), "the comparison with made-up credentials got status 503"),
+        (httpx.Response(429), "the comparison with made-up credentials got status 429"),
+        (httpx.Response(302), "the server accepts made-up credentials as well (status 302)"),
+        (httpx.Response(400), "the server accepts made-up credentials as well (status 400)"),
         (httpx.Response(401, html="<h1>Log in</h1>"), PAGE.format(401)),
         (httpx.Response(403, html="<h1>Blocked</h1>"), PAGE.format(403)),
         (httpx.Response(403), PAGE.format(403)),
         (httpx.Response(401, json=["no"]), PAGE.format(401)),
-        (httpx.ConnectError("cut"), "the request with made-up credentials, to compare with, got no answer"),
+        (httpx.ConnectError("cut"), "the comparison with made-up credentials got no response"),
     ],
     ids=repr,
 )
@@ -264,7 +267,7 @@ def test_a_server_that_is_not_the_api_is_never_green(
     seen = found(report)
     assert seen["api" if activity_id is None else "record"][0] == status
     assert (seen["region"][0], seen["credentials"][0]) == ("unknown", "unknown")
-    assert seen["region"][1].endswith("; the API did not answer in its own format")
+    assert seen["region"][1].endswith("; the response was not in the API's own format")
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 429, 500, 503])
@@ -334,7 +337,7 @@ def test_without_a_token_nothing_is_read(flavour: Flavour, token: httpx.Response
     assert set(sent) == {"POST"}
     assert list(found(report))[-4:] == ["token", "scopes", "record", "clock"]
     assert found(report)["token"][0] == ("unknown" if token.status_code == 500 else "failed")
-    skipped = ("skipped", "not reached, because there is no token")
+    skipped = ("skipped", "not reached, because no token was issued")
     assert found(report)["scopes"] == found(report)["record"] == skipped
     is_rejection = token.status_code == 400 and hinted
     assert found(report)["credentials"][0] == ("failed" if is_rejection else "unknown")
@@ -393,7 +396,7 @@ def test_a_comparison_that_takes_too_long_leaves_the_credentials_unknown(flavour
         report = client.check(timeout=0.05)
     assert found(report)["api"][0] == "ok"
     assert found(report)["credentials"][0] == "unknown"
-    assert found(report)["credentials"][1].endswith("to compare with, got no answer")
+    assert found(report)["credentials"][1].endswith("got no response")
 
 
 def test_a_stale_token_is_replaced_as_in_any_call(flavour: Flavour) -> None:
@@ -418,14 +421,14 @@ def test_a_stale_token_is_replaced_as_in_any_call(flavour: Flavour) -> None:
         (
             ["api/read", "api/write"],
             "api/read",
-            ("failed", "granted: api/read; asked for and not granted: api/write"),
+            ("failed", "granted: api/read; requested but not granted: api/write"),
         ),
-        (["api/read"], "", ("failed", "granted: none; asked for and not granted: api/read")),
+        (["api/read"], "", ("failed", "granted: none; requested but not granted: api/read")),
         (["api/write"], "api/write", ("warning", "granted: api/write; reading needs api/read or api/all")),
         (
             ["api/read"],
             "api/all",
-            ("warning", "granted: api/all; asked for: api/read: the token allows more than that"),
+            ("warning", "granted: api/all; more than requested (api/read)"),
         ),
         ([], "api/all", ("ok", "granted: api/all")),
     ],
@@ -445,7 +448,7 @@ def test_scopes_that_the_api_does_not_know_fail_before_any_request(flavour: Flav
     with flavour.answering(answering(page_response()), credentials) as client:
         report = client.check()
     assert found(report)["token"][0] == "failed"
-    assert "no scope of the api service" in found(report)["token"][1]
+    assert "The api service does not support the scope" in found(report)["token"][1]
 
 
 # The clock
@@ -457,8 +460,8 @@ def test_scopes_that_the_api_does_not_know_fail_before_any_request(flavour: Flav
         (0, ("ok", "within 1 s of the server's")),
         (20, ("ok", "within 20 s of the server's")),
         (-20, ("ok", "within ")),
-        (3600, ("warning", "this machine's clock is 3600 s behind the server's: set it")),
-        (-3600, ("warning", "this machine's clock is 3599 s ahead of the server's: set it")),
+        (3600, ("warning", "this machine's clock is 3600 s behind the server's. Set it")),
+        (-3600, ("warning", "this machine's clock is 3599 s ahead of the server's. Set it")),
     ],
 )
 def test_the_clock_is_compared(
@@ -509,7 +512,7 @@ def examined(region: Region = Region.PRODUCTION, **options: Any) -> dict[str, tu
 
 
 def test_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert examined()["proxy"] == ("ok", "none: straight to the region's hosts")
+    assert examined()["proxy"] == ("ok", "not used; connections go directly to the region's hosts")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:canary@proxy.example:3128/?canary")
     monkeypatch.setenv("NO_PROXY", "user.api.learn.link")
     assert examined()["proxy"] == (
@@ -533,7 +536,7 @@ def test_the_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert examined(verify=False)["certificates"][0] == "warning"
     assert "ssl.SSLContext" in examined(verify=ssl.create_default_context())["certificates"][1]
     local = Region.custom("l", api_url="http://localhost:1", token_url="http://localhost:1/{tenant_id}")
-    assert examined(local)["certificates"] == ("skipped", "plain HTTP to this machine needs none")
+    assert examined(local)["certificates"] == ("skipped", "not needed for plain HTTP to this machine")
 
 
 # What it takes and gives
@@ -562,7 +565,7 @@ def test_the_report_as_data(flavour: Flavour) -> None:
     assert document["findings"][2] == {
         "subject": "proxy",
         "status": "skipped",
-        "detail": "the transport that the client was given decides",
+        "detail": "the transport that was passed to the client decides",
     }
     assert len(document["findings"]) == len(report.findings)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

@@ -162,7 +162,7 @@ def test_a_client_prints_its_region_alone(flavour: Flavour) -> None:
 
 @pytest.mark.parametrize("credentials", [None, ("tenant", "secret"), "secret", object()])
 def test_what_are_no_credentials(flavour: Flavour, credentials: Any) -> None:
-    with pytest.raises(ConfigurationError, match="pass BasicCredentials or ClientCredentials") as caught:
+    with pytest.raises(ConfigurationError, match="Pass BasicCredentials or ClientCredentials") as caught:
         flavour.client_class(Region.PRODUCTION, credentials)
     assert "secret" not in str(caught.value).replace("ClientCredentials", "")
 

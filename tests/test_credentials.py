@@ -28,7 +28,7 @@ def test_a_secret_shows_nothing() -> None:
 )
 def test_a_secret_is_not_pickled_by_accident(holder: object) -> None:
     assert CANARY not in repr(holder)
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(holder)
 
 
@@ -88,7 +88,7 @@ def test_scopes() -> None:
     assert mine.scopes == (Scope.WRITE, Scope.READ)
     assert ClientCredentials("tenant", "client", "fake").scopes == (Scope.READ,)
     assert ClientCredentials("tenant", "client", "fake", scopes=()).scopes == ()
-    with pytest.raises(ConfigurationError, match=r"'api/reed' is not a scope; choose from api/all, api/read"):
+    with pytest.raises(ConfigurationError, match=r"'api/reed' is not a scope. Choose from api/all, api/read"):
         ClientCredentials("tenant", "client", "fake", scopes=["api/reed"])
     for wrong in ("api/read", None, 5):
         with pytest.raises(ConfigurationError, match=r"scopes=\(Scope.READ,\)"):
@@ -136,7 +136,7 @@ def test_a_scope_that_the_service_does_not_know(
 ) -> None:
     credentials = ClientCredentials("t", "c", "s", configured)
     with pytest.raises(
-        ConfigurationError, match=f"no scope of the {service.value} service, which knows api/"
+        ConfigurationError, match=f"The {service.value} service does not support the scope api/"
     ):
         credentials.scopes_for(service, wanted)
 
@@ -161,7 +161,7 @@ def test_the_client_id_defaults_to_the_tenant_id() -> None:
 
 
 def test_a_missing_client_secret_is_reported_and_the_argument_in_its_place_is_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="client_secret: none was given") as caught:
+    with pytest.raises(ConfigurationError, match="client_secret: is missing") as caught:
         ClientCredentials("tenant", CANARY)  # type: ignore[call-overload]
     assert CANARY not in str(caught.value)
     assert CANARY not in _our_locals(caught.value)

@@ -77,7 +77,7 @@ def test_an_unknown_name_lists_the_known_ones(name: Any) -> None:
         Region.parse(name)
     assert str(caught.value) == (
         f"{name!r} is not a region. Choose one of production, staging, production-mea, staging-mea, "
-        "or describe one with Region.custom(...)"
+        "or use Region.custom(...)."
     )
 
 
@@ -110,15 +110,15 @@ def test_a_custom_region() -> None:
 def test_a_custom_region_can_do_without_webhooks() -> None:
     region = Region.custom("mine", api_url=CUSTOM["api_url"], token_url=CUSTOM["token_url"])
     assert len(region.urls) == 2
-    with pytest.raises(ConfigurationError, match=r": pass webhooks_token_url to Region\.custom\(...\)$"):
+    with pytest.raises(ConfigurationError, match=r". Pass webhooks_token_url to Region\.custom\(...\)\.$"):
         region.token_url("t", Service.WEBHOOKS)
 
 
-PLAIN_HTTP = " is plain HTTP, which would show credentials to the network: use https$"
-NOT_ABSOLUTE = " is not an absolute URL: it must begin with https:// and a host$"
-NOT_VISIBLE = " is not a URL of visible ASCII characters$"
-NO_SUCH_PART = " has a host, a port, or a path that is not valid$"
-NO_QUERY = " holds a query or a fragment: give the URL without it$"
+PLAIN_HTTP = " is plain HTTP, which exposes credentials on the network. Use https[.]$"
+NOT_ABSOLUTE = " is not an absolute URL. It must begin with https:// and a host[.]$"
+NOT_VISIBLE = " is not a URL of visible ASCII characters[.]$"
+NO_SUCH_PART = " has an invalid host, port, or path[.]$"
+NO_QUERY = " has a query or a fragment. Remove it[.]$"
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_loopback_may_be_plain_http(url: str) -> None:
         (f"https://{'a' * 64}.example.com", NO_SUCH_PART),
         (f"https://{'a.' * 127}com", NO_SUCH_PART),
         ("https://api.example.com:0", NO_SUCH_PART),
-        ("https://api.example.com/{version}", "nothing fills"),
-        ("https://api.example.com/{version", "nothing fills"),
-        ("https://api.example.com/version}", "nothing fills"),
+        ("https://api.example.com/{version}", "Remove its placeholder"),
+        ("https://api.example.com/{version", "Remove its placeholder"),
+        ("https://api.example.com/version}", "Remove its placeholder"),
     ],
 )
 def test_what_credentials_must_not_be_sent_to(url: Any, problem: str) -> None:
@@ -172,7 +172,7 @@ def test_a_url_that_is_no_text_is_not_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Region.custom("mine", api_url=CUSTOM["api_url"], token_url=bytes_)
     assert str(caught.value) == (
-        "token_url of region 'mine': the given value is not a URL of visible ASCII characters"
+        "token_url of region 'mine': the given value is not a URL of visible ASCII characters."
     )
 
 
@@ -181,7 +181,7 @@ def test_an_api_url_loses_slashes_only() -> None:
 
 
 def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
-    says = ": the given value holds credentials: pass them to the client instead$"
+    says = ": the given value contains credentials. Pass them to the client instead[.]$"
     with pytest.raises(ConfigurationError, match=says) as caught:
         Region.custom("mine", **CUSTOM | {"api_url": "https://me:canary@api.example.com"})
     assert "canary" not in str(caught.value)
@@ -206,8 +206,8 @@ def test_a_token_url_has_room_for_the_tenant(argument: str, url: str) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        *((name, "give it a printable name") for name in ("", " ", "a\nb", None)),
-        ("production", "give the custom one another name"),
+        *((name, "Use a printable name") for name in ("", " ", "a\nb", None)),
+        ("production", "Use another name"),
     ],
 )
 def test_a_custom_region_needs_a_name_of_its_own(name: Any, problem: str) -> None:

@@ -342,7 +342,7 @@ def test_a_url_of_a_proxy_that_is_not_valid_does_not_show(
                 continue  # there, a URL without a scheme is one of HTTP
             monkeypatch.setenv("HTTPS_PROXY", url)
         with pytest.raises(
-            ThriveError, match=r"^The proxy URL .* has a host or a port that is not valid|does not begin with"
+            ThriveError, match=r"^The proxy URL .* has an invalid host or port|does not begin with"
         ) as caught:
             flavour.client_class("production", CREDENTIALS["Basic"], **options)
         assert "canary" not in f"{caught.value} {caught.value!r} {vars(caught.value)}"

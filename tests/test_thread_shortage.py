@@ -206,7 +206,7 @@ def test_an_async_call_that_cannot_resolve_its_host_says_why(
     limit(problem=problem)
     error = run(use)
     assert (error.reason, len(error.history)) == ("no_thread", 2)
-    assert f"cannot start a thread in which to resolve a host name ({problem})" in str(error)
+    assert f"cannot start a thread to resolve the host name ({problem})" in str(error)
     assert error.__cause__ is None
     assert error.__context__ is None
 

@@ -196,12 +196,12 @@ def test_the_signature_is_checked_before_the_body_is_read() -> None:
         (["a", ""], "the secret is empty. Set it"),
         (" ", "the secret is only white space"),
         (f"{SECRET}\n", "the secret ends with a line end. Remove it"),
-        ((), "there is none. Pass the secret that was agreed with the vendor"),
+        ((), "it is missing. Pass the secret that was agreed with the vendor"),
         (None, "it is None. Pass the secret that was agreed with the vendor"),
         (5, "it is of type int. Pass text, a Secret, or several of them"),
         (b"bytes", "a secret is of type bytes. Pass it as text"),
         ([None], "a secret is of type NoneType. Pass it as text"),
-        (lambda: "", "the function that gives a secret: the secret is empty"),
+        (lambda: "", "the function that returns a secret: the secret is empty"),
     ],
 )
 def test_an_invalid_secret_is_a_mistake_of_the_receiver(secrets: Any, problem: str) -> None:
@@ -211,7 +211,7 @@ def test_an_invalid_secret_is_a_mistake_of_the_receiver(secrets: Any, problem: s
     ):
         with pytest.raises(ConfigurationError) as caught:
             attempt()
-        assert str(caught.value).startswith(f"The secret of the webhooks cannot be used: {problem}")
+        assert str(caught.value).startswith(f"The secret for webhooks cannot be used: {problem}")
 
 
 # Headers

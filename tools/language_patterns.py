@@ -47,7 +47,7 @@ PATTERNS = (
     pattern(
         "is-no",
         r"(?<![Tt]here\s)\b(?:is|are|was|were) no"
-        r" (?!longer\b|more\b|less\b|fewer\b|later\b|older\b|newer\b|earlier\b|larger\b|better\b|one\b|different\b)\w+",
+        r" (?!(?:longer|more|less|fewer|later|older|newer|earlier|larger|better|one|different)\b)\w+",
         "'is not a …' or 'is not valid'",
     ),
     pattern("no-such", r"\b[Tt]here (?:is|are|was|were) no such\b", "name the thing: 'unknown region'"),
@@ -76,7 +76,7 @@ PATTERNS = (
     ),
     pattern("british", rf"\b(?i:{_BRITISH})\b", "the American spelling"),
     pattern("time-out", r"\b[Tt]ime-outs?\b", "'timeout'"),
-    pattern("colon-sentence", rf"(?<=[\w`\")·]): {_CLAUSE}", "two sentences, or 'because', 'so', 'and'"),
+    pattern("colon-sentence", rf"(?<=[a-zA-Z`\")·]): {_CLAUSE}", "two sentences, or 'because', 'so', 'and'"),
     pattern(
         "in-plain",
         r"\bin plain\b(?! (?:text|English|HTTP|Python|JSON|language|sight|words|view)\b)",
@@ -124,11 +124,11 @@ _VERBS = """
     Inform Initialize Inject Insert Inspect Install Interpret Interrupt Invoke Issue Iterate Join
     Keep Kill Launch Lay Leave Let Limit Link Lint List Listen Load Locate Lock Log Look Make Map
     Mark Mask Match Measure Merge Mint Mirror Mock Modify Mount Move Mutate Name Narrow Negotiate
-    Normalize Note Notify Obtain Offer Omit Open Order Override Pack Pad Parse Pass Patch Pause
+    Normalize Note Notify Observe Obtain Offer Omit Open Order Override Pack Pad Parse Pass Patch Pause
     Perform Persist Pick Pin Place Plan Plot Poll Pool Pop Populate Post Prefer Prepare Present
     Prevent Print Process Produce Prompt Propose Protect Provide Prove Publish Pull Push Put Query
     Queue Quote Raise Range Rank Reach Read Rebuild Receive Recognize Record Recover Redact Redirect
-    Reduce Refresh Refuse Register Reject Release Rely Remember Remove Rename Render Renew Reopen
+    Reduce Refill Refresh Refuse Register Reject Release Rely Remember Remove Rename Render Renew Reopen
     Repeat Replace Replay Report Reproduce Request Require Rerun Reserve Reset Resolve Respond
     Restore Restrict Resume Retrieve Retry Return Reuse Rewrite Rotate Round Route Run Save Scan
     Schedule Script Search See Seed Select Send Separate Serialize Serve Set Shake Share Shift Show

@@ -1,7 +1,7 @@
-"""The signature and the body of a webhook's delivery, and what may be wrong with them. Pure.
+"""Checks the signature and the body of a webhook delivery. Pure.
 
-The functions return errors instead of raising them, because a frame that raises shows its local variables in
-a traceback, and here they hold secrets and bodies.
+The functions return errors instead of raising them, because a traceback shows the local variables of each
+frame, and these contain secrets and bodies.
 """
 
 import hmac
@@ -22,16 +22,16 @@ _MAX_DEPTH = 100
 
 
 def flaw_of_body(body: object, limit: object) -> ThriveError | None:
-    """Return what is wrong with the size or the type of a body; None if nothing is.
+    """Return what is wrong with the size or type of a body; None if it is valid.
 
     Args:
         body: The body.
-        limit: How many bytes it may have.
+        limit: The size limit in bytes.
     """
     if not isinstance(body, (bytes, bytearray)):
         return ConfigurationError(
-            f"body is of type {type(body).__name__}. Pass the raw bytes of the request, which are what is "
-            "signed."
+            f"body is of type {type(body).__name__}. Pass the raw bytes of the request, because they are "
+            "what is signed."
         )
     if not isinstance(limit, int) or limit < 1:
         return ConfigurationError(f"max_body_bytes is {limit!r}. Pass a number of bytes above 0.")
@@ -45,7 +45,7 @@ def flaw_of_body(body: object, limit: object) -> ThriveError | None:
 
 
 def flaw_of_delivery(body: bytes | bytearray, headers: object, secrets: object) -> ThriveError | None:
-    """Return what is wrong with the signature among some headers. See `flaw_of_signature`."""
+    """Return what is wrong with the signature among headers; None if nothing is. See `flaw_of_signature`."""
     signature = _signature_of(headers)
     if isinstance(signature, ThriveError):
         return signature
@@ -53,10 +53,10 @@ def flaw_of_delivery(body: bytes | bytearray, headers: object, secrets: object) 
 
 
 def _signature_of(headers: object) -> str | ThriveError | None:
-    """Return the value of the header with the signature; None if there is none."""
+    """Return the value of the signature header; None if it is missing."""
     pairs: Any = () if headers is None else headers
     if callable(getattr(pairs, "items", None)):
-        pairs = pairs.items()  # of Werkzeug's headers too, which are pairs when they are iterated over
+        pairs = pairs.items()  # also for Werkzeug's headers, which iterate as pairs
     found: set[str] = set()
     try:
         for name, value in pairs:
@@ -70,15 +70,15 @@ def _signature_of(headers: object) -> str | ThriveError | None:
         )
     if len(found) > 1:
         return SignatureError(
-            f"The delivery has {len(found)} different {SIGNATURE_HEADER} headers. Reject it, and check what "
-            "a proxy adds.",
+            f"The delivery has {len(found)} different {SIGNATURE_HEADER} headers. Reject it, and check "
+            "whether a proxy adds headers.",
             reason="malformed_signature",
         )
     return next(iter(found), None)
 
 
 def _normalized(name: object) -> str:
-    """Return the name of a header as it is compared. WSGI has `HTTP_X_HMAC_SIGNATURE` for ours."""
+    """Return the name of a header for comparison. WSGI names ours `HTTP_X_HMAC_SIGNATURE`."""
     return _text(name).lower().replace("_", "-").removeprefix("http-")
 
 
@@ -89,38 +89,38 @@ def _text(value: object) -> str:
 def flaw_of_signature(
     body: bytes | bytearray, signature: str | None, secrets: object
 ) -> ConfigurationError | SignatureError | None:
-    """Return why a signature does not prove that a body was signed with one of the secrets; None if it does.
+    """Return why a signature does not match a body with any of the secrets; None if it matches.
 
     Args:
         body: The body as received.
         signature: The value of the header; None if it is missing.
-        secrets: A secret or several: text, `Secret`, or a function that returns text.
+        secrets: A secret or several, each as text, `Secret`, or a function that returns text.
     """
     known = _known(secrets)
     if isinstance(known, str):
-        return ConfigurationError(f"The secret of the webhooks cannot be used: {known}.")
+        return ConfigurationError(f"The secret for webhooks cannot be used: {known}.")
     if signature is None:
         return SignatureError(
-            f"The delivery has no header {SIGNATURE_HEADER}, so anybody may have sent it. Reject it; if the "
+            f"The delivery has no header {SIGNATURE_HEADER}, so anyone may have sent it. Reject it; if the "
             "subscription has no secret, agree on one with the vendor, or use webhooks.parse().",
             reason="missing_signature",
         )
     match = _SIGNATURE.fullmatch(_text(signature))
     if match is None:
         return SignatureError(
-            f"The header {SIGNATURE_HEADER} does not consist of 'sha256=' and 64 hexadecimal digits. Reject "
-            "the delivery, and check that proxies pass the header on unchanged.",
+            f"The header {SIGNATURE_HEADER} is not 'sha256=' and 64 hexadecimal digits. Reject the delivery, "
+            "and check that proxies forward the header unchanged.",
             reason="malformed_signature",
         )
     received = bytes.fromhex(match[1])
-    # All of them, so that the time says nothing about which one it was.
+    # Compare with all secrets, so that the time does not reveal which one matched.
     matches = [hmac.compare_digest(_digest(secret, body), received) for secret in known]
     if any(matches):
         return None
     which = "the secret" if len(known) == 1 else f"any of the {len(known)} secrets"
     return SignatureError(
-        f"The signature of the delivery does not match its body with {which}. Check that the secret is that "
-        "of this subscription, and that the body is passed on exactly as received.",
+        f"The signature of the delivery does not match its body with {which}. Check that the secret "
+        "belongs to this subscription, and that the body is passed exactly as received.",
         reason="wrong_signature",
     )
 
@@ -130,7 +130,7 @@ def _digest(secret: Secret, body: bytes | bytearray) -> bytes:
 
 
 def _known(secrets: Any) -> tuple[Secret, ...] | str:
-    """Return the secrets as they are now, or what is wrong with one: a frame that raises would show it."""
+    """Return the current secrets, or what is wrong with one, because a frame that raises would show it."""
     if secrets is None:
         return "it is None. Pass the secret that was agreed with the vendor"
     if isinstance(secrets, (str, bytes, Secret)) or callable(secrets):
@@ -145,11 +145,11 @@ def _known(secrets: Any) -> tuple[Secret, ...] | str:
         known = tuple((value if isinstance(value, Secret) else Secret(value)).fixed() for value in given)
     except ConfigurationError as error:
         return str(error)
-    return known or "there is none. Pass the secret that was agreed with the vendor"
+    return known or "it is missing. Pass the secret that was agreed with the vendor"
 
 
 class _RepeatedNameError(Exception):
-    """An object has two members of one name, and readers differ in which of them counts."""
+    """An object has two members of the same name. Readers differ in which one counts."""
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ _decoder = strict_decoder(_unique)
 
 
 def read_document(body: bytes | bytearray) -> dict[str, Any] | WebhookError:
-    """Return the JSON object of a body, which has an `eventType`; or what is wrong with it."""
+    """Return the JSON object of a body, which must have an `eventType`, or what is wrong with it."""
     try:
         read = json_object(bytes(body), _decoder)
     except _RepeatedNameError:
@@ -175,7 +175,7 @@ def read_document(body: bytes | bytearray) -> dict[str, Any] | WebhookError:
 
 
 def _flaw_of_document(document: dict[str, Any]) -> str | None:
-    # Else whatever handles the payload later, such as its repr or a pickle, might fail.
+    # Without this check, later steps such as the repr or a pickle of the payload might fail.
     level: list[Any] = [document]
     for _ in range(_MAX_DEPTH):
         level = [member for value in level for member in _members(value)]

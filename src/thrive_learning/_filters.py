@@ -1,4 +1,4 @@
-"""Which activity records are wanted: checked arguments, and the query that they become. Pure.
+"""Checks the filters of a list and turns them into a query. Pure.
 
 Source: the reference page of `GET /activities`, "Query parameters".
 """
@@ -11,28 +11,28 @@ from urllib.parse import quote
 from thrive_learning._ids import activity_id, shown
 from thrive_learning.errors import ConfigurationError, InvalidIdError
 
-#: How many records a page may have.
+#: The maximum number of records per page.
 MAX_PER_PAGE: Final = 1000
 
-#: How many content IDs or types one request has. More would make URLs that some servers reject.
+#: The maximum number of content IDs or types per request. More would make URLs that some servers reject.
 MAX_VALUES: Final = 100
 
-#: How many characters of a URL the values of one filter may take: many servers reject URLs of 8,000.
+#: The maximum length of one filter's values in a URL. Many servers reject URLs of 8,000 characters.
 MAX_LENGTH: Final = 4000
 
-# No list has that many pages. Python itself cannot print numbers of more than 4,300 digits.
+# More than any list has. Python cannot print numbers of more than 4,300 digits.
 _MAX_PAGE: Final = 10**9
 
 _SECOND = dt.timedelta(seconds=1)
 
 
 class ActivityFilters(NamedTuple):
-    """The filters of `activities.list` and `activities.iterate`, checked.
+    """The checked filters of `activities.list` and `activities.iterate`.
 
     Attributes:
-        types: The types to keep.
-        omit_types: The types to leave out.
-        content_ids: The content that the activities relate to, each once.
+        types: The types to include.
+        omit_types: The types to exclude.
+        content_ids: The IDs of the content that the activities relate to, without duplicates.
         content_type: The type of that content.
         since: The earliest time; in UTC, rounded down to whole seconds.
         until: The latest time; in UTC, rounded up to whole seconds.
@@ -59,7 +59,7 @@ class ActivityFilters(NamedTuple):
         """Check the filters.
 
         Raises:
-            ConfigurationError: One of them is not valid, or two contradict each other.
+            ConfigurationError: A filter is not valid, or two filters contradict each other.
             InvalidIdError: A content ID is not 24 hexadecimal digits.
         """
         filters = cls(
@@ -72,8 +72,8 @@ class ActivityFilters(NamedTuple):
         )
         if filters.types and filters.omit_types:
             raise ConfigurationError(
-                "types= and omit_types= exclude each other, because the API does not document what both do "
-                "together. Pass one of the two."
+                "types= and omit_types= exclude each other, because the API does not document their "
+                "combination. Pass one of the two."
             )
         if filters.since is not None and filters.until is not None and filters.since >= filters.until:
             raise ConfigurationError(
@@ -83,38 +83,38 @@ class ActivityFilters(NamedTuple):
 
     @property
     def walks(self) -> "list[ActivityFilters]":
-        """The same filters in parts that each fit into one request."""
+        """Return the same filters in parts that each fit into one request."""
         ids = self.content_ids
         parts = [ids[start : start + MAX_VALUES] for start in range(0, len(ids), MAX_VALUES)]
         return [self._replace(content_ids=part) for part in parts] or [self]
 
     def with_end(self) -> "ActivityFilters":
-        """Return the same filters with an end: now, if there is none yet.
+        """Return the same filters with an end, by default now.
 
         Raises:
-            ConfigurationError: They begin later.
+            ConfigurationError: The filters begin in the future.
         """
         if self.until is not None:
             return self
         now = dt.datetime.now(dt.UTC)
         if self.since is not None and self.since > now:
             raise ConfigurationError(
-                f"since={self.since} is in the future, so no record can match. Pass an earlier since=, or an "
-                "until=."
+                f"since={self.since} is in the future, so no record can match. Pass an earlier since=, or a "
+                "later until=."
             )
         until = _whole_second(now, round_up=True)
-        # Clocks that stand still, as in tests, may stand at a whole second.
+        # A frozen clock, as in tests, may show a whole second.
         return self._replace(until=until + _SECOND if until == self.since else until)
 
     def page_arguments(self, page: int, per_page: int) -> dict[str, Any]:
         """Return the arguments of the generated function for one page.
 
         Raises:
-            ConfigurationError: There is no such page, or there are more filters than fit into one request.
+            ConfigurationError: The page number is not valid, or the filters do not fit into one request.
         """
         if len(self.content_ids) > MAX_VALUES:
             raise ConfigurationError(
-                f"content_ids has {len(self.content_ids)} IDs, and one request takes {MAX_VALUES} at most. "
+                f"content_ids has {len(self.content_ids)} IDs, and one request takes at most {MAX_VALUES}. "
                 "Call iterate() instead, which sends several requests."
             )
         arguments: dict[str, Any] = {"page": page_number(page), "per_page": page_size(per_page)}
@@ -137,7 +137,7 @@ def page_number(page: object) -> int:
     """Return the number of a page.
 
     Raises:
-        ConfigurationError: It is not a whole number from 1 to a billion.
+        ConfigurationError: The value is not a whole number from 1 to a billion.
     """
     if isinstance(page, bool) or not isinstance(page, int) or not 1 <= page <= _MAX_PAGE:
         raise ConfigurationError(
@@ -147,10 +147,10 @@ def page_number(page: object) -> int:
 
 
 def page_size(per_page: object) -> int:
-    """Return how many records a page has.
+    """Return the number of records per page.
 
     Raises:
-        ConfigurationError: It is not a whole number from 1 to 1,000.
+        ConfigurationError: The value is not a whole number from 1 to 1,000.
     """
     if isinstance(per_page, bool) or not isinstance(per_page, int) or not 1 <= per_page <= MAX_PER_PAGE:
         raise ConfigurationError(
@@ -160,14 +160,14 @@ def page_size(per_page: object) -> int:
 
 
 def _timestamp(moment: dt.datetime) -> str:
-    # Not by strftime, which writes the year 999 with three digits on Linux.
+    # Not with strftime, which writes the year 999 with three digits on Linux.
     return moment.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def _whole_second(moment: dt.datetime, *, round_up: bool) -> dt.datetime:
     """Round a time in UTC to whole seconds.
 
-    The result is a plain datetime: that of pandas has nanoseconds, which `replace` keeps.
+    The result is a plain datetime, because pandas' own has nanoseconds, which `replace` keeps.
     """
     whole = dt.datetime(*moment.timetuple()[:6], tzinfo=dt.UTC)
     return whole + _SECOND if round_up and whole != moment else whole
@@ -175,7 +175,7 @@ def _whole_second(moment: dt.datetime, *, round_up: bool) -> dt.datetime:
 
 def _values(name: str, values: object) -> list[object]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ConfigurationError(f"{name} is {shown(values)}. Pass a list, or another iterable, of texts.")
+        raise ConfigurationError(f"{name} is {shown(values)}. Pass a list or another iterable of strings.")
     return list(cast("Iterable[object]", values))
 
 
@@ -191,8 +191,8 @@ def _type(name: str, value: object) -> str:
     text = _text(name, value, "viewed")
     if "," in text:
         raise ConfigurationError(
-            f"{name} has the value {text!r}. A comma separates two types in a request; pass each type by "
-            "itself."
+            f"{name} has the value {text!r}. A comma separates two types in a request, so pass each type "
+            "separately."
         )
     return text
 
@@ -207,19 +207,19 @@ def _check_length(name: str, text: str) -> None:
     length = len(quote(text, safe=""))
     if length > MAX_LENGTH:
         raise ConfigurationError(
-            f"{name} takes {length} characters in a URL. Pass fewer or shorter values, of at most "
-            f"{MAX_LENGTH} characters in all."
+            f"{name} takes {length} characters in a URL. Pass fewer or shorter values, with at most "
+            f"{MAX_LENGTH} characters in total."
         )
 
 
 def _text(name: str, value: object, example: str) -> str:
-    # The text itself: str() of an enum may be the name of its member.
-    # And by its type, because isinstance() believes what a mock says of its class.
+    # The text itself, because str() of an enum may return the name of its member. And by its type,
+    # because isinstance() believes a mock's __class__.
     text = str.__str__(cast("str", value)) if issubclass(type(value), str) else ""
     if not text or text != text.strip() or not text.isprintable():
         raise ConfigurationError(
-            f"{name} has the value {shown(value)}. Pass printable text such as {example!r}, without white "
-            "space around it."
+            f"{name} has the value {shown(value)}. Pass printable text without surrounding white "
+            f"space, such as {example!r}."
         )
     return text
 

@@ -1,4 +1,4 @@
-"""Text → a validated id, before anything is sent. Pure."""
+"""Turns text into a validated ID before anything is sent. Pure."""
 
 import re
 import reprlib
@@ -12,20 +12,20 @@ _shortened.maxstring = _shortened.maxother = 80
 
 
 def activity_id(value: object) -> str:
-    """Validate the id of an activity.
+    """Return a validated activity ID.
 
     Args:
         value: Exactly 24 hexadecimal digits, in either case. Nothing is stripped or converted.
 
     Returns:
-        The id as it was given.
+        The ID unchanged.
 
     Raises:
-        InvalidIdError: It is anything else; `.value` holds it.
+        InvalidIdError: The value is anything else. `.value` contains it.
 
     Source: the reference page of `GET /activity/{id}`, whose pattern is `^[0-9a-fA-F]{24}$`.
     """
-    # Of the type itself: isinstance() believes what a mock says of its class.
+    # Of the type itself, because isinstance() believes a mock's __class__.
     kind: type = type(value)
     match = _HEX_24.fullmatch(value) if isinstance(value, str) and issubclass(kind, str) else None
     if match is None:
@@ -34,27 +34,30 @@ def activity_id(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Return an invalid argument as a message shows it: its repr, in short."""
+    """Return an invalid argument for a message, as its shortened repr."""
     try:
         return _shortened.repr(value)
-    except Exception:  # noqa: BLE001 - a repr may fail in any way, such as that of an int with 5,000 digits
+    except Exception:  # noqa: BLE001 - a repr may fail in any way, such as for an int with 5,000 digits
         return f"a value of type {type(value).__name__}"
 
 
 def _invalid(value: object) -> InvalidIdError:
     kind: type = type(value)
     if not isinstance(value, str) or not issubclass(kind, str):
-        problem = f"it is of type {kind.__name__}, not str; pass the id as text"
+        problem = f"it is of type {kind.__name__}, not str. Pass the ID as text"
     elif _HEX_24.fullmatch(str.strip(value)):
-        problem = "it has white space around it; strip the text first"
-    elif len(value) != 24:  # noqa: PLR2004 - the length that the pattern asks for
+        problem = "it has white space around it. Strip it first"
+    elif len(value) != 24:  # noqa: PLR2004 - the length in the pattern
         plural = "" if len(value) == 1 else "s"
-        problem = f"it has {len(value)} character{plural}; pass the `id` of an activity record"
+        problem = (
+            f"it has {len(value)} character{plural} instead of 24 hexadecimal digits. Pass the `id` of an "
+            "activity record"
+        )
     else:
-        problem = "it holds other characters; pass the `id` of an activity record"
-    # Errors hold plain data, so that they pickle: anything else is kept as the text that is shown.
+        problem = "it has characters other than hexadecimal digits. Pass the `id` of an activity record"
+    # Errors hold plain data, so that they can be pickled. Any other value is kept as its text.
     plain = value is None or type(value) in {str, bytes, bool, int, float}
     return InvalidIdError(
-        f"{shown(value)} is not an activity id, which is exactly 24 hexadecimal digits: {problem}",
+        f"{shown(value)} is not an activity ID, because {problem}.",
         value=value if plain else shown(value),
     )

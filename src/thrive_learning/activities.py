@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Activities:
-    """Reads activity records. Found as `client.activities`."""
+    """Reads activity records. Use it as `client.activities`."""
 
     def __init__(self, http: Caller) -> None:
         self._http = http
@@ -34,16 +34,17 @@ class Activities:
 
         Args:
             activity_id: The record's ID, exactly 24 hexadecimal digits.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+            retry: How often this call sends a request again; None for the client's policy.
 
         Raises:
-            InvalidIdError: The ID is none; nothing was sent.
-            NotFoundError: The region holds no such record.
-            ApiError: The API answered with another status that is no success.
-            TokenError: The token endpoint refused.
-            UnexpectedResponseError: The API's answer breaks the contract.
-            ConnectionFailedError: There was no answer, or (`DeadlineExceededError`) none in time.
+            InvalidIdError: The ID is not 24 hexadecimal digits. Nothing was sent.
+            NotFoundError: The region has no record with this ID.
+            ApiError: The API responded with another status that is not a success.
+            TokenError: The token endpoint rejected the request or sent an invalid response.
+            UnexpectedResponseError: The response breaks the contract.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page of `GET /activity/{id}`.
@@ -53,15 +54,15 @@ class Activities:
     def get_with_response(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
     ) -> ApiResponse[Activity]:
-        """Get one activity record together with what is known of the response.
+        """Get one activity record together with the facts of its response, such as the request ID.
 
         Args:
             activity_id: The record's ID, exactly 24 hexadecimal digits.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+            retry: How often this call sends a request again; None for the client's policy.
 
         Raises:
-            ThriveError: As `get`.
+            ThriveError: The same errors as `get`.
 
         Source: the reference page of `GET /activity/{id}`.
         """
@@ -73,7 +74,7 @@ class Activities:
         arguments = {"id": validated(activity_id)}
         return run(GET_ACTIVITY, self._http, arguments, self._http.seam.begin(timeout, retry))
 
-    def get_many(  # noqa: PLR0913 - what a run can be told
+    def get_many(  # noqa: PLR0913 - the options of a run
         self,
         ids: Iterable[str],
         *,
@@ -83,38 +84,38 @@ class Activities:
         retry: RetryPolicy | None = None,
         deadline: float | None = None,
     ) -> "ResultStream":
-        """Get many activity records, with many requests at once; give each as soon as it is there.
+        """Get many activity records concurrently. Each result is available as soon as it arrives.
 
-        IDs are read as slots become free, so `ids` may be endless, and memory does not grow with it. An ID
-        that is on its way already is not fetched twice; each place at which it stands has its result. After a
-        transient failure of any kind, all requests of the run pause, and the ID is fetched again: it fails
-        only when its time limit is over, or after the attempts of the retry policy while other IDs succeed.
-        Failures that mean nothing will work end the run after five in a row.
+        IDs are read from `ids` only as requests finish, so `ids` may be endless, and memory use stays
+        constant. Duplicate IDs in flight share one request, and every occurrence still gets a result. After a
+        transient failure, all requests of the run pause, and the ID is fetched again. An ID fails when its
+        time limit is over, or after the attempts of the retry policy while other IDs succeed. Five failures
+        in a row that would affect every ID end the run.
 
-        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
-        block. Nothing is sent before the first result is asked for.
+        The result is an iterator and a context manager. `with` cancels requests in flight at the end of its
+        block. Nothing is sent until the first result is requested.
 
         Args:
-            ids: The records' IDs. An ID that is none gives a result with an InvalidIdError.
-            concurrency: How many requests may be in flight, 1,000 at the most.
-            ordered: Give the results in the order of the IDs. A slow one then holds up those behind it, and
-                at four times the concurrency the reading of IDs.
-            timeout: Time-outs for each record, or seconds for the whole of it from its first request, pauses
-                included; None for those of the client.
-            retry: How often to try an ID that fails while others succeed; None for the client's policy. With
-                one attempt, nothing is retried.
-            deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
-                read, each that was has its result, with a DeadlineExceededError if need be, and the results
-                end.
+            ids: The records' IDs. An invalid ID gets a result with an InvalidIdError.
+            concurrency: The number of requests that may be in flight, at most 1,000.
+            ordered: Yield the results in the order of the IDs. A slow record then delays the results after
+                it, and no more IDs are read once four times `concurrency` are waiting.
+            timeout: The time limits of each record, or seconds for each record from its first request,
+                including pauses; None for the client's.
+            retry: How often to send the request for an ID again while others succeed; None for the client's
+                policy. With one attempt, nothing is retried.
+            deadline: The time limit of the whole run in seconds, from the first requested result. After it,
+                no more IDs are read, and IDs without a result get a DeadlineExceededError.
 
         Raises:
-            ConfigurationError: An argument makes no sense.
-            ClientClosedError: The client is closed. This, and what follows, comes while results are read.
+            ConfigurationError: An argument is not valid.
+            ClientClosedError: The client is closed. This error and those below are raised while results are
+                read.
             UnauthorizedError: The API rejects the credentials, so every other ID would fail as well.
-            TokenError: The token endpoint rejects them.
-            ThriveError: Five failures in a row mean that nothing will work; this is the last of them.
+            TokenError: The token endpoint rejects the credentials.
+            ThriveError: Five failures in a row would affect every ID. The last one is raised.
 
-        Whatever `ids` raises is raised behind the results of the IDs before.
+        An exception that `ids` raises is raised after the results of the IDs before it.
 
         Source: the reference page of `GET /activity/{id}`.
         """
@@ -143,34 +144,34 @@ class Activities:
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ActivityPage:
-        """Get one page of the activity records that pass all filters.
+        """Get one page of the activity records that match all filters.
 
         The order of the records is not documented, and records that arrive between two calls may move others
-        to another page. `iterate` takes care of that.
+        to another page. `iterate` handles this.
 
         Args:
-            page: The number of the page, counted from 1.
-            per_page: How many records a page has, from 1 to 1,000.
-            types: The types to keep: `ActivityType`s or other texts; empty for all.
-            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
-            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+            page: The number of the page, from 1.
+            per_page: The number of records per page, from 1 to 1,000.
+            types: The types to include, as `ActivityType`s or other strings; empty for all.
+            omit_types: The types to exclude; empty for none. Cannot be combined with `types`.
+            content_ids: The IDs of the content that the activities relate to, 24 hexadecimal digits each;
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
-            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit. The API does not document whether a record of that very moment is
-                among them.
-            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
-                down. None for no limit.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy.
+            since: The earliest time, with a time zone; rounded down to whole seconds, the API's precision.
+                None for no limit. The API does not document whether records of exactly this time are
+                included.
+            until: The latest time, with a time zone; rounded up to whole seconds. None for no limit.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+            retry: How often this call sends a request again; None for the client's policy.
 
         Raises:
-            ConfigurationError: An argument is not valid; nothing was sent.
-            InvalidIdError: A content ID is not valid; nothing was sent.
-            ApiError: The API answered with a status that is not a success.
+            ConfigurationError: An argument is not valid. Nothing was sent.
+            InvalidIdError: A content ID is not valid. Nothing was sent.
+            ApiError: The API responded with a status that is not a success.
             TokenError: The token endpoint rejected the request or sent an invalid response.
             UnexpectedResponseError: The response breaks the contract.
-            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page of `GET /activities`.
@@ -201,45 +202,44 @@ class Activities:
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> "ActivityStream":
-        """Get all activity records that pass all filters, page by page.
+        """Get all activity records that match all filters, page by page.
 
         The end of the time window is fixed at the beginning, so that new records do not move others to
-        another page. A record that comes again within about twenty pages is dropped. Pages are requested one
-        after the other, up to two of them ahead. After a transient failure, the walk pauses, and the page is
-        requested again, as `get_many` does. It ends with an empty page, or with the last one by the server's
-        count.
+        another page. A record that reappears within about twenty pages is dropped. Pages are requested one
+        at a time, up to two in advance. After a transient failure, the iteration pauses, and the page is
+        requested again. The iteration ends with an empty page, or with the last page by the server's count.
 
-        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
-        block. Nothing is sent before the first record is asked for.
+        The result is an iterator and a context manager. `with` cancels requests in flight at the end of its
+        block. Nothing is sent until the first record is requested.
 
         Args:
-            page: The page to begin with, to go on with an earlier walk that had the same filters and
-                `until`. It must be 1 with more than 100 content IDs, which take several walks.
-            per_page: How many records a page has, from 1 to 1,000.
-            types: The types to keep: `ActivityType`s or other texts; empty for all.
-            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
-            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+            page: The first page to request, to resume an earlier iteration with the same filters and `until`.
+                Must be 1 with more than 100 content IDs, because they need several queries.
+            per_page: The number of records per page, from 1 to 1,000.
+            types: The types to include, as `ActivityType`s or other strings; empty for all.
+            omit_types: The types to exclude; empty for none. Cannot be combined with `types`.
+            content_ids: The IDs of the content that the activities relate to, 24 hexadecimal digits each;
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
-            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit. The API does not document whether a record of that very moment is
-                among them.
-            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
-                down. None for now.
-            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
-                of the client.
-            retry: The delays between the attempts for a page, which is tried until `timeout` is over; None
-                for the client's policy. With one attempt, nothing is retried.
+            since: The earliest time, with a time zone; rounded down to whole seconds, the API's precision.
+                None for no limit. The API does not document whether records of exactly this time are
+                included.
+            until: The latest time, with a time zone; rounded up to whole seconds. None for now.
+            timeout: The time limits of each page, or seconds for each page, including pauses; None for the
+                client's.
+            retry: The delays between requests for the same page, which is requested until `timeout` is over;
+                None for the client's policy. With one attempt, nothing is retried.
 
         Raises:
-            ConfigurationError: An argument is not valid; nothing was sent.
-            InvalidIdError: A content ID is not valid; nothing was sent.
-            ClientClosedError: The client is closed. This, and what follows, comes while records are read.
-            ApiError: The API answered with a status that is not a success.
+            ConfigurationError: An argument is not valid. Nothing was sent.
+            InvalidIdError: A content ID is not valid. Nothing was sent.
+            ClientClosedError: The client is closed. This error and those below are raised while records are
+                read.
+            ApiError: The API responded with a status that is not a success.
             TokenError: The token endpoint rejected the request or sent an invalid response.
-            UnexpectedResponseError: The response breaks the contract, or the pages repeat each other without
-                end.
-            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+            UnexpectedResponseError: A response breaks the contract, or the server repeats pages endlessly.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
 
         Source: the reference page of `GET /activities`.
         """
@@ -270,7 +270,7 @@ class Activities:
 
 
 class AsyncActivities:
-    """Reads activity records. Found as `client.activities`."""
+    """Reads activity records. Use it as `client.activities`."""
 
     def __init__(self, http: AsyncCaller) -> None:
         self._http = http
@@ -282,16 +282,17 @@ class AsyncActivities:
 
         Args:
             activity_id: The record's ID, exactly 24 hexadecimal digits.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+            retry: How often this call sends a request again; None for the client's policy.
 
         Raises:
-            InvalidIdError: The ID is none; nothing was sent.
-            NotFoundError: The region holds no such record.
-            ApiError: The API answered with another status that is no success.
-            TokenError: The token endpoint refused.
-            UnexpectedResponseError: The API's answer breaks the contract.
-            ConnectionFailedError: There was no answer, or (`DeadlineExceededError`) none in time.
+            InvalidIdError: The ID is not 24 hexadecimal digits. Nothing was sent.
+            NotFoundError: The region has no record with this ID.
+            ApiError: The API responded with another status that is not a success.
+            TokenError: The token endpoint rejected the request or sent an invalid response.
+            UnexpectedResponseError: The response breaks the contract.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page of `GET /activity/{id}`.
@@ -301,15 +302,15 @@ class AsyncActivities:
     async def get_with_response(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
     ) -> ApiResponse[Activity]:
-        """Get one activity record together with what is known of the response.
+        """Get one activity record together with the facts of its response, such as the request ID.
 
         Args:
             activity_id: The record's ID, exactly 24 hexadecimal digits.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+            retry: How often this call sends a request again; None for the client's policy.
 
         Raises:
-            ThriveError: As `get`.
+            ThriveError: The same errors as `get`.
 
         Source: the reference page of `GET /activity/{id}`.
         """
@@ -321,7 +322,7 @@ class AsyncActivities:
         arguments = {"id": validated(activity_id)}
         return run_async(GET_ACTIVITY, self._http, arguments, self._http.seam.begin(timeout, retry))
 
-    def get_many(  # noqa: PLR0913 - what a run can be told
+    def get_many(  # noqa: PLR0913 - the options of a run
         self,
         ids: Iterable[str] | AsyncIterable[str],
         *,
@@ -331,38 +332,38 @@ class AsyncActivities:
         retry: RetryPolicy | None = None,
         deadline: float | None = None,
     ) -> "AsyncResultStream":
-        """Get many activity records, with many requests at once; give each as soon as it is there.
+        """Get many activity records concurrently. Each result is available as soon as it arrives.
 
-        IDs are read as slots become free, so `ids` may be endless, and memory does not grow with it. An ID
-        that is on its way already is not fetched twice; each place at which it stands has its result. After a
-        transient failure of any kind, all requests of the run pause, and the ID is fetched again: it fails
-        only when its time limit is over, or after the attempts of the retry policy while other IDs succeed.
-        Failures that mean nothing will work end the run after five in a row.
+        IDs are read from `ids` only as requests finish, so `ids` may be endless, and memory use stays
+        constant. Duplicate IDs in flight share one request, and every occurrence still gets a result. After a
+        transient failure, all requests of the run pause, and the ID is fetched again. An ID fails when its
+        time limit is over, or after the attempts of the retry policy while other IDs succeed. Five failures
+        in a row that would affect every ID end the run.
 
-        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
-        block. Nothing is sent before the first result is asked for.
+        The result is an iterator and a context manager. `with` cancels requests in flight at the end of its
+        block. Nothing is sent until the first result is requested.
 
         Args:
-            ids: The records' IDs. An ID that is none gives a result with an InvalidIdError.
-            concurrency: How many requests may be in flight, 1,000 at the most.
-            ordered: Give the results in the order of the IDs. A slow one then holds up those behind it, and
-                at four times the concurrency the reading of IDs.
-            timeout: Time-outs for each record, or seconds for the whole of it from its first request, pauses
-                included; None for those of the client.
-            retry: How often to try an ID that fails while others succeed; None for the client's policy. With
-                one attempt, nothing is retried.
-            deadline: Seconds for the whole run, from the first result asked for. At its end no further ID is
-                read, each that was has its result, with a DeadlineExceededError if need be, and the results
-                end.
+            ids: The records' IDs. An invalid ID gets a result with an InvalidIdError.
+            concurrency: The number of requests that may be in flight, at most 1,000.
+            ordered: Yield the results in the order of the IDs. A slow record then delays the results after
+                it, and no more IDs are read once four times `concurrency` are waiting.
+            timeout: The time limits of each record, or seconds for each record from its first request,
+                including pauses; None for the client's.
+            retry: How often to send the request for an ID again while others succeed; None for the client's
+                policy. With one attempt, nothing is retried.
+            deadline: The time limit of the whole run in seconds, from the first requested result. After it,
+                no more IDs are read, and IDs without a result get a DeadlineExceededError.
 
         Raises:
-            ConfigurationError: An argument makes no sense.
-            ClientClosedError: The client is closed. This, and what follows, comes while results are read.
+            ConfigurationError: An argument is not valid.
+            ClientClosedError: The client is closed. This error and those below are raised while results are
+                read.
             UnauthorizedError: The API rejects the credentials, so every other ID would fail as well.
-            TokenError: The token endpoint rejects them.
-            ThriveError: Five failures in a row mean that nothing will work; this is the last of them.
+            TokenError: The token endpoint rejects the credentials.
+            ThriveError: Five failures in a row would affect every ID. The last one is raised.
 
-        Whatever `ids` raises is raised behind the results of the IDs before.
+        An exception that `ids` raises is raised after the results of the IDs before it.
 
         Source: the reference page of `GET /activity/{id}`.
         """
@@ -391,34 +392,34 @@ class AsyncActivities:
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ActivityPage:
-        """Get one page of the activity records that pass all filters.
+        """Get one page of the activity records that match all filters.
 
         The order of the records is not documented, and records that arrive between two calls may move others
-        to another page. `iterate` takes care of that.
+        to another page. `iterate` handles this.
 
         Args:
-            page: The number of the page, counted from 1.
-            per_page: How many records a page has, from 1 to 1,000.
-            types: The types to keep: `ActivityType`s or other texts; empty for all.
-            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
-            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+            page: The number of the page, from 1.
+            per_page: The number of records per page, from 1 to 1,000.
+            types: The types to include, as `ActivityType`s or other strings; empty for all.
+            omit_types: The types to exclude; empty for none. Cannot be combined with `types`.
+            content_ids: The IDs of the content that the activities relate to, 24 hexadecimal digits each;
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
-            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit. The API does not document whether a record of that very moment is
-                among them.
-            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
-                down. None for no limit.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-            retry: How often to try; None for the client's policy.
+            since: The earliest time, with a time zone; rounded down to whole seconds, the API's precision.
+                None for no limit. The API does not document whether records of exactly this time are
+                included.
+            until: The latest time, with a time zone; rounded up to whole seconds. None for no limit.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+            retry: How often this call sends a request again; None for the client's policy.
 
         Raises:
-            ConfigurationError: An argument is not valid; nothing was sent.
-            InvalidIdError: A content ID is not valid; nothing was sent.
-            ApiError: The API answered with a status that is not a success.
+            ConfigurationError: An argument is not valid. Nothing was sent.
+            InvalidIdError: A content ID is not valid. Nothing was sent.
+            ApiError: The API responded with a status that is not a success.
             TokenError: The token endpoint rejected the request or sent an invalid response.
             UnexpectedResponseError: The response breaks the contract.
-            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page of `GET /activities`.
@@ -449,45 +450,44 @@ class AsyncActivities:
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> "AsyncActivityStream":
-        """Get all activity records that pass all filters, page by page.
+        """Get all activity records that match all filters, page by page.
 
         The end of the time window is fixed at the beginning, so that new records do not move others to
-        another page. A record that comes again within about twenty pages is dropped. Pages are requested one
-        after the other, up to two of them ahead. After a transient failure, the walk pauses, and the page is
-        requested again, as `get_many` does. It ends with an empty page, or with the last one by the server's
-        count.
+        another page. A record that reappears within about twenty pages is dropped. Pages are requested one
+        at a time, up to two in advance. After a transient failure, the iteration pauses, and the page is
+        requested again. The iteration ends with an empty page, or with the last page by the server's count.
 
-        The result is an iterator and a context manager; `with` ends what is in flight at the end of its
-        block. Nothing is sent before the first record is asked for.
+        The result is an iterator and a context manager. `with` cancels requests in flight at the end of its
+        block. Nothing is sent until the first record is requested.
 
         Args:
-            page: The page to begin with, to go on with an earlier walk that had the same filters and
-                `until`. It must be 1 with more than 100 content IDs, which take several walks.
-            per_page: How many records a page has, from 1 to 1,000.
-            types: The types to keep: `ActivityType`s or other texts; empty for all.
-            omit_types: The types to leave out; empty for none. It cannot be combined with `types`.
-            content_ids: The content that the activities relate to, by its IDs of 24 hexadecimal digits;
+            page: The first page to request, to resume an earlier iteration with the same filters and `until`.
+                Must be 1 with more than 100 content IDs, because they need several queries.
+            per_page: The number of records per page, from 1 to 1,000.
+            types: The types to include, as `ActivityType`s or other strings; empty for all.
+            omit_types: The types to exclude; empty for none. Cannot be combined with `types`.
+            content_ids: The IDs of the content that the activities relate to, 24 hexadecimal digits each;
                 empty for any.
             content_type: The type of that content, such as `content`; None for any.
-            since: The earliest time, aware of its time zone; rounded down to whole seconds, which is what the
-                API has. None for no limit. The API does not document whether a record of that very moment is
-                among them.
-            until: The latest time, aware of its time zone; rounded up to whole seconds, as `since` is rounded
-                down. None for now.
-            timeout: Time-outs for each page, or seconds for the whole of it, pauses included; None for those
-                of the client.
-            retry: The delays between the attempts for a page, which is tried until `timeout` is over; None
-                for the client's policy. With one attempt, nothing is retried.
+            since: The earliest time, with a time zone; rounded down to whole seconds, the API's precision.
+                None for no limit. The API does not document whether records of exactly this time are
+                included.
+            until: The latest time, with a time zone; rounded up to whole seconds. None for now.
+            timeout: The time limits of each page, or seconds for each page, including pauses; None for the
+                client's.
+            retry: The delays between requests for the same page, which is requested until `timeout` is over;
+                None for the client's policy. With one attempt, nothing is retried.
 
         Raises:
-            ConfigurationError: An argument is not valid; nothing was sent.
-            InvalidIdError: A content ID is not valid; nothing was sent.
-            ClientClosedError: The client is closed. This, and what follows, comes while records are read.
-            ApiError: The API answered with a status that is not a success.
+            ConfigurationError: An argument is not valid. Nothing was sent.
+            InvalidIdError: A content ID is not valid. Nothing was sent.
+            ClientClosedError: The client is closed. This error and those below are raised while records are
+                read.
+            ApiError: The API responded with a status that is not a success.
             TokenError: The token endpoint rejected the request or sent an invalid response.
-            UnexpectedResponseError: The response breaks the contract, or the pages repeat each other without
-                end.
-            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+            UnexpectedResponseError: A response breaks the contract, or the server repeats pages endlessly.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
 
         Source: the reference page of `GET /activities`.
         """

@@ -1,4 +1,4 @@
-"""What `client.check()` returns: what was found, and whether the client's settings work."""
+"""The result of `client.check()`, which says whether the client's settings work."""
 
 import enum
 from typing import Any
@@ -12,11 +12,11 @@ class CheckStatus(enum.StrEnum):
     """The outcome of one part of a check.
 
     Attributes:
-        OK: It is known to work.
-        WARNING: It works, with something to look at.
+        OK: It works.
+        WARNING: It works, but something needs attention.
         UNKNOWN: The check could not find out whether it works.
-        FAILED: It is known not to work.
-        SKIPPED: It does not apply, or was not reached because of a failure above.
+        FAILED: It does not work.
+        SKIPPED: It does not apply, or an earlier failure prevented it.
     """
 
     OK = "ok"
@@ -28,14 +28,14 @@ class CheckStatus(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class CheckFinding:
-    """One thing that a check found out.
+    """One finding of a check.
 
     Attributes:
-        subject: What it is about: `region`, `credentials`, `proxy`, `certificates`, `token`, `scopes`, `api`
-            (or `record`, with an ID) or `clock`.
-        status: What became of it.
-        detail: What was found, and what to do about it; no secret is in it.
-        error: The error of a call that failed.
+        subject: The checked part: `region`, `credentials`, `proxy`, `certificates`, `token`, `scopes`, `api`
+            (or `record`, with an ID), or `clock`.
+        status: The outcome.
+        detail: What was found, and what to do about it. It contains no secret.
+        error: The error of a call that failed; None otherwise.
     """
 
     subject: str
@@ -46,11 +46,11 @@ class CheckFinding:
 
 @attrs.frozen(kw_only=True)
 class CheckReport:
-    """What `client.check()` found out.
+    """The findings of `client.check()`.
 
     Attributes:
         region: The region's name.
-        findings: What was found, in the order in which it was looked at.
+        findings: The findings, in the order of the checks.
     """
 
     region: str
@@ -58,13 +58,13 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the settings are known to work: nothing failed or is unknown; there may be warnings."""
+        """Whether the settings work. False if anything failed or is unknown; warnings do not count."""
         return not any(
             finding.status in {CheckStatus.FAILED, CheckStatus.UNKNOWN} for finding in self.findings
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON can say it."""
+        """Return the report as an object for JSON."""
         findings = [
             {"subject": finding.subject, "status": str(finding.status), "detail": finding.detail}
             for finding in self.findings

@@ -1,7 +1,7 @@
-"""The clients: they put the parts together, and decide nothing themselves.
+"""The clients, which connect the other modules and decide nothing themselves.
 
-What sends requests and reads their answers, httpx and the generated layer with it, is loaded with the first
-client: whoever asks for the class alone, at the head of a module, need not wait for it.
+The modules that send requests and read responses, and httpx with them, are imported when the first client is
+created. Importing the class alone stays fast.
 """
 
 import abc
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """What `transport=` of a sync client takes: an `httpx.BaseTransport`, or one of httpx2."""
+    """The type of `transport=` of a sync client: an `httpx.BaseTransport`, or one of httpx2."""
 
     def handle_request(self, request: Any, /) -> Any:
-        """Send a request of the library and return its response."""
+        """Send a request of the transport's library and return its response."""
         ...
 
     def close(self) -> None:
@@ -43,10 +43,10 @@ class Transport(Protocol):
 
 
 class AsyncTransport(Protocol):
-    """What `transport=` of an async client takes: an `httpx.AsyncBaseTransport`, or one of httpx2."""
+    """The type of `transport=` of an async client: an `httpx.AsyncBaseTransport`, or one of httpx2."""
 
     async def handle_async_request(self, request: Any, /) -> Any:
-        """Send a request of the library and return its response."""
+        """Send a request of the transport's library and return its response."""
         ...
 
     async def aclose(self) -> None:
@@ -54,14 +54,14 @@ class AsyncTransport(Protocol):
         ...
 
 
-#: What `transport=` of a client takes.
+#: The transports of sync and async clients.
 _TransportT = TypeVar("_TransportT", Transport, AsyncTransport)
 
 _CallerT = TypeVar("_CallerT", bound="Caller | AsyncCaller")
 
 
 class SandboxOptions(TypedDict, total=False):
-    """The keyword arguments of a client that make sense without a network."""
+    """The keyword arguments of a client that apply without a network."""
 
     timeout: Timeout | float
     retry: RetryPolicy
@@ -93,11 +93,11 @@ class AsyncClientOptions(_NetworkOptions[AsyncTransport], total=False):
 
 
 class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
-    """What both clients have in common: how they are created, printed, and pickled."""
+    """The shared part of both clients: how they are created, printed, and pickled."""
 
     region: Region
 
-    def __init__(  # noqa: PLR0913 - what a client can be told
+    def __init__(  # noqa: PLR0913 - every option of a client
         self,
         region: Region | str,
         credentials: Credentials,
@@ -120,35 +120,35 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         """Create a client.
 
         Args:
-            region: Which deployment to talk to: a `Region`, or the name of one.
+            region: The deployment to use: a `Region`, or its name.
             credentials: `BasicCredentials` or `ClientCredentials`, issued for this region.
-            timeout: How long a call and its phases may take; a number is seconds for the whole call.
-            retry: How often a request is tried again after a failure that may pass.
-            application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
-            proxy: The URL of a proxy for everything; None leaves it to HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-            verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; an
-                `ssl.SSLContext` for others. False trusts any server: for tests alone.
-            transport: An httpx transport to use for everything, which stays open when the client closes; or
-                a function that gives one, which is closed with the client.
-            on_attempt: Called with what each request came to, token requests included, from the thread or
-                task of the call. Whatever it raises is logged and goes no further.
-            token_store: Where access tokens lie so that several clients, processes or machines share one:
-                `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or a `TokenStore` of your
-                own; None for the memory of this client alone.
-            engine: What sends the requests: "httpx" for httpx's own connections, or "fast", which needs the
-                extra `fast` and takes less CPU time.
-            on_drift: Called with each kind of difference between responses and the contract, once per kind.
-                Each is logged as well. Whatever it raises is logged and goes no further.
-            strict: Raise an UnexpectedResponseError for a record with a field that breaks the contract, null
-                included, in place of reading that field as None.
-            max_record_bytes: How large the body of a record may be after decompression, in bytes. A larger
-                one is an UnexpectedResponseError.
+            timeout: The time limits of a call and its phases; a number is seconds for the whole call.
+            retry: How often a request is sent again after a transient failure.
+            application: A name to put before this SDK's in the User-Agent, such as `"reports/1.4"`.
+            proxy: The URL of a proxy for all requests; None uses HTTPS_PROXY, ALL_PROXY, and NO_PROXY.
+            verify: True trusts certifi's certificates, or those in SSL_CERT_FILE or SSL_CERT_DIR. An
+                `ssl.SSLContext` trusts others. False trusts every server, so use it only in tests.
+            transport: An httpx transport for all requests, which stays open when the client closes; or a
+                function that returns one, which the client closes.
+            on_attempt: Called after each request, including token requests, in the thread or task of the
+                call. An exception that it raises is logged and ignored.
+            token_store: The store of access tokens that several clients, processes, or machines share:
+                `FileTokenStore()`, `RedisTokenStore(url)`, `MemoryTokenStore()`, or your own `TokenStore`.
+                None keeps tokens in the memory of this client.
+            engine: The library that sends requests: "httpx", or "fast", which needs the extra `fast` and uses
+                less CPU time.
+            on_drift: Called once for each kind of difference between responses and the contract. Each kind is
+                logged as well. An exception that it raises is logged and ignored.
+            strict: Raise UnexpectedResponseError for a record with a field that breaks the contract (null
+                included), instead of reading the field as None.
+            max_record_bytes: The size limit of a record's body after decompression, in bytes; 1 MiB by
+                default. A larger body raises UnexpectedResponseError.
             max_page_bytes: The same for a page of records; 64 MiB by default.
             telemetry: `OpenTelemetry()` to report calls as spans and metrics, which needs the extra `otel`;
                 None to report nothing.
 
         Raises:
-            ConfigurationError: An argument makes no sense.
+            ConfigurationError: An argument is not valid.
         """
         from thrive_learning._call.seam import Options  # noqa: PLC0415 - see above
         from thrive_learning._log import follow_environment  # noqa: PLC0415
@@ -175,31 +175,31 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
 
     @abc.abstractmethod
     def _connect(self, credentials: Credentials) -> _CallerT:
-        """Create what carries out the calls, and what the user calls."""
+        """Create the object that carries out calls, and the attributes that offer them."""
 
     @property
     def engine(self) -> EngineName:
-        """The engine that sends the requests; with `transport=`, it is "httpx"."""
+        """The engine that sends requests; always "httpx" with `transport=`."""
         return self._http.engine
 
     @classmethod
     def from_env(cls, *, profile: str | None = None, **options: Unpack[_NetworkOptions[_TransportT]]) -> Self:
-        """Create a client from environment variables and, for what they leave open, a profile.
+        """Create a client from environment variables and, for settings that they do not have, a profile.
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
         THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
-        and THRIVE_SCOPES, whose scopes are separated by spaces or commas. THRIVE_ENGINE is the engine, unless
-        `engine=` names it. An empty variable counts as missing. A secret may also be in a file or come from a
-        command; docs/reference/settings.md lists everything.
+        and THRIVE_SCOPES (separated by spaces or commas). THRIVE_ENGINE selects the engine, unless `engine=`
+        does. An empty variable counts as missing. A secret can also come from a file or a command. See
+        docs/reference/settings.md for all settings.
 
         Args:
-            profile: The profile of the file that `thrive config path` names; None for that of
-                THRIVE_PROFILE, or for `default` if there is one.
+            profile: A profile in the file that `thrive config path` prints; None for the one in
+                THRIVE_PROFILE, or else for `default` if it exists.
             **options: The keyword arguments of the client.
 
         Raises:
-            ConfigurationError: A setting is missing, contradicts another or is wrong; the message names it
-                and where it stands.
+            ConfigurationError: A setting is missing, not valid, or contradicts another. The message names the
+                setting and where it was found.
         """
         from thrive_learning._settings.resolution import log_warnings, settings  # noqa: PLC0415 - not every client's
 
@@ -210,19 +210,19 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
 
     @classmethod
     def sandbox(cls, *, client_auth: ClientAuth = "auto", **options: Unpack[SandboxOptions]) -> Self:
-        """Create a client of an embedded sandbox: no network, no socket, no credentials needed.
+        """Create a client of an embedded sandbox, which needs no network, sockets, or credentials.
 
-        It holds the reference page's example under its own id, `60d5ec49b60b4b3a2c8f9a10`, and records of
-        every type of activity.
+        The sandbox has the reference page's example under its own ID, `60d5ec49b60b4b3a2c8f9a10`, and records
+        of every type of activity.
 
         Args:
-            client_auth: How the sandbox's token endpoint lets clients authenticate: `"post"` for form fields,
+            client_auth: How clients authenticate at the sandbox's token endpoint: `"post"` for form fields,
                 `"basic"` for HTTP Basic, `"auto"` for either.
             **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict`,
                 `max_record_bytes`, `max_page_bytes`, and `telemetry`, as for the client.
 
         Raises:
-            ValueError: `client_auth` is unknown.
+            ValueError: `client_auth` is not one of these.
         """
         region, credentials, transport = _sandbox(client_auth)
         return cls(region, credentials, transport=cast("_TransportT", transport), **options)
@@ -231,21 +231,21 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         return f"<{type(self).__name__} region={self.region.name!r}>"
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Without connections and tokens, and without secrets that may not be there.
+        # Connections and tokens are not pickled, and neither are secrets that may not be.
         kept = _kept(self._http.authorizer.credentials)
         return _revived, (type(self), self.region, kept, _luggage(self._options, self._transport))
 
 
 class ThriveClient(_Client[Transport, "Caller"]):
-    """Reads from the Thrive Learning API, one call at a time; safe to share between threads.
+    """Reads from the Thrive Learning API. Threads may share a client.
 
     Use it as a context manager, or call `close()` when done. `AsyncThriveClient` is its twin for asyncio and
     trio.
 
     Attributes:
-        region: Which deployment it talks to.
+        region: The deployment that it uses.
         activities: Reads activity records.
-        tokens: Gives access tokens for calls of your own.
+        tokens: Returns access tokens for your own calls.
 
     Source: the reference page, "Security" and "OAuth".
     """
@@ -265,19 +265,19 @@ class ThriveClient(_Client[Transport, "Caller"]):
     def check(
         self, activity_id: str | None = None, *, timeout: Timeout | float | None = None
     ) -> "CheckReport":
-        """Find out whether the settings work: region, proxy, certificates, token, scopes, access, clock.
+        """Check that the settings work: region, proxy, certificates, token, scopes, access, and clock.
 
-        It asks for a token if the credentials need one, unless there is one already, and sends one request to
-        the API. Failed token requests that are remembered are forgotten first, so do not call it in a loop.
-        Credentials go to this region alone. What fails is in the report and is not raised.
+        Sends one request to the API, after a token request if the credentials need a token and the client
+        does not have one. Remembered failures of token requests are forgotten first, so do not call this in a
+        loop. Failures are in the report and are not raised.
 
         Args:
-            activity_id: A record to read; None to ask for one that is not there, which shows as well whether
-                the credentials are accepted.
-            timeout: Time-outs for the check, or seconds for the whole of it; None for those of the client.
+            activity_id: A record to read; None requests a record that does not exist, which still shows
+                whether the credentials are accepted.
+            timeout: The time limits of the check, or seconds for the whole check; None for the client's.
 
         Raises:
-            InvalidIdError: The ID is none; nothing was sent.
+            InvalidIdError: The ID is not 24 hexadecimal digits. Nothing was sent.
             ClientClosedError: The client is closed.
         """
         from thrive_learning._checking.run import check  # noqa: PLC0415 - few clients need it
@@ -287,7 +287,7 @@ class ThriveClient(_Client[Transport, "Caller"]):
         )
 
     def close(self) -> None:
-        """Close the connections. Every call after that is a ClientClosedError; closing twice is fine."""
+        """Close the connections. Later calls raise ClientClosedError; closing again does nothing."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -300,15 +300,14 @@ class ThriveClient(_Client[Transport, "Caller"]):
 
 
 class AsyncThriveClient(_Client[AsyncTransport, "AsyncCaller"]):
-    """Reads from the Thrive Learning API on asyncio and trio; safe to share between tasks.
+    """Reads from the Thrive Learning API on asyncio or trio. Tasks may share a client.
 
-    Use it as an async context manager, or await `aclose()` when done. `ThriveClient` is its twin without
-    async.
+    Use it as an async context manager, or await `aclose()` when done. `ThriveClient` is its sync twin.
 
     Attributes:
-        region: Which deployment it talks to.
+        region: The deployment that it uses.
         activities: Reads activity records.
-        tokens: Gives access tokens for calls of your own.
+        tokens: Returns access tokens for your own calls.
 
     Source: the reference page, "Security" and "OAuth".
     """
@@ -328,19 +327,19 @@ class AsyncThriveClient(_Client[AsyncTransport, "AsyncCaller"]):
     async def check(
         self, activity_id: str | None = None, *, timeout: Timeout | float | None = None
     ) -> "CheckReport":
-        """Find out whether the settings work: region, proxy, certificates, token, scopes, access, clock.
+        """Check that the settings work: region, proxy, certificates, token, scopes, access, and clock.
 
-        It asks for a token if the credentials need one, unless there is one already, and sends one request to
-        the API. Failed token requests that are remembered are forgotten first, so do not call it in a loop.
-        Credentials go to this region alone. What fails is in the report and is not raised.
+        Sends one request to the API, after a token request if the credentials need a token and the client
+        does not have one. Remembered failures of token requests are forgotten first, so do not call this in a
+        loop. Failures are in the report and are not raised.
 
         Args:
-            activity_id: A record to read; None to ask for one that is not there, which shows as well whether
-                the credentials are accepted.
-            timeout: Time-outs for the check, or seconds for the whole of it; None for those of the client.
+            activity_id: A record to read; None requests a record that does not exist, which still shows
+                whether the credentials are accepted.
+            timeout: The time limits of the check, or seconds for the whole check; None for the client's.
 
         Raises:
-            InvalidIdError: The ID is none; nothing was sent.
+            InvalidIdError: The ID is not 24 hexadecimal digits. Nothing was sent.
             ClientClosedError: The client is closed.
         """
         from thrive_learning._checking.run import check_async  # noqa: PLC0415 - few clients need it
@@ -350,7 +349,7 @@ class AsyncThriveClient(_Client[AsyncTransport, "AsyncCaller"]):
         )
 
     async def aclose(self) -> None:
-        """Close the connections. Every call after that is a ClientClosedError; closing twice is fine."""
+        """Close the connections. Later calls raise ClientClosedError; closing again does nothing."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -380,13 +379,14 @@ def _examination(
 def _credentials(credentials: object) -> Credentials:
     if not isinstance(credentials, (BasicCredentials, ClientCredentials)):
         raise ConfigurationError(
-            f"credentials is of type {type(credentials).__name__}: pass BasicCredentials or ClientCredentials"
+            f"credentials is of type {type(credentials).__name__}. Pass BasicCredentials or "
+            "ClientCredentials."
         )
     return credentials
 
 
 class _SecretElsewhere(NamedTuple):
-    """Stands in a pickle for credentials whose secret may not be there."""
+    """Replaces credentials in a pickle that must not contain their secret."""
 
     kind: type[Credentials]
     tenant_id: str
@@ -402,9 +402,9 @@ def _kept(credentials: Credentials) -> Credentials | _SecretElsewhere:
 
 def _luggage(options: "Options", transport: object) -> dict[str, Any]:
     if not isinstance(options.verify, bool):
-        raise TypeError("a client with an ssl.SSLContext does not pickle: create it where it is needed")
+        raise TypeError("A client with an ssl.SSLContext cannot be pickled. Create it in the other process.")
     if options.proxy is not None and "@" in options.proxy:
-        raise TypeError("a client whose proxy has a password does not pickle: name the proxy in HTTPS_PROXY")
+        raise TypeError("A client whose proxy has a password cannot be pickled. Set HTTPS_PROXY instead.")
     return options._asdict() | {"transport": transport}
 
 
@@ -413,14 +413,14 @@ def _revived(
 ) -> Any:
     if not isinstance(kept, _SecretElsewhere):
         return cls(region, kept, **options)
-    from thrive_learning._settings.resolution import credentials_for  # noqa: PLC0415 - few clients travel
+    from thrive_learning._settings.resolution import credentials_for  # noqa: PLC0415 - few clients are pickled
 
     credentials = credentials_for(region)
     if not isinstance(credentials, kept.kind) or credentials.tenant_id != kept.tenant_id:
         raise ConfigurationError(
-            f"the pickled client has {kept.kind.__name__} of the tenant {kept.tenant_id!r}, whose secret is "
-            "not in the pickle, and the environment has others: set the THRIVE_ variables for it, give its "
-            "secret as a function, or allow it with Secret(..., may_pickle=True)"
+            f"The pickled client has {kept.kind.__name__} of the tenant {kept.tenant_id!r} without their "
+            "secret, and the environment has other credentials. Set the THRIVE_ variables for this tenant, "
+            "pass the secret as a function, or allow it in pickles with Secret(..., may_pickle=True)."
         )
     return cls(region, credentials, **options)
 
@@ -435,7 +435,7 @@ def _sandbox(client_auth: ClientAuth = "auto") -> "tuple[Region, ClientCredentia
         token_url=sandbox.TOKEN_URL,
         webhooks_token_url=sandbox.WEBHOOKS_TOKEN_URL,
     )
-    # The sandbox's secret is none, so that its clients may travel to another process.
+    # The sandbox's secret protects nothing, so its clients can be pickled.
     secret = Secret(core.client_secret, may_pickle=True)
     credentials = ClientCredentials(core.tenant_id, core.client_id, secret)
     return region, credentials, sandbox.SandboxTransport(core)

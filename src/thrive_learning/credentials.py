@@ -1,4 +1,4 @@
-"""What a client proves its identity with, and what it asks to be allowed. Pure."""
+"""The credentials of a client and the scopes of its tokens. Pure."""
 
 import enum
 import functools
@@ -13,7 +13,7 @@ from thrive_learning.regions import Service
 
 
 class Scope(enum.StrEnum):
-    """What a token allows.
+    """A permission of an access token.
 
     Source: the reference page, "Scopes".
     """
@@ -24,7 +24,7 @@ class Scope(enum.StrEnum):
     WEBHOOKS = "api/webhooks"
 
 
-#: The scopes that each service's token endpoint knows.
+#: The scopes that each service's token endpoint supports.
 _SERVICE_SCOPES: dict[Service, tuple[Scope, ...]] = {
     Service.API: (Scope.ALL, Scope.READ, Scope.WRITE),
     Service.WEBHOOKS: (Scope.WEBHOOKS, Scope.ALL),
@@ -32,16 +32,16 @@ _SERVICE_SCOPES: dict[Service, tuple[Scope, ...]] = {
 
 
 class Secret:
-    """Text that is never shown: it prints masked, and is not pickled unless its owner says so.
+    """Text that is never shown. It prints masked, and is pickled only if `may_pickle` allows it.
 
     Args:
-        value: The text; or a function without arguments that gives it, which is asked each time that the
-            secret is needed, so that a new one takes effect without a restart; it pickles by its name.
-        may_pickle: Whether a pickle, which anybody can read, may hold the text.
+        value: The text, or a function without arguments that returns it. The function is called each time the
+            secret is needed, so a new secret takes effect without a restart. It is pickled by its name.
+        may_pickle: Whether the text may be in a pickle, which anyone can read.
 
     Raises:
-        ConfigurationError: It is not text, is empty, has white space around it, or contains an invisible
-            character. The message names the one that it is.
+        ConfigurationError: The value is not text, is empty, has white space around it, or contains an
+            invisible character. The message says which.
     """
 
     __slots__ = ("_may_pickle", "_value")
@@ -57,19 +57,19 @@ class Secret:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it is always the same text, and not what a function gives."""
+        """Whether the text never changes, because it does not come from a function."""
         return not callable(self._value)
 
     @property
     def may_pickle(self) -> bool:
-        """Whether a pickle may hold what is needed to get at it: a function's name may always."""
+        """Whether the secret can be pickled. A function always can, because it is pickled by its name."""
         return self._may_pickle or callable(self._value)
 
     def reveal(self) -> str:
-        """Give the text itself.
+        """Return the text itself.
 
         Raises:
-            ConfigurationError: The function fails, or gives what is no secret.
+            ConfigurationError: The function fails or returns text that cannot be a secret.
         """
         if not callable(self._value):
             return self._value
@@ -79,7 +79,7 @@ class Secret:
         raise ConfigurationError(given)
 
     def fixed(self) -> "Secret":
-        """Return the secret as it is now, as one that never changes.
+        """Return the current secret as one that never changes.
 
         Raises:
             ConfigurationError: The function fails, or returns text that cannot be a secret.
@@ -100,8 +100,8 @@ class Secret:
     def __reduce__(self) -> "tuple[Callable[..., Secret], tuple[Any, ...]]":
         if not self.may_pickle:
             raise TypeError(
-                "a Secret is not pickled by accident: read it from the environment where it is needed, "
-                "give a function in its place, or allow it with Secret(..., may_pickle=True)"
+                "A Secret is not pickled by default. Read it from the environment of the other process, "
+                "pass a function instead, or allow it with Secret(..., may_pickle=True)."
             )
         return functools.partial(Secret, may_pickle=self._may_pickle), (self._value,)
 
@@ -113,17 +113,17 @@ class Secret:
 
 
 def _ask(function: Callable[[], str]) -> Secret | str:
-    """Ask a function for a secret: give that or what is wrong, as no raising frame may hold the bare text."""
+    """Return the secret of a function, or what is wrong, because a raising frame would show the bare text."""
     try:
         value = function()
-    except ConfigurationError as error:  # this one says what to do, and its author knows that it shows
+    except ConfigurationError as error:  # its author wrote the message for users
         return str(error)
-    except Exception as error:  # it is the caller's function: it may raise anything
+    except Exception as error:  # the caller's function may raise anything
         if interruption(error) is not None:
             raise
-        return f"the function that gives a secret failed ({type(error).__name__})"
+        return f"the function that returns a secret failed ({type(error).__name__})"
     problem = _problem_of_secret(value)
-    return Secret(value) if problem is None else f"the function that gives a secret: {problem}"
+    return Secret(value) if problem is None else f"the function that returns a secret: {problem}"
 
 
 def _problem_of_secret(value: object) -> str | None:
@@ -133,8 +133,8 @@ def _problem_of_secret(value: object) -> str | None:
     return None if problem is None else f"the secret {problem}"
 
 
-def _problem_of_text(value: str) -> str | None:  # noqa: PLR0911 - a table: the first row that fits
-    """Return the one reason why a text cannot be a secret or an ID, and what to do; None if there is none."""
+def _problem_of_text(value: str) -> str | None:  # noqa: PLR0911 - a table whose first matching row counts
+    """Return why a text cannot be a secret or an ID, and what to do; None if it can."""
     if not value or value.isspace():
         return "is only white space. Set it" if value else "is empty. Set it"
     if value.startswith("\ufeff"):
@@ -142,7 +142,7 @@ def _problem_of_text(value: str) -> str | None:  # noqa: PLR0911 - a table: the 
     if "\0" in value:
         return "contains a NUL character, as UTF-16 text does. Save it as UTF-8"
     if any("\ud800" <= character <= "\udfff" for character in value):
-        return "is not UTF-8. Save it as UTF-8"
+        return "is not UTF-8 text. Save it as UTF-8"
     if "\n" in value or "\r" in value:
         return f"{'ends with' if value.splitlines()[1:] == [] else 'contains'} a line end. Remove it"
     if value != value.strip():
@@ -160,7 +160,7 @@ def _check_identifier(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} is {value!r}, which {problem}")
     if len(cast("str", value)) > _LONGEST_IDENTIFIER:
         raise ConfigurationError(
-            f"{name} has {len(cast('str', value))} characters. The longest {name} has {_LONGEST_IDENTIFIER}"
+            f"{name} has {len(cast('str', value))} characters. It may have at most {_LONGEST_IDENTIFIER}"
         )
 
 
@@ -180,19 +180,19 @@ def _check_secret(name: str, masked: "Secret | str") -> None:
 
 def _scopes(value: object) -> tuple[Scope, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"scopes is {value!r}: pass several, such as scopes=(Scope.READ,)")
+        raise ConfigurationError(f"scopes is {value!r}. Pass several scopes, such as scopes=(Scope.READ,).")
     return tuple(dict.fromkeys(_scope(scope) for scope in cast("Iterable[object]", value)))
 
 
 def _scope(value: object) -> Scope:
     if value not in tuple(Scope):
-        raise ConfigurationError(f"{value!r} is not a scope; choose from {', '.join(Scope)}")
+        raise ConfigurationError(f"{value!r} is not a scope. Choose from {', '.join(Scope)}.")
     return Scope(str(value))
 
 
-# Both classes write their __init__ themselves: the one that attrs writes would keep the bare secret in a
-# local variable, where the traceback of a refused tenant ID shows it. They set everything before they check
-# anything, because the same traceback shows `self` as well.
+# Both classes have an __init__ of their own, because that of attrs would keep the bare secret in a local
+# variable, which a traceback about an invalid tenant ID would show. They set all attributes before they check
+# any, because the same traceback shows `self` as well.
 
 
 def _set(credentials: object, **values: object) -> None:
@@ -202,14 +202,14 @@ def _set(credentials: object, **values: object) -> None:
 
 @attrs.frozen(init=False)
 class BasicCredentials:
-    """A tenant ID and API secret, sent as HTTP Basic with every call.
+    """A tenant ID and its API secret, sent as HTTP Basic with every call.
 
     Args:
         tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`.
-        api_secret: The API secret that belongs to it; or a function that gives it, see `Secret`.
+        api_secret: The API secret of this tenant, or a function that returns it (see `Secret`).
 
     Raises:
-        ConfigurationError: A value is no text, is empty, or cannot be what it is given as.
+        ConfigurationError: A value is not text, is empty, or is not valid.
 
     Source: the reference page, "Security"; RFC 7617.
     """
@@ -236,16 +236,15 @@ class ClientCredentials:
     Args:
         tenant_id: The tenant ID, such as `eu-west-2_AbcdEfghI`. It is part of the token URL.
         client_id: The client ID; None for the tenant ID, which the vendor's token page uses as the client ID.
-        client_secret: The client secret, or a function that returns it, see `Secret`. The vendor's token page
-            calls it the API secret.
-        scopes: The scopes to request; empty leaves them to the server.
+        client_secret: The client secret, or a function that returns it (see `Secret`). The vendor's token
+            page calls it the API secret.
+        scopes: The scopes to request; empty lets the server choose.
         client_auth: How the client authenticates at the token endpoint. `"post"` sends ID and secret as form
-            fields, `"basic"` sends them with HTTP Basic. `"auto"` sends form fields first, then HTTP Basic
-            once if the server rejects the client that way, and from then on uses the one that worked.
+            fields, `"basic"` sends them with HTTP Basic. `"auto"` tries form fields, then HTTP Basic once if
+            the server rejects the client, and afterwards uses the one that worked.
 
     Raises:
-        ConfigurationError: A value is missing, empty, not text, or cannot be a value of its kind, or a
-            scope is unknown.
+        ConfigurationError: A value is missing, empty, not text, or not valid, or a scope is unknown.
 
     Source: the reference page, "OAuth"; the vendor's token page; RFC 6749 sections 2.3.1 and 4.4.
     """
@@ -286,11 +285,9 @@ class ClientCredentials:
         client_auth: ClientAuth = "auto",
     ) -> None:
         if client_secret is None:
-            # The second argument may be a secret that its author took for the client secret.
+            # The second argument may be a secret, passed in the belief that it is the client secret.
             client_id = None
-            masked: Secret | str = (
-                "none was given. Pass client_secret= by name if the client ID is the tenant ID"
-            )
+            masked: Secret | str = "is missing. Pass client_secret= by name if the client ID is the tenant ID"
         else:
             masked = _masked(client_secret)
         del client_secret
@@ -310,22 +307,23 @@ class ClientCredentials:
             raise ConfigurationError(f"client_auth is {client_auth!r}. Choose 'auto', 'post', or 'basic'.")
 
     def scopes_for(self, service: Service, wanted: Iterable[Scope | str] | None = None) -> tuple[Scope, ...]:
-        """Return the scopes that a token request asks for.
+        """Return the scopes to request for a token.
 
         Args:
-            service: What the token is for.
+            service: The service that the token is for.
             wanted: The scopes that the caller names, or None for those of the credentials.
 
         Returns:
-            The named scopes; or those of the credentials that the service knows. For webhooks, where the
-            credentials name none, `api/webhooks`.
+            The wanted scopes, or those of the credentials that the service supports. For webhooks, if the
+            credentials have no such scope, `api/webhooks`.
 
         Raises:
-            ConfigurationError: A named scope is unknown to the service, or none of the configured ones is
-                known.
+            ConfigurationError: The service does not support a wanted scope, or none of the configured ones.
         """
-        if not isinstance(cast("object", service), Service):  # who does not check types may pass anything
-            raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
+        if not isinstance(
+            cast("object", service), Service
+        ):  # callers without a type checker may pass anything
+            raise ConfigurationError(f"service is {service!r}. Use Service.API or Service.WEBHOOKS.")
         known = _SERVICE_SCOPES[service]
         if wanted is not None:
             scopes = _scopes(wanted)
@@ -337,8 +335,8 @@ class ClientCredentials:
             strange = [] if scopes else list(self.scopes)
         if strange:
             raise ConfigurationError(
-                f"{', '.join(strange)}: no scope of the {service.value} service, "
-                f"which knows {', '.join(known)}"
+                f"The {service.value} service does not support the scope {', '.join(strange)}. "
+                f"Choose from {', '.join(known)}."
             )
         return scopes
 
@@ -348,7 +346,7 @@ Credentials = BasicCredentials | ClientCredentials
 
 
 def _masked(value: str | Callable[[], str] | Secret) -> Secret | str:
-    """Give the secret, or what is wrong with it: raising here would keep the bare one in this frame."""
+    """Return the secret, or what is wrong with it, because a raising frame would show the bare text."""
     if isinstance(value, Secret):
         return value
     problem = None if callable(value) else _problem_of_secret(value)

@@ -1,4 +1,4 @@
-"""How a response departs from the contract, or goes beyond it. Imports nothing of the project."""
+"""Departures of a response from the contract. Imports nothing of the project."""
 
 from typing import Literal, NamedTuple
 
@@ -6,18 +6,18 @@ _LONGEST_QUOTE = 64
 
 
 class Drift(NamedTuple):
-    """One way in which a response differs from what the contract describes; `str()` says it in words.
+    """One difference between a response and the contract. `str()` describes it.
 
-    The kinds `null`, `wrong_type` and `unreadable_date` break the contract, and the field is read as None.
-    So does `unreadable_item`: an item of a page is not a record, and is left out.
-    The kinds `unknown_field` and `unknown_value` are legal: the contract allows further fields and values.
+    The kinds `null`, `wrong_type`, and `unreadable_date` break the contract, and the field is read as None.
+    `unreadable_item` breaks it too: an item of a page is not a record and is left out. The kinds
+    `unknown_field` and `unknown_value` are legal, because the contract allows more fields and values.
 
     Attributes:
-        kind: What is different.
-        field: The field's name as in JSON.
-        found: What the field holds: the name of a JSON type, the form of a date with its digits as zeros, or
-            a value that the contract does not know.
-        expected: What the contract describes; empty for an unknown field.
+        kind: The kind of difference.
+        field: The name of the field in JSON.
+        found: The content of the field: the name of a JSON type, the format of a date with zeros for its
+            digits, or a value that the contract does not list.
+        expected: The type or format in the contract; empty for an unknown field.
         operation: The method that was called, such as `activities.get`; None for a record that was not
             fetched.
     """
@@ -32,7 +32,7 @@ class Drift(NamedTuple):
 
     @property
     def breaks_contract(self) -> bool:
-        """Whether the contract rules it out, so that `strict=True` rejects the response."""
+        """Whether the difference breaks the contract, so that `strict=True` rejects the response."""
         return self.kind in {"null", "wrong_type", "unreadable_date", "unreadable_item"}
 
     def __str__(self) -> str:

@@ -1,15 +1,15 @@
-"""The errors that the SDK raises: one tree, plain data, nothing else of the project imported. Pure.
+"""The errors that the SDK raises: one tree of classes that hold plain data. Pure.
 
-Every message says what happened and what to do next. The errors hold no live request or response, so they
-pickle, deepcopy and travel between processes.
+Each message says what happened and what to do next. The errors hold no live request or response, so they can
+be pickled, copied, and sent to another process.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-#: The HTTP statuses after which the same request may well succeed a little later.
-#: 520 to 524 are those of a content delivery network that could not reach the API behind it.
+#: The HTTP statuses of transient failures. A content delivery network sends 520 to 524 when it cannot reach
+#: the API.
 TRANSIENT_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 
 
@@ -20,10 +20,10 @@ class Attempt(NamedTuple):
         number: The number of the attempt, from 1.
         status_code: The HTTP status; None if there was no response.
         error: Why the attempt failed, in a few words; None for a success.
-        delay: The wait in seconds before the next attempt; None if there was none.
+        delay: The wait in seconds before the next attempt; None after the last attempt.
         elapsed: The duration of the attempt in seconds.
-        request_id: The request ID to quote to the vendor's support; None if the response has none.
-        operation: The method that the request was sent for, such as `activities.get`, or `tokens.get` for an
+        request_id: The request ID to quote to the vendor's support; None if the response does not have one.
+        operation: The method that sent the request, such as `activities.get`, or `tokens.get` for an
             access token.
         subject: The ID of the record; for a list, the page, such as `page 2`; for a token, the service (`api`
             or `webhooks`).
@@ -58,10 +58,10 @@ class ThriveError(Exception):
             if nothing was sent.
         url: The requested URL; None if the error is not about a request. It contains no secret. In the URL of
             a token endpoint, `{tenant_id}` stands for the tenant ID.
-        operation: The method that the request was sent for, such as `activities.get` or `tokens.get`; None if
+        operation: The method that sent the request, such as `activities.get` or `tokens.get`; None if
             the error is not about a request.
-        retry_after: The seconds to wait before the next try, if they are known: the server asks for them, or
-            the error is about an earlier token request, whose outcome is remembered for so long.
+        retry_after: The seconds to wait before the next try, if known, because the server asks for them or
+            because the outcome of an earlier token request is remembered that long.
     """
 
     history: tuple[Attempt, ...] = ()
@@ -88,7 +88,7 @@ class ThriveError(Exception):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        # The default calls the class with `args` alone, which cannot supply what is required by keyword.
+        # By default, unpickling calls the class with `args` alone, without the required keyword arguments.
         return _restore, (type(self), self.args), self.__dict__
 
 
@@ -99,18 +99,18 @@ def _restore(cls: type[ThriveError], args: tuple[Any, ...]) -> ThriveError:
 
 
 class ClientClosedError(ThriveError, RuntimeError):
-    """The client was used after it had been closed. Raised before any I/O."""
+    """The client was used after it was closed. Nothing was sent."""
 
 
 class ConfigurationError(ThriveError, ValueError):
-    """A setting, credential, region or option makes no sense. Raised before any I/O."""
+    """A setting, credential, region, or option is not valid. Nothing was sent."""
 
 
 class InvalidIdError(ThriveError, ValueError):
-    """An id is not 24 hexadecimal digits. Raised before any I/O.
+    """The ID is not 24 hexadecimal digits. Nothing was sent.
 
     Attributes:
-        value: What was given: plain values as they are, anything else as its shortened `repr`.
+        value: The rejected value. A plain value is kept as it is, any other as its shortened `repr`.
     """
 
     value: object
@@ -126,12 +126,12 @@ class InvalidIdError(ThriveError, ValueError):
 
 
 class ConnectionFailedError(ThriveError):
-    """There is no usable response: name resolution, TLS, a refused, reset or cut connection.
+    """No usable response arrived, because name resolution, the connection, the proxy, or TLS failed.
 
     Attributes:
-        reason: The cause, if it is known: `certificate`, `tls`, `proxy` (it cannot be reached or is failing),
+        reason: The cause, if it is known: `certificate`, `tls`, `proxy` (cannot be reached or is failing),
             `proxy_authentication`, `proxy_rejection`, `unknown_host`, `refused`, `unreachable`, `no_thread`
-            (none can be started) or `timeout`; None for any other.
+            (no thread can be started), or `timeout`; None for any other cause.
     """
 
     reason: str | None = None
@@ -140,12 +140,12 @@ class ConnectionFailedError(ThriveError):
     def is_transient(self) -> bool:
         """Whether the same call may succeed a little later. Transient failures have already been retried.
 
-        Not so if a certificate cannot be verified, or a proxy rejects the client.
+        False if a certificate cannot be verified or if a proxy rejects the client.
         """
         return self.reason not in _SETTINGS_TO_CHANGE
 
 
-#: Reasons that last until somebody changes a setting.
+#: Reasons that last until someone changes a setting.
 _SETTINGS_TO_CHANGE = frozenset({"certificate", "proxy_authentication", "proxy_rejection"})
 
 
@@ -156,13 +156,13 @@ class DeadlineExceededError(ConnectionFailedError, TimeoutError):
 
 
 class TokenError(ThriveError):
-    """The token endpoint refused to issue an access token, or its answer made no sense.
+    """The token endpoint rejected the request or sent an invalid response.
 
     Attributes:
         status_code: The HTTP status of the token endpoint's response.
         error: The error code, such as `invalid_client`, if the response holds one.
         error_description: The server's explanation, if the response holds one.
-        retry_after: Seconds that the server asks to wait before the next try, if it says so.
+        retry_after: The seconds to wait before the next try, if known.
 
     Source: RFC 6749 section 5.2; RFC 9110 section 10.2.3.
     """
@@ -194,14 +194,14 @@ class TokenError(ThriveError):
 
 
 class UnexpectedResponseError(ThriveError):
-    """A response with a 2xx status breaks the contract: it holds no record that could be trusted.
+    """A response with a 2xx status breaks the contract, so its content cannot be trusted.
 
     Attributes:
         status_code: The HTTP status of the response.
-        body: The response's body as text, capped.
-        in_api_format: Whether the body is a JSON object, as the API's own are. A page of a proxy, an empty
-            body and a body that did not arrive intact are not.
-        headers: The headers of the response that help to diagnose it, by their names in any case; see
+        body: The response's body as text, shortened.
+        in_api_format: Whether the body is a JSON object, as the API's responses are. False for a proxy's
+            page, an empty body, or a body that is incomplete or damaged.
+        headers: The response headers that help with diagnosis, by case-insensitive name. See
             `ApiResponse.headers`.
     """
 
@@ -234,14 +234,14 @@ class ApiError(ThriveError):
         status_code: The HTTP status of the response.
         error: The vendor's name of the error, if the body holds one.
         message: The vendor's explanation, if the body holds one.
-        request_id: What to quote to the vendor's support, if the response names it.
-        retry_after: Seconds that the server asks to wait before the next try, if it says so.
-        body: The response's body as text, capped.
+        request_id: The request ID to quote to the vendor's support, if the response names it.
+        retry_after: The seconds to wait before the next try, if the server states them.
+        body: The response's body as text, shortened.
         region: The name of the region that the request was for.
         in_api_format: Whether the body is in the API's own error format: a JSON object with `message`, and
             with `error` or a `status` that equals the HTTP status. If not, a proxy or a gateway may have
-            answered in place of the API.
-        headers: The headers of the response that help to diagnose it, by their names in any case; see
+            answered instead of the API.
+        headers: The response headers that help with diagnosis, by case-insensitive name. See
             `ApiResponse.headers`.
 
     Source: the vendor's pages on errors; RFC 9110 section 15.
@@ -257,7 +257,7 @@ class ApiError(ThriveError):
     in_api_format: bool
     headers: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(  # noqa: PLR0913 - what is known of the response
+    def __init__(  # noqa: PLR0913 - the facts of a response
         self,
         text: str,
         *,
@@ -298,13 +298,14 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """403: the credentials are valid but do not allow this call."""
+    """403: the credentials are valid, but they do not allow this call."""
 
 
 class NotFoundError(ApiError):
-    """404 in the API's own error format: the region does not have what was asked for, such as a record.
+    """404 in the API's own error format: the region does not have the requested item, such as a record.
 
-    Any other 404, such as a gateway's page, is an `ApiError`: it does not say that anything is missing.
+    Any other 404, such as a gateway's page, is an `ApiError`, because it does not prove that anything is
+    missing.
     """
 
     @property
@@ -318,7 +319,7 @@ class ConflictError(ApiError):
 
 
 class UnprocessableError(ApiError):
-    """422: the API understood the request and cannot carry it out."""
+    """422: the API understood the request but cannot carry it out."""
 
 
 class RateLimitedError(ApiError):
@@ -326,15 +327,15 @@ class RateLimitedError(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx: the API failed, whether IANA knows the status or not."""
+    """5xx: the API, or a server in front of it, failed."""
 
 
 class WebhookError(ThriveError):
-    """A delivery of a webhook cannot be accepted. Answer it with 400.
+    """A webhook delivery cannot be accepted. Respond with 400.
 
-    This class and `SignatureError` are about the delivery, so one `except` clause answers all of them. A
-    mistake in the receiver's own code, such as an empty secret, is a `ConfigurationError` instead. Neither
-    holds the body, a secret, or a signature.
+    One `except WebhookError` clause covers every invalid delivery, because `SignatureError` is a subclass. A
+    mistake in the receiver's own code, such as an empty secret, raises `ConfigurationError` instead. Neither
+    error holds the body, a secret, or a signature.
 
     Attributes:
         reason: What is wrong: `too_large`, `malformed` (the body is not an event), `undated`, `too_old`, or
@@ -350,4 +351,4 @@ class WebhookError(ThriveError):
 
 
 class SignatureError(WebhookError):
-    """The signature of a webhook's delivery is missing or wrong: anybody may have sent it."""
+    """The signature of a webhook delivery is missing or wrong, so anyone may have sent it."""

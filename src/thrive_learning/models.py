@@ -1,4 +1,4 @@
-"""What the SDK gives back: records, tokens, and what is known of the response that they came in."""
+"""The results of calls: records, pages, tokens, and the facts of the responses."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,27 +18,28 @@ _T = TypeVar("_T")
 #: The types of activities that the contract documents.
 ActivityType: TypeAlias = wire.ActivityType
 
-# That class imports no generated code.
+# This class imports no generated code.
 DESCRIPTIONS.update(contract.MODELS)
 
 
 @attrs.frozen(kw_only=True)
 class Activity(ContractModel):
-    """One activity record: who did what, to what, and when.
+    """One activity record: who did what to what, and when.
 
-    Compares by all fields and hashes by `id`. Only `id` is always there. A field that the response lacks is
-    None, or `{}` for `data`; a field that departs from the contract, null included, is None and listed in
-    `problems`. The JSON as received stays in `to_dict()` and `to_json()`.
+    Compares by all fields and hashes by `id`. Only `id` is always set. A missing field is None, or `{}` for
+    `data`. A field that departs from the contract, including null, is None and is listed in `problems`. The
+    JSON as received stays in `to_dict()` and `to_json()`.
 
     Attributes:
         id: The record's ID, 24 hexadecimal digits.
-        type: What was done: an `ActivityType`, or the text as received if the contract does not know it.
-        user: The ID of the user who did it.
-        date: When it was done; always aware of its time zone.
-        context_id: The ID of what it was done to.
-        context_type: What kind of thing that is, such as `content`.
+        type: The type of the activity: an `ActivityType`, or the text as received if the contract does not
+            list it.
+        user: The ID of the user who acted.
+        date: The time of the activity, always with a time zone.
+        context_id: The ID of the item that the user acted on.
+        context_type: The kind of that item, such as `content`.
         name: The name of the activity.
-        data: Free-form details that depend on the type; nothing in it is converted.
+        data: Free-form details that depend on the type, unconverted.
         with_: Free-form additional context (`with` on the wire).
 
     Source: the reference page, "Responses".
@@ -60,13 +61,13 @@ class Activity(ContractModel):
 
 @attrs.frozen(kw_only=True)
 class Pagination(ContractModel):
-    """Where a page stands among all pages, as the server says. The counts may contradict each other.
+    """The position of a page among all pages, according to the server. The counts may contradict each other.
 
     Attributes:
-        total_results: How many records pass the filters; None if the response does not say.
-        total_pages: How many pages they take; None if the response does not say.
-        page: The number of this page, counted from 1; None if the response does not say.
-        per_page: How many records a page has; None if the response does not say.
+        total_results: The number of records that match the filters; None if the response does not say.
+        total_pages: The number of pages; None if the response does not say.
+        page: The number of this page, from 1; None if the response does not say.
+        per_page: The number of records per page; None if the response does not say.
 
     Source: the reference page of `GET /activities`, "Responses".
     """
@@ -100,13 +101,13 @@ class _Page(Sequence[_T]):
 
 @attrs.frozen(kw_only=True)
 class ActivityPage(ContractModel, _Page[Activity]):
-    """One page of activity records; itself a sequence of them.
+    """One page of activity records, which is itself a sequence of them.
 
-    An item that is not a record, because it has no `id`, is left out of `results` and listed in `problems`.
+    An item without an `id` is not a record. It is left out of `results` and listed in `problems`.
 
     Attributes:
         results: The records of this page, in the order of the response.
-        pagination: Where this page stands among all pages.
+        pagination: The position of this page among all pages.
 
     Source: the reference page of `GET /activities`, "Responses".
     """
@@ -117,17 +118,17 @@ class ActivityPage(ContractModel, _Page[Activity]):
 
 @attrs.frozen(kw_only=True, eq=False)
 class ApiResponse(Generic[_T]):
-    """A result together with what is known of the response that it came in.
+    """A result together with the facts of its response.
 
     Attributes:
         data: The result itself.
         status_code: The HTTP status.
-        request_id: What to quote to the vendor's support, if the response names it.
-        elapsed: How long the whole call took, a token request included.
-        history: What each of its requests came to, token requests aside.
-        headers: The headers of the response that help to diagnose it, by their names in any case:
-            `content-type`, `date`, `server`, `via`, `age`, `retry-after`, request IDs, rate limits, and the
-            like. Cookies, credentials, and URLs are left out.
+        request_id: The request ID to quote to the vendor's support, if the response names it.
+        elapsed: The duration of the whole call in seconds, including a token request.
+        history: The attempts of the call, without token requests.
+        headers: The response headers that help with diagnosis, by case-insensitive name: `content-type`, `date`,
+            `server`, `via`, `age`, `retry-after`, request IDs, and rate limits. Cookies, credentials, and URLs
+            are left out.
     """
 
     data: _T
@@ -139,12 +140,12 @@ class ApiResponse(Generic[_T]):
 
     @property
     def attempts(self) -> int:
-        """How many requests were sent for it, token requests aside."""
+        """The number of requests that were sent, without token requests."""
         return len(self.history)
 
 
 class _Result:
-    """What `ActivityResult` is when the program runs: the class of both results, which it can also create."""
+    """The runtime class of `ActivityResult`: the parent of both results, which can also create them."""
 
     __slots__ = ()
 
@@ -161,12 +162,12 @@ class ActivityFound(_Result):
     """The record of one ID of `activities.get_many`.
 
     Attributes:
-        id: The ID as it was given.
+        id: The ID as it was passed.
         activity: The record.
         error: None.
 
     Raises:
-        ConfigurationError: The record is None, or there is an error as well.
+        ConfigurationError: The record is None, or an error is set as well.
     """
 
     id: str
@@ -179,15 +180,15 @@ class ActivityFound(_Result):
 
 @attrs.frozen(kw_only=True)
 class ActivityFailed(_Result):
-    """Why one ID of `activities.get_many` has no record.
+    """The error of one ID of `activities.get_many`.
 
     Attributes:
-        id: The ID as it was given.
+        id: The ID as it was passed.
         activity: None.
-        error: Why there is no record. It has no traceback unless it is raised.
+        error: The reason why there is no record. It has no traceback unless it is raised.
 
     Raises:
-        ConfigurationError: The error is None, or there is a record as well.
+        ConfigurationError: The error is None, or a record is set as well.
     """
 
     id: str
@@ -200,7 +201,7 @@ class ActivityFailed(_Result):
 
 def _check_result(activity: object, error: object) -> None:
     if (activity is None) is (error is None):
-        raise ConfigurationError("a result has an activity or an error. Pass one of the two.")
+        raise ConfigurationError("A result has either an activity or an error. Pass one of the two.")
 
 
 if TYPE_CHECKING:
@@ -216,12 +217,12 @@ def _mask(_value: str) -> str:
 
 @attrs.frozen(kw_only=True, eq=False)
 class AccessToken:
-    """An access token, for calls that the SDK does not make itself; it prints masked and does not pickle.
+    """An access token for your own calls. It prints masked and cannot be pickled.
 
     Attributes:
         value: The token; send it as `Authorization: Bearer <value>`.
-        expires_at: When it expires by this machine's clock; aware, in UTC.
-        scopes: What it allows: a `Scope`, or the text as received if the contract does not know it.
+        expires_at: The time of its expiry by this machine's clock, in UTC.
+        scopes: Its scopes: a `Scope`, or the text as received if the contract does not list it.
 
     Source: RFC 6749 section 5.1.
     """
@@ -232,7 +233,7 @@ class AccessToken:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "an AccessToken is not pickled by accident: fetch one where it is needed, or carry .value"
+            "An AccessToken cannot be pickled. Request one in the other process, or pass its .value."
         )
 
     def __copy__(self) -> "AccessToken":

@@ -1,4 +1,4 @@
-"""How long a call may take, and how often it may try. Pure."""
+"""Time limits and retries of a call. Pure."""
 
 import math
 from typing import TypedDict
@@ -13,25 +13,24 @@ _LONGEST_S = 366 * 86_400.0
 def _seconds(_instance: "Timeout", attribute: "attrs.Attribute[float]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST_S:
         raise ConfigurationError(
-            f"Timeout.{attribute.name} is {value!r}: it must be a number of seconds above 0, at most a year. "
-            "A call without a limit could hang for ever, so there is no way to ask for one; "
-            "pass a large number instead."
+            f"Timeout.{attribute.name} is {value!r}. Use a number of seconds above 0 and at most a year; a "
+            "call without a limit could hang forever."
         )
 
 
 @attrs.frozen
 class Timeout:
-    """How long one call and its phases may take, in seconds.
+    """The time limits of a call and its phases, in seconds.
 
     Args:
-        total: The whole call: token, connection, waits and every byte of the response.
-        connect: Opening one connection; TLS has as much again.
+        total: The whole call, including the token, the connection, all waits, and every byte of the response.
+        connect: Opening one connection. The TLS handshake has the same limit again.
         read: Waiting for the next bytes of a response.
         write: Sending the next bytes of a request.
         pool: Waiting for a free connection.
 
     Raises:
-        ConfigurationError: A value is no finite number above 0.
+        ConfigurationError: A value is not a finite number above 0, or exceeds a year.
     """
 
     total: float = attrs.field(default=60.0, validator=_seconds)
@@ -42,14 +41,14 @@ class Timeout:
 
     @classmethod
     def of(cls, value: "Timeout | float | None", default: "Timeout") -> "Timeout":
-        """Give the time-outs of one call.
+        """Return the time limits of one call.
 
         Args:
-            value: Time-outs, or seconds for the whole call, or None for those of the client.
-            default: The client's time-outs.
+            value: A `Timeout`, seconds for the whole call, or None for the client's limits.
+            default: The client's limits.
 
         Raises:
-            ConfigurationError: The value is none of these.
+            ConfigurationError: The value is not one of these.
         """
         if value is None:
             return default
@@ -61,33 +60,33 @@ class Timeout:
 def _attempts(_instance: "RetryPolicy", attribute: "attrs.Attribute[int]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(
-            f"RetryPolicy.{attribute.name} is {value!r}: it must be a whole number above 0; 1 turns retries "
-            "off"
+            f"RetryPolicy.{attribute.name} is {value!r}. Use a whole number above 0; 1 turns retries off."
         )
 
 
 def _delay(_instance: "RetryPolicy", attribute: "attrs.Attribute[float]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ConfigurationError(
-            f"RetryPolicy.{attribute.name} is {value!r}: it must be a number of seconds, 0 or above"
+            f"RetryPolicy.{attribute.name} is {value!r}. Use a number of seconds, 0 or above."
         )
 
 
 @attrs.frozen
 class RetryPolicy:
-    """How often a request is tried again after a failure that may pass.
+    """How often a request is sent again after a transient failure.
 
-    Those are connection failures, bodies that are cut off, and the statuses 408, 429, 500, 502, 503, 504 and
-    520 to 524. The wait before try number n + 1 is drawn evenly from 0 to first_delay times 2 to the power
-    n - 1, at most max_delay; a `Retry-After` of the server is its floor. No wait outlasts `Timeout.total`.
+    Transient failures are connection failures, incomplete bodies, and the statuses 408, 429, 500, 502, 503,
+    504, and 520 to 524. The wait before attempt n + 1 is random between 0 and `first_delay` times 2 to the
+    power n - 1, at most `max_delay`, and never shorter than the server's `Retry-After`. No wait exceeds
+    `Timeout.total`.
 
     Args:
-        attempts: How many requests may be sent at the most; 1 turns retries off.
+        attempts: The number of requests in total; 1 turns retries off.
         first_delay: The longest wait before the second request, in seconds.
         max_delay: The longest wait before any request, in seconds, unless the server asks for more.
 
     Raises:
-        ConfigurationError: A value makes no sense.
+        ConfigurationError: A value is not valid.
     """
 
     attempts: int = attrs.field(default=3, validator=_attempts)
@@ -96,24 +95,24 @@ class RetryPolicy:
 
     @classmethod
     def of(cls, value: object) -> "RetryPolicy":
-        """Return a retry policy.
+        """Return the value as a retry policy.
 
         Raises:
-            ConfigurationError: The value is not a policy.
+            ConfigurationError: The value is not a RetryPolicy.
         """
         if not isinstance(value, RetryPolicy):
             raise ConfigurationError(
-                f"retry is {value!r}: pass a RetryPolicy; RetryPolicy(attempts=1) turns retries off"
+                f"retry is {value!r}. Pass a RetryPolicy; RetryPolicy(attempts=1) turns retries off."
             )
         return value
 
 
 class CallOptions(TypedDict, total=False):
-    """The keyword arguments that every call takes besides its own.
+    """The keyword arguments that every call accepts.
 
     Attributes:
-        timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
-        retry: How often to try; None for the client's policy.
+        timeout: The time limits of this call, or seconds for the whole call; None for the client's.
+        retry: How often this call sends a request again; None for the client's policy.
     """
 
     timeout: Timeout | float | None

@@ -1,4 +1,4 @@
-"""Where the API and its token endpoints are. Pure."""
+"""The URLs of the API and its token endpoints. Pure."""
 
 import enum
 import ipaddress
@@ -16,7 +16,7 @@ _NETLOC = re.compile(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d*
 
 
 class Service(enum.Enum):
-    """What an access token is for. Each service has a token endpoint of its own.
+    """The service that an access token is for. Each service has its own token endpoint.
 
     Source: the reference page, "OAuth".
     """
@@ -27,7 +27,7 @@ class Service(enum.Enum):
 
 def _printable(_region: "Region", _attribute: "attrs.Attribute[str]", name: object) -> None:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise ConfigurationError(f"the name of a region is {name!r}: give it a printable name")
+        raise ConfigurationError(f"The name of a region is {name!r}. Use a printable name.")
 
 
 def _without_slash(url: str) -> str:
@@ -38,7 +38,7 @@ def _api_url(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -
     path = _path(region, attribute, url)
     if "{" in path or "}" in path:
         raise ConfigurationError(
-            f"{attribute.alias} of region {region.name!r} is {url!r}: nothing fills its {{}}"
+            f"{attribute.alias} of region {region.name!r} is {url!r}. Remove its placeholder {{}}."
         )
 
 
@@ -47,47 +47,47 @@ def _tenant_url(region: "Region", attribute: "attrs.Attribute[Any]", url: object
     rest = "/".join(segment for segment in segments if segment != _TENANT)
     if _TENANT not in segments or "{" in rest or "}" in rest:
         raise ConfigurationError(
-            f"{attribute.alias} of region {region.name!r} is {url!r}"
-            f": {_TENANT}, and no other placeholder, must be a segment of its path"
+            f"{attribute.alias} of region {region.name!r} is {url!r}. Its path must have the segment "
+            f"{_TENANT} and no other placeholder."
         )
 
 
 def _path(region: "Region", attribute: "attrs.Attribute[Any]", url: object) -> str:
-    """Give the path of a URL that credentials may be sent to, or raise."""
+    """Return the path of a URL that credentials may be sent to."""
     parts = _parts(url)
     problem = parts if isinstance(parts, str) else _problem(parts)
     if problem is None and isinstance(parts, urllib.parse.SplitResult):
         return parts.path
-    # A URL with a password in it is a secret: then the message does not repeat it.
+    # A URL with a password in it is a secret, so the message does not repeat it.
     shown = "the given value" if not isinstance(url, str) or "@" in url else repr(url)
-    raise ConfigurationError(f"{attribute.alias} of region {region.name!r}: {shown} {problem}")
+    raise ConfigurationError(f"{attribute.alias} of region {region.name!r}: {shown} {problem}.")
 
 
 def _parts(url: object) -> urllib.parse.SplitResult | str:
     if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
         return "is not a URL of visible ASCII characters"
     if url.endswith(("?", "#")):
-        return "holds a query or a fragment: give the URL without it"
+        return "has a query or a fragment. Remove it"
     try:
         parts = urllib.parse.urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        return f"is not a URL: {error}"
+        return f"is not a URL ({error})"
     return parts
 
 
 def _problem(parts: urllib.parse.SplitResult) -> str | None:
     if parts.scheme not in {"https", "http"} or not parts.hostname:
-        return "is not an absolute URL: it must begin with https:// and a host"
+        return "is not an absolute URL. It must begin with https:// and a host"
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        return "is plain HTTP, which would show credentials to the network: use https"
+        return "is plain HTTP, which exposes credentials on the network. Use https"
     if "@" in parts.netloc:
-        return "holds credentials: pass them to the client instead"
+        return "contains credentials. Pass them to the client instead"
     found = _NETLOC.fullmatch(parts.netloc.lower())
     if found is None or not is_valid_host(found[1]) or parts.port == 0 or "\\" in parts.path:
-        return "has a host, a port, or a path that is not valid"
+        return "has an invalid host, port, or path"
     if parts.query or parts.fragment:
-        return "holds a query or a fragment: give the URL without it"
+        return "has a query or a fragment. Remove it"
     return None
 
 
@@ -100,14 +100,14 @@ def _is_loopback(host: str) -> bool:
 
 @attrs.frozen
 class Region:
-    """One deployment of the platform: where its API and its two token endpoints are.
+    """One deployment of the platform, with the URLs of its API and its two token endpoints.
 
-    Take one of the vendor's four, which `Region.VENDOR` lists, `Region.parse` a name from a configuration
-    file, or describe a deployment of your own with `Region.custom`.
+    Use one of the vendor's four, which `Region.VENDOR` lists, parse a name from a configuration file with
+    `Region.parse`, or describe another deployment with `Region.custom`.
 
     Attributes:
-        name: What the region is called, such as `"production-mea"`.
-        api_url: The URL that the paths of the API are appended to, without a slash at its end.
+        name: The region's name, such as `"production-mea"`.
+        api_url: The URL that the paths of the API are appended to, without a trailing slash.
 
     Source: the reference page, "OAuth"; openapi/DEVIATIONS.md row 6 for the URLs of the API.
     """
@@ -130,25 +130,25 @@ class Region:
 
     @property
     def value(self) -> str:
-        """The region's name, as an enum's member would give it."""
+        """The region's name, as `value` of an enum member would be."""
         return self.name
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every URL of the region, with `{tenant_id}` left in those of its token endpoints."""
+        """All URLs of the region. A URL of a token endpoint contains the placeholder `{tenant_id}`."""
         return tuple(
             url for url in (self.api_url, self._token_url, self._webhooks_token_url) if url is not None
         )
 
     @classmethod
     def parse(cls, name: str) -> "Region":
-        """Give the region of a name.
+        """Return the region with this name.
 
         Args:
-            name: One of `production`, `staging`, `production-mea` and `staging-mea`, in any case.
+            name: `production`, `staging`, `production-mea`, or `staging-mea`, in any case.
 
         Raises:
-            ConfigurationError: There is no region of this name; the message lists those that there are.
+            ConfigurationError: The name is unknown. The message lists the known names.
         """
         region = _BY_NAME.get(str(name).strip().lower().replace("_", "-"))
         if region is None:
@@ -160,7 +160,7 @@ class Region:
             question = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigurationError(
                 f"{name!r} is not a region{question}. Choose one of {', '.join(_BY_NAME)}, "
-                "or describe one with Region.custom(...)"
+                "or use Region.custom(...)."
             )
         return region
 
@@ -168,31 +168,32 @@ class Region:
     def custom(
         cls, name: str, *, api_url: str, token_url: str, webhooks_token_url: str | None = None
     ) -> "Region":
-        """Describe a deployment that is none of the four, such as a proxy or a local sandbox.
+        """Describe a deployment that is not one of the four, such as a proxy or a local sandbox.
 
         Args:
-            name: What messages and logs call it.
-            api_url: What the paths of the API are appended to.
-            token_url: The token endpoint of the API; `{tenant_id}` stands for the tenant ID.
-            webhooks_token_url: The token endpoint for webhooks, likewise; needed only for their tokens.
+            name: The name in messages and logs.
+            api_url: The URL that the paths of the API are appended to.
+            token_url: The token endpoint of the API. `{tenant_id}` in its path stands for the tenant ID.
+            webhooks_token_url: The token endpoint for webhooks, in the same format; needed only for
+                their tokens.
 
         Raises:
-            ConfigurationError: A URL is not absolute, is neither HTTPS nor HTTP to a loopback host, holds
-                credentials, a query or a fragment, or a token URL does not hold `{tenant_id}` in its path.
+            ConfigurationError: A URL is not absolute, is neither HTTPS nor HTTP to a loopback host, or
+                contains credentials, a query, or a fragment; or the path of a token URL lacks `{tenant_id}`.
         """
         if any(name == taken for taken in _BY_NAME):
-            raise ConfigurationError(f"there is a region {name!r} already: give the custom one another name")
+            raise ConfigurationError(f"{name!r} is the name of a built-in region. Use another name.")
         return cls(name, api_url, token_url, webhooks_token_url)
 
     def token_url(self, tenant_id: str, service: object = Service.API) -> str:
-        """Give the URL of a token endpoint.
+        """Return the URL of a token endpoint.
 
         Args:
             tenant_id: The tenant ID; it is percent-encoded as one segment of the path.
-            service: What the token is for.
+            service: The service that the token is for.
 
         Raises:
-            ConfigurationError: The region is a custom one without a token endpoint for webhooks.
+            ConfigurationError: The region has no token endpoint for webhooks.
         """
         template = self.token_url_template(service)
         return template.replace(_TENANT, urllib.parse.quote(tenant_id, safe=""))
@@ -201,18 +202,18 @@ class Region:
         """Return the URL of a token endpoint with `{tenant_id}` in it, as errors and log records show it.
 
         Args:
-            service: What the token is for.
+            service: The service that the token is for.
 
         Raises:
-            ConfigurationError: The region is a custom one without a token endpoint for webhooks.
+            ConfigurationError: The region has no token endpoint for webhooks.
         """
         if not isinstance(service, Service):
-            raise ConfigurationError(f"service is {service!r}: choose Service.API or Service.WEBHOOKS")
+            raise ConfigurationError(f"service is {service!r}. Use Service.API or Service.WEBHOOKS.")
         template = self._token_url if service is Service.API else self._webhooks_token_url
         if template is None:
             raise ConfigurationError(
-                f"the region {self.name!r} has no token endpoint for webhooks: "
-                "pass webhooks_token_url to Region.custom(...)"
+                f"The region {self.name!r} has no token endpoint for webhooks. "
+                "Pass webhooks_token_url to Region.custom(...)."
             )
         return template
 

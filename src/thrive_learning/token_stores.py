@@ -1,7 +1,7 @@
-"""Where access tokens may lie so that several clients, processes or machines share one: `token_store=`.
+"""Stores of access tokens that several clients, processes, or machines share, for `token_store=`.
 
-A client asks its own memory first. Only when it has no valid token there, or has to renew one, does it look
-into the store, one caller at a time. Nothing that a store does or fails to do breaks a call.
+A client looks in its own memory first. Only if it has no valid token there, or must renew it, does it use the
+store, one caller at a time. A store that fails never breaks a call.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 class _EntryError(ValueError):
-    """An entry of a store that is not to be used. The message holds nothing of it."""
+    """An entry of a store cannot be used. The message contains nothing of it."""
 
 
 class _FolderError(OSError):
-    """A folder that is not to be used."""
+    """A folder cannot be used."""
 
 
 def _corrupt() -> _EntryError:
-    return _EntryError("its entry is not one that this package wrote")
+    return _EntryError("its entry was not written by this package")
 
 
 def _mask(_value: str) -> str:
@@ -47,7 +47,7 @@ def _mask(_value: str) -> str:
 
 
 def _check_value(_instance: "StoredToken", _attribute: "attrs.Attribute[str]", value: object) -> None:
-    # Nothing else may stand in a header: who can write to the store must not be able to add a header.
+    # Only these characters may be in a header, so that a writer of the store cannot inject headers.
     if (
         not isinstance(value, str)
         or not value.isascii()
@@ -57,7 +57,7 @@ def _check_value(_instance: "StoredToken", _attribute: "attrs.Attribute[str]", v
         raise _corrupt()
 
 
-# The year 9999, which is where datetime ends.
+# The end of the year 9999, which is the limit of datetime.
 _END_OF_TIME = 253_402_214_400.0
 
 
@@ -75,16 +75,16 @@ def _check_scopes(_instance: "StoredToken", _attribute: "attrs.Attribute[Any]", 
 
 @attrs.frozen(kw_only=True)
 class StoredToken:
-    """An access token as a `TokenStore` keeps it. It prints masked, and does not pickle.
+    """An access token as a `TokenStore` keeps it. It prints masked and cannot be pickled.
 
     Attributes:
         value: The token itself.
         expires_at: When it expires, in seconds since 1970-01-01 UTC (`time.time()`).
-        lifetime_s: For how long it was valid when it was new, in seconds.
-        scopes: What it allows.
+        lifetime_s: The time from its issue to its expiry, in seconds.
+        scopes: The scopes that it has.
 
     Raises:
-        ValueError: A value cannot be what it is given as.
+        ValueError: A value is not valid.
     """
 
     value: str = attrs.field(repr=_mask, validator=_check_value)
@@ -93,15 +93,15 @@ class StoredToken:
     scopes: tuple[str, ...] = attrs.field(validator=_check_scopes)
 
     def to_json(self) -> str:
-        """Give it as text, the token in clear, for a store to keep."""
+        """Return the token as JSON text for a store. The text contains the token unmasked."""
         return json.dumps(attrs.asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "StoredToken":
-        """Read what `to_json` gave.
+        """Read text that `to_json` returned.
 
         Raises:
-            ValueError: It is something else; the message does not repeat it.
+            ValueError: The text is anything else. The message does not repeat it.
         """
         try:
             fields: Any = json.loads(text)
@@ -109,32 +109,32 @@ class StoredToken:
             return cls(**fields | {"scopes": tuple(scopes) if isinstance(fields["scopes"], list) else None})
         except (ValueError, TypeError, KeyError, RecursionError):
             problem = _corrupt()
-        raise problem  # outside, as the other error would come with it, and its frames with the token
+        raise problem  # outside `except`, whose error's frames hold the token
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a StoredToken is not pickled by accident: to_json() gives it as text")
+        raise TypeError("A StoredToken cannot be pickled. Use to_json() to get it as text.")
 
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """What `token_store=` takes: a place for tokens, with a lock for each.
+    """The interface of `token_store=`: tokens by key, with a lock per key.
 
-    `MemoryTokenStore`, `FileTokenStore` and `RedisTokenStore` are stores; a class of your own may be one.
-    Its methods block (async clients call them in a thread), may be called from any thread, and may raise: the
-    client then logs a warning, goes on with its own memory, and tries the store again half a minute later at
-    the earliest. A key is 32 hexadecimal digits, and tells nothing of what it stands for.
+    Use `MemoryTokenStore`, `FileTokenStore`, `RedisTokenStore`, or a class of your own. The methods block
+    (async clients call them in a thread), must allow calls from any thread, and may raise. The client then
+    logs a warning, continues with its own memory, and tries the store again after half a minute at the
+    earliest. A key is 32 hexadecimal digits and reveals nothing about its token.
     """
 
     def load(self, key: str) -> StoredToken | None:
-        """Give the token that was saved under a key last, expired or not; None if there is none.
+        """Return the token that was last saved under a key, expired or not; None if there is no token.
 
         Raises:
-            ValueError: What lies there is no token. It will be replaced.
+            ValueError: The entry is not a token. It will be replaced.
         """
         ...
 
     def save(self, key: str, token: StoredToken) -> None:
-        """Keep a token in place of the one that there was, until it expires or for a week."""
+        """Save a token, replacing the previous one, until it expires or for a week."""
         ...
 
     def forget(self, key: str, value: str) -> None:
@@ -142,46 +142,46 @@ class TokenStore(Protocol):
         ...
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
-        """Take the lock of a key, without waiting: who holds it requests the next token.
+        """Take the lock of a key without waiting. The holder of the lock requests the next token.
 
         Args:
-            key: Which lock.
-            lease_s: After so many seconds it is free again, should its holder be lost.
+            key: The key to lock.
+            lease_s: The seconds after which the lock is released if its holder is lost.
 
         Returns:
-            A function that gives it back, to be called once, from any thread; it does nothing if the lease
-            has run out. None if somebody else holds the lock.
+            A function that releases the lock, to be called once, from any thread. It does nothing if the
+            lease has expired. None if the lock is taken.
         """
         ...
 
 
 class MemoryTokenStore:
-    """Tokens in the memory of this process, for all clients that it is given to. It pickles as an empty one.
+    """Tokens in the memory of this process, for all clients that it is passed to. It is pickled empty.
 
-    A client has a memory of its own without it.
+    Without any store, each client has its own memory.
     """
 
     def __init__(self) -> None:
-        # Each step is one operation of a dict, which threads may share. A fork could leave a lock locked.
+        # Each step is one operation of a dict, which is thread-safe. A lock could be held across a fork.
         self._tokens: dict[str, StoredToken] = {}
         self._locks: dict[str, tuple[object, float]] = {}
 
     def load(self, key: str) -> StoredToken | None:
-        """Give the token of a key."""
+        """Return the token of a key."""
         return self._tokens.get(key)
 
     def save(self, key: str, token: StoredToken) -> None:
-        """Keep a token."""
+        """Save a token."""
         self._tokens[key] = token
 
     def forget(self, key: str, value: str) -> None:
-        """Remove a token, unless another one has taken its place."""
+        """Remove a token, unless another has replaced it."""
         token = self._tokens.get(key)
         if token is not None and token.value == value:
             self._tokens.pop(key, None)
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
-        """Take the lock of a key, unless somebody holds it."""
+        """Take the lock of a key, unless it is taken."""
         now = monotonic()
         mine = (object(), now + lease_s)
         held = self._locks.setdefault(key, mine)
@@ -206,46 +206,46 @@ _LONGEST_ENTRY_BYTES = 1 << 20
 _KEPT_S = 7 * 86_400.0
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-# A name that no other program uses, since the folder may be one that other programs use as well.
+# Names that no other program uses, because other programs may use the same folder.
 _ENTRY, _LOCK, _NEW = "thrive-token-{}.json", "thrive-token-{}.lock", "thrive-token-{}."
 _KEY = re.compile(r"[0-9a-f]{32}")
 _OURS = re.compile(r"thrive-token-[0-9a-f]{32}\.(?:json|lock|[a-z0-9_]{8}\.new)")
 
 
 class FileTokenStore:
-    """Tokens in files of this user, for all processes of this user on this machine.
+    """Tokens in files, for all processes of one user on this machine.
 
-    The folder has mode 0700 and the files 0600, because each file holds a token in plain text. The cache
-    does not use a folder that is a link, that belongs to another user, or that other users may enter. It
-    replaces and deletes only regular files of this user whose names it chose itself: other files in the
-    folder stay as they are. On Windows, the user's own folder keeps other users out.
+    The folder has mode 0700 and the files 0600, because each file contains a token in plain text. The store
+    does not use a folder that is a link, belongs to another user, or is accessible to other users. It
+    replaces and deletes only regular files of this user whose names it chose itself. On Windows, the
+    permissions of the user's own folder apply.
 
     Args:
-        folder: Where the files are; `~` stands for the home folder. None for `thrive-learning/tokens` in the
-            platform's cache folder.
+        folder: The folder of the files; `~` stands for the home folder. None for `thrive-learning/tokens` in
+            the platform's cache folder.
 
     Raises:
-        ConfigurationError: The extra `cache` is not installed, or there is no home folder.
+        ConfigurationError: The extra `cache` is not installed, or the home folder is unknown.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         _require("cache", "filelock")
         if folder is None:
             own = cache_folder(os.environ, sys.platform)
-            found = "there is no home folder for its files" if own is None else own / "tokens"
+            found = "the home folder is unknown" if own is None else own / "tokens"
         else:
             found = expand_home(os.fspath(folder))
         if isinstance(found, str):
-            raise ConfigurationError(f"FileTokenStore(folder): {found}. Pass the path of a folder")
+            raise ConfigurationError(f"FileTokenStore(folder): {found}. Pass the path of a folder.")
         self._folder = found
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         return self._folder
 
     def load(self, key: str) -> StoredToken | None:
-        """Read the token of a key."""
+        """Return the token of a key."""
         if not os.path.lexists(self._folder):
             return None
         self._check_folder()
@@ -257,19 +257,21 @@ class FileTokenStore:
             return None
         try:
             _check_mine(os.fstat(opened), stat.S_ISREG, "its entry", _EntryError)
-            with os.fdopen(opened, "rb", closefd=False) as file:  # after the check: it rejects a folder
+            with os.fdopen(
+                opened, "rb", closefd=False
+            ) as file:  # after the check, because it rejects folders
                 text = file.read(_LONGEST_ENTRY_BYTES)
         finally:
             os.close(opened)
         return StoredToken.from_json(text)
 
     def save(self, key: str, token: StoredToken) -> None:
-        """Write a token. A process that reads at the same time finds the old token or the new one, whole."""
+        """Write a token. A process that reads at the same time gets the old token or the new one."""
         self._make_folder()
         self._sweep()
         entry = self._path(_ENTRY, key)
         _check_replaceable(entry)
-        # It has mode 0600. A crash of the machine may leave it empty, which is no worse than none.
+        # The file has mode 0600. A crash of the machine may leave it empty, which counts as no token.
         opened, name = tempfile.mkstemp(".new", _NEW.format(key), self._folder)
         try:
             with os.fdopen(opened, "w", encoding="ascii") as file:
@@ -280,21 +282,21 @@ class FileTokenStore:
             raise
 
     def forget(self, key: str, value: str) -> None:
-        """Remove a token, unless another one has taken its place."""
+        """Remove a token, unless another has replaced it."""
         token = self.load(key)
         if token is not None and token.value == value:
             entry = self._path(_ENTRY, key)
             when_free(lambda: entry.unlink(missing_ok=True))
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
-        """Take the lock of a key, unless another process holds it. It is free when its holder ends."""
+        """Take the lock of a key, unless another process holds it. It is released when its holder exits."""
         import filelock  # noqa: PLC0415 - of an extra
 
-        del lease_s  # no process can take a lock of the system away from another
+        del lease_s  # only the holder can release a lock of the system
         self._make_folder()
         path = self._path(_LOCK, key)
         _check_replaceable(path)
-        # A new object each time: the lock is given back by whichever thread comes by.
+        # A new object each time, because any thread may release the lock.
         lock = filelock.FileLock(path, mode=0o600, thread_local=False)
         try:
             lock.acquire(blocking=False)
@@ -304,7 +306,7 @@ class FileTokenStore:
 
     def _path(self, name: str, key: str) -> Path:
         if not _KEY.fullmatch(key):
-            raise ValueError("a key of a token store is 32 hexadecimal digits")
+            raise ValueError("A key of a token store has 32 hexadecimal digits.")
         return self._folder / name.format(key)
 
     def _make_folder(self) -> None:
@@ -316,16 +318,16 @@ class FileTokenStore:
     def _check_folder(self) -> None:
         status = self._folder.lstat()
         if stat.S_ISLNK(status.st_mode):
-            raise _FolderError("its folder is a link: pass the folder that it points to")
+            raise _FolderError("its folder is a link. Pass the folder that it points to")
         _check_mine(status, stat.S_ISDIR, "its folder", _FolderError)
 
     def _sweep(self) -> None:
-        """Remove old entries, which no client needs any more, and files that crashes left."""
+        """Remove expired entries and files that crashes left."""
         oldest = time.time() - _KEPT_S
         for path in self._folder.iterdir():
             if not _OURS.fullmatch(path.name):
                 continue
-            with contextlib.suppress(OSError):  # another process may have been quicker
+            with contextlib.suppress(OSError):  # another process may have removed it
                 status = path.lstat()
                 if status.st_mtime < oldest and _is_file_of_mine(status):
                     path.unlink()
@@ -334,7 +336,7 @@ class FileTokenStore:
         return f"{type(self).__name__}({str(self._folder)!r})"
 
 
-# Windows has neither links that anybody may make, nor FIFOs in folders.
+# On Windows, ordinary users cannot create links, and folders have no FIFOs.
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 
@@ -345,48 +347,49 @@ def _is_file_of_mine(status: os.stat_result) -> bool:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raise `_FolderError` for a path that is neither free nor a file that this user may replace."""
+    """Raise `_FolderError` unless a path is free or is a file that this user may replace."""
     if os.path.lexists(path) and not _is_file_of_mine(path.lstat()):
-        raise _FolderError(f"{path.name} in its folder is not a regular file of this user: remove it")
+        raise _FolderError(f"{path.name} in its folder is not a regular file of this user. Remove it")
 
 
 def _check_mine(
     status: os.stat_result, is_kind: Callable[[int], bool], what: str, error: Callable[[str], Exception]
 ) -> None:
     if not is_kind(status.st_mode):
-        raise error(f"{what} is of another kind")
+        raise error(f"{what} is not of the expected kind")
     if hasattr(os, "geteuid"):
         if status.st_uid != os.geteuid():
             raise error(f"{what} belongs to another user")
         if status.st_mode & _OTHERS:
             raise error(
-                f"{what} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}): chmod go= it"
+                f"{what} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}). "
+                "Run chmod go= on it"
             )
 
 
-#: What one exchange with Redis may take, and opening a connection before it. Seconds.
+#: The time limit of one exchange with Redis, and of opening a connection, in seconds.
 _REDIS_TIMEOUT_S = 0.5
 
 _SCHEMES = ("redis", "rediss", "unix")
 
-# The text is compared, and not the token in it: the text was read by this very process a moment ago.
+# Comparing the text is enough, because this process has just read it.
 _DELETE_IF_SAME = "if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end"
 
 
 class RedisTokenStore:
     """Tokens in a Redis server, for all machines that share it.
 
-    Each entry holds a token in clear, until it expires: whoever can read the server's data has the tokens. A
-    URL with `rediss://` is encrypted on its way.
+    Each entry contains a token in plain text until it expires, so anyone who can read the server's data can
+    use the tokens. Use a `rediss://` URL to encrypt the connection.
 
     Args:
         server: The server's URL, such as `rediss://cache.example:6379/0`; or a function without arguments
-            that gives a `redis.Redis`, for a cluster, say, or a password that is kept elsewhere. It pickles
-            by its name, while a URL with a password does not pickle.
-        prefix: What the names of all keys begin with.
+            that returns a `redis.Redis`, such as for a cluster or a password kept elsewhere. A function is
+            pickled by its name. A URL with a password cannot be pickled.
+        prefix: The prefix of all keys.
 
     Raises:
-        ConfigurationError: The extra `redis` is not installed, or the URL is none.
+        ConfigurationError: The extra `redis` is not installed, or the URL is not valid.
     """
 
     def __init__(
@@ -402,23 +405,23 @@ class RedisTokenStore:
             raise ConfigurationError(problem)
 
     def load(self, key: str) -> StoredToken | None:
-        """Read the token of a key."""
+        """Return the token of a key."""
         text = self._text(key)
         return None if text is None else StoredToken.from_json(text)
 
     def save(self, key: str, token: StoredToken) -> None:
-        """Write a token, which the server deletes when it expires."""
+        """Write a token. The server deletes it when it expires."""
         left_ms = max(math.ceil((token.expires_at - time.time()) * 1000), 1)
         self._client().set(self._prefix + key, token.to_json(), px=left_ms)
 
     def forget(self, key: str, value: str) -> None:
-        """Remove a token, unless another one has taken its place."""
+        """Remove a token, unless another has replaced it."""
         text = self._text(key)
         if text is not None and StoredToken.from_json(text).value == value:
             self._client().eval(_DELETE_IF_SAME, 1, self._prefix + key, text)
 
     def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
-        """Take the lock of a key, unless somebody holds it: an entry with an owner and an expiry."""
+        """Take the lock of a key, unless it is taken. The lock is an entry with an owner and an expiry."""
         from redis.exceptions import LockError  # noqa: PLC0415 - of an extra
 
         lock = self._client().lock(f"{self._prefix}{key}:lock", timeout=lease_s, thread_local=False)
@@ -426,13 +429,13 @@ class RedisTokenStore:
             return None
 
         def release() -> None:
-            with contextlib.suppress(LockError):  # the lease has run out: it is another's by now
+            with contextlib.suppress(LockError):  # the lease has expired, and another may hold the lock
                 lock.release()
 
         return release
 
     def _text(self, key: str) -> bytes | str | None:
-        # A client with decode_responses gives text, any other bytes.
+        # A client with decode_responses returns text, any other bytes.
         return self._client().get(self._prefix + key)
 
     def _client(self) -> "redis.Redis":
@@ -444,15 +447,15 @@ class RedisTokenStore:
     def __repr__(self) -> str:
         if callable(self._server):
             return f"<{type(self).__name__}>"
-        # Neither user nor password nor options, which may hold them too.
+        # Without user, password, and options, which may contain secrets.
         url = urllib.parse.urlsplit(self._server)
         return f"<{type(self).__name__} {url.scheme}://{url.hostname or ''}{url.path}>"
 
     def __reduce__(self) -> "tuple[Callable[..., RedisTokenStore], tuple[Any, ...]]":
         if not callable(self._server) and ("@" in self._server or "?" in self._server):
             raise TypeError(
-                "a RedisTokenStore whose URL has a password or options does not pickle: "
-                "give it a function in place of the URL"
+                "A RedisTokenStore whose URL has a password or options cannot be pickled. "
+                "Pass a function instead of the URL."
             )
         return _revived, (type(self), self._server, self._prefix)
 
@@ -472,13 +475,15 @@ def _connected(url: str) -> "redis.Redis":
         url,
         socket_timeout=_REDIS_TIMEOUT_S,
         socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),  # the server may have closed a connection that lay idle for an hour
+        retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection
     )
 
 
 def _problem_of_url(url: object) -> str | None:
     if not isinstance(url, str):
-        return f"server is {type(url).__name__}: pass a Redis URL, or a function that gives a redis.Redis"
+        return (
+            f"server is of type {type(url).__name__}. Pass a Redis URL, or a function that returns a client."
+        )
     try:
         parts = urllib.parse.urlsplit(url)
         valid = (
@@ -486,12 +491,12 @@ def _problem_of_url(url: object) -> str | None:
         )
     except ValueError:
         valid = False
-    return None if valid else "the Redis URL is none: pass one such as 'rediss://cache.example:6379/0'"
+    return None if valid else "The Redis URL is not valid. Write it as rediss://cache.example:6379/0."
 
 
 def _require(extra: str, module: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise ConfigurationError(
-            f"{module} is not installed, which this token store needs: "
-            f"python3 -m pip install 'thrive-learning[{extra}]'"
+            f"This token store needs {module}, which is not installed. "
+            f"Run python3 -m pip install 'thrive-learning[{extra}]'."
         )

@@ -1,4 +1,4 @@
-"""Access tokens for calls that the SDK does not make itself, such as those to the webhooks endpoints."""
+"""Access tokens for your own calls, such as those to the webhooks endpoints."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from thrive_learning.regions import Service
 
 
 class Tokens:
-    """Access tokens for calls that the SDK does not make itself. Found as `client.tokens`."""
+    """Access tokens for your own calls. Use it as `client.tokens`."""
 
     def __init__(self, http: Caller) -> None:
         self._http = http
@@ -22,20 +22,22 @@ class Tokens:
         scopes: Iterable[Scope | str] | None = None,
         timeout: Timeout | float | None = None,
     ) -> AccessToken:
-        """Return a fresh access token, which all callers of this client that ask for the same one share.
+        """Return a valid access token. All callers of this client with the same service and scopes share it.
 
         Args:
             service: The service that the token is for.
-            scopes: The scopes to request; None for those of the credentials that the service knows, or
-                `api/webhooks` for webhooks if the credentials have none.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
+            scopes: The scopes to request; None for the scopes of the credentials that the service supports,
+                or `api/webhooks` for webhooks if the credentials have none.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
 
         Raises:
-            ConfigurationError: The client has HTTP Basic credentials, or the service does not know a scope.
+            ConfigurationError: The client has HTTP Basic credentials, or the service does not support a
+                scope.
             TokenError: The token endpoint rejected the request or sent an invalid response, now or in an
-                earlier request that is remembered.
-            UnauthorizedError: The API has just rejected new tokens like this one, so none is requested.
-            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+                earlier request whose outcome is still remembered.
+            UnauthorizedError: The API has just rejected new tokens of this kind, so no token was requested.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page, "OAuth" and "Scopes"; RFC 6749 section 4.4.
@@ -44,7 +46,7 @@ class Tokens:
 
 
 class AsyncTokens:
-    """Access tokens for calls that the SDK does not make itself. Found as `client.tokens`."""
+    """Access tokens for your own calls. Use it as `client.tokens`."""
 
     def __init__(self, http: AsyncCaller) -> None:
         self._http = http
@@ -56,20 +58,22 @@ class AsyncTokens:
         scopes: Iterable[Scope | str] | None = None,
         timeout: Timeout | float | None = None,
     ) -> AccessToken:
-        """Return a fresh access token, which all callers of this client that ask for the same one share.
+        """Return a valid access token. All callers of this client with the same service and scopes share it.
 
         Args:
             service: The service that the token is for.
-            scopes: The scopes to request; None for those of the credentials that the service knows, or
-                `api/webhooks` for webhooks if the credentials have none.
-            timeout: Time-outs for this call, or seconds for the whole of it; None for those of the client.
+            scopes: The scopes to request; None for the scopes of the credentials that the service supports,
+                or `api/webhooks` for webhooks if the credentials have none.
+            timeout: The time limits of this call, or seconds for the whole call; None for the client's.
 
         Raises:
-            ConfigurationError: The client has HTTP Basic credentials, or the service does not know a scope.
+            ConfigurationError: The client has HTTP Basic credentials, or the service does not support a
+                scope.
             TokenError: The token endpoint rejected the request or sent an invalid response, now or in an
-                earlier request that is remembered.
-            UnauthorizedError: The API has just rejected new tokens like this one, so none is requested.
-            ConnectionFailedError: There was no response, or (`DeadlineExceededError`) none in time.
+                earlier request whose outcome is still remembered.
+            UnauthorizedError: The API has just rejected new tokens of this kind, so no token was requested.
+            ConnectionFailedError: No response arrived.
+            DeadlineExceededError: No response arrived in time.
             ClientClosedError: The client is closed.
 
         Source: the reference page, "OAuth" and "Scopes"; RFC 6749 section 4.4.

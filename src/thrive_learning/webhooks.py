@@ -1,7 +1,7 @@
-"""Deliveries of the platform's webhooks: who sent them, and which event they report. Pure.
+"""Webhook deliveries of the platform: who sent them, and which event they report. Pure.
 
-`construct_event` verifies a delivery and reads it. `verify` and `parse` are its two halves. `parse` alone is
-for subscriptions without a secret, whose deliveries anybody can forge.
+`construct_event` verifies a delivery and reads its event. `verify` and `parse` do one half each. Use `parse`
+alone only for subscriptions without a secret, whose deliveries anyone can forge.
 """
 
 import datetime as dt
@@ -33,14 +33,14 @@ __all__ = [
     "verify",
 ]
 
-#: How large a body may be unless the caller says otherwise, in bytes.
+#: The default size limit of a body, in bytes.
 MAX_BODY_BYTES: Final = 1_048_576
-#: How far in the future an event may have been dispatched by this machine's clock, in seconds.
+#: How far an event's dispatch time may be ahead of this machine's clock, in seconds.
 MAX_CLOCK_SKEW_S: Final = 300.0
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-#: The attributes that the events of a family have, besides the common ones. The name of an event begins with
-#: that of its family.
+#: The attributes of each family of events, besides the common ones. The name of an event begins with its
+#: family's name.
 _FAMILIES = {
     "content": ("user", "content"),
     "assignment": ("reason", "assignment", "content", "users"),
@@ -56,16 +56,16 @@ _Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, str]] | Iterable[t
 
 @attrs.frozen(kw_only=True)
 class WebhookUser:
-    """The user whom an event is about, or who triggered it.
+    """The user who triggered the event, or whom it is about.
 
     Attributes:
-        id: The user's ID. Its form may differ from that of IDs elsewhere.
+        id: The user's ID. Its format may differ from the API's.
         reference: The ID in the customer's own system.
         email: The email address.
         first_name: The first name.
         last_name: The last name.
-        status: The status of the account; only events such as `user.updated` have it.
-        role: The role; only events such as `user.updated` have it.
+        status: The status of the account; only in events such as `user.updated`.
+        role: The role; only in events such as `user.updated`.
     """
 
     id: str | None = None
@@ -84,8 +84,8 @@ class WebhookContent:
     Attributes:
         id: The ID of the content.
         title: The title.
-        type: What kind of content it is, such as `video`.
-        urls: Where it can be found.
+        type: The kind of content, such as `video`.
+        urls: The URLs of the content.
     """
 
     id: str | None = None
@@ -100,11 +100,11 @@ class WebhookAssignment:
 
     Attributes:
         id: The ID of the assignment.
-        audience_id: The ID of the audience that it is for.
+        audience_id: The ID of its audience.
         primary_content_id: The ID of the content to complete.
-        completion_period: In how many days it is to be completed.
+        completion_period: The days within which it must be completed.
         recurring: Whether it recurs.
-        recurrence: How often it recurs, in the platform's words.
+        recurrence: How often it recurs, as the platform describes it.
     """
 
     id: str | None = None
@@ -117,11 +117,11 @@ class WebhookAssignment:
 
 @attrs.frozen(kw_only=True)
 class WebhookMessageAction:
-    """Something that a notification invites its reader to do.
+    """An action that a notification offers to its reader.
 
     Attributes:
         label: The text of the button.
-        links: Where it leads.
+        links: The targets of the button.
     """
 
     label: str | None = None
@@ -133,11 +133,11 @@ class WebhookNotification:
     """The notification that was sent to a user.
 
     Attributes:
-        message_type: What kind of notification it is.
-        message_title: Its title.
-        message_actions: What it invites its reader to do.
-        created_at: When it was created.
-        dispatched_at: When it was sent to the user.
+        message_type: The kind of notification.
+        message_title: The title.
+        message_actions: The offered actions.
+        created_at: The time of its creation.
+        dispatched_at: The time when it was sent to the user.
     """
 
     message_type: str | None = None
@@ -151,24 +151,24 @@ class WebhookNotification:
 class WebhookEvent:
     """An event that the platform reported.
 
-    Only `event_type` is always there. A member that is missing or null is None, or `()` for a list. So is a
-    member of another JSON type, and a date that is not RFC 3339 with a time zone; `problems` lists these.
-    `payload` has everything as received, including the fields of events whose fields are not documented, such
-    as `page.created`. The form of IDs is not checked: webhooks have other forms of them than the API.
+    Only `event_type` is always set. A missing or null member is None, or `()` for a list. So is a member of
+    the wrong JSON type, and a date that is not RFC 3339 with a time zone; `problems` lists these. `payload`
+    has everything as received, including the fields of events that are not documented, such as
+    `page.created`. IDs are not validated, because webhooks use other formats than the API.
 
     Attributes:
         event_type: What happened, such as `content.completed`.
-        tenant_id: The tenant that it happened in.
-        created_at: When it happened; aware of its time zone.
-        dispatched_at: When the delivery was sent; aware of its time zone.
+        tenant_id: The tenant of the event.
+        created_at: The time of the event, with a time zone.
+        dispatched_at: The time when the delivery was sent, with a time zone.
         payload: The whole object as received.
-        user: In `content.*`, who did it; in `notification.*` and `user.*`, whom it is about.
-        users: In `assignment.*`, whom it is about.
-        content: In `content.*` and `assignment.*`, what it is about.
+        user: In `content.*`, the user who acted; in `notification.*` and `user.*`, the user it is about.
+        users: In `assignment.*`, the users it is about.
+        content: In `content.*` and `assignment.*`, the content it is about.
         assignment: In `assignment.*`, the assignment.
         reason: In `assignment.*`, why it happened.
         notification: In `notification.*`, the notification.
-        problems: The values that were left out, and what is wrong with them; at most 50.
+        problems: The values that were left out, each with the reason; at most 50.
 
     Source: the vendor's pages on webhooks.
     """
@@ -188,13 +188,12 @@ class WebhookEvent:
 
     @property
     def deduplication_key(self) -> str:
-        """The same 64 hexadecimal digits for every delivery of one event.
+        """64 hexadecimal digits that are the same for each delivery of one event, in every release.
 
-        A second delivery may have another `dispatchedAt`, order, or spelling. So the key covers the type of
-        the event, `createdAt`, the tenant, and every ID in the payload; of a notification, which has no ID,
-        also its type and title. If `createdAt` or the IDs are missing, it covers all of the payload but
-        `dispatchedAt`: to handle an event twice is better than to lose one. It stays the same across releases
-        of the SDK.
+        A repeated delivery may have another `dispatchedAt`, order, or spelling, so the key covers the event
+        type, `createdAt`, the tenant, and every ID in the payload. For a notification, which has no ID, it
+        also covers the type and title. If `createdAt` or the IDs are missing, it covers the whole payload
+        except `dispatchedAt`, because handling an event twice is better than losing one.
         """
         ids = sorted(set(_ids(self.payload)))
         about: object = ids
@@ -211,19 +210,19 @@ class WebhookEvent:
 def verify(
     body: bytes | bytearray, signature: str | None, secrets: _Secrets, *, max_body_bytes: int = MAX_BODY_BYTES
 ) -> None:
-    """Check that a delivery was signed with one of the secrets, in constant time.
+    """Check that a delivery was signed with one of the secrets. The comparison takes constant time.
 
     Args:
-        body: The body exactly as received. Parsed and written again, it has another signature.
-        signature: The value of the header `x-hmac-signature`; None if there is none.
+        body: The body exactly as received. A body that was parsed and serialized again does not match.
+        signature: The value of the header `x-hmac-signature`; None if the header is missing.
         secrets: The secret that was agreed with the vendor, or several during a rotation. Each is text, a
             `Secret`, or a function that returns the text.
-        max_body_bytes: How large the body may be.
+        max_body_bytes: The size limit of the body, in bytes.
 
     Raises:
         SignatureError: The signature is missing, is not valid, or belongs to another body or secret.
         WebhookError: The body is too large.
-        ConfigurationError: There is no secret, or one cannot be a secret; or the body is not bytes.
+        ConfigurationError: A secret is missing or not valid, or the body is not bytes.
 
     Source: the vendor's page on webhooks; RFC 2104.
     """
@@ -234,14 +233,14 @@ def verify(
 
 
 def parse(body: bytes | bytearray, *, max_body_bytes: int = MAX_BODY_BYTES) -> WebhookEvent:
-    """Read the event of a delivery. Nothing is verified: anybody may have sent it.
+    """Read the event of a delivery without verifying it. Anyone may have sent it.
 
-    Use it after `verify`, or for a subscription without a secret. Then make sure in another way that the
-    sender is the platform, or treat the event as a hint and ask the API.
+    Use it after `verify`, or for a subscription without a secret. In that case, confirm in another way that
+    the platform is the sender, or treat the event as a hint and ask the API.
 
     Args:
         body: The body as received.
-        max_body_bytes: How large the body may be.
+        max_body_bytes: The size limit of the body, in bytes.
 
     Raises:
         WebhookError: The body is too large, is not a JSON object, or has no `eventType`.
@@ -256,7 +255,7 @@ def parse(body: bytes | bytearray, *, max_body_bytes: int = MAX_BODY_BYTES) -> W
     return event
 
 
-def construct_event(  # noqa: PLR0913 - what a delivery consists of, and its limits
+def construct_event(  # noqa: PLR0913 - the parts of a delivery and its limits
     body: bytes | bytearray,
     headers: _Headers,
     secrets: _Secrets,
@@ -269,20 +268,20 @@ def construct_event(  # noqa: PLR0913 - what a delivery consists of, and its lim
 
     Args:
         body: The body exactly as received.
-        headers: The headers of the request: a mapping or pairs, of text or of bytes as ASGI has them. Names
-            may be in any case, and may be those of WSGI, such as `HTTP_X_HMAC_SIGNATURE`.
-        secrets: The secret that was agreed with the vendor, or several; see `verify`.
-        max_age: How many seconds ago the event may have been dispatched; None for no limit. With it, an event
-            is also rejected if it was dispatched more than five minutes in the future, or if its
-            `dispatchedAt` cannot be read. The vendor does not document whether a repeated delivery has a new
+        headers: The headers of the request, as a mapping or pairs of text, or of bytes as in ASGI. Names may
+            be in any case, or in WSGI's form, such as `HTTP_X_HMAC_SIGNATURE`.
+        secrets: The secret that was agreed with the vendor, or several (see `verify`).
+        max_age: The maximum age of the event since its dispatch, in seconds; None for no limit. With a limit,
+            an event is also rejected if it was dispatched more than five minutes in the future, or if its
+            `dispatchedAt` is not valid. The vendor does not document whether a repeated delivery has a new
             `dispatchedAt`, so allow for hours.
-        now: The time to compare with; None for this machine's clock. It must be aware of its time zone.
-        max_body_bytes: How large the body may be.
+        now: The time to compare with, which must have a time zone; None for this machine's clock.
+        max_body_bytes: The size limit of the body, in bytes.
 
     Raises:
         SignatureError: The signature is missing, is not valid, or belongs to another body or secret.
         WebhookError: The body is too large, the event is too old, or the body is not an event.
-        ConfigurationError: There is no secret, or an argument is not valid.
+        ConfigurationError: A secret is missing, or an argument is not valid.
 
     Source: the vendor's pages on webhooks; RFC 2104.
     """
@@ -322,8 +321,7 @@ def _parsed(body: bytes | bytearray) -> WebhookEvent | WebhookError:
 def _flaw_of_age(event: WebhookEvent, max_age: float, now: dt.datetime) -> WebhookError | None:
     if event.dispatched_at is None:
         return WebhookError(
-            "The event has no 'dispatchedAt' that can be read, so its age is unknown. Reject it, or leave "
-            "out max_age=.",
+            "The event has no valid 'dispatchedAt', so its age is unknown. Reject it, or leave out max_age=.",
             reason="undated",
         )
     age_s = (now - event.dispatched_at).total_seconds()
@@ -344,7 +342,7 @@ def _flaw_of_age(event: WebhookEvent, max_age: float, now: dt.datetime) -> Webho
 
 
 def _ids(value: object, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Find the IDs below the members of a payload, each with the names of the members that lead to it."""
+    """Yield the IDs in the members of a payload, each with the names of the members that lead to it."""
     if isinstance(value, list):
         for item in cast("list[object]", value):
             yield from _ids(item, path)

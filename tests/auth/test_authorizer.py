@@ -251,7 +251,7 @@ def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
 
 
 TOKEN_URL = "https://public.api.learn.link/oauth2/token/{tenant_id}"
-NO_ACCESS_TOKEN = "its access_token is missing or not of visible ASCII characters"
+NO_ACCESS_TOKEN = "its access_token is missing or has characters other than visible ASCII"
 NO_TOKEN_TYPE = "its token_type is not Bearer"
 
 
@@ -274,7 +274,7 @@ NO_TOKEN_TYPE = "its token_type is not Bearer"
         (httpx.Response(200), "its body is empty"),
         (
             httpx.Response(200, headers={"content-encoding": "br"}, stream=httpx.ByteStream(b"x")),
-            "its Content-Encoding was not asked for (br)",
+            "its Content-Encoding was not requested (br)",
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_a_token_response_that_makes_no_sense(
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-LATER = "It is failing or busy. The same call may succeed a little later."
+LATER = "It is failing or busy. Try again later."
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -301,7 +301,7 @@ def test_a_busy_token_endpoint_says_how_long_to_wait(flavour: Flavour, status: i
     with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
         client.activities.get(ACTIVITY_ID)
     assert caught.value.retry_after == 7
-    assert str(caught.value).endswith("It is failing or busy. The same call may succeed in 7 s.")
+    assert str(caught.value).endswith("It is failing or busy. Try again in 7 s.")
 
 
 def test_a_busy_token_endpoint_may_name_a_date(flavour: Flavour) -> None:
@@ -360,7 +360,7 @@ def test_a_403_with_basic_credentials_sends_to_the_vendor(flavour: Flavour) -> N
         client.activities.get(ACTIVITY_ID)
     assert str(caught.value) == (
         f'production answered 403 to the request for activity {ACTIVITY_ID}: "no". The API secret does not '
-        "allow this; ask the vendor what it may do."
+        "allow this; ask the vendor what it allows."
     )
 
 
@@ -468,8 +468,8 @@ def test_there_are_no_tokens_with_basic_credentials(flavour: Flavour) -> None:
     with flavour.answering(api, BASIC) as client, pytest.raises(ConfigurationError) as caught:
         client.tokens.get()
     assert str(caught.value) == (
-        "BasicCredentials have no access tokens, they are sent with every call themselves: "
-        "create the client with ClientCredentials to use tokens"
+        "BasicCredentials have no access tokens, because they are sent with every call. "
+        "Create the client with ClientCredentials to use tokens."
     )
     assert not api.requests
 
@@ -477,9 +477,13 @@ def test_there_are_no_tokens_with_basic_credentials(flavour: Flavour) -> None:
 def test_scopes_are_checked_before_anything_is_sent(flavour: Flavour) -> None:
     api = Api()
     with flavour.answering(api, ClientCredentials(TENANT_ID, "c", "s", scopes=[Scope.WEBHOOKS])) as client:
-        with pytest.raises(ConfigurationError, match="api/webhooks: no scope of the api service"):
+        with pytest.raises(
+            ConfigurationError, match="The api service does not support the scope api/webhooks"
+        ):
             client.activities.get(ACTIVITY_ID)
-        with pytest.raises(ConfigurationError, match="api/read: no scope of the webhooks service"):
+        with pytest.raises(
+            ConfigurationError, match="The webhooks service does not support the scope api/read"
+        ):
             client.tokens.get(Service.WEBHOOKS, scopes=[Scope.READ])
     assert not api.requests
 

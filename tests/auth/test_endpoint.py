@@ -30,13 +30,13 @@ BELONG_TOGETHER = (
     "Check that client ID, client secret, and tenant ID belong together and to the region 'production'."
 )
 REDIRECT = (
-    "It redirects to https://evil.example, where nothing was sent, because credentials go to the region's "
-    "own hosts only; check the region's token URL."
+    "It redirects to https://evil.example, which received nothing, because credentials go only to the "
+    "region's own hosts; check the region's token URL."
 )
-LATER = "It is failing or busy. The same call may succeed a little later."
+LATER = "It is failing or busy. Try again later."
 CHECK_ALL = f"Check the credentials and the region's token URL {TOKEN_URL}."
 GATEWAY = (
-    f"A proxy or a gateway may have answered in place of {TOKEN_URL}. Check that URL, the tenant ID, and the "
+    f"A proxy or a gateway may have answered instead of {TOKEN_URL}. Check that URL, the tenant ID, and the "
     "credentials."
 )
 
@@ -278,7 +278,7 @@ def test_wrong_credentials_cost_two_requests_and_then_none(flavour: Flavour) -> 
             400,
             {"error": "invalid_scope"},
             (
-                f"400 (invalid_scope) to {POST_AUTO}. The client may not have the scopes that it asked for "
+                f"400 (invalid_scope) to {POST_AUTO}. The client may not have the requested scopes "
                 "(api/read, api/write). Choose others with scopes=."
             ),
         ),
@@ -296,8 +296,8 @@ def test_wrong_credentials_cost_two_requests_and_then_none(flavour: Flavour) -> 
             404,
             {"status": 404, "error": "not_found", "message": "no tenant"},
             (
-                f"404 (not_found: no tenant) to {POST_AUTO}. Check the tenant ID: the region 'production' "
-                "seems not to know it."
+                f"404 (not_found: no tenant) to {POST_AUTO}. Check the tenant ID, which the region 'production' "
+                "does not seem to know."
             ),
         ),
         (405, "", f"405 to {POST_AUTO}. {CHECK_ALL}"),
@@ -308,8 +308,8 @@ def test_wrong_credentials_cost_two_requests_and_then_none(flavour: Flavour) -> 
             304,
             "",
             (
-                "304. That answers a conditional request, which this was not, so a proxy or a cache seems to "
-                "have answered, not the API; check the proxy and the region's token URL."
+                "304. That status answers a conditional request, and this was not one, so a proxy "
+                "or a cache seems to have answered, not the API; check the proxy and the region's token URL."
             ),
         ),
         (408, "", f"408 to {POST_AUTO}. {LATER}"),

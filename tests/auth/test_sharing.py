@@ -187,7 +187,7 @@ def test_with_basic_credentials_there_is_nothing_to_store(flavour: Flavour, api:
 @pytest.mark.parametrize("wrong", ["redis://canary", 5, FileTokenStore, object()])
 @pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["Basic", "OAuth"])
 def test_what_is_no_token_store(flavour: Flavour, wrong: Any, credentials: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"token_store is .+: pass FileTokenStore") as caught:
+    with pytest.raises(ConfigurationError, match=r"token_store is .+\. Pass FileTokenStore") as caught:
         flavour.client_class(Region.STAGING, credentials, token_store=wrong)
     assert "canary" not in str(caught.value)
 
@@ -275,7 +275,7 @@ def test_a_function_that_gives_no_secret_is_an_error_of_the_call(
 ) -> None:
     credentials = ClientCredentials("tenant", "client", lambda: "")
     with flavour.answering(api, credentials, token_store=store) as client:
-        with pytest.raises(ConfigurationError, match="the function that gives a secret"):
+        with pytest.raises(ConfigurationError, match="the function that returns a secret"):
             client.activities.get(ACTIVITY_ID)
     assert not store.asked
 
@@ -633,7 +633,7 @@ def test_a_corrupt_file_is_replaced(flavour: Flavour, api: Api, tmp_path: Path, 
         path.write_text("canary")
     assert api.count == 2
     [line] = lines(kept)
-    assert "its entry is not one that this package wrote; it is replaced" in line
+    assert "its entry is not written by this package; it is replaced" in line
     assert "canary" not in line
 
 

@@ -395,7 +395,7 @@ def test_the_deadline(flavour: Flavour, server: Chaos) -> None:
         assert 0.3 <= time.monotonic() - began < SAFETY_S
     assert sorted(result.id for result in results) == read
     assert [type(result.error) for result in results] == [DeadlineExceededError] * 4
-    assert {str(result.error).partition(" was")[0] for result in results} == {"the run's deadline=0.3 s"}
+    assert {str(result.error).partition(" was")[0] for result in results} == {"The run's deadline=0.3 s"}
 
 
 def test_the_deadline_in_a_pause(flavour: Flavour, server: Chaos) -> None:

@@ -600,7 +600,7 @@ def test_an_id_that_a_pause_keeps_from_being_sent_has_its_time_limit_as_well() -
     (result,) = taken(ours)
     assert isinstance(result.error, DeadlineExceededError)
     assert str(result.error) == (
-        "Timeout.total=2 s was over before this record could be requested: all requests of the run pause "
+        "Timeout.total=2 s was over before this record could be requested, because all requests of the run pause "
         "(status 429 from https://api.example/v1/activity). Try again later, or allow more time with "
         "timeout=."
     )
@@ -640,7 +640,7 @@ def test_at_the_deadline_every_id_that_was_read_has_its_result() -> None:
     ours.finish(two, DeadlineExceededError("Timeout.total=6 s"), 10.1)
     # The pause outlasts the run: the first one has its 429 at once.
     errors = [str(result.error).split(" was")[0] for result in taken(ours)]
-    assert errors == ["slow down", "the run's deadline=10 s"]
+    assert errors == ["slow down", "The run's deadline=10 s"]
     assert ours.is_over
 
 

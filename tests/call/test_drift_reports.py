@@ -92,7 +92,7 @@ def test_an_error_in_on_drift_does_not_break_the_call(
 
     with flavour.answering(lambda _request: page_response(name=None), on_drift=failing) as client:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
-    assert "on_drift= failed; the call goes on" in caplog.text
+    assert "on_drift= failed; the call continues" in caplog.text
     assert "the caller's own" in caplog.text
 
 
@@ -210,7 +210,7 @@ def test_a_server_that_invents_fields_fills_no_memory(
         assert known.field == name
     assert [drift.field for drift in seen] == ["field0", "field1", "field2"]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "production: responses differ from the contract in more than 3 ways. No further ones are reported."
+        "production: responses differ from the contract in more than 3 ways. No more are reported."
     ]
     assert len(reports._disclosed) == 3
 

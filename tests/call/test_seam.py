@@ -431,8 +431,8 @@ async def test_a_call_that_is_cancelled_at_its_deadline_says_what_it_tried() -> 
         with pytest.raises(DeadlineExceededError) as caught:
             await client.activities.get(ACTIVITY_ID, timeout=0.5)
     assert re.fullmatch(
-        r"public\.api\.learn\.link did not answer within Timeout\.total=0\.5 s; "
-        r"the call was given up after \d\.\d\d s\. Try again later, or allow more time with timeout=\.",
+        r"public\.api\.learn\.link did not answer within Timeout\.total=0\.5 s, "
+        r"so the call ended after \d\.\d\d s\. Try again later, or allow more time with timeout=\.",
         str(caught.value),
     )
     attempt, late = caught.value.history
@@ -739,7 +739,7 @@ def test_a_callback_that_fails_is_logged_and_does_not_break_the_call(
     with flavour.answering(lambda _request: page_response(), on_attempt=broken) as client:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
     [record] = [record for record in caplog.records if record.name == "thrive_learning.attempts"]
-    assert (record.levelname, record.getMessage()) == ("ERROR", "on_attempt= failed; the call goes on")
+    assert (record.levelname, record.getMessage()) == ("ERROR", "on_attempt= failed; the call continues")
     assert record.exc_info
     assert record.exc_info[0] is RuntimeError
 
@@ -784,7 +784,7 @@ def test_an_error_keeps_4096_characters_of_the_body(flavour: Flavour, status: in
         (
             lambda: respond(200, b"x", {"content-encoding": "br"}),
             f"{WANTED_URL} answered 200",
-            "its Content-Encoding was not asked for (br)",
+            "its Content-Encoding was not requested (br)",
         ),
     ],
 )

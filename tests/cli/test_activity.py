@@ -103,7 +103,7 @@ def test_an_id_that_fails_does_not_stop_the_others(call: Call, stdin: Any) -> No
     assert len(lines) == 3
     assert all(line.startswith("thrive: error: ") for line in lines)
     assert MISSING_ID in lines[0]
-    assert "is not an activity id" in lines[1]
+    assert "is not an activity ID" in lines[1]
     assert "\x1b" not in err
     assert lines[2] == "thrive: error: 2 of 4 records are missing from the output"
 

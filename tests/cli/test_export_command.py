@@ -115,7 +115,7 @@ def test_ids_from_stdin_and_records_to_stdout(call: Call, monkeypatch: pytest.Mo
     given()
     code, out, err = call(*EXPORT, "-", "-o", "-", "--sandbox")
     assert (code, json.loads(out)) == (9, PAGE_EXAMPLE)
-    assert err.splitlines()[0].startswith("thrive: error: 'foo' is not an activity id")
+    assert err.splitlines()[0].startswith("thrive: error: 'foo' is not an activity ID")
     assert err.splitlines()[1].startswith("thrive: exported 1 record in ")
     given()
     assert call(*EXPORT, "-", "-o", "out.ndjson", "--sandbox").code == 9

@@ -44,7 +44,7 @@ def test_a_device_stays_a_device(call: Call, options: tuple[str, ...], link: boo
         name = "link"
     code, out, err = call(*EXPORT, "-o", name, *options)
     assert (code, out) == (9, "")
-    assert err.splitlines()[0].startswith("thrive: error: 'foo' is not an activity id")
+    assert err.splitlines()[0].startswith("thrive: error: 'foo' is not an activity ID")
     assert "--resume" not in err
     after = Path("/dev/null").stat()
     assert stat.S_ISCHR(after.st_mode)

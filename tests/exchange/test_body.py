@@ -112,7 +112,7 @@ def test_bytes_behind_the_last_member_are_a_flaw(surplus: bytes, members: int) -
     for chunks in ([sent + surplus], [sent, surplus], [sent[:-1], sent[-1:] + surplus]):
         assert outcome("gzip", *chunks) == (
             b"{}" * members,
-            "it goes on after the end of its compressed data",
+            "it continues after the end of its compressed data",
             False,
         )
 
@@ -123,7 +123,7 @@ def test_a_deflate_body_has_one_part() -> None:
         for chunks in ([sent + surplus], [sent, surplus]):
             assert outcome("deflate", *chunks) == (
                 b"{}",
-                "it goes on after the end of its compressed data",
+                "it continues after the end of its compressed data",
                 False,
             )
 
@@ -213,11 +213,11 @@ def test_compressed_data_that_is_none() -> None:
 def test_an_encoding_that_was_not_asked_for(encoding: str) -> None:
     got, body = read(encoding, b"abc")
     assert got == b""
-    assert body.flaw == f"its Content-Encoding was not asked for ({encoding})"
+    assert body.flaw == f"its Content-Encoding was not requested ({encoding})"
 
 
 def test_an_encoding_that_is_not_registered_is_not_shown() -> None:
-    assert read("canary", b"abc")[1].flaw == "its Content-Encoding was not asked for (an unknown one)"
+    assert read("canary", b"abc")[1].flaw == "its Content-Encoding was not requested (an unknown one)"
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
@@ -255,11 +255,11 @@ def test_a_compressed_body_may_be_16_kib_larger_than_the_limit(length: int) -> N
 def test_a_single_byte_behind_a_whole_number_of_blocks_is_noticed(length: int) -> None:
     sent = member(length)
     assert outcome("gzip", sent) == (b"x", None, False)
-    assert outcome("gzip", sent + b"y") == (b"x", "it goes on after the end of its compressed data", False)
+    assert outcome("gzip", sent + b"y") == (b"x", "it continues after the end of its compressed data", False)
     body = Body("gzip", RECORD_LIMIT)
     body.feed(sent + b"y")
     body.cut_off("ReadError")
-    assert body.flaw == "it goes on after the end of its compressed data"
+    assert body.flaw == "it continues after the end of its compressed data"
 
 
 def test_no_option_is_named_for_a_token() -> None:

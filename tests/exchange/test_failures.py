@@ -84,7 +84,7 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             Route(),
             "no_thread",
             (
-                "Nothing was sent to api.example, because Python cannot start a thread in which to resolve a host name "
+                "Nothing was sent to api.example, because Python cannot start a thread to resolve the host name "
                 "(can't start new thread). Raise the limit on threads (ulimit -u, or the pids limit of the container), "
                 "and make calls before the program exits."
             ),
@@ -96,8 +96,8 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             "certificate",
             (
                 "The certificate of api.example could not be verified (CERTIFICATE_VERIFY_FAILED: self-signed "
-                "certificate in certificate chain). If a proxy or a firewall inspects TLS, name the file of its CA "
-                "in SSL_CERT_FILE, or pass an ssl.SSLContext as verify=."
+                "certificate in certificate chain). If a proxy or a firewall inspects TLS, set SSL_CERT_FILE to "
+                "the file of its CA, or pass an ssl.SSLContext as verify=."
             ),
         ),
         (
@@ -138,7 +138,7 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             "certificate",
             "FAILED: CERTIFICATE_VERIFY",
         ),
-        (TransportError("connect", WRONG_VERSION), Route(), "tls", "are those of an HTTPS server."),
+        (TransportError("connect", WRONG_VERSION), Route(), "tls", "belong to an HTTPS server."),
         (
             TransportError("connect", WRONG_VERSION),
             PROXY,
@@ -166,8 +166,8 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             PROXY,
             "proxy_authentication",
             (
-                "The proxy http://proxy.example:3128 (from HTTPS_PROXY) asks for a user name and a password (status "
-                "407). Put them into its URL in HTTPS_PROXY, as in http://user:password@host:port."
+                "The proxy http://proxy.example:3128 (from HTTPS_PROXY) requires a user name and password (status "
+                "407). Put them in its URL in HTTPS_PROXY, as in http://user:password@host:port."
             ),
         ),
         (
@@ -187,7 +187,7 @@ def failure(error: TransportError, route: Route | None = None) -> ConnectionFail
             None,
             "proxy_authentication",
             (
-                "The proxy asks for a user name and a password (status 407). Put them into the URL of the transport's "
+                "The proxy requires a user name and password (status 407). Put them in the URL of the transport's "
                 "proxy, as in http://user:password@host:port."
             ),
         ),
@@ -308,7 +308,7 @@ def test_which_time_limit_has_passed(
     budget.left_s = left_s
     found = connection_failure(TransportError(kind, phase=phase), host="api.example", budget=budget)
     assert isinstance(found, DeadlineExceededError) is (limit is not None)
-    assert limit is None or f"did not answer within Timeout.{limit} s;" in str(found)
+    assert limit is None or f"did not answer within Timeout.{limit} s," in str(found)
 
 
 def test_what_python_says_if_it_cannot_start_a_thread() -> None:

@@ -336,9 +336,9 @@ def test_an_unexpected_response_says_whether_it_is_a_json_object(body: bytes, *,
         (403, "The scopes of the token (api/write) do not allow this; request api/read with scopes=."),
         (404, "do not share records"),
         (429, "wait a while"),
-        (408, "may succeed a little later"),
-        (500, "may succeed a little later"),
-        (520, "may succeed a little later"),
+        (408, "try again later"),
+        (500, "try again later"),
+        (520, "try again later"),
         (400, "does not accept this request"),
         (418, "does not accept this request"),
         (302, "redirects to an unnamed location"),
@@ -353,14 +353,17 @@ def test_an_error_of_the_api_says_what_to_do(status: int, advice: str) -> None:
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (401, "not the API; check the region's api_url and the proxy, then the OAuth client credentials"),
+        (
+            401,
+            "not the API; check the region's api_url and the proxy first, then the OAuth client credentials",
+        ),
         (403, "may say nothing about what the OAuth client credentials allow"),
         (404, "does not say that activity 60d5 is missing"),
-        (407, "A proxy asks for a user name and a password"),
+        (407, "A proxy requires a user name and password"),
         (429, "wait a while"),
-        (408, "may succeed a little later"),
+        (408, "try again later"),
         (500, "The API, or a server in front of it, is failing or busy"),
-        (520, "may succeed a little later"),
+        (520, "try again later"),
         (400, "A proxy or a gateway seems to have answered, not the API; check the region's api_url"),
         (418, "A proxy or a gateway seems to have answered, not the API; check the region's api_url"),
         (302, "redirects to an unnamed location"),
@@ -432,8 +435,9 @@ def test_a_token_that_is_not_accepted_is_no_matter_of_the_credentials() -> None:
 
 def test_a_304_leads_nowhere() -> None:
     assert str(error_for(304, etag="x")) == (
-        "staging answered 304 with an empty body. That answers a conditional request, which this was not, so "
-        "a proxy or a cache seems to have answered, not the API; check the proxy and the region's api_url."
+        "staging answered 304 with an empty body. That status answers a conditional request, and this was "
+        "not one, so a proxy or a cache seems to have answered, not the API; check the proxy and the "
+        "region's api_url."
     )
 
 
@@ -459,7 +463,7 @@ def test_a_throttle_says_how_long_to_wait() -> None:
 )
 def test_a_redirect_names_its_target_without_the_query(location: str, shown: str) -> None:
     message = str(error_for(307, location=location))
-    assert f"redirects to {shown}, where nothing was sent" in message
+    assert f"redirects to {shown}, which received nothing" in message
     assert "token=x" not in message
 
 

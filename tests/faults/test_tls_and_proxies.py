@@ -183,7 +183,7 @@ PROXY_ROWS: dict[str, tuple[chaos.ConnectionFault, Expected, float]] = {
     "garbage": (answers(b"SSH-2.0-OpenSSH\r\n\r\n"), lost("broke the HTTP protocol"), LONG),
     "wants credentials": (
         answers(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"),
-        lost("asks for a user name and a password (status 407)"),
+        lost("requires a user name and password (status 407)"),
         LONG,
     ),
     "bad gateway": (answers(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), lost("502 Bad Gateway"), LONG),

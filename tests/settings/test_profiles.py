@@ -106,7 +106,7 @@ def test_without_a_home_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
     assert config_file() is None
     assert load_profiles(None).lack_of("x") == (
-        "there is no profile 'x': there is no home folder to look for a file of profiles in"
+        "there is no profile 'x': there is no home folder, in which the file of profiles would be"
     )
     monkeypatch.setenv("THRIVE_CONFIG_FILE", "~/mine.toml")
     with pytest.raises(ConfigurationError, match=r"^THRIVE_CONFIG_FILE: '~/mine\.toml' begins") as caught:
@@ -186,7 +186,7 @@ def test_a_file_of_an_editor_of_windows(tmp_path: Path) -> None:
         ("[default]\n".encode("utf-16"), r"config\.toml is UTF-16. Save it as UTF-8"),
         (b"#" * (1 << 20) + b"\n", r"config\.toml is larger than 1 MiB"),
         (b"[default]\n[other]\n", None),
-        (b'\nregion = "staging"\n', r"config\.toml:2: 'region' is outside of a profile. .* \[default\]"),
+        (b'\nregion = "staging"\n', r"config\.toml:2: 'region' is outside a profile. .* \[default\]"),
     ],
 )
 def test_a_broken_file_is_an_error_with_its_line(tmp_path: Path, content: bytes, said: str | None) -> None:
@@ -219,11 +219,11 @@ def test_what_is_not_a_file_that_can_be_read_is_an_error(
     loop.symlink_to(loop)
     os.mkfifo(pipe)
     for path, problem in {
-        loop: "cannot be read (Too many levels of symbolic links). Correct it, or name another file in",
+        loop: "cannot be read (Too many levels of symbolic links). Correct it, or set THRIVE_CONFIG_FILE to another file",
         loop / "config.toml": "cannot be read (Too many levels of symbolic links)",
-        tmp_path: "is not a regular file. Name one in THRIVE_CONFIG_FILE",
-        pipe: "is not a regular file. Name one in THRIVE_CONFIG_FILE",
-        Path("a\0"): "'a\\x00' is not a path that this system can have. Name another file in",
+        tmp_path: "is not a regular file. Set THRIVE_CONFIG_FILE to a regular file",
+        pipe: "is not a regular file. Set THRIVE_CONFIG_FILE to a regular file",
+        Path("a\0"): "'a\\x00' is not a valid path on this system. Set THRIVE_CONFIG_FILE to another file",
     }.items():
         with pytest.raises(ConfigurationError, match=re.escape(problem)) as caught:
             load_profiles(path)

@@ -110,12 +110,12 @@ def test_a_proxy_for_everything(proxy: str) -> None:
         ("http://proxy:1\n", "'http://…' (from proxy=) is not a URL of visible characters"),
         ("\thttp://proxy:1", "'\\thttp://proxy:1' (from proxy=) is not a URL of visible characters"),
         ("http://me:can\x7fary@proxy:1", "'http://proxy:1' (from proxy=) is not a URL of visible"),
-        ("http://proxy:99999", "'http://proxy:99999' (from proxy=) has a port that is not between"),
-        ("http://proxy:0", "'http://proxy:0' (from proxy=) has a port that is not between"),
-        ("http://me:canary@proxy:x", "'http://…' (from proxy=) has a host or a port"),
-        ("http://me:canary", "'http://…' (from proxy=) has a host or a port"),
-        ("http://me:can/ary@proxy:1", "'http://proxy:1' (from proxy=) has a host or a port"),
-        ("http://0177.0.0.1:1", "'http://0177.0.0.1:1' (from proxy=) has a host or a port"),
+        ("http://proxy:99999", "'http://proxy:99999' (from proxy=) has a port outside 1 to 65535"),
+        ("http://proxy:0", "'http://proxy:0' (from proxy=) has a port outside 1 to 65535"),
+        ("http://me:canary@proxy:x", "'http://…' (from proxy=) has an invalid host or port"),
+        ("http://me:canary", "'http://…' (from proxy=) has an invalid host or port"),
+        ("http://me:can/ary@proxy:1", "'http://proxy:1' (from proxy=) has an invalid host or port"),
+        ("http://0177.0.0.1:1", "'http://0177.0.0.1:1' (from proxy=) has an invalid host or port"),
         ("http://[::1]evil.com:1", "'http://[::1]evil.com:1' (from proxy=)"),
         ("http://[::1", "'http://[::1' (from proxy=) is not a URL"),
         ("ftp://me:canary@proxy", "'ftp://proxy' (from proxy=) does not begin with http://"),
@@ -142,7 +142,7 @@ def test_a_proxy_that_is_not_text() -> None:
 
 
 def test_a_proxy_never_carries_plain_http() -> None:
-    with pytest.raises(ConfigurationError, match="works with HTTPS only"):
+    with pytest.raises(ConfigurationError, match="works only with HTTPS"):
         choose_proxies([API, ("http", "localhost", 80)], PROXY)
 
 

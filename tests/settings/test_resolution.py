@@ -310,9 +310,9 @@ def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
         ),
         (
             {"THRIVE_API_URL": "https://a.example", "THRIVE_TOKEN_URL": "https://a.example/{tenant_id}"},
-            "THRIVE_API_URL and THRIVE_TOKEN_URL describe a region of your own, which needs",
+            "THRIVE_API_URL and THRIVE_TOKEN_URL describe a custom region, which needs",
         ),
-        (OWN_REGION | {"THRIVE_REGION": "staging"}, "there is a region 'staging' already"),
+        (OWN_REGION | {"THRIVE_REGION": "staging"}, "'staging' is the name of a built-in region"),
         (OWN_REGION | {"THRIVE_API_URL": "http://a.example"}, "THRIVE_API_URL, .*: .*plain HTTP"),
         (OWN_REGION | {"THRIVE_TOKEN_URL": "https://a.example/token"}, "{tenant_id}"),
     ],
@@ -341,7 +341,7 @@ def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: st
             r":2: api_secret_command contains '', which is not a word",
         ),
         ("[default]\nclient_secret_command = []", r":2: client_secret_command is an empty list. Remove it"),
-        ('[default]\nclient_secret_command = "\'"', r":2: the command has no closing quotation mark for '"),
+        ('[default]\nclient_secret_command = "\'"', r":2: the command has no closing quotation mark '"),
         ('[default]\napi_secret_command = "echo x | rev"', r":2: the command contains '\|'.* sh -c"),
         (
             '[default]\napi_secret_file = "~no-such-user/x"',
@@ -355,7 +355,7 @@ def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: st
         ('[default]\napi_secret = "canary"\napi_secret_file = "/x"', r"/x.*cannot be read"),
         (
             '[default]\napi_secret = "canary"\napi_secret_command = "x"',
-            r":2 and profile .*:3 are for the same secret. Remove one",
+            r":2 and profile .*:3 set the same secret. Remove one",
         ),
         ('[default]\napi_secret = "canary"', r":2 needs THRIVE_TENANT_ID as well"),
         ('[default]\ntenant_id = ""\napi_secret = "canary"', r":3 needs THRIVE_TENANT_ID as well"),
@@ -448,7 +448,7 @@ def test_a_secret_from_a_command(name: str) -> None:
 def test_two_ways_to_give_one_secret() -> None:
     layer = environment_layer(BASIC | {"THRIVE_API_SECRET_COMMAND": "pass"})
     with pytest.raises(
-        ConfigurationError, match="THRIVE_API_SECRET and THRIVE_API_SECRET_COMMAND are for the same secret"
+        ConfigurationError, match="THRIVE_API_SECRET and THRIVE_API_SECRET_COMMAND set the same secret"
     ):
         resolved([layer])
 
@@ -509,8 +509,8 @@ def test_a_secret_of_a_profile_does_not_go_to_urls_of_the_environment(
             ask()
         assert str(caught.value) == (
             f"THRIVE_API_URL, THRIVE_TOKEN_URL, and THRIVE_WEBHOOKS_TOKEN_URL would send {key} from "
-            f"profile 'default' in {path}:3 to a server that it may not be for. "
-            f"Set {key} and the URLs in the same place, or remove the URLs"
+            f"profile 'default' in {path}:3 to a server that may not be the right one. "
+            f"Set {key} and the URLs in the same source, or remove the URLs"
         )
     monkeypatch.setenv(VARIABLES[key], "fake")
     assert settings().region.urls == settings_region().urls
@@ -554,7 +554,7 @@ def test_a_revived_client_does_not_take_a_secret_for_another_server(
     pickled = pickle.dumps(client)
     flavour.wrap(client).close()
     put(monkeypatch, BASIC)
-    with pytest.raises(ConfigurationError, match=r"the URLs of its region 'custom', and .* for 'production'"):
+    with pytest.raises(ConfigurationError, match=r"the URLs of its region 'custom', but .* for 'production'"):
         pickle.loads(pickled)
     put(monkeypatch, OWN_REGION)
     revived = flavour.wrap(pickle.loads(pickled))
@@ -599,7 +599,7 @@ def test_a_profile_that_may_not_be_read_is_a_warning(write: Write, monkeypatch: 
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "open", denied)
-    assert settings().warnings == (f"no profile is used, since {path} cannot be read (Permission denied)",)
+    assert settings().warnings == (f"no profile is used, because {path} cannot be read (Permission denied)",)
     monkeypatch.delenv("THRIVE_API_SECRET")
     with pytest.raises(ConfigurationError, match=r"cannot be read \(Permission denied\)"):
         settings()

@@ -59,7 +59,7 @@ def test_a_file_is_read_without_byte_order_mark_and_line_end(tmp_path: Path, mar
         (b"canary\xff", "the secret is not UTF-8. Save it as UTF-8"),
         ("canary\u200b".encode(), "the secret contains the invisible character U+200B. Remove it"),
         ("\ufeff\ufeffcanary".encode(), "the secret begins with a byte-order mark. Remove it"),
-        (b"canary" * 20_000, "the secret is longer than 64 KiB. Give the secret alone"),
+        (b"canary" * 20_000, "the secret is longer than 64 KiB. Save only the secret"),
     ],
 )
 def test_a_file_without_a_secret_is_named_and_not_shown(tmp_path: Path, content: bytes, cause: str) -> None:
@@ -76,9 +76,7 @@ def test_a_file_without_a_secret_is_named_and_not_shown(tmp_path: Path, content:
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"the secret file '/no/such' cannot be read: No such file"):
         SecretFile("/no/such")()
-    with pytest.raises(
-        ConfigurationError, match=r"cannot be read: the system cannot have a file of this name"
-    ):
+    with pytest.raises(ConfigurationError, match=r"cannot be read: its name is not valid on this system"):
         SecretFile("\0")()
     with pytest.raises(ConfigurationError, match=r"is not a regular file"):
         SecretFile(str(tmp_path))()
@@ -96,7 +94,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_pipe_is_not_a_secret_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(ConfigurationError, match=r"pipe' is not a regular file. Give one, since it is read"):
+    with pytest.raises(ConfigurationError, match=r"pipe' is not a regular file. Use one, because it is read"):
         SecretFile(str(path))()
 
 
@@ -133,16 +131,16 @@ def test_no_shell_reads_it() -> None:
     ("code", "cause"),
     [
         ("print('canary'); raise SystemExit(3)", " exited with code 3. Run it yourself to see why"),
-        ("pass", " printed nothing. Run it yourself: it has no input and no terminal"),
-        ("print()", " printed nothing. Run it yourself: it has no input and no terminal"),
+        ("pass", " printed nothing. Run it yourself to see why; it has no input and no terminal"),
+        ("print()", " printed nothing. Run it yourself to see why; it has no input and no terminal"),
         ("print(' canary')", ": the secret begins with white space. Remove it"),
         ("print('canary\\nurl')", ": the secret contains a line end. Remove it"),
         (
             "import sys; sys.stdout.buffer.write(b'canary\\xff')",
             ": the secret is not UTF-8. Save it as UTF-8",
         ),
-        ("while True: print('canary' * 1000)", ": the secret is longer than 64 KiB. Give the secret alone"),
-        ("print('x' * 70_000)", ": the secret is longer than 64 KiB. Give the secret alone"),
+        ("while True: print('canary' * 1000)", ": the secret is longer than 64 KiB. Save only the secret"),
+        ("print('x' * 70_000)", ": the secret is longer than 64 KiB. Save only the secret"),
     ],
 )
 def test_a_command_that_fails_is_named_and_not_shown(code: str, cause: str) -> None:
@@ -156,7 +154,7 @@ def test_a_command_that_fails_is_named_and_not_shown(code: str, cause: str) -> N
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (40, "40")])
 def test_a_command_that_a_signal_ends(number: int, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"was ended by the signal {name}. Run it yourself"):
+    with pytest.raises(ConfigurationError, match=f"was killed by the signal {name}. Run it yourself"):
         python(f"import os; os.kill(os.getpid(), {int(number)})")()
 
 

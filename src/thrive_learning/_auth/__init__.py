@@ -1,1 +1,1 @@
-"""Adds Authorization to a request: tokens, who requests them, and how processes share them."""
+"""Adds Authorization to a request: requests tokens and shares them between callers and processes."""

@@ -1,4 +1,4 @@
-"""The Authorization header, for both kinds of credentials; mints access tokens and shares them."""
+"""Makes the Authorization header for both kinds of credentials, and requests and shares access tokens."""
 
 import copy
 import functools
@@ -46,10 +46,10 @@ AsyncSend = Callable[[Request, Budget, Purpose], Awaitable[Reply]]
 
 _WAITING = "the token endpoint"
 
-# An async call gives a store so long to take a new token, beyond its own time if need be. Seconds.
+# How long an async call lets a store save a new token, even beyond its own limit, in seconds.
 _SAVING_S = 1.0
 
-# A phase whose limit is what was left of the call can end this much before the call itself. Seconds.
+# A phase whose limit is the rest of the call may end this much before the call, in seconds.
 _TOLERANCE_S = 0.05
 
 
@@ -58,15 +58,15 @@ def _basic_authorization(credentials: BasicCredentials) -> bytes:
 
 
 class Authorization:
-    """What the two authorizers below decide alike.
+    """The decisions that the two authorizers below share.
 
     Args:
-        region: Where tokens are requested.
-        credentials: What proves the client's identity.
-        headers: What every request has.
-        token_store: A store that other processes share; None for this client's memory alone.
-        timeout: The client's time-outs. A phase that took longer than its limit says something about the
-            token endpoint only if the limit is the client's.
+        region: The region whose token endpoints are used.
+        credentials: The credentials of the client.
+        headers: The headers of every request.
+        token_store: A store that other processes share; None for the memory of this client.
+        timeout: The client's time limits. A phase that exceeds its limit indicates a slow token endpoint only
+            if the limit is the client's own.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Authorization:
         self.credentials: Credentials = credentials
         self.cache: SingleFlight = SingleFlight()
         self._timeout = timeout or Timeout()
-        self._methods: dict[Service, Method] = {}  # those that have worked
+        self._methods: dict[Service, Method] = {}  # the methods that worked
         self._remarked: set[str] = set()
-        self._accepted: AccessToken | None = None  # the last one with which the API gave a record
+        self._accepted: AccessToken | None = None  # the last one that the API accepted
         self._endpoint: TokenEndpoint | None = None
         self._basic: bytes | None = None
         self._proxy_secrets: tuple[str, ...] = ()
@@ -101,32 +101,32 @@ class Authorization:
                 self.shared = sharing.SharedTokens(store, region, credentials, self.cache)
 
     def mask_proxies(self, secrets: tuple[str, ...]) -> None:
-        """Mask the credentials of proxies as well, should one of them repeat its own."""
+        """Mask the credentials of proxies as well, in case a proxy repeats its own."""
         self._proxy_secrets = secrets
         if self._endpoint is not None:
             self._endpoint.proxy_secrets = secrets
 
     def header(self, token: AccessToken | None) -> bytes:
-        """Give the value of the Authorization header: for a token, or without one for HTTP Basic."""
+        """Return the value of the Authorization header, for a token or for HTTP Basic."""
         if token is not None:
             return b"Bearer " + token.value.encode("ascii")
         return self._basic or _basic_authorization(cast("BasicCredentials", self.credentials))
 
     def endpoint(self) -> TokenEndpoint:
-        """Give the token endpoint's rules.
+        """Return the client's token endpoint.
 
         Raises:
-            ConfigurationError: The client has HTTP Basic credentials, which no tokens belong to.
+            ConfigurationError: The client has HTTP Basic credentials, which have no tokens.
         """
         if self._endpoint is None:
             raise ConfigurationError(
-                "BasicCredentials have no access tokens, they are sent with every call themselves: "
-                "create the client with ClientCredentials to use tokens"
+                "BasicCredentials have no access tokens, because they are sent with every call. "
+                "Create the client with ClientCredentials to use tokens."
             )
         return self._endpoint
 
     def scopes(self, service: Service, wanted: Iterable[Scope | str] | None) -> tuple[Scope, ...]:
-        """Decide which scopes to ask for, before any I/O."""
+        """Return the scopes to request, before any I/O."""
         return self.endpoint().credentials.scopes_for(service, wanted)
 
     @functools.cached_property
@@ -135,10 +135,10 @@ class Authorization:
         return self.scopes(Service.API, None)
 
     def is_stale(self, reply: Reply, token: AccessToken | None) -> bool:
-        """Say whether the API rejected a token so that the call may be repeated with another one.
+        """Return whether the API rejected a token, so that the call may be repeated with another one.
 
-        HTTP Basic has no tokens. Call it for the reply to a repeated call as well, so that a rejection is
-        remembered.
+        Always False for HTTP Basic. Call it for the reply to the repeated call as well, so that a rejection
+        is remembered.
         """
         if token is None:
             return False
@@ -148,9 +148,7 @@ class Authorization:
             return False
         key = Key(Service.API, frozenset(self.api_scopes))
         error = api_error(reply, self.circumstances("a record", token))
-        error.url = (
-            self.region.api_url
-        )  # the URL of the reply names a record that the next caller may not want
+        error.url = self.region.api_url  # the URL of the reply belongs to a record of this caller
         rejection = Failure(error, secret=self._secret_now())
         may_repeat = self.cache.renounce(key, token, rejection, was_accepted=token is self._accepted)
         if self.shared is not None:
@@ -164,10 +162,10 @@ class Authorization:
             return None  # the next token request reports it
 
     def claim(self, key: Key, budget: Budget, thread: int | None = None) -> AccessToken | Flight | Lead:
-        """Return a valid token, the flight to wait for, or the lead to take.
+        """Return a valid token, the flight to wait for, or the lead of a new flight.
 
         Raises:
-            ThriveError: A token request with the same secret brought none, not long ago.
+            ThriveError: A recent token request with the same secret failed.
             ConfigurationError: The function that returns the secret fails.
         """
         claim = self.cache.claim(key, budget.remaining(), thread)
@@ -189,7 +187,7 @@ class Authorization:
         return Minting(endpoint, key, scopes, known or "post", other, self.cache.clock)
 
     def outcome(self, key: Key, minting: Minting, budget: Budget) -> Minted | Failure:
-        """Say what came of a leader's token requests."""
+        """Return the outcome of a leader's token requests."""
         outcome = minting.outcome
         if isinstance(outcome, Minted):
             self._learn(key, minting)
@@ -201,7 +199,7 @@ class Authorization:
         return minting.failure
 
     def _is_own(self, budget: Budget) -> bool:
-        """Whether a time limit is a call's own, and says nothing about the token endpoint."""
+        """Return whether a time limit is the call's own, and does not indicate a slow token endpoint."""
         mine, usual = budget.timeout, self._timeout
         phases = ("connect", "read", "write", "pool")
         is_usual = all(getattr(mine, phase) == getattr(usual, phase) for phase in phases)
@@ -213,7 +211,7 @@ class Authorization:
             if minting.method == "basic":
                 logger.info(
                     "%s: the token endpoint for %s rejects form fields and accepts HTTP Basic; "
-                    "client_auth='basic' saves the first request",
+                    "client_auth='basic' avoids the first request",
                     self.region.name,
                     key.service.value,
                     extra=fields("client_auth", region=self.region.name, subject=key.service.value),
@@ -231,7 +229,7 @@ class Authorization:
                 )
 
     def turn(self, key: Key, lead: Lead, budget: Budget) -> "Turn | None":
-        """Give a leader its turn at the store; None if there is no store."""
+        """Return a leader's turn at the store; None without a store."""
         if self.shared is None:
             return None
         return self.shared.turn(key, budget.remaining(), renews=lead.fallback is not None)
@@ -239,47 +237,47 @@ class Authorization:
     def conclude(
         self, key: Key, lead: Lead, turn: "Turn | None", outcome: Minted | Failure | None
     ) -> AccessToken | ThriveError:
-        """End a leader's flight: return the token that it goes on with, or the error.
+        """End a leader's flight, and return its token or raise the error.
 
         Args:
-            key: What the token is for.
-            lead: What the leader was given.
-            turn: Its turn at the store.
-            outcome: What its token request came to; None if it made none.
+            key: The kind of token.
+            lead: The lead that `claim` returned.
+            turn: The leader's turn at the store.
+            outcome: The outcome of its token request; None if it sent none.
         """
         if turn is not None and (
             turn.is_fresh or (lead.fallback is None and not isinstance(outcome, Minted))
         ):
-            outcome = turn.token or outcome  # one that is valid still serves on, as with any renewal
+            outcome = turn.token or outcome  # a token that is still valid is used, as with any renewal
         self.cache.settle(key, lead.flight, _to_share(outcome))
         if isinstance(outcome, Minted):
             return outcome.token
         return lead.fallback or cast("Failure", outcome).error
 
     def give_up(self, key: Key, lead: Lead, turn: "Turn | None") -> None:
-        """End the flight of a leader that was cancelled or interrupted: another caller has to lead."""
+        """End the flight of a leader that was canceled or interrupted. Another caller must lead."""
         self.cache.settle(key, lead.flight, None)
         if turn is not None:
             turn.abandon()
 
     def sent_with(self, request: Request) -> tuple[str, ...]:
-        """Give what a response could repeat of the credentials that its request had."""
+        """Return the secrets of a request that its response could repeat."""
         headers = (value for name, value in request.headers if name == b"Authorization")
         sent = next(headers, b"").partition(b" ")[2].decode("ascii")
         return (sent, *self._fixed, *self._proxy_secrets)
 
     @functools.cached_property
     def _fixed(self) -> tuple[str, ...]:
-        """What is sent of a secret that does not change."""
+        """The secrets that are sent with requests, for a secret that does not change."""
         mine = self.credentials
         secret = mine.api_secret if isinstance(mine, BasicCredentials) else mine.client_secret
         return tuple(forms_sent(mine)) if secret.is_fixed else ()
 
     def circumstances(self, subject: str, token: AccessToken | None) -> Circumstances:
-        """Describe a call for the message of its error."""
+        """Return the facts of a call for an error message."""
         if isinstance(self.credentials, BasicCredentials):
             kind = "HTTP Basic credentials"
-            allowed = "The API secret does not allow this; ask the vendor what it may do."
+            allowed = "The API secret does not allow this; ask the vendor what it allows."
             secrets = forms_sent(self.credentials)
         else:
             kind = "OAuth client credentials"
@@ -300,15 +298,15 @@ class Authorization:
 
 
 def _to_share(outcome: Minted | Failure | None) -> Minted | Failure | None:
-    """Return what the others get of an outcome: not a time limit of the leader, nor the error it raises."""
+    """Return the part of an outcome that others share, without a leader's own time limit or traceback."""
     if not isinstance(outcome, Failure):
         return outcome
-    # What is remembered must not keep the frames of the leader, which its traceback has.
+        # A remembered error must not keep the leader's frames, which are in its traceback.
     return None if outcome.is_own else outcome._replace(error=copy.copy(outcome.error))
 
 
 def _spending(budget: Budget, turn: "Turn | None") -> Budget:
-    """Give what a token request may spend: less if the store has a token that is valid for a while."""
+    """Return the budget of a token request, which is smaller if the store has a token that is still valid."""
     return budget if turn is None or turn.token is None else budget.for_renewal()
 
 
@@ -316,13 +314,13 @@ class Authorizer(Authorization):
     """Authorizes the calls of a sync client."""
 
     def token_for_call(self, budget: Budget, send: Send) -> AccessToken | None:
-        """Return the token for a call to the API, or None where HTTP Basic needs none."""
+        """Return the token for a call to the API, or None for HTTP Basic."""
         if self._endpoint is None:
             return None
         return self.token(Service.API, self.api_scopes, budget, send)
 
     def token(self, service: Service, scopes: tuple[Scope, ...], budget: Budget, send: Send) -> AccessToken:
-        """Return a fresh token, minting one if there is none and nobody else does."""
+        """Return a valid token. Request one if no caller has or requests one."""
         key = Key(service, frozenset(scopes))
         while True:
             claim = self.claim(key, budget, threading.get_ident())
@@ -374,7 +372,7 @@ class AsyncAuthorizer(Authorization):
     """Authorizes the calls of an async client."""
 
     async def token_for_call(self, budget: Budget, send: AsyncSend) -> AccessToken | None:
-        """Return the token for a call to the API, or None where HTTP Basic needs none."""
+        """Return the token for a call to the API, or None for HTTP Basic."""
         if self._endpoint is None:
             return None
         return await self.token(Service.API, self.api_scopes, budget, send)
@@ -382,7 +380,7 @@ class AsyncAuthorizer(Authorization):
     async def token(
         self, service: Service, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
     ) -> AccessToken:
-        """Return a fresh token, minting one if there is none and nobody else does."""
+        """Return a valid token. Request one if no caller has or requests one."""
         key = Key(service, frozenset(scopes))
         while True:
             claim = self.claim(key, budget)
@@ -390,7 +388,7 @@ class AsyncAuthorizer(Authorization):
                 return claim
             if isinstance(claim, Lead):
                 return await self._mint(key, claim, scopes, budget, send)
-            # The cancel scope around the call is the limit of this caller.
+            # The cancel scope around the call limits this wait.
             budget.waits_for = _WAITING
             await claim.wait_async(claim.ends_at - self.cache.clock())
             budget.waits_for = None
@@ -401,7 +399,7 @@ class AsyncAuthorizer(Authorization):
     async def _mint(
         self, key: Key, lead: Lead, scopes: tuple[Scope, ...], budget: Budget, send: AsyncSend
     ) -> AccessToken:
-        import anyio  # noqa: PLC0415 - sync users need not pay for it
+        import anyio  # noqa: PLC0415 - not needed by sync code
 
         late = Failure(deadline_exceeded(budget, host=_WAITING), is_own=True)
         budget = budget if lead.fallback is None else budget.for_renewal()
@@ -409,7 +407,7 @@ class AsyncAuthorizer(Authorization):
         outcome: Minted | Failure | None = late
         try:
             with anyio.move_on_after(budget.remaining()):
-                # Other processes set no event.
+                # Other processes cannot set an event, so poll.
                 while turn is not None and (wait_s := await _in_thread(turn.look)):
                     await (sleep_by_timer if is_replaced() else anyio.sleep)(wait_s)
                 outcome = None
@@ -445,9 +443,9 @@ class AsyncAuthorizer(Authorization):
 
 
 async def _in_thread(operation: Callable[[], T]) -> T:
-    """Run what blocks in a thread that nobody else can keep busy, and leave it behind when cancelled.
+    """Run a blocking function in a thread of its own, and leave it running when canceled.
 
-    If no thread can be started, it runs here. That blocks the event loop for as long as the store takes.
+    If no thread can be started, it runs here and blocks the event loop while the store is busy.
     """
     import anyio.to_thread  # noqa: PLC0415 - most clients have no store
 
@@ -468,12 +466,12 @@ async def _in_thread(operation: Callable[[], T]) -> T:
 
 
 async def _end(turn: "Turn", minted: Minted | None) -> None:
-    """Save what was minted, even at the end of the caller's time: the next process would request another."""
-    import anyio  # noqa: PLC0415 - sync users need not pay for it
+    """Save a new token even at the end of the caller's time, so that other processes can use it."""
+    import anyio  # noqa: PLC0415 - not needed by sync code
 
     try:
         with anyio.move_on_after(_SAVING_S, shield=True):
             await _in_thread(functools.partial(turn.end, minted))
-    except BaseException:  # cancelled by asyncio's own means, which no shield keeps off
+    except BaseException:  # canceled by asyncio, which ignores anyio's shields
         turn.abandon()
         raise

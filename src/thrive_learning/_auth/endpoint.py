@@ -1,7 +1,7 @@
-"""What is sent to a token endpoint, and what its replies mean. Pure: it moves no bytes.
+"""Builds the requests to a token endpoint and interprets its replies, without I/O. Pure.
 
-A leader asks `Minting` for a request and hands it the reply. There is a second request only with
-`client_auth="auto"`.
+A leader asks `Minting` for a request and passes it the reply. Only `client_auth="auto"` can lead to a second
+request.
 """
 
 import datetime as dt
@@ -29,22 +29,22 @@ from thrive_learning.regions import Region, Service
 
 Method = Literal["post", "basic"]
 
-#: How messages name the two ways of authenticating.
+#: The names of the two authentication methods in messages.
 METHOD_NAMES: dict[Method, str] = {"post": "form fields", "basic": "HTTP Basic"}
 
-#: The least and the most that a `Retry-After` header can ask for. Seconds.
+#: The range of pauses that a `Retry-After` header can request, in seconds.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 3600.0
 
-_OK = 200  # RFC 6749 section 5.1 knows no other success
+_OK = 200  # the only success in RFC 6749 section 5.1
 
 
 class TokenEndpoint:
-    """The token endpoints of a region, as one client uses them.
+    """The token endpoints of a region, as used by one client.
 
     Args:
-        region: Whose endpoints.
-        credentials: What proves the client's identity.
-        headers: What every request has.
+        region: The region of the endpoints.
+        credentials: The credentials of the client.
+        headers: The headers of every request.
 
     Source: RFC 6749 sections 2.3.1 and 4.4.
     """
@@ -53,13 +53,13 @@ class TokenEndpoint:
         self.region: Region = region
         self.credentials: ClientCredentials = credentials
         self.headers: Headers = headers
-        #: What the client's proxies could repeat of their own credentials.
+        #: The credentials of the client's proxies, which a proxy could repeat.
         self.proxy_secrets: tuple[str, ...] = ()
 
     def request(self, service: Service, scopes: tuple[Scope, ...], method: Method, secret: Secret) -> Request:
-        """Build a token request, with the secret in one place only."""
+        """Build a token request that contains the secret only once."""
         mine = self.credentials
-        # First of all, as it may raise: then no local variable holds a secret yet.
+        # First, because it may raise, and no local variable holds a secret yet.
         url = self.region.token_url(mine.tenant_id, service)
         form = {"grant_type": "client_credentials"}
         if scopes:
@@ -77,23 +77,23 @@ class TokenEndpoint:
 
 
 class Minting:
-    """The token requests of one leader, and what came of them.
+    """The token requests of one leader, and their outcome.
 
     Args:
-        endpoint: Where they go.
-        key: What the token is for.
-        scopes: What to ask for, in this order.
-        method: How the client authenticates first.
-        other: How it authenticates if the server rejects the client that way; None if it does not.
+        endpoint: The token endpoint.
+        key: The kind of token.
+        scopes: The scopes to request, in this order.
+        method: The first authentication method.
+        other: The method to try if the server rejects the client with the first one; None for no second try.
         clock: The cache's clock.
 
     Attributes:
-        outcome: What came of the last request.
-        method: How the client authenticated in it.
-        remarks: What had to be assumed of the token.
+        outcome: The outcome of the last request.
+        method: The authentication method of the last request.
+        remarks: Assumptions about the token, for the log.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a token request depends on
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that a token request depends on
         self,
         endpoint: TokenEndpoint,
         key: Key,
@@ -113,14 +113,13 @@ class Minting:
         self._requested_at = 0.0
         self._secret: Secret | None = None
         self._history: tuple[Attempt, ...] = ()
-        self._rejected = ""  # what the server said to the first method
+        self._rejected = ""  # the server's response to the first method
 
     def request(self) -> Request:
         """Build the next request.
 
         Raises:
-            ConfigurationError: The function that returns the secret fails, or the region has no such
-                endpoint.
+            ConfigurationError: The function that returns the secret fails, or the region lacks this endpoint.
         """
         self._secret = self._endpoint.credentials.client_secret.fixed()
         self._requested_at = self._clock()
@@ -128,14 +127,14 @@ class Minting:
 
     @property
     def purpose(self) -> Purpose:
-        """What the requests are for, as errors, attempts, and log records name it."""
+        """The purpose of the requests, as errors, attempts, and log records name it."""
         service = self._key.service
         return Purpose("tokens.get", service.value, self._endpoint.region.token_url_template(service))
 
     def saw(self, reply: Reply) -> bool:
-        """Take a reply, and say whether another request is to be sent.
+        """Process a reply, and return whether another request must be sent.
 
-        An error is kept, not raised, so that no traceback has a frame with a token in it.
+        Errors are stored and not raised, so that no traceback has a frame with a token.
         """
         done = len(self._history)
         self._history += tuple(
@@ -155,7 +154,7 @@ class Minting:
         return True
 
     def failed(self, error: ThriveError) -> None:
-        """Take an error in place of a reply."""
+        """Store an error that occurred instead of a reply."""
         if self._rejected:
             before = f"Before that, the token endpoint answered {self._rejected}{self._setting}."
             error.args = (f"{error} {before}",)
@@ -163,7 +162,7 @@ class Minting:
 
     @property
     def failure(self) -> Failure:
-        """What the others are to know of an outcome that is not a token."""
+        """The failure to share with other callers, if the outcome is not a token."""
         error = cast("ThriveError", self.outcome)
         if not isinstance(error, (TokenError, ConnectionFailedError)):
             return Failure(error)  # nothing was sent
@@ -180,7 +179,7 @@ class Minting:
 
     @property
     def _secrets(self) -> tuple[str, ...]:
-        """What a server or a proxy could repeat."""
+        """The secrets that a server or a proxy could repeat."""
         client_id = self._endpoint.credentials.client_id
         return (*client_forms(client_id, cast("Secret", self._secret)), *self._endpoint.proxy_secrets)
 
@@ -190,7 +189,7 @@ class Minting:
 
     def _token(self, given: Granted) -> Minted:
         self.remarks = given.remarks
-        # RFC 6749 section 5.1: a server that grants what was asked for need not repeat it.
+        # RFC 6749 section 5.1: a server that grants the requested scopes may omit them.
         names = self._scopes if given.scopes is None else given.scopes
         scopes = tuple(self._scope(name, given.value) for name in names)
         expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=given.lifetime_s)
@@ -198,7 +197,7 @@ class Minting:
         return Minted(token, given.lifetime_s, self._requested_at)
 
     def _scope(self, name: str, token: str) -> Scope | str:
-        """Read a scope. An unknown name is the server's, and may repeat anything that was sent."""
+        """Return a scope. An unknown name comes from the server, so it may repeat a secret."""
         known = scope_or_text(name)
         return known if isinstance(known, Scope) else show(name, (token, *self._secrets))
 
@@ -228,23 +227,23 @@ class Minting:
             retry_after=answer.wait_s,
         )
 
-    def _advice(self, answer: Answer, url: str) -> str:  # noqa: PLR0911 - a table: the first row that fits
+    def _advice(self, answer: Answer, url: str) -> str:  # noqa: PLR0911 - a table whose first matching row counts
         region, status = self._endpoint.region.name, answer.status
-        if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+        if 300 <= status <= 399:  # noqa: PLR2004 - the range of redirects
             return redirect_advice(answer.reply, "token URL", self._secrets)
         if answer.error == "invalid_scope":
             return (
-                f"The client may not have the scopes that it asked for ({', '.join(self._scopes)}). "
+                f"The client may not have the requested scopes ({', '.join(self._scopes)}). "
                 "Choose others with scopes=."
             )
         if answer.reply.status_code in TRANSIENT_STATUS_CODES:
-            pause = "a little later" if answer.wait_s is None else f"in {answer.wait_s:g} s"
-            return f"It is failing or busy. The same call may succeed {pause}."
+            pause = "later" if answer.wait_s is None else f"in {answer.wait_s:g} s"
+            return f"It is failing or busy. Try again {pause}."
         if status >= 500 or status in TRANSIENT_STATUS_CODES:  # noqa: PLR2004
             return f"It failed. Check the region's token URL {url}, or try again later."
         if status in {401, 403, 404} and answer.error is None:
             return (
-                f"A proxy or a gateway may have answered in place of {url}. Check that URL, the tenant ID, "
+                f"A proxy or a gateway may have answered instead of {url}. Check that URL, the tenant ID, "
                 "and the credentials."
             )
         if answer.rejects_the_client or status in {401, 403}:
@@ -253,5 +252,5 @@ class Minting:
                 f"{region!r}."
             )
         if status == 404:  # noqa: PLR2004
-            return f"Check the tenant ID: the region {region!r} seems not to know it."
+            return f"Check the tenant ID, which the region {region!r} does not seem to know."
         return f"Check the credentials and the region's token URL {url}."

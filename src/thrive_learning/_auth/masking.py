@@ -1,4 +1,4 @@
-"""What a server could repeat of the secrets that it was sent; `server_text` knows every spelling. Pure."""
+"""Lists the forms in which a server could repeat the secrets that it received. Pure."""
 
 import base64
 import urllib.parse
@@ -16,7 +16,7 @@ def basic_header(username: str, password: str) -> str:
 
 
 def client_pair(client_id: str, secret: Secret) -> tuple[str, str]:
-    """Return the client ID and the secret as they go into HTTP Basic: form-encoded, unlike a user's.
+    """Return the client ID and the secret for HTTP Basic. Unlike a user's, they are form-encoded.
 
     Source: RFC 6749 section 2.3.1; `httpx.BasicAuth` does not encode them.
     """
@@ -24,18 +24,18 @@ def client_pair(client_id: str, secret: Secret) -> tuple[str, str]:
 
 
 def forms_sent(credentials: Credentials) -> list[str]:
-    """Return what a server that repeats a request could repeat of the credentials."""
+    """Return the forms in which a server could repeat the credentials of a request."""
     try:
         if isinstance(credentials, ClientCredentials):
             return client_forms(credentials.client_id, credentials.client_secret.fixed())
         secret = credentials.api_secret.reveal()
     except ConfigurationError:
-        return []  # its function has begun to fail: the error to report is the call's
+        return []  # its function has failed since, and the call's own error is the one to report
     return [basic_header(credentials.tenant_id, secret).removeprefix("Basic "), secret]
 
 
 def client_forms(client_id: str, secret: Secret) -> list[str]:
-    """Return what a token endpoint could repeat of the secret that it was sent."""
+    """Return the forms in which a token endpoint could repeat the secret."""
     return [
         basic_header(*client_pair(client_id, secret)).removeprefix("Basic "),
         secret.reveal(),

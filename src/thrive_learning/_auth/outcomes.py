@@ -1,4 +1,4 @@
-"""What a token is for, and what a request for one came to. Pure."""
+"""The kinds of tokens, and the outcomes of token requests. Pure."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ from thrive_learning.errors import ThriveError
 from thrive_learning.models import AccessToken
 from thrive_learning.regions import Service
 
-#: No token is requested for this long after a request that brought none, unless the server asks for another
-#: wait. After a renewal that failed, give or take a fifth. Seconds.
+#: How long no token is requested after a failed request, unless the server asks for another wait, in seconds.
+#: After a failed renewal, it varies by up to a fifth.
 PAUSE_S = 30.0
 
 
-#: A year: what servers say beyond it leaves the calendar.
+#: A year. A longer lifetime could exceed the calendar's range.
 LONGEST_LIFETIME_S = 366 * 86_400.0
 
 
 def scope_or_text(name: str) -> Scope | str:
-    """Return the scope of a name, or the name itself if the contract does not know it."""
+    """Return the scope of a name, or the name itself if the contract does not list it."""
     try:
         return Scope(name)
     except ValueError:
@@ -25,11 +25,12 @@ def scope_or_text(name: str) -> Scope | str:
 
 
 class Key(NamedTuple):
-    """What a token is for.
+    """A kind of token.
 
     Attributes:
-        service: Whose token endpoint issues it. What happens there is remembered for all its keys together.
-        scopes: What was asked for.
+        service: The service whose token endpoint issues it. Outcomes are remembered for all its keys
+            together.
+        scopes: The requested scopes.
     """
 
     service: Service
@@ -41,8 +42,8 @@ class Minted(NamedTuple):
 
     Attributes:
         token: The token.
-        lifetime_s: For how long the server said that it is valid, in seconds.
-        requested_at: When its request was sent, by the cache's clock: its life is counted from there.
+        lifetime_s: The lifetime according to the server, in seconds.
+        requested_at: When its request was sent, by the cache's clock. Its lifetime counts from there.
     """
 
     token: AccessToken
@@ -54,13 +55,13 @@ class Failure(NamedTuple):
     """An outcome other than a token.
 
     Attributes:
-        error: What the callers get, each a copy.
-        pause_s: For how long no other token is requested, in seconds; None if the outcome says nothing about
-            the next request.
-        secret: The client secret that was sent; None if it is not known any more.
+        error: The error of the callers, each of which gets a copy.
+        pause_s: How long no other token is requested, in seconds; None if the outcome does not affect the
+            next request.
+        secret: The client secret that was sent; None if it is no longer known.
         is_transient: Whether the next request may succeed with the same credentials.
-        is_about_scopes: Whether it says nothing about tokens of other scopes.
-        is_own: Whether it is a time limit of the leader, which says nothing about anybody else's request.
+        is_about_scopes: Whether it does not affect tokens with other scopes.
+        is_own: Whether it is a time limit of the leader, which does not affect other requests.
     """
 
     error: ThriveError

@@ -1,7 +1,7 @@
-"""What a caller that has to get a token asks of a store that several processes share.
+"""Uses a token store that several processes share, on behalf of a caller that needs a new token.
 
-Everything here blocks and nothing raises for a store's sake: one that fails counts as empty, and its lock as
-taken, so that the caller goes on by itself.
+All functions block, and none raises because of the store. A store that fails counts as empty and its lock as
+taken, so the caller continues without it.
 """
 
 import collections
@@ -33,36 +33,38 @@ logger = logger_of("auth")
 T = TypeVar("T")
 D = TypeVar("D")
 
-#: After so many seconds the lock of a process that is lost is free.
+#: The seconds after which the lock of a lost process is released.
 LEASE_S = 10.0
 
-#: So long a caller without a token waits for another process, or half of what is left of its call. Longer
-#: than the lease, so that of those who wait for a lost process one takes its place, and not each.
+#: How long a caller without a token waits for another process, in seconds, or half of the rest of its call.
+#: It is longer than the lease, so that only one of the waiting processes replaces a lost one.
 PATIENCE_S = 2 * LEASE_S
 
-#: Between two looks, give or take a half. Seconds.
+#: The interval between two looks, varied by up to a half, in seconds.
 LOOK_AGAIN_AFTER_S = 0.1
 
-#: For so long a store that failed is left alone. Seconds.
+#: How long a store is not used after a failure, in seconds.
 LEFT_ALONE_S = 30.0
 
-# A store's token that has longer to live than it ever had, by more than this, was written by another clock.
+# If a token's remaining lifetime exceeds its total lifetime by more than this, another clock wrote it.
+# Seconds.
 _CLOCK_SKEW_S = 60.0
 
-# So many refused tokens are remembered for each key: a store may come back with one from before its outage.
+# The number of remembered rejected tokens per key, because a store may return with one from before its
+# outage.
 _REFUSED_KEPT = 8
 
-# The price of each guess at the secret, and of a cold start: some 50 ms.
+# The cost of each guess at the secret, and of a cold start: some 50 ms.
 _ITERATIONS = 200_000
 
 
 def store_key(
     region: Region, credentials: ClientCredentials, service: Service, scopes: frozenset[Scope]
 ) -> str:
-    """Give the name under which a store keeps a token, which depends on all that the token depends on.
+    """Return the name of a token in a store, which depends on everything that the token depends on.
 
-    It is a slow hash of the secret, with all else as its salt: who sees the name learns nothing, and has to
-    pay for each guess at the secret.
+    It is a slow hash of the secret, salted with everything else. The name reveals nothing, and each guess at
+    the secret is expensive.
 
     Source: RFC 8018 section 5.2 (PBKDF2).
     """
@@ -80,14 +82,14 @@ def store_key(
 
 
 class SharedTokens:
-    """One client's view of a store.
+    """One client's use of a store.
 
     Args:
-        store: Where the tokens are.
-        region: Where they are requested.
-        credentials: With what.
-        cache: The client's own cache, whose clock and dice this uses.
-        wall_clock: Gives the seconds since 1970, by which all processes go.
+        store: The token store.
+        region: The region whose token endpoints are used.
+        credentials: The credentials of the client.
+        cache: The client's own cache, whose clock and random numbers this uses.
+        wall_clock: Returns the seconds since 1970, which all processes share.
     """
 
     def __init__(
@@ -106,15 +108,15 @@ class SharedTokens:
         self._names: dict[Key, tuple[Secret, str]] = {}
         self._refused: dict[Key, collections.deque[str]] = {}
         self._left_alone_until = 0.0
-        self._failing: set[str] = set()  # those of its operations that failed when they were last tried
-        self._corrupt: set[str] = set()  # the names of entries that were none when they were last read
+        self._failing: set[str] = set()  # the operations that failed the last time
+        self._corrupt: set[str] = set()  # the names of entries that were not valid the last time
 
     def turn(self, key: Key, time_s: float, *, renews: bool) -> "Turn":
-        """Give a caller that has to get a token its turn. See `Turn`."""
+        """Return a turn for a caller that must get a token. See `Turn`."""
         return Turn(self, key, time_s, renews=renews)
 
     def name(self, key: Key) -> str:
-        """Give the name of a token in the store, with the secret as it is now."""
+        """Return the name of a token in the store, for the current secret."""
         secret = Secret(self._credentials.client_secret.reveal())
         known = self._names.get(key)
         if known is None or known[0] != secret:
@@ -123,15 +125,15 @@ class SharedTokens:
         return known[1]
 
     def refuse(self, key: Key, token: AccessToken) -> None:
-        """Never take a token from the store again which the API does not accept. It moves no bytes."""
+        """Reject a token of the store that the API did not accept, from now on. No I/O."""
         self._refused.setdefault(key, collections.deque(maxlen=_REFUSED_KEPT)).append(token.value)
 
     def is_refused(self, key: Key, value: str) -> bool:
-        """Say whether the API did not accept a token."""
+        """Return whether the API did not accept a token."""
         return value in self._refused.get(key, ())
 
     def read(self, key: Key, name: str) -> tuple[Minted | None, str | None]:
-        """Give the store's token if it is valid, or the value of one that has to go."""
+        """Return the store's token if it is valid, or the value of one that must be removed."""
         stored = self._guarded("load", lambda: self._loaded(name), None)
         if stored is None:
             return None, None
@@ -161,10 +163,10 @@ class SharedTokens:
         self._corrupt.discard(name)
         if stored is None or isinstance(stored, StoredToken):
             return stored
-        raise TypeError  # a store of the caller's own
+        raise TypeError  # a custom store
 
     def write(self, name: str, minted: Minted) -> None:
-        """Put a new token into the store."""
+        """Save a new token in the store."""
         lifetime_s = min(minted.lifetime_s, LONGEST_LIFETIME_S)
         since_request_s = self.cache.clock() - minted.requested_at
         stored = StoredToken(
@@ -176,16 +178,16 @@ class SharedTokens:
         self._guarded("save", lambda: self.store.save(name, stored), None)
 
     def forget(self, name: str, value: str) -> None:
-        """Take a token that was refused out of the store."""
+        """Remove a rejected token from the store."""
         self._guarded("forget", lambda: self.store.forget(name, value), None)
 
     def try_lock(self, name: str) -> Callable[[], object] | None:
-        """Take the lock of a token, or give None if another process has it."""
-        otherwise: Callable[[], object] = _nothing  # without a store, everybody leads
+        """Take the lock of a token, or return None if another process has it."""
+        otherwise: Callable[[], object] = _nothing  # without a store, every process leads
         return self._guarded("lock", lambda: self.store.try_lock(name, LEASE_S), otherwise)
 
     def release(self, release: Callable[[], object]) -> None:
-        """Give a lock back, even to a store that is left alone: nothing else frees a lock of the system."""
+        """Release a lock, even in a store that failed, because nothing else releases a lock of the system."""
         self._tried("release", release, None)
 
     def _guarded(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
@@ -196,12 +198,12 @@ class SharedTokens:
     def _tried(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
         try:
             result = operation()
-        except Exception as error:  # a store may raise anything, and none of it may get out
+        except Exception as error:  # a store may raise anything, which must not break a call
             if interruption(error) is not None:
                 raise
             self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
-            if not self._failing:  # once for each outage
-                self._warn(error, "this process goes on with tokens of its own, and tries again later")
+            if not self._failing:  # once per outage
+                self._warn(error, "this process continues with its own tokens and tries again later")
             self._failing.add(what)
             return otherwise
         if what in self._failing:
@@ -218,17 +220,17 @@ class SharedTokens:
 
 
 def _nothing() -> None:
-    """Give back a lock that there is none of."""
+    """Release nothing, in place of a lock."""
 
 
 def _described(store: TokenStore) -> str:
-    # A class of the caller's own may print whatever it holds.
+    # The repr of a custom store could contain secrets.
     ours = type(store).__module__ == StoredToken.__module__
     return repr(store) if ours else f"the token store {type(store).__name__}"
 
 
 def _said(error: Exception) -> str:
-    """Say what is wrong without the text of other packages' errors, which may repeat what was sent."""
+    """Describe an error without the messages of other packages, which may repeat what was sent."""
     if type(error).__module__ == StoredToken.__module__:
         return str(error)
     kind = type(error).__name__
@@ -237,20 +239,20 @@ def _said(error: Exception) -> str:
 
 
 class Turn:
-    """One caller's turn at the store, from its first look to the end of its lock.
+    """One caller's turn at the store, from its first look until it releases the lock.
 
-    All methods but `abandon` block. `abandon` may be called at any time, even while another one runs.
+    All methods except `abandon` block. `abandon` may be called at any time, even during another method.
 
     Args:
-        shared: The client's view of the store.
-        key: Which token.
-        renews: Whether the caller has a token that is valid still.
-        time_s: How long the call may still take, in seconds.
+        shared: The client's use of the store.
+        key: The kind of token.
+        renews: Whether the caller has a token that is still valid.
+        time_s: The rest of the call's time, in seconds.
 
     Attributes:
-        token: A valid token that the store held; None if there is none.
-        is_fresh: Whether nobody need renew it yet.
-        leads: Whether the caller has to request a token.
+        token: A valid token from the store; None if it has none.
+        is_fresh: Whether the token need not be renewed yet.
+        leads: Whether the caller must request a token.
     """
 
     def __init__(self, shared: SharedTokens, key: Key, time_s: float, *, renews: bool) -> None:
@@ -267,14 +269,14 @@ class Turn:
         self._ended = False
 
     def look(self) -> float:
-        """Look for a token, and take the lock if there is none or it is due for renewal.
+        """Look for a token, and take the lock if it is missing or due for renewal.
 
         Returns:
-            After how many seconds to look again: another process is at it; 0 if `token` and `leads` say what
-            to do.
+            The seconds after which to look again, because another process is requesting a token; 0 if `token`
+            and `leads` are final.
 
         Raises:
-            ConfigurationError: The function that gives the secret fails.
+            ConfigurationError: The function that returns the secret fails.
         """
         shared = self._shared
         self._name = self._name or shared.name(self._key)
@@ -284,14 +286,14 @@ class Turn:
         release = shared.try_lock(self._name)
         if release is not None:
             self._hold(release)
-            # Another process may have saved one between that look and the lock.
+            # Another process may have saved a token between that look and the lock.
             self._read(forget=True)
             self.leads = not self.is_fresh
             if self.is_fresh:
                 self.end(None)
             return 0.0
         if self._renews or self.token is not None:
-            return 0.0  # another process renews it, and this one is valid for a while
+            return 0.0  # another process renews it, and this token is still valid
         left_s = self._patience_ends - shared.cache.clock()
         if left_s <= 0:
             self.leads = True
@@ -311,7 +313,7 @@ class Turn:
             if not self._ended:
                 self._release = release
                 return
-        self._shared.release(release)  # the caller was cancelled meanwhile
+        self._shared.release(release)  # the caller was canceled meanwhile
 
     def _let_go(self) -> Callable[[], object] | None:
         with self._mutex:
@@ -320,7 +322,7 @@ class Turn:
             return release
 
     def end(self, minted: Minted | None) -> None:
-        """Save the new token, if there is one, and give the lock back."""
+        """Save the new token, if any, and release the lock."""
         try:
             if minted is not None:
                 self._shared.write(self._name, minted)
@@ -330,9 +332,9 @@ class Turn:
                 self._shared.release(release)
 
     def abandon(self) -> None:
-        """Give the lock back from where nothing should block, nor be awaited: in a thread.
+        """Release the lock in a thread, from code that must neither block nor wait.
 
-        If no thread can be started, it blocks: the lock of a file has no lease that would run out.
+        If no thread can be started, it blocks, because the lock of a file has no lease that would expire.
         """
         release = self._let_go()
         if release is None:
@@ -346,15 +348,15 @@ class Turn:
 
 
 def checked(store: object) -> TokenStore:
-    """Give a token store that was passed to a client.
+    """Return a token store that was passed to a client, after a check.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The value is not a token store.
     """
     if isinstance(store, TokenStore) and not isinstance(store, type):
         return store
     given = f"the class {store.__name__}" if isinstance(store, type) else f"of type {type(store).__name__}"
     raise ConfigurationError(
-        f"token_store is {given}: pass FileTokenStore(), RedisTokenStore(url), or what has the methods of "
-        "TokenStore"
+        f"token_store is {given}. Pass FileTokenStore(), RedisTokenStore(url), or an object with the methods "
+        "of TokenStore."
     )

@@ -1,8 +1,8 @@
-"""When a token is fresh, and which of many callers fetches the next one.
+"""Decides when a token is fresh, and which of many callers requests the next one.
 
-The cache decides under a lock that is never held while anybody waits. The caller that it names the leader
-mints; the others wait for the leader's `Flight`, each until its own deadline. Threads and event loops may be
-mixed. An outcome other than a token is remembered for a while, in which nobody requests another.
+The cache decides under a lock that is never held during a wait. The caller that it names the leader requests
+the token. The others wait for the leader's `Flight`, each until its own deadline. Threads and event loops may
+be mixed. A failure is remembered for a while, during which no caller requests another token.
 """
 
 import copy
@@ -24,13 +24,14 @@ from thrive_learning.models import AccessToken
 if TYPE_CHECKING:
     from thrive_learning.regions import Service
 
-#: One caller renews a token from so long before it expires, minus up to the jitter, while the others go on
-#: with it; in its last seconds all wait for the new one. Neither is ever more than half its life early.
+#: Before a token expires, one caller renews it, this early minus up to the jitter, while the others continue
+#: to use it. In its last seconds all callers wait for the new one. Neither is earlier than half of its
+#: lifetime.
 RENEW_BEFORE_EXPIRY_S, RENEW_JITTER_S, WAIT_BEFORE_EXPIRY_S = 300.0, 60.0, 30.0
 
 
 class Remembered:
-    """A failure that is remembered. Nothing is requested until it is forgotten.
+    """A remembered failure. No token is requested until it is forgotten.
 
     Args:
         failure: The failure.
@@ -47,7 +48,7 @@ class Remembered:
         self.until: float = self.since + pause_s
 
     def error(self) -> ThriveError:
-        """Return an error for one more caller, which says that it is remembered, and for how much longer."""
+        """Return an error for another caller, which states that it is remembered and for how much longer."""
         now = self._clock()
         wait_s = max(math.ceil(self.until - now), 1)
         error = copy.copy(self.failure.error)
@@ -61,11 +62,11 @@ class Remembered:
 
 
 class Flight:
-    """One token request that is under way, which any number of callers wait for.
+    """One token request in flight, for which any number of callers wait.
 
     Args:
-        ends_at: When its leader's time is up, by the cache's clock. A leader that has not settled it by then
-            never will: its event loop was stopped, say.
+        ends_at: When its leader's time ends, by the cache's clock. A leader that has not settled it by then
+            never will, such as when its event loop was stopped.
         thread: The thread that its leader occupies; None for a task.
     """
 
@@ -79,7 +80,7 @@ class Flight:
         self._callbacks: list[Callable[[], object]] | None = []  # None once it is settled
 
     def settle(self, outcome: AccessToken | ThriveError | None) -> None:
-        """Let the waiters go on: with a token, an error, or None for a leader that gave up."""
+        """Wake the waiting callers with a token, an error, or None if the leader gave up."""
         with self._lock:
             self._outcome = outcome
             callbacks, self._callbacks = self._callbacks or [], None
@@ -87,10 +88,10 @@ class Flight:
             callback()
 
     def outcome(self) -> AccessToken | None:
-        """Give the token of a settled flight, or None if its leader gave up and another caller has to lead.
+        """Return the token of a settled flight, or None if its leader gave up and another caller must lead.
 
         Raises:
-            ThriveError: The token request failed; each caller gets an error of its own.
+            ThriveError: The token request failed. Each caller gets its own error.
         """
         if isinstance(self._outcome, ThriveError):
             raise copy.copy(self._outcome)
@@ -104,14 +105,14 @@ class Flight:
         callback()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait in a thread; False when the time is up first."""
+        """Wait in a thread. Return False if the time ends first."""
         settled = threading.Event()
         self._when_settled(settled.set)
         return settled.wait(min(max(timeout_s, 0.0), threading.TIMEOUT_MAX))
 
     async def wait_async(self, timeout_s: float = math.inf) -> None:
-        """Wait in an event loop, whichever thread or loop settles the flight."""
-        import anyio  # noqa: PLC0415 - sync users need not pay for it
+        """Wait in an event loop, no matter which thread or loop settles the flight."""
+        import anyio  # noqa: PLC0415 - not needed by sync code
 
         settled = anyio.Event()
         self._when_settled(from_any_thread(settled.set))
@@ -120,11 +121,11 @@ class Flight:
 
 
 class Lead(NamedTuple):
-    """The caller has to mint: it settles the flight, whatever happens.
+    """The caller must request a token, and must settle the flight in any case.
 
     Attributes:
-        flight: What the others wait for.
-        fallback: The token that is valid a little longer, for when the mint fails; None if there is none.
+        flight: The flight that the others wait for.
+        fallback: A token that is valid a little longer, in case the request fails; None without one.
     """
 
     flight: Flight
@@ -141,22 +142,22 @@ class _Slot:
         self.expires_at = 0.0
         self.flight: Flight | None = None
         self.failure: Remembered | None = None
-        self.rejected = False  # the last token was not accepted by the API
-        self.replaces = False  # the present one replaces such a token
+        self.rejected = False  # the API rejected the last token
+        self.replaces = False  # the current token replaces a rejected one
 
 
 class SingleFlight:
-    """The tokens of one client, by what they are for, and what came of its requests for them.
+    """The tokens of one client by kind, and the outcomes of its token requests.
 
     Args:
-        clock: A clock in seconds that never goes back.
-        draw: Gives a number evenly from 0 to 1.
+        clock: A monotonic clock in seconds.
+        draw: Returns a random number from 0 to 1.
     """
 
     def __init__(
         self, clock: Callable[[], float] = monotonic, draw: Callable[[], float] = random.random
     ) -> None:
-        # Reentrant: the garbage collector may end an abandoned leader, which settles, while we claim.
+        # Reentrant, because the garbage collector may end an abandoned leader, which settles, during a claim.
         self._lock = threading.RLock()
         self._slots: dict[Key, _Slot] = {}
         self._failures: dict[Service, Remembered] = {}
@@ -167,13 +168,14 @@ class SingleFlight:
     def claim(
         self, key: Key, time_s: float = math.inf, thread: int | None = None
     ) -> AccessToken | Flight | Lead | Remembered:
-        """Return a valid token, the flight to wait for, the lead to take, or a failure still remembered.
+        """Return a valid token, the flight to wait for, the lead of a new flight, or a remembered failure.
 
         Args:
-            key: What the token is for.
-            time_s: How long the caller has, in seconds, should it be the leader.
+            key: The kind of token.
+            time_s: The time of the caller in seconds, in case it becomes the leader.
             thread: The thread that the caller occupies; None for a task. A thread that claims is not
-                requesting a token, so a flight that it leads is lost: a signal handler's exception ended it.
+                requesting a token, so a flight that it leads is lost, such as after an exception of a signal
+                handler.
         """
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
@@ -192,7 +194,7 @@ class SingleFlight:
             return Lead(slot.flight, valid)
 
     def settle(self, key: Key, flight: Flight, outcome: Minted | Failure | None) -> None:
-        """End a flight: with a token, which is kept; a failure; or None if its leader gave up."""
+        """End a flight with a token, which is kept, with a failure, or with None if its leader gave up."""
         with self._lock:
             slot = self._slots[key]
             if slot.flight is flight:
@@ -201,13 +203,13 @@ class SingleFlight:
             if isinstance(outcome, Minted):
                 self._keep(key, slot, outcome)
             elif slot.token is not None and now < slot.expires_at:
-                # The valid token serves on, and nobody tries again at once.
+                # The valid token remains in use, and no caller tries again at once.
                 asked_s = 0.0 if outcome is None else outcome.pause_s or 0.0
                 drawn_s = PAUSE_S * (0.8 + 0.4 * self.draw())
                 pause_s = asked_s if asked_s > PAUSE_S else drawn_s
                 slot.renew_at = min(now + pause_s, slot.expires_at)
                 if outcome is not None and not outcome.is_transient:
-                    # A renewal has one short try, so a failure that may pass says little to callers without
+                    # A renewal has one short attempt, so its transient failure says little to callers without
                     # a token.
                     self._remember(key, slot, outcome)
             elif outcome is not None:
@@ -232,22 +234,22 @@ class SingleFlight:
         slot.token, slot.failure, slot.kept_at = minted.token, None, self.clock()
         slot.replaces, slot.rejected = slot.rejected, False
         self._failures.pop(key.service, None)
-        # The jitter keeps clients that started together from renewing together ever after.
+        # The jitter keeps clients that started together from renewing together forever.
         slot.renew_at = end - min(RENEW_BEFORE_EXPIRY_S - RENEW_JITTER_S * self.draw(), half)
         slot.expires_at = end - min(WAIT_BEFORE_EXPIRY_S, half)
 
     def renounce(
         self, key: Key, token: AccessToken, rejection: Failure, *, was_accepted: bool = False
     ) -> bool:
-        """Drop a token that the API rejected, unless another one has already taken its place.
+        """Drop a token that the API rejected, unless another one has already replaced it.
 
-        A token that replaces a rejected one, and is soon rejected without ever having been accepted, is not
-        replaced: the rejection is remembered instead.
+        If the token itself replaced a rejected one and the API never accepted it, the rejection is
+        remembered, and no other token is requested.
 
         Args:
-            key: What the token is for.
+            key: The kind of token.
             token: The token.
-            rejection: What callers get while it is remembered.
+            rejection: The error of callers while the rejection is remembered.
             was_accepted: Whether the API has accepted the token before.
 
         Returns:
@@ -274,7 +276,7 @@ class SingleFlight:
                     slot.failure = None
 
     def after_fork(self) -> None:
-        """Go on in a forked child with the tokens, and without what other threads of the parent were at."""
+        """Keep the tokens in a forked child, and drop the flights of the parent's other threads."""
         self._lock = threading.RLock()
         for slot in self._slots.values():
             slot.flight = None
@@ -288,6 +290,6 @@ def _after_fork() -> None:
         cache.after_fork()
 
 
-# Where there is no fork, there is nothing to register, and a dict takes the keyword without a word.
+# Without fork there is nothing to register, and dict() accepts the keyword silently.
 _register: Callable[..., object] = getattr(os, "register_at_fork", dict)
 _register(after_in_child=_after_fork)

@@ -1,7 +1,7 @@
-"""What a token endpoint's reply says: a token, or why there is none. Pure.
+"""Reads a token endpoint's reply: a token, or why it has none. Pure.
 
-The vendor does not publish what its endpoint sends, and a token that was issued may have cost money. So what
-RFC 6749 requires is read in every form in which servers are known to send it.
+The vendor does not document its endpoint's format, and an issued token should not be lost. So the fields of
+RFC 6749 are read in every form in which servers are known to send them.
 """
 
 import contextlib
@@ -15,23 +15,23 @@ from thrive_learning._exchange.messages import MAX_ERROR_BODY_CHARACTERS, show_e
 from thrive_learning._exchange.reply import Reply, json_object
 from thrive_learning._exchange.server_text import show
 
-#: The lifetime of a token whose response does not say it in a usable way. Seconds.
+#: The lifetime of a token whose response has no usable lifetime, in seconds.
 #: Source: RFC 6749 section 5.1 makes `expires_in` optional; the vendor's tokens live 3600 s.
 ASSUMED_LIFETIME_S = 3600.0
 
-_OK = 200  # RFC 6749 section 5.1 knows no other success
+_OK = 200  # the only success in RFC 6749 section 5.1
 
 _NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,20})?(?:[eE]\+?\d{1,3})?", re.ASCII)
 _VISIBLE = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[\s,]+")
-# Python refuses to read an int of more digits than this.
+# Python cannot parse an int with more digits than this.
 _MOST_DIGITS = 4000
 
 _ABOUT_THE_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
-# The other codes of RFC 6749 section 5.2, besides invalid_request, whose description decides.
+# The other codes of RFC 6749 section 5.2, except invalid_request, which depends on the description.
 _ABOUT_SOMETHING_ELSE = frozenset({"invalid_scope", "invalid_grant", "unsupported_grant_type"})
 _MENTIONS_THE_CLIENT = re.compile(
-    # Not `client_credentials`, which is the grant.
+    # Not `client_credentials`, which is the grant type.
     r"client[ _-]?(?:id|secret|auth)|(?<!_)credentials|authori[sz]ation header|basic auth|missing auth",
     re.IGNORECASE,
 )
@@ -42,13 +42,13 @@ _DESCRIPTIONS = ("error_description", "message", "detail", "Message", "title", "
 
 
 class Remark(NamedTuple):
-    """A departure that did not cost the token, for the log.
+    """A departure from the standard that did not prevent the token, for the log.
 
     Attributes:
-        kind: What is logged once.
+        kind: The kind, which is logged once.
         name: The field.
         value: Its value as JSON.
-        consequence: What is assumed.
+        consequence: The assumption instead.
     """
 
     kind: str
@@ -62,9 +62,9 @@ class Granted(NamedTuple):
 
     Attributes:
         value: The token.
-        lifetime_s: How long it is valid, in seconds.
-        scopes: The scopes that the server names; None if it names none.
-        remarks: What had to be assumed.
+        lifetime_s: The lifetime in seconds.
+        scopes: The scopes that the server names; None without any.
+        remarks: Assumptions, for the log.
     """
 
     value: str
@@ -74,23 +74,24 @@ class Granted(NamedTuple):
 
 
 class Answer:
-    """What a reply says.
+    """The meaning of a reply.
 
     Args:
         reply: The reply.
-        secrets: What must not show, should the server repeat it.
+        secrets: The secrets to mask if the server repeats them.
 
     Attributes:
-        granted: The token; None if there is none.
-        problem: What is wrong with a response that should have a token; None if nothing is.
-        error: The error code; None if there is none.
-        description: What the server says about the error; None if it says nothing.
-        status: The HTTP status; with a 200, that of the body, if it names one that is an error.
-        wait_s: How long the server asks to wait, in seconds.
-        rejects_the_client: Whether the server rejects the client as it authenticated in that request. Another
-            way of authenticating may work.
+        granted: The token; None without one.
+        problem: The flaw of a response that should contain a token; None without one.
+        error: The error code; None without one.
+        description: The server's description of the error; None without one.
+        status: The HTTP status; or with a 200, the error status in the body, if any.
+        wait_s: The seconds that the server asks to wait; None without a request to wait.
+        rejects_the_client: Whether the server rejects the client with this authentication method, so that
+            another method may work.
 
-    Source: RFC 6749 section 5; the vendor's pages on errors, whose forms its token endpoint may use as well.
+    Source: RFC 6749 section 5; the vendor's pages on errors, whose formats its token endpoint may use as
+        well.
     """
 
     def __init__(self, reply: Reply, secrets: tuple[str, ...]) -> None:
@@ -112,7 +113,7 @@ class Answer:
             self.rejects_the_client = self._rejects_the_client(error, description or "")
 
     def _read(self, fields: dict[str, Any], secrets: tuple[str, ...]) -> tuple[str | None, str | None]:
-        """Read a body, and return its error code and description as they are."""
+        """Read a body, and return its unmasked error code and description."""
         if self.status == _OK:
             given = granted(fields)
             if not isinstance(given, str):
@@ -125,7 +126,7 @@ class Answer:
                 return None, None
             self.problem = given
             status: object = fields.get("status")
-            if isinstance(status, int) and 400 <= status <= 599:  # noqa: PLR2004 - these are errors
+            if isinstance(status, int) and 400 <= status <= 599:  # noqa: PLR2004 - the range of errors
                 self.status = status
             value: object = fields.get("access_token")
             secrets += (value,) if isinstance(value, str) else ()
@@ -136,12 +137,12 @@ class Answer:
 
     @property
     def is_explained(self) -> bool:
-        """Whether the server says in words what is wrong."""
+        """Whether the server describes the error."""
         return self.error is not None or self.description is not None
 
     @property
     def said(self) -> str:
-        """The status and the words of the server, for a message."""
+        """The status and the server's description, for a message."""
         words = ": ".join(show(text, ()) for text in (self.error, self.description) if text)
         return f"{self.reply.status_code} ({words})" if words else f"{self.reply.status_code}"
 
@@ -151,7 +152,7 @@ class Answer:
         if error in _ABOUT_SOMETHING_ELSE:
             return False
         if self.status == 401:  # noqa: PLR2004
-            # A page is a proxy's or a gateway's, unless it asks for HTTP Basic.
+            # An HTML page is from a proxy or a gateway, unless it asks for HTTP Basic.
             challenge = self.reply.header(b"www-authenticate") or ""
             is_page = self.reply.body.lstrip()[:1] == b"<"
             return not is_page or _BASIC_CHALLENGE.search(challenge) is not None
@@ -160,7 +161,7 @@ class Answer:
 
 
 def read_object(body: bytes) -> dict[str, Any] | str:
-    """Read a body as a JSON object, with numbers that JSON does not allow or that nobody can hold.
+    """Parse a body as a JSON object. Accept numbers that JSON does not allow or that are too large.
 
     Returns:
         The object, or what is wrong with the body.
@@ -183,7 +184,7 @@ _lenient = json.JSONDecoder(parse_int=_any_int)
 
 
 def granted(fields: dict[str, Any]) -> Granted | str:
-    """Read a successful response.
+    """Interpret a successful response.
 
     Returns:
         The token, or what is wrong with the response.
@@ -191,9 +192,9 @@ def granted(fields: dict[str, Any]) -> Granted | str:
     Source: RFC 6749 section 5.1.
     """
     value = fields.get("access_token")
-    # Anything but visible ASCII could not be sent in a header.
+    # Any other character could not be sent in a header.
     if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
-        return "its access_token is missing or not of visible ASCII characters"
+        return "its access_token is missing or has characters other than visible ASCII"
     kind = fields.get("token_type")
     if kind is not None and (not isinstance(kind, str) or kind.strip().lower() not in {"", "bearer"}):
         return "its token_type is not Bearer"
@@ -215,7 +216,7 @@ def _lifetime(fields: dict[str, Any], remarks: list[Remark]) -> float:
 
 
 def _seconds(given: object) -> float | None:
-    """Return a number of seconds, which need not make sense; None if it cannot be read."""
+    """Return a number of seconds, which may be out of range; None if it is not a number."""
     if isinstance(given, str) and _NUMBER.fullmatch(given.strip()):
         given = float(given)
     if isinstance(given, bool) or not isinstance(given, (int, float)):
@@ -248,9 +249,9 @@ def _listed(value: object) -> list[object]:
 
 
 def explanation(fields: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return the error code and the description of an error, in whatever of the usual forms it is sent.
+    """Return the error code and the description of an error, in any of the usual formats.
 
-    Those are OAuth's (`error`, `error_description`), the API's own (`status`, `error`, `message`), a bare
+    These are OAuth's (`error`, `error_description`), the API's own (`status`, `error`, `message`), a bare
     `message`, and an `error` that is itself an object.
 
     Source: RFC 6749 section 5.2; the vendor's pages on errors.

@@ -1,1 +1,1 @@
-"""Many records at once: one module decides, the others act."""
+"""Fetches many records concurrently. One module decides, and the others act."""

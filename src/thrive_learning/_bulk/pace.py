@@ -1,6 +1,6 @@
-"""How many requests a bulk run has in flight, and when it pauses. Pure.
+"""Decides how many requests a bulk run has in flight, and when it pauses. Pure.
 
-It looks at no clock: `now` is what the caller's clock says, in seconds.
+It uses no clock. `now` is the time of the caller's clock, in seconds.
 """
 
 import math
@@ -9,30 +9,30 @@ from collections.abc import Callable
 
 from thrive_learning.policies import RetryPolicy
 
-#: From half the concurrency back to all of it takes at most this many rounds of requests.
+#: The number of rounds of requests in which the limit grows from half the concurrency to all of it.
 ROUNDS_TO_RECOVER = 8
 
 #: The number of requests in flight at first, if the CPU time of the run is known.
 FIRST_IN_FLIGHT = 32
 
-#: A run that works for a larger part of the time than this would gain little by having more in flight.
+#: The share of time spent on work above which more requests in flight would gain little.
 BUSY = 0.75
 
 
 class Pace:
-    """How many requests a run has in flight: additive increase, multiplicative decrease.
+    """The number of requests that a run has in flight, by additive increase and multiplicative decrease.
 
-    A transient failure halves the limit and pauses the run, as long as the server asks, or else as long as a
-    retry would wait. After the pause, one request is sent as a probe. An answer to it restores the (halved)
-    limit. Another failure doubles the pause.
+    A transient failure halves the limit and pauses the run as long as the server asks, or else as long as a
+    retry would wait. After the pause, one request is sent as a probe. A response to the probe restores the
+    (halved) limit. Another failure doubles the pause.
 
     If the CPU time is known, the run starts with few requests in flight and doubles them as long as it has
-    time to spare between the answers.
+    idle time between responses.
 
     Args:
         concurrency: The highest limit.
-        retry: How long to pause if the server does not say.
-        draw: Returns a number evenly distributed between 0 and 1.
+        retry: The policy that sets pauses if the server does not ask for one.
+        draw: Returns a random number from 0 to 1.
         cpu_s: Returns the CPU time of the worker in seconds. None starts with the highest limit.
         now: The start time.
     """
@@ -59,9 +59,9 @@ class Pace:
         self._failed_sent_at = -math.inf
         self._asked_until = -math.inf
         self._drawn_until = -math.inf
-        #: Since when nothing but failures has come back; None if the server is up as far as the run knows.
+        #: The time since which nothing but failures arrived; None if the server is up as far as is known.
         self.down_since: float | None = None
-        #: When the latest request was sent that was answered.
+        #: When the latest request that got a response was sent.
         self.answered_sent_at: float = -math.inf
 
     @property
@@ -71,7 +71,7 @@ class Pace:
 
     @property
     def is_down(self) -> bool:
-        """Whether the last that came back was a failure, and the next request is a probe."""
+        """Whether the latest outcome was a failure, so that the next request is a probe."""
         return self.down_since is not None
 
     @property
@@ -80,15 +80,15 @@ class Pace:
         return max(self._asked_until, self._drawn_until)
 
     def backoff(self, failures: int) -> float:
-        """Return how many seconds a retry waits after so many failures."""
+        """Return the wait of a retry after this many failures, in seconds."""
         longest = min(self._retry.max_delay, self._retry.first_delay * 2.0 ** min(failures - 1, 63))
         return self._draw() * longest
 
     def answered(self, sent_at: float, now: float) -> bool:
-        """Note an answer that is not a transient failure, and return whether it shows that the server is up.
+        """Record a response that is not a transient failure. Return whether it shows that the server is up.
 
-        Only the answer to a request that was sent after the one that failed shows it: a server that restarts
-        still answers the older ones. A pause that the server did not ask for ends with it.
+        Only the response to a request that was sent after the failed one shows this, because a server that
+        restarts still answers older requests. It also ends a pause that the server did not ask for.
         """
         self.answered_sent_at = max(self.answered_sent_at, sent_at)
         recovers = self.is_down and sent_at > self._failed_sent_at
@@ -105,7 +105,7 @@ class Pace:
         return recovers
 
     def _look(self, now: float, cpu_s: float) -> None:
-        """Have more in flight if there was time to spare since the last look."""
+        """Raise the number in flight if there was idle time since the last look."""
         then, cpu_then = self._looked_at
         self._answers, self._looked_at = 0, (now, cpu_s)
         if cpu_s - cpu_then < BUSY * (now - then):
@@ -113,15 +113,15 @@ class Pace:
             self._limit = float(self._ceiling)
 
     def slow(self, sent_at: float, now: float, asked_s: float, *, is_throttle: bool = False) -> None:
-        """Note a transient failure, and pause.
+        """Record a transient failure, and pause.
 
-        Failures of requests that were sent before the last one say the same once more, and halve nothing.
+        Failures of requests that were sent before the last failure do not halve the limit again.
 
         Args:
             sent_at: When the request was sent.
             now: The time.
-            asked_s: The pause that the server asks for in seconds, or 0.
-            is_throttle: Whether it was a 429. Then nothing but the end of the pause ends it.
+            asked_s: The pause that the server asks for, in seconds, or 0.
+            is_throttle: Whether it was a 429, so that only time ends the pause.
         """
         self.ask(now, asked_s)
         if sent_at < self._slowed_at:
@@ -134,7 +134,7 @@ class Pace:
             self._drawn_until = max(self._drawn_until, until)
         self._slowed_at, self._failed_sent_at = now, sent_at
         self._limit = max(1.0, self._limit / 2)
-        self._ceiling = self._concurrency  # to be reached step by step from now on
+        self._ceiling = self._concurrency  # from now on, the limit grows step by step
         if self.down_since is None:
             self.down_since = now
 

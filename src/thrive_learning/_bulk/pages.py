@@ -1,4 +1,4 @@
-"""The records of all pages of a list, as iterators for sync and async code."""
+"""Iterates over the records of all pages of a list, in sync and async code."""
 
 import datetime as dt
 import weakref
@@ -15,7 +15,7 @@ from thrive_learning.models import Activity, Pagination
 if TYPE_CHECKING:
     from thrive_learning._observation import Observation, Observer
 
-#: Begins a run through pages, by the filters, the numbers of the pages, and what observes the walk.
+#: Starts a run through pages, given the filters, the page numbers, and the observation of the walk.
 OpenPages: TypeAlias = Callable[[ActivityFilters, Iterator[int], "Observation | None"], ResultStream]
 AsyncOpenPages: TypeAlias = Callable[
     [ActivityFilters, Iterator[int], "Observation | None"], AsyncResultStream
@@ -23,7 +23,7 @@ AsyncOpenPages: TypeAlias = Callable[
 
 
 class _WalkProgress:
-    """How far a walk is, and what sync and async code do alike."""
+    """The progress of a walk, and the decisions that sync and async code share."""
 
     def __init__(self, walk: Walk, observer: "Observer | None") -> None:
         self._walk = walk
@@ -32,7 +32,7 @@ class _WalkProgress:
         self._ready: Iterator[Activity] = iter(())
 
     def _take(self, result: Any) -> bool:
-        """Take what the run through the pages has returned, and say whether it goes on."""
+        """Process a result of the run through the pages, and return whether the run continues."""
         if result is None:
             return False
         found: PageResult = result
@@ -43,10 +43,10 @@ class _WalkProgress:
         return self._walk.current is current and not self._walk.is_over
 
     def _observe(self) -> "Observation | None":
-        """Return what observes the walk, which begins with its first run through pages."""
+        """Return the observation of the walk, which begins with its first run through pages."""
         if self._observation is None and self._observer is not None:
             self._observation = self._observer.run(PAGES.operation)
-            weakref.finalize(self, self._observation.end)  # should the walk be dropped
+            weakref.finalize(self, self._observation.end)  # in case the walk is dropped
         return self._observation
 
     def _pages_ended(self) -> None:
@@ -61,29 +61,29 @@ class _WalkProgress:
 
     @property
     def until(self) -> dt.datetime:
-        """The end of the walk's time window, which is fixed when the walk is created; aware, in UTC."""
+        """The end of the walk's time window in UTC, which is fixed when the walk is created."""
         return cast("dt.datetime", self._walk.filters.until)
 
     @property
     def page(self) -> int:
-        """The number of the page that the last record came from; 0 before the first."""
+        """The number of the page of the last record; 0 before the first record."""
         return self._walk.number
 
     @property
     def pagination(self) -> Pagination | None:
-        """What the server said on that page about all pages; None before the first page."""
+        """The server's pagination on that page; None before the first page."""
         return self._walk.pagination
 
     @property
     def unreadable(self) -> int:
-        """How many items so far were left out because they are not records; see `ActivityPage.problems`."""
+        """The number of items that were left out because they are not records. See `ActivityPage`."""
         return self._walk.unreadable
 
 
 class ActivityStream(_WalkProgress, Iterator[Activity]):
-    """What `activities.iterate` returns: an iterator of records, and a context manager that ends it.
+    """The result of `activities.iterate`: an iterator of records and a context manager.
 
-    It is for one thread at a time. It leaves no thread and no connection behind: see `ResultStream`.
+    Use it in one thread at a time. It leaves no thread and no connection open; see `ResultStream`.
     """
 
     def __init__(self, walk: Walk, open_pages: OpenPages, observer: "Observer | None") -> None:
@@ -92,7 +92,7 @@ class ActivityStream(_WalkProgress, Iterator[Activity]):
         self._pages: ResultStream | None = None
 
     def __iter__(self) -> Iterator[Activity]:  # noqa: PYI034 - `self` would be slower
-        # A `for` loop takes a record from a generator much faster than from `__next__`.
+        # A `for` loop gets records from a generator much faster than from `__next__`.
         while True:
             yield from self._ready
             if self._walk.is_over:
@@ -115,7 +115,7 @@ class ActivityStream(_WalkProgress, Iterator[Activity]):
         raise StopIteration
 
     def close(self) -> None:
-        """End it: what is in flight is given up. It is safe to do so twice."""
+        """Cancel the requests in flight and end the iteration. Closing again does nothing."""
         self._end()
         if self._pages is not None:
             self._pages.close()
@@ -130,9 +130,9 @@ class ActivityStream(_WalkProgress, Iterator[Activity]):
 
 
 class AsyncActivityStream(_WalkProgress, AsyncIterator[Activity]):
-    """What `activities.iterate` returns: an iterator of records, and a context manager that ends it.
+    """The result of `activities.iterate`: an iterator of records and a context manager.
 
-    It is for one event loop. It leaves no task and no connection behind: see `AsyncResultStream`.
+    Use it in one event loop. It leaves no task and no connection open; see `AsyncResultStream`.
     """
 
     def __init__(self, walk: Walk, open_pages: AsyncOpenPages, observer: "Observer | None") -> None:
@@ -159,7 +159,7 @@ class AsyncActivityStream(_WalkProgress, AsyncIterator[Activity]):
                 raise
 
     async def aclose(self) -> None:
-        """End it: what is in flight is given up. It is safe to do so twice."""
+        """Cancel the requests in flight and end the iteration. Closing again does nothing."""
         self._end()
         if self._pages is not None:
             await self._pages.aclose()

@@ -1,7 +1,7 @@
-"""Many records at once: what runs in threads and in tasks have in common. `schedule` decides for both.
+"""The shared part of runs in threads and in tasks. `schedule` decides for both.
 
-What the user holds is a stream; the workers know the run behind it, and nothing of the stream. So a stream
-that is dropped, as by `break`, is collected at once, and ends its run.
+The user holds a stream. The workers hold the run behind it and not the stream, so a stream that is dropped,
+as by `break`, is collected at once and ends its run.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 logger = logger_of("bulk")
 
-#: How long to wait for what is being closed, in seconds. Only what cannot be interrupted takes that long.
+#: The seconds to wait for workers on close. Only work that cannot be interrupted takes that long.
 CLOSING_S = 5.0
 
-#: The same if an exception ends the run, such as that of a job's time limit, which must not wait. Seconds.
+#: The same if an exception ends the run, such as a job's time limit, which must not wait.
 INTERRUPTED_S = 0.5
 
 
 class Run:
-    """What runs in threads and in tasks share. Nothing happens before the first result is asked for.
+    """The shared part of runs in threads and in tasks. Nothing happens until the first result is requested.
 
     Args:
-        plan: What was asked for.
-        observer: The client's.
-        observation: That of the walk of which the run is a part; None for one of its own.
+        plan: The arguments of the run.
+        observer: The client's observer.
+        observation: The observation of the walk that the run belongs to; None for its own observation.
 
     Attributes:
-        cut_off_by: The class of the exception that ended it while a result was asked for, such as that of a
+        cut_off_by: The class of the exception that ended the run while a result was requested, such as a
             cancellation.
     """
 
@@ -51,17 +51,17 @@ class Run:
         self.schedule: Schedule
 
     def begin(self, cpu_s: Callable[[], float] | None = None) -> None:
-        """Start the clock; `cpu_s` is that of the CPU time, if there is one thread that does the work."""
+        """Start the clock. `cpu_s` returns the CPU time if one thread does all the work."""
         self.started = True
         self.schedule = Schedule(self.plan, monotonic(), cpu_s=cpu_s)
 
     def observe(self) -> None:
-        """Begin the span of the run, if the client has an observer and the run is not part of a walk."""
+        """Begin the span of the run, if the client has an observer and the run does not belong to a walk."""
         if self._observer is not None:
             self._observation = self._observer.run(self.plan.kind.operation)
 
     def observed(self) -> AbstractContextManager[object]:
-        """Let this thread or task belong to the span of the run within a block."""
+        """Attach this thread or task to the span of the run within a block."""
         return nullcontext() if self._observation is None else self._observation.attached()
 
     def took(self, result: Any) -> None:
@@ -71,30 +71,30 @@ class Run:
             self._observation.took(0 if failures else self.plan.kind.records(result), failures)
 
     def end_observation(self) -> None:
-        """End the span of the run. It is safe to do so twice."""
+        """End the span of the run. Ending it again does nothing."""
         if self._observer is not None and self._observation is not None:
             error = self.schedule.failure or self.source_error
             failure = self.cut_off_by if error is None else type(error)
             self._observation.end(failure, is_complete=failure is None and self.schedule.is_over)
 
     def end_of_ids(self, error: Exception) -> None:
-        """Remember what the IDs raised: it comes behind the results."""
+        """Remember the exception of the IDs. It is raised after the results."""
         self.schedule.exhausted = True
         self.source_error = error
 
     def announce_pause(self) -> None:
-        """Log the pause that has begun, if one has."""
+        """Log the pause that has begun, if any."""
         text = self.schedule.announcement()
-        if text is not None and not self.stopped:  # what is cut off by the end of a run is not a failure
+        if text is not None and not self.stopped:  # requests cut off by the end of a run have not failed
             logger.warning("%s", text, extra=fields("pause", operation=self.plan.kind.operation))
 
     def note_closing(self, seam: Seam) -> None:
-        """Remember that the client was closed, if that is what ends the run."""
+        """Remember that the client was closed, if that ends the run."""
         if seam.closed and not self.stopped and not self.schedule.is_over:
             self.schedule.failure = closed_error()
 
     def conclude(self) -> None:
-        """Raise what ended the run, if it was not the end of the IDs."""
+        """Raise the exception that ended the run, if any."""
         failure, self.source_error = self.schedule.failure or self.source_error, None
         self.schedule.failure = None
         if failure is not None:
@@ -102,16 +102,16 @@ class Run:
 
 
 def iterator_of(ids: object) -> Iterator[str]:
-    """Give an iterator of IDs.
+    """Return an iterator of IDs.
 
     Raises:
-        ConfigurationError: They are not iterable, or text, each character of which would be an ID.
+        ConfigurationError: The value is not iterable, or is text, whose characters would be the IDs.
     """
     kind = type(ids).__name__
     if isinstance(ids, (str, bytes)):
-        raise ConfigurationError(f"ids is of type {kind}: pass a list of IDs, or another iterable of them")
+        raise ConfigurationError(f"ids is of type {kind}. Pass a list of IDs, or another iterable of them.")
     try:
         return iter(cast("Iterable[str]", ids))
     except TypeError:
-        problem = f"ids is of type {kind}, which is not iterable here: pass a list of IDs, or any iterable"
+        problem = f"ids is of type {kind}, which is not iterable here. Pass a list of IDs, or any iterable."
     raise ConfigurationError(problem)

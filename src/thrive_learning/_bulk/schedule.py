@@ -1,6 +1,6 @@
-"""What a bulk run decides: which ID is next, which is sent again or given up, and what ends the run. Pure.
+"""Decides which ID of a bulk run is next, which is sent again or has failed, and what ends the run. Pure.
 
-It moves no bytes and looks at no clock: `now` is what the caller's clock says, in seconds.
+It does no I/O and uses no clock. `now` is the time of the caller's clock, in seconds.
 """
 
 import copy
@@ -33,33 +33,33 @@ from thrive_learning.errors import (
 from thrive_learning.models import Activity, ActivityFailed, ActivityFound, ActivityResult
 from thrive_learning.policies import RetryPolicy, Timeout
 
-#: A server that asks for a longer pause ends the run. Seconds.
+#: The longest pause that a server can ask for without ending the run, in seconds.
 LONGEST_PAUSE_S = 3600.0
 
-#: After this many failures in a row that mean nothing will work, the run ends.
+#: The number of failures in a row that end the run, if they would affect every ID.
 HOPELESS_IN_A_ROW = 5
 
-#: A failure of a server that has answered nothing for this long counts as one of them. Seconds.
+#: A failure of a server that has not responded for this long counts as one of them. Seconds.
 PATIENCE_S = 60.0
 
-#: How many IDs may be read whose results have not been taken, as a multiple of the concurrency.
+#: The number of IDs that may be read before their results are taken, as a multiple of the concurrency.
 WINDOW, ORDERED_WINDOW = 2, 4
 
-#: After a pause, an ID that may itself be to blame gives way to another one for up to this time. Seconds.
+#: How long an ID that may have caused the failures waits for another ID after a pause, in seconds.
 GIVES_WAY_S = 0.1
 
 
 class JobKind(NamedTuple):
-    """What a run fetches.
+    """The kind of item that a run fetches.
 
     Attributes:
-        noun: What one job fetches, in words.
-        method: The method that runs are started with.
-        key: Validates what identifies one, and returns it as text.
-        result: Returns the result for what identifies one, what was fetched, and why it was not.
+        noun: The item of one job, in words.
+        method: The method that starts runs.
+        key: Validates the identifier of an item, and returns it as text.
+        result: Returns the result for an identifier, an item, and an error.
         records: Returns the number of records in a result without an error.
-        in_turn: Whether a job is read only after the outcome of the one before.
-        tag: The tag of the contract to which the method belongs.
+        in_turn: Whether a job is read only after the outcome of the previous one.
+        tag: The tag of the contract that the method belongs to.
     """
 
     noun: str
@@ -91,11 +91,11 @@ RECORDS = JobKind("record", "get_many", validated, _record_result, _one_record)
 
 
 class Plan(NamedTuple):
-    """What a run was asked for; see `Activities.get_many`.
+    """The arguments of a run; see `Activities.get_many`.
 
     Attributes:
-        most_ahead: How many jobs may be read whose results have not been taken; None for a multiple of the
-            concurrency.
+        most_ahead: The number of jobs that may be read before their results are taken; None for a multiple of
+            the concurrency.
     """
 
     concurrency: int
@@ -114,38 +114,38 @@ class Plan(NamedTuple):
             ConfigurationError: An argument is not valid.
         """
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-            raise ConfigurationError(f"concurrency is {concurrency!r}: it must be a whole number above 0")
+            raise ConfigurationError(f"concurrency is {concurrency!r}. Use a whole number above 0.")
         if concurrency > MAX_CONNECTIONS:
             raise ConfigurationError(
-                f"concurrency is {concurrency}: a client has at most {MAX_CONNECTIONS} connections"
+                f"concurrency is {concurrency}. Use at most {MAX_CONNECTIONS}, the connections of a client."
             )
         if not isinstance(ordered, bool):
-            raise ConfigurationError(f"ordered is {ordered!r}: pass True or False")
+            raise ConfigurationError(f"ordered is {ordered!r}. Pass True or False.")
         if deadline is not None and (
             isinstance(deadline, bool)
             or not isinstance(deadline, (int, float))
             or not 0 < deadline < math.inf
         ):
             raise ConfigurationError(
-                f"deadline is {deadline!r}: it must be a number of seconds above 0 for the whole run, or None"
+                f"deadline is {deadline!r}. Use a number of seconds above 0 for the whole run, or None."
             )
         return cls(concurrency, ordered, budget.timeout, budget.retry, deadline)
 
 
 class Job:
-    """One ID that is being fetched, for each of its occurrences in the meantime.
+    """One ID in progress, with all of its occurrences in the meantime.
 
     Attributes:
         activity_id: The ID.
-        places: The positions of its occurrences, each with the ID as given.
+        places: The positions of its occurrences, each with the ID as passed.
         history: The attempts so far.
         error: The last failure.
-        begun_at: When its time limit began: when it was sent first, or when a pause kept it from being sent.
-        sent_at: When it was sent last.
-        failed_at: When it failed last.
-        failed_sent_at: When the request was sent that failed last.
+        begun_at: When its time limit began: when it was first sent, or when a pause prevented that.
+        sent_at: When it was last sent.
+        failed_at: When it last failed.
+        failed_sent_at: When the request that last failed was sent.
         retries_at: When it may be sent again.
-        strikes: How many failures were about this ID, because other IDs succeeded.
+        strikes: The number of failures that are attributed to this ID, because other IDs succeeded.
         is_suspect: Whether other IDs have succeeded since it failed.
     """
 
@@ -177,7 +177,7 @@ class Job:
         self.is_suspect: bool = False
 
     def begin(self, now: float) -> None:
-        """Note that it is sent."""
+        """Record that it is sent."""
         self.sent_at = now
         if self.begun_at is None:
             self.begun_at = now
@@ -187,12 +187,12 @@ class Job:
 
 
 class Schedule:
-    """One run: IDs go in, jobs come out; outcomes go in, results come out.
+    """The schedule of one run. IDs and outcomes go in; jobs and results come out.
 
     Args:
-        plan: What the run was asked for.
+        plan: The arguments of the run.
         now: The start time.
-        draw: Returns a number evenly distributed between 0 and 1.
+        draw: Returns a random number from 0 to 1.
         cpu_s: See `Pace`.
     """
 
@@ -210,10 +210,10 @@ class Schedule:
         self._pace = Pace(plan.concurrency, plan.retry, draw, cpu_s, now)
         self._ends_at = math.inf if plan.deadline_s is None else now + plan.deadline_s
         self._window = plan.most_ahead or plan.concurrency * (ORDERED_WINDOW if plan.ordered else WINDOW)
-        self._pending: deque[Job] = deque()  # those that may be sent
-        self._waiting: list[tuple[float, int, Job]] = []  # those that failed, by the time of their retry
+        self._pending: deque[Job] = deque()  # jobs that may be sent
+        self._waiting: list[tuple[float, int, Job]] = []  # failed jobs, by the time of their retry
         self._numbers = itertools.count()
-        self._next_limit_at = math.inf  # no ID that waits for a retry reaches its time limit before
+        self._next_limit_at = math.inf  # no waiting ID reaches its time limit before this time
         self._probe: Job | None = None
         self._blamed: Job | None = None  # the only ID that has failed since the server was up
         self._hopeless = 0
@@ -222,15 +222,15 @@ class Schedule:
         self._announcement: str | None = None
         self._cause = ""  # of the last pause
         self._jobs: dict[str, Job] = {}
-        self._ready: deque[Any] = deque()  # as they complete
-        self._by_place: dict[int, Any] = {}  # in order
+        self._ready: deque[Any] = deque()  # in the order of completion
+        self._by_place: dict[int, Any] = {}  # by position
         self._read = 0
         self._taken = 0
 
-    # What may begin
+    # Starting jobs
 
     def may_read(self, now: float) -> bool:
-        """Say whether another ID may be read: there is a slot for it, and room for its result."""
+        """Return whether another ID may be read, because there is a free slot and room for its result."""
         if self.exhausted or self.failure is not None or self._read - self._taken >= self._window:
             return False
         self._wake(now)
@@ -238,7 +238,7 @@ class Schedule:
             return False
         self._paused_at = now if now < self._pace.resumes_at else None
         if self.is_idle and now < self._ends_at:
-            return True  # even in a pause: only reading on tells whether there is anything left to wait for
+            return True  # even in a pause, to find out whether any IDs are left
         if self._pace.is_down:
             return self._may_send(now) and not any(map(self._is_fit, self._pending))
         return self._may_send(now, len(self._pending))
@@ -251,11 +251,11 @@ class Schedule:
         return self.in_flight + before < self._pace.limit
 
     def _is_fit(self, job: Job) -> bool:
-        """Say whether an ID is fit for a probe: if it fails, then it is not to blame itself."""
+        """Return whether an ID is fit for a probe, because its failure would not be its own fault."""
         return not job.is_suspect and job is not self._blamed
 
     def add(self, given: Any) -> None:
-        """Take an ID in."""
+        """Add an ID."""
         place, self._read = self._read, self._read + 1
         try:
             activity_id = self.plan.kind.key(given)
@@ -265,7 +265,7 @@ class Schedule:
         job = self._jobs.get(activity_id)
         if job is None:
             job = self._jobs[activity_id] = Job(activity_id)
-            job.begun_at = self._paused_at  # its time limit holds in a pause as well
+            job.begun_at = self._paused_at  # its time limit includes pauses
             self._next_limit_at = min(self._next_limit_at, self._limit_at(job))
             self._pending.append(job)
         job.places.append((place, given))
@@ -290,18 +290,18 @@ class Schedule:
         return job
 
     def _may_find_fit_one(self, now: float) -> bool:
-        """Say whether an ID that is fit for a probe may yet be read; it is not waited for long."""
+        """Return whether an ID that is fit for a probe may soon be read."""
         return self.may_read(now) and now < self._pace.resumes_at + GIVES_WAY_S
 
     def _wake(self, now: float) -> None:
-        """Let those be sent again whose retry is due, behind those that wait already: each has its turn."""
+        """Queue the IDs whose retry is due behind those that already wait."""
         while self._waiting and self._waiting[0][0] <= now:
             self._pending.append(heapq.heappop(self._waiting)[2])
 
     def budget(self, job: Job, now: float) -> Budget:
-        """Start the clock of a fetch, which ends with the time limit of its ID, or with the run.
+        """Return the budget of a fetch, which ends with the time limit of its ID or of the run.
 
-        It is one attempt: the retries are up to the schedule, which sees all IDs.
+        It is for one attempt, because the schedule, which sees all IDs, decides about retries.
         """
         timeout, left = self.plan.timeout, max(self._ends_at - now, 1e-3)
         spent = 0.0 if job.begun_at is None else now - job.begun_at
@@ -309,10 +309,10 @@ class Schedule:
             timeout, spent = attrs.evolve(timeout, total=left), 0.0
         return Budget(timeout, RetryPolicy(attempts=1), spent)
 
-    # What has come back
+    # Handling outcomes
 
     def finish(self, job: Job, outcome: object, now: float) -> None:
-        """Note the outcome of a fetch."""
+        """Record the outcome of a fetch."""
         self.in_flight -= 1
         if job is self._probe:
             self._probe = None
@@ -336,7 +336,7 @@ class Schedule:
             self._settle(job, None, outcome)
 
     def _hear(self, job: Job, now: float) -> None:
-        """Note an answer that is not a transient failure."""
+        """Record a response that is not a transient failure."""
         if self._pace.answered(job.sent_at, now):
             self._announced_until = -math.inf
             blamed, self._blamed = self._blamed, None
@@ -344,7 +344,7 @@ class Schedule:
                 blamed.strikes += 1
 
     def _retry(self, job: Job, error: ThriveError, now: float) -> None:
-        """Send an ID again after a transient failure, if it is not to be given up."""
+        """Send an ID again after a transient failure, unless it has failed."""
         pace, asked_s = self._pace, _asked_s(error)
         if asked_s > LONGEST_PAUSE_S:
             self.failure = self.failure or error
@@ -355,7 +355,7 @@ class Schedule:
         fails_again = job.error is not None
         job.error, job.history, job.failed_at, job.failed_sent_at = error, error.history, now, job.sent_at
         if _may_be_about_the_id(error) and (job.is_suspect or (is_alone and not was_down)):
-            # The server answers others. So they wait only if it says so, and not each time.
+            # The server answers other requests, so they wait only if it asks for that, and not each time.
             job.strikes += isinstance(error, ApiError) and not was_down
             if not fails_again:
                 pace.ask(now, asked_s)
@@ -380,11 +380,11 @@ class Schedule:
             self._next_limit_at = min(self._next_limit_at, limit_at)
 
     def _limit_at(self, job: Job) -> float:
-        """Return when the time limit of an ID is over; it counts from its first request."""
+        """Return the end of an ID's time limit, which begins with its first request."""
         return math.inf if job.begun_at is None else job.begun_at + self.plan.timeout.total
 
     def _give_up(self, job: Job, now: float) -> None:
-        """Make the last failure of an ID its result."""
+        """Return the last failure of an ID as its result."""
         error = job.error or self._held_up(now)
         if now >= self._ends_at:
             self._settle(job, None, self._too_late() if isinstance(error, DeadlineExceededError) else error)
@@ -395,16 +395,17 @@ class Schedule:
             self._settle(job, None, error)
 
     def _despair(self, error: ThriveError) -> bool:
-        """Count a failure that means that nothing will work, and say whether it ends the run."""
+        """Count a failure that would affect every ID, and return whether it ends the run."""
         self._hopeless += 1
         if self._hopeless >= HOPELESS_IN_A_ROW:
             self.failure = self.failure or error
         return self.failure is not None
 
     def expire(self, now: float) -> None:
-        """Give up the IDs whose time is over.
+        """Fail the IDs whose time limit is over.
 
-        At the deadline of the run, or if a pause outlasts it, those are all that no request is in flight for.
+        At the deadline of the run, or if a pause lasts beyond it, these are all IDs without a request in
+        flight.
         """
         if now >= self._next_limit_at:
             self._expire_at_their_limits(now)
@@ -418,7 +419,7 @@ class Schedule:
                 self._settle(job, None, self._too_late())
 
     def _expire_at_their_limits(self, now: float) -> None:
-        self._wake(math.inf)  # and those that are not due yet go back
+        self._wake(math.inf)  # jobs that are not due yet are put back below
         tried = [job for job in self._pending if job.begun_at is not None]
         fresh = [job for job in self._pending if job.begun_at is None]
         self._pending = deque(fresh)
@@ -433,7 +434,7 @@ class Schedule:
         self._wake(now)
 
     def wait_s(self, now: float) -> float | None:
-        """Return the seconds until something may begin or end by itself; None if nothing does."""
+        """Return the seconds until something may begin or end without a response; None if nothing may."""
         times = [self._next_limit_at]
         if now < self._ends_at:
             times.append(self._ends_at)
@@ -444,11 +445,11 @@ class Schedule:
         at = min((at for at in times if at > now), default=math.inf)
         return 0.0 if now >= self._next_limit_at else None if math.isinf(at) else at - now
 
-    # What comes out
+    # Returning results
 
     def _announce(self, error: ThriveError, now: float) -> None:
         resumes_at = self._pace.resumes_at
-        # The same pause is told again only if it becomes much longer.
+        # The same pause is logged again only if it becomes much longer.
         if resumes_at > now and (now >= self._announced_until or resumes_at > self._announced_until + 1):
             self._announced_until = resumes_at
             self._cause = _cause(error) if error.url is None else f"{_cause(error)} from {error.url}"
@@ -456,19 +457,19 @@ class Schedule:
             self._announcement = f"pausing all requests of this run for {pause_s:g} s: {self._cause}"
 
     def announcement(self) -> str | None:
-        """Return what to log of a pause, once; None if there is nothing to log, or nothing left to do."""
+        """Return a message about a pause, once; None if there is nothing to log or no job left."""
         text, self._announcement = self._announcement, None
         return None if self.failure is not None or (self.exhausted and self.is_idle) else text
 
     @property
     def is_idle(self) -> bool:
-        """Whether no fetch is in flight, and none waits for its beginning."""
+        """Whether no fetch is in flight or waits to begin."""
         return not self.in_flight and not self.pending
 
     def take(self) -> Any:
-        """Return the next result; None if there is none yet.
+        """Return the next result; None if it is not available yet.
 
-        In the order of the IDs, if that was asked for; once the run has failed, those before its end are not
+        Results are in the order of the IDs if requested. After the run has failed, earlier results are not
         waited for.
         """
         result = None
@@ -483,25 +484,25 @@ class Schedule:
 
     @property
     def pending(self) -> int:
-        """The number of fetches that wait for their beginning, or for another one."""
+        """The number of fetches that wait to begin or to be sent again."""
         return len(self._pending) + len(self._waiting)
 
     @property
     def is_over(self) -> bool:
-        """Whether no result is to come, once those that are there have been taken."""
+        """Whether no more results will become available."""
         return self.failure is not None or (self.exhausted and self._read == self._taken)
 
     def _too_late(self) -> DeadlineExceededError:
         return DeadlineExceededError(
-            f"the run's deadline={self.plan.deadline_s:g} s was over before this {self.plan.kind.noun} came: "
-            "try again later, or allow more time with deadline="
+            f"The run's deadline={self.plan.deadline_s:g} s was over before this {self.plan.kind.noun} "
+            "arrived. Try again later, or allow more time with deadline=."
         )
 
     def _held_up(self, now: float) -> DeadlineExceededError:
         error = DeadlineExceededError(
             f"Timeout.total={self.plan.timeout.total:g} s was over before this "
-            f"{self.plan.kind.noun} could be requested: all requests of the run pause ({self._cause}). "
-            "Try again later, or allow more time with timeout=."
+            f"{self.plan.kind.noun} could be requested, because all requests of the run pause "
+            f"({self._cause}). Try again later, or allow more time with timeout=."
         )
         error.retry_after = math.ceil(max(self._pace.resumes_at - now, 0.0))
         return error
@@ -511,9 +512,9 @@ class Schedule:
         if error is not None and not error.history:
             error.history = job.history
         if error is not None and self.plan.kind.in_turn:
-            self.exhausted = True  # what comes after it is of no use
+            self.exhausted = True  # results after it are of no use
         for index, (place, given) in enumerate(job.places):
-            # Whoever raises an error changes it: each place has its own.
+            # Raising an error changes it, so each occurrence gets its own copy.
             own = copy.copy(error) if index and error is not None else error
             self._put(place, given, fetched, own)
 
@@ -528,7 +529,7 @@ class Schedule:
 
 
 def _ends_run(error: ThriveError) -> bool:
-    """Say whether every other ID would certainly get the same error."""
+    """Return whether every other ID would certainly get the same error."""
     if isinstance(error, TokenError):
         return not error.is_transient
     if isinstance(error, UnauthorizedError):
@@ -537,10 +538,10 @@ def _ends_run(error: ThriveError) -> bool:
 
 
 def _is_hopeless(error: ThriveError) -> bool:
-    """Say whether an error suggests that every other ID would get the same.
+    """Return whether an error suggests that every other ID would get the same error.
 
-    That is the case if the credentials are not accepted or not sufficient, or if the response is a redirect
-    or is not in the API's own format, so that another server seems to have answered.
+    This is the case if the credentials are rejected or not sufficient, or if the response is a redirect or is
+    not in the API's own format, so that another server seems to have answered.
     """
     if isinstance(error, UnexpectedResponseError):
         return not error.in_api_format
@@ -550,12 +551,12 @@ def _is_hopeless(error: ThriveError) -> bool:
 
 
 def _may_be_about_the_id(error: ThriveError) -> bool:
-    """Say whether a transient failure may be about the ID, and not about the client and its token."""
+    """Return whether a transient failure may be about the ID, and not about the client and its token."""
     return not isinstance(error, (RateLimitedError, TokenError))
 
 
 def _asked_s(error: ThriveError) -> float:
-    """Return the pause in seconds that a server asks for; 0 if it asks for none."""
+    """Return the pause that a server asks for, in seconds; 0 without one."""
     return getattr(error, "retry_after", None) or 0.0
 
 
@@ -566,7 +567,7 @@ def _cause(error: ThriveError) -> str:
 
 
 def _joined(earlier: tuple[Attempt, ...], later: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """Join the attempts of a fetch to those before, if it does not know of them."""
+    """Join the attempts of a fetch to the earlier ones, unless it already includes them."""
     if later[: len(earlier)] == earlier:
         return later
     attempts = enumerate((*earlier, *later), start=1)

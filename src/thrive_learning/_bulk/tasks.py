@@ -1,4 +1,4 @@
-"""Many records at once in async code: each request has a task, on asyncio and trio."""
+"""Fetches many records in async code, with a task per request, on asyncio and trio."""
 
 import time
 import weakref
@@ -28,12 +28,12 @@ from thrive_learning.models import ActivityResult
 if TYPE_CHECKING:
     from thrive_learning._observation import Observation
 
-#: Gets what a key stands for; the last argument is what the requests for it came to so far.
+#: Fetches an item by its key. The last argument is the earlier attempts for it.
 AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[object]]
 
 
 class _Seat:
-    """Where a worker without work waits for some."""
+    """The place where an idle worker waits for a job."""
 
     __slots__ = ("event", "job")
 
@@ -43,13 +43,13 @@ class _Seat:
 
 
 class TaskRun(Run):
-    """A run in tasks of its own, all of them within one, which belongs to the event loop and to no caller.
+    """A run in tasks of its own. A parent task of theirs belongs to the event loop and not to a caller.
 
-    A task group that is open from one result to the next would tie the caller's own scopes in knots: neither
-    asyncio nor trio allows that.
+    A task group that stays open between results would violate the nesting of the caller's own scopes, which
+    neither asyncio nor trio allows.
     """
 
-    stopped: bool  # without it, checkers take this to be another one than the base's
+    stopped: bool  # type checkers would otherwise not find the attribute of the parent class
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class TaskRun(Run):
         self._soon: Callable[[], object] | None = None
 
     async def next(self) -> Any:
-        """Give the next result; None if there is none any more."""
+        """Return the next result; None at the end."""
         if not self.started:
             self._start()
         elif self._place is not None and current_loop() != self._place:
@@ -118,7 +118,7 @@ class TaskRun(Run):
                 async with anyio.create_task_group() as self._group:
                     if isinstance(self._ids, AsyncIterable):
                         self._group.start_soon(self._read_async, self._ids)
-                    while True:  # until it is cancelled
+                    while True:  # until it is canceled
                         self._changed = anyio.Event()
                         now = monotonic()
                         self.schedule.expire(now)
@@ -130,23 +130,23 @@ class TaskRun(Run):
                             await self._changed.wait()
         except anyio.get_cancelled_exc_class():
             raise
-        except BaseException as error:  # noqa: BLE001 - it has to reach the caller: trio would end with it
+        except BaseException as error:  # noqa: BLE001 - it must reach the caller, and trio would end with it
             self._fail(error)
         finally:
             if not self.stopped:
-                self._fail(ThriveError("the event loop ended the run: ask for results while it runs"))
+                self._fail(ThriveError("The event loop ended the run. Request results while it runs."))
             self.stopped = True
             self.end_observation()
             self._has_ended.set()
             self._tell()
 
     def _tell(self) -> None:
-        """Wake whoever waits for a result."""
+        """Wake the caller that waits for a result."""
         while self._waiting:
             self._waiting.pop().set()
 
     def _advance(self) -> None:
-        """Read what may be read, and give workers what may begin, if there are some without work."""
+        """Read as many IDs as allowed, and pass jobs to idle workers."""
         if self.stopped:
             return
         if self._slot is not None and (self.schedule.exhausted or self.schedule.may_read(monotonic())):
@@ -173,7 +173,7 @@ class TaskRun(Run):
                 given = next(ids)
             except StopIteration:
                 self.schedule.exhausted = True
-            except Exception as error:  # noqa: BLE001 - the caller's own
+            except Exception as error:  # noqa: BLE001 - from the caller's code
                 self._end_of_ids(error)
             else:
                 self.schedule.add(given)
@@ -185,9 +185,10 @@ class TaskRun(Run):
             self._fail(error)
 
     async def _read_async(self, ids: AsyncIterable[str]) -> None:
-        """Read IDs, in one task from beginning to end: what gives them may have scopes of its own.
+        """Read IDs in one task from beginning to end, because their source may have scopes of its own.
 
-        So it is cancelled only while it waits for an ID, and closed within the scopes that it began in.
+        So the task is canceled only while it waits for an ID, and closes the source in the scopes that it
+        began in.
         """
         with anyio.CancelScope(shield=True) as self._reading:
             source = aiter(ids)
@@ -203,11 +204,11 @@ class TaskRun(Run):
                     else:
                         self._slot = anyio.Event()
                         await self._slot.wait()
-                if isinstance(source, AsyncGenerator):  # one that is left half-way would end in a warning
+                if isinstance(source, AsyncGenerator):  # an unfinished generator would cause a warning
                     await source.aclose()
             except StopAsyncIteration:
                 self.schedule.exhausted = True
-            except Exception as error:  # noqa: BLE001 - the caller's own
+            except Exception as error:  # noqa: BLE001 - from the caller's code
                 self._end_of_ids(error)
         self._tell()
 
@@ -222,7 +223,7 @@ class TaskRun(Run):
             self._read(self._ids)
         job = self.schedule.next_job(monotonic())
         if job is not None:
-            self._advance()  # the limit may have risen
+            self._advance()  # the limit may have increased
             return job
         seat = _Seat()
         self._idle.append(seat)
@@ -237,13 +238,13 @@ class TaskRun(Run):
             outcome = await self._fetch(job.activity_id, budget, job.history)
         except ThriveError as error:
             outcome = error
-        except Exception as error:  # noqa: BLE001 - a defect: it has to reach the caller
+        except Exception as error:  # noqa: BLE001 - a defect, which must reach the caller
             self._fail(error)
             return
         self.schedule.finish(job, outcome, monotonic())
         self.announce_pause()
         if isinstance(outcome, ThriveError):
-            self._changed.set()  # the one who looks at the clock looks again
+            self._changed.set()  # wake the waiting caller
         self._tell()
 
     def _fail(self, error: BaseException) -> None:
@@ -251,7 +252,7 @@ class TaskRun(Run):
         self._tell()
 
     def stop(self) -> None:
-        """Cancel every task; this waits for none."""
+        """Cancel every task without waiting."""
         self.stopped = True
         self._scope.cancel()
         if self._slot is not None:
@@ -261,12 +262,12 @@ class TaskRun(Run):
         self._tell()
 
     def drop(self) -> None:
-        """Stop, from whatever thread the garbage collector runs in."""
+        """Stop, from any thread, because the garbage collector runs in any thread."""
         if self._soon is not None:
             self._soon()
 
     async def aclose(self) -> None:
-        """End it, and wait for its tasks. What was closed by others is told to whoever asks for more."""
+        """End the run, and wait for its tasks. If others closed it, the next request for a result raises."""
         if not self.started:
             self.stopped = True
             self.begin()
@@ -281,12 +282,12 @@ class TaskRun(Run):
 
 
 class AsyncResultStream(AsyncIterator[ActivityResult]):
-    """What `activities.get_many` gives: an iterator of `ActivityResult`, and a context manager that ends it.
+    """The result of `activities.get_many`: an iterator of `ActivityResult` and a context manager.
 
-    It is for one event loop. It ends, and leaves no task and no connection behind, when it is exhausted, when
-    a task that waits for a result is cancelled, when `aclose()` is called, at the end of its `async with`
-    block, when the client closes, and when the last reference to it goes, as by `break` in an `async for`
-    loop. All but the last wait until that is done; after a `break` the event loop does it in its next steps.
+    Use it in one event loop. It ends, and leaves no task and no connection open, when it is exhausted, when a
+    task that waits for a result is canceled, when `aclose()` is called, at the end of its `async with` block,
+    when the client closes, and when its last reference is dropped, as by `break` in an `async for` loop. All
+    but the last wait for the end. After a `break`, the event loop ends it in its next steps.
     """
 
     def __init__(self, run: TaskRun) -> None:
@@ -305,7 +306,7 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
         return result
 
     async def aclose(self) -> None:
-        """End the run: what is in flight is given up. It is safe to do so twice."""
+        """Cancel the requests in flight and end the run. Closing again does nothing."""
         await self._run.aclose()
 
     async def __aenter__(self) -> Self:

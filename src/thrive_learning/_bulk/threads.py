@@ -1,4 +1,4 @@
-"""Many records at once in sync code: each request has a thread."""
+"""Fetches many records in sync code, with a thread per request."""
 
 import contextlib
 import contextvars
@@ -23,15 +23,15 @@ from thrive_learning.models import ActivityResult
 if TYPE_CHECKING:
     from thrive_learning._observation import Observation
 
-#: Gets what a key stands for; the last argument is what the requests for it came to so far.
+#: Fetches an item by its key. The last argument is the earlier attempts for it.
 Fetch = Callable[[str, Budget, tuple[Attempt, ...]], object]
 
 
 class ThreadedRun(Run):
     """A run in threads.
 
-    The IDs are read in the thread that asks for results, as they may come from what belongs to that thread,
-    such as a cursor of sqlite3. If no thread can be started, the requests are sent in that thread as well.
+    The IDs are read in the thread that requests results, because their source may belong to that thread, such
+    as a cursor of sqlite3. If no thread can be started, requests are sent in that thread as well.
     """
 
     def __init__(
@@ -46,8 +46,9 @@ class ThreadedRun(Run):
         self._http = http
         self._fetch = fetch
         self._ids = ids
-        # Reentrant: the garbage collector may drop a stream, which stops its run, at any moment. It is
-        # entered directly, not through the condition: a signal handler that raises must not leave it locked.
+        # Reentrant, because the garbage collector may drop a stream, which stops its run, at any moment.
+        # Entered directly and not through the condition, so that a signal handler that raises does not leave
+        # it locked.
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # for the caller's thread
@@ -58,7 +59,7 @@ class ThreadedRun(Run):
         self._process = os.getpid()
 
     def next(self) -> Any:
-        """Give the next result; None if there is none any more."""
+        """Return the next result; None at the end."""
         if os.getpid() != self._process:
             raise ConfigurationError(
                 f"a run of {self.plan.kind.method} stays in its process. Start another one in this process."
@@ -96,7 +97,7 @@ class ThreadedRun(Run):
                 self._news.get_nowait()
 
     def _read(self) -> None:
-        """Read as many IDs as there are slots for."""
+        """Read as many IDs as there are free slots."""
         while True:
             with self._lock:
                 if self.stopped or not self.schedule.may_read(monotonic()):
@@ -109,7 +110,7 @@ class ThreadedRun(Run):
             except Exception as error:
                 if interruption(error) is not None:
                     raise
-                self.end_of_ids(error)  # the caller's own, which is raised after the results
+                self.end_of_ids(error)  # from the caller's code, raised after the results
                 return
             with self._lock:
                 self.schedule.add(given)
@@ -123,9 +124,9 @@ class ThreadedRun(Run):
             self._start_worker()
 
     def _start_worker(self) -> None:
-        """Start another worker. If that fails, those that there are go on, and the next ID tries it again."""
+        """Start another worker. If that fails, the existing workers continue, and the next ID tries again."""
         work = contextvars.copy_context().run
-        # Daemons: a program whose main thread ends with a run half-way does not wait for it.
+        # Daemon threads, so that a program that exits during a run does not wait for them.
         thread = threading.Thread(target=work, args=(self._run_worker,), name="thrive-bulk", daemon=True)
         self._threads.append(thread)
         try:
@@ -184,7 +185,7 @@ class ThreadedRun(Run):
         return job, budget
 
     def _expire(self, now: float) -> None:
-        """Give up what nobody may be asking for."""
+        """Fail the IDs whose time limit is over, even if no caller waits."""
         before = self.schedule.pending
         self.schedule.expire(now)
         if self.schedule.pending != before:
@@ -196,7 +197,7 @@ class ThreadedRun(Run):
             outcome = self._fetch(job.activity_id, budget, job.history)
         except ThriveError as error:
             outcome = error
-        except BaseException as error:  # noqa: BLE001 - a defect: it has to reach the caller
+        except BaseException as error:  # noqa: BLE001 - a defect, which must reach the caller
             self._fail(error)
             return
         finally:
@@ -214,27 +215,27 @@ class ThreadedRun(Run):
             self._news.put(None)
 
     def stop(self) -> None:
-        """Let every worker end as soon as it can, and wait for none."""
+        """Let every worker end as soon as possible, without waiting."""
         if os.getpid() != self._process:
-            return  # a forked child has neither the workers nor, perhaps, the lock
+            return  # a forked child lacks the workers, and the lock may be held
         with self._lock:
             self.stopped = True
             self._work.notify_all()
             self._news.put(None)
         for budget in list(self._budgets):
             budget.end()
-        if not self._working:  # the last worker ends it otherwise, after its attempts
+        if not self._working:  # otherwise the last worker ends it, after its attempts
             self.end_observation()
 
     def close(self, within_s: float = CLOSING_S) -> None:
-        """End it, and wait for its workers. Whoever asks for more results learns what has closed it."""
+        """End the run, and wait for its workers. A caller that requests more results gets the reason."""
         if not self.started:
             self.begin()
         self.note_closing(self._http.seam)
         self.stop()
         ends_at = monotonic() + within_s
         for thread in self._threads:
-            # One whose start was interrupted is not alive, and cannot be joined.
+            # A thread whose start was interrupted is not alive and cannot be joined.
             if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(max(ends_at - monotonic(), 0.0))
         if os.getpid() == self._process:
@@ -242,11 +243,11 @@ class ThreadedRun(Run):
 
 
 class ResultStream(Iterator[ActivityResult]):
-    """What `activities.get_many` gives: an iterator of `ActivityResult`, and a context manager that ends it.
+    """The result of `activities.get_many`: an iterator of `ActivityResult` and a context manager.
 
-    It is for one thread at a time. It ends, and leaves no thread and no connection behind, when it is
-    exhausted, when `close()` is called, at the end of its `with` block, when the client closes, and when the
-    last reference to it goes, as by `break` in a `for` loop. The first three wait until that is done.
+    Use it in one thread at a time. It ends, and leaves no thread and no connection open, when it is
+    exhausted, when `close()` is called, at the end of its `with` block, when the client closes, and when its
+    last reference is dropped, as by `break` in a `for` loop. The first three wait for the end.
     """
 
     def __init__(self, run: ThreadedRun) -> None:
@@ -265,7 +266,7 @@ class ResultStream(Iterator[ActivityResult]):
         return result
 
     def close(self) -> None:
-        """End the run: what is in flight is given up. It is safe to do so twice."""
+        """Cancel the requests in flight and end the run. Closing again does nothing."""
         self._run.close()
 
     def __enter__(self) -> Self:

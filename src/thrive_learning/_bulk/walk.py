@@ -1,4 +1,4 @@
-"""What a walk through the pages of a list decides: the next page, what is new on it, and the end. Pure."""
+"""Decides about a walk through the pages of a list: the next page, its new records, and the end. Pure."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from thrive_learning._filters import MAX_VALUES, ActivityFilters, page_number, p
 from thrive_learning.errors import ConfigurationError, ThriveError, UnexpectedResponseError
 from thrive_learning.models import Activity, ActivityPage, Pagination
 
-#: How many pages are requested before the caller asks for their records.
+#: The number of pages that are requested before the caller requests their records.
 PAGES_AHEAD: Final = 2
 
-#: How many pages' worth of IDs are remembered. Records that arrive during a walk push others to later pages.
+#: The number of pages whose IDs are remembered. Records that arrive during a walk push others to later pages.
 REMEMBERED_PAGES: Final = 20
 
-#: After this many pages in a row without a new record, a walk that has no end in sight fails.
+#: The number of pages in a row without a new record after which an endless walk fails.
 FRUITLESS_PAGES: Final = 10
 
 
 class PageResult(NamedTuple):
-    """One page, or the error that stands for it.
+    """One page or its error.
 
     Attributes:
         number: The number of the page.
@@ -38,9 +38,9 @@ def _records_of_page(result: PageResult) -> int:
     return len(result.page)
 
 
-#: Pages by their numbers, each requested after the response to the one before. Otherwise, a record that is
-#: inserted between the response to page 3 and that to page 2 would move another one from page 2 to page 3,
-#: and that one would be on neither of them.
+#: Pages by number, each requested after the response to the previous one. If page 3 arrived before page 2, a
+#: record inserted in between would move another record from page 2 to page 3, and that record would be on
+#: neither.
 PAGES = JobKind("page", "iterate", str, PageResult, _records_of_page, in_turn=True)
 
 
@@ -50,22 +50,22 @@ def plan_of(budget: Budget) -> Plan:
 
 
 class Walk:
-    """One walk through all pages of a list, or several one after the other.
+    """A walk through all pages of a list, or through several lists in sequence.
 
     Args:
-        filters: Which records are wanted. `until` is there: it keeps new records from shifting the pages.
-        page: The page to begin with.
-        per_page: How many records a page has.
+        filters: The filters. They have `until`, so that new records do not shift the pages.
+        page: The first page to request.
+        per_page: The number of records per page.
 
     Raises:
-        ConfigurationError: There is no such page, or no such number of records.
+        ConfigurationError: The page number or the number of records per page is not valid.
 
     Attributes:
-        is_over: Whether all pages were taken.
-        number: The page that was taken last; 0 before the first.
-        pagination: What it said of all pages.
-        unreadable: How many items so far were not records.
-        current: The filters of the pages to request now.
+        is_over: Whether all pages were processed.
+        number: The number of the last processed page; 0 before the first.
+        pagination: The server's pagination on that page.
+        unreadable: The number of items that were not records.
+        current: The filters of the current pages.
     """
 
     def __init__(self, filters: ActivityFilters, page: int, per_page: int) -> None:
@@ -78,31 +78,31 @@ class Walk:
         self._next = page_number(page)
         if self._next > 1 and len(walks) > 1:
             raise ConfigurationError(
-                f"page={page} does not say which IDs it is a page of, because a request takes {MAX_VALUES} "
-                f"of the {len(filters.content_ids)} content_ids. Pass page=1, or at most {MAX_VALUES} IDs."
+                f"page={page} is ambiguous, because a request takes {MAX_VALUES} of the "
+                f"{len(filters.content_ids)} content_ids. Pass page=1, or at most {MAX_VALUES} IDs."
             )
         self._walks = iter(walks)
         self.current: ActivityFilters = next(self._walks)
         self._most_ids = max(REMEMBERED_PAGES * page_size(per_page), 1000)
-        self._known: dict[str, None] = {}  # in the order of their arrival
+        self._known: dict[str, None] = {}  # in the order of arrival
         self._fruitless = 0
-        self._total: int | None = None  # how many pages there are now; None if the last one did not say
-        self._said: int | None = None  # which page the last one said that it is
+        self._total: int | None = None  # the current number of pages; None if the last page did not say
+        self._said: int | None = None  # the number of the last page according to the server
 
     def pages(self) -> Iterator[int]:
-        """Return the numbers of the pages to request now. There is at least one."""
-        # A server that does not say how many pages there are is asked for one after the other.
+        """Return the numbers of the pages to request now, at least one."""
+        # Without a number of pages from the server, request one page at a time.
         return iter(range(self._next, max(self._next, self._total or 0) + 1))
 
     def take(self, number: int, page: ActivityPage) -> list[Activity]:
-        """Take a page, and return the records on it that are new.
+        """Process a page, and return its new records.
 
         Args:
-            number: The number of the page; pages come in their order.
+            number: The number of the page. Pages are processed in order.
             page: The page.
 
         Raises:
-            UnexpectedResponseError: The pages repeat each other without end, or one is the page before again.
+            UnexpectedResponseError: The server repeats pages endlessly, or repeats the previous page.
         """
         unreadable = sum(drift.kind == "unreadable_item" for drift in page.problems)
         self.unreadable += unreadable
@@ -119,28 +119,28 @@ class Walk:
         before, self._said = self._said, page.pagination.page
         if page.results and not new and before is not None and before == self._said:
             raise UnexpectedResponseError(
-                f"the response to the request for page {number} is page {before} again, so records would be "
+                f"The response to the request for page {number} is page {before} again, so records would be "
                 "missing. Ask the API's support about its pages.",
                 status_code=200,
                 in_api_format=True,
             )
         total = self._total = page.pagination.total_pages
         is_empty = not page.results and not unreadable
-        # A page that is not empty shows that there is more than no page.
+        # A page that is not empty shows that there is at least one page.
         if is_empty or (total is not None and number >= total > 0):
             self._begin_next()
         elif self._fruitless >= FRUITLESS_PAGES:
             first = number - FRUITLESS_PAGES + 1
             raise UnexpectedResponseError(
-                f"the pages {first} to {number} hold no record that earlier pages do not hold, so the "
-                "list does not seem to end. Ask the API's support about its pages.",
+                f"The pages {first} to {number} have no records that earlier pages do not have, so the list "
+                "does not seem to end. Ask the API's support about its pages.",
                 status_code=200,
                 in_api_format=True,
             )
         return new
 
     def _begin_next(self) -> None:
-        """Begin the walk for the next content IDs, if there are any."""
+        """Begin the walk for the next content IDs, if any."""
         following = next(self._walks, None)
         if following is None:
             self.is_over = True

@@ -1,1 +1,1 @@
-"""One generated operation: arguments in, model out; and the seam below it."""
+"""Runs one generated operation, from its arguments to a model, through the seam to HTTP."""

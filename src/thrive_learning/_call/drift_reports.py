@@ -1,4 +1,4 @@
-"""Reports how responses depart from the contract, once per kind and client."""
+"""Reports departures of responses from the contract, once per kind and client."""
 
 import logging
 import re
@@ -12,19 +12,19 @@ from thrive_learning.drift import Drift
 
 logger = logger_of("drift")
 
-#: How many kinds one client reports. A server may invent any number of field names.
+#: The number of kinds that one client reports, because a server may use any number of field names.
 MAX_KINDS: Final = 500
 
 _INDEX = re.compile(r"\[\d+\]")
 
-_LONGEST_NAME = 64  # characters of a server's text that a report repeats
+_LONGEST_NAME = 64  # the longest name that a report repeats, in characters
 
 
 class DriftReports:
-    """Remembers which kinds of drift a client has reported.
+    """Remembers the kinds of drift that a client has reported.
 
     Args:
-        on_drift: Called with each kind; None to log it alone.
+        on_drift: Called with each kind; None to log only.
     """
 
     def __init__(self, on_drift: Callable[[Drift], object] | None) -> None:
@@ -35,37 +35,37 @@ class DriftReports:
     def report(
         self, problems: Iterable[Drift], region: str, operation: str, secrets: Callable[[], tuple[str, ...]]
     ) -> tuple[Drift, ...]:
-        """Report the kinds that are new.
+        """Report new kinds.
 
         Args:
-            problems: What was found in one response, as the server put it.
+            problems: The departures in one response, with the server's text.
             region: The region's name.
             operation: The method that was called.
-            secrets: Returns what a server's text must not disclose.
+            secrets: Returns the secrets to mask in the server's text.
 
         Returns:
-            The same problems without secrets, in short.
+            The same problems, masked and shortened.
         """
         disclosed = tuple(self._disclose(drift, operation, secrets) for drift in problems)
         for drift in disclosed:
             kind = (
                 drift.kind,
-                _INDEX.sub("", drift.field),  # each item of an array is of the same kind
+                _INDEX.sub("", drift.field),  # all items of an array are of one kind
                 "" if drift.kind == "unknown_field" else drift.found,
             )
             token = object()
-            # Atomic: of two threads that meet a new kind, one reports it.
+            # Atomic, so that only one of two threads reports a new kind.
             if len(self._reported) <= MAX_KINDS and self._reported.setdefault(kind, token) is token:
                 self._report(drift, region, is_last=len(self._reported) > MAX_KINDS)
         return disclosed
 
     def _disclose(self, drift: Drift, operation: str, secrets: Callable[[], tuple[str, ...]]) -> Drift:
-        # Real records have the same unknown fields again and again: they share one object.
+        # Real records repeat the same unknown fields, so they share one object.
         known = self._disclosed.get((operation, drift))
         if known is not None:
             return known
         known = drift._replace(operation=operation)
-        # The server's words alone: masked in ours, a short secret would make them unreadable.
+        # Only the server's text, because masking a short secret in our words would make them unreadable.
         if drift.kind == "unknown_field":
             known = known._replace(field=_show(drift.field, secrets))
         elif drift.kind == "unknown_value":
@@ -77,7 +77,7 @@ class DriftReports:
     def _report(self, drift: Drift, region: str, *, is_last: bool) -> None:
         if is_last:
             logger.warning(
-                "%s: responses differ from the contract in more than %d ways. No further ones are reported.",
+                "%s: responses differ from the contract in more than %d ways. No more are reported.",
                 region,
                 MAX_KINDS,
                 extra=fields("drift_limit", region=region),
@@ -100,11 +100,11 @@ class DriftReports:
                 if interruption(error) is not None:
                     raise
                 extra = fields("callback_failed", region=region, operation=drift.operation)
-                logger.exception("on_drift= failed; the call goes on", extra=extra)
+                logger.exception("on_drift= failed; the call continues", extra=extra)
 
 
 def _show(text: str, secrets: Callable[[], tuple[str, ...]]) -> str:
     try:
         return show(text, secrets(), _LONGEST_NAME)
-    except Exception:  # noqa: BLE001 - a secret may come from a function of the caller's, which fails as it likes
-        return "…"  # what cannot be masked is not shown
+    except Exception:  # noqa: BLE001 - a secret may come from the caller's function, which may raise anything
+        return "…"  # text that cannot be masked is not shown

@@ -1,4 +1,4 @@
-"""Describes the operations of the contract: what the generated code does not say of them."""
+"""Describes the operations of the contract, with the facts that the generated code does not have."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
@@ -19,15 +19,15 @@ class Operation(NamedTuple, Generic[T]):
     """One operation of the contract. Create it with `returning`, `returning_many`, or `returning_nothing`.
 
     Attributes:
-        name: What errors, attempts, and log records call it, such as `activities.get`.
-        subject: What it is about, for messages; a template that the arguments fill in.
-        key: The same in short, for attempts and log records, such as the ID.
-        facts: What the contract says of it.
+        name: The name in errors, attempts, and log records, such as `activities.get`.
+        subject: A template for the requested item in messages, filled from the arguments.
+        key: A template for the same in short, such as the ID.
+        facts: The contract's facts about the operation.
         sync: The generated function for sync clients.
-        asyncio: The generated function for async clients; it runs on trio as well.
-        body: What the body of a success holds: "object", "array", or "nothing".
-        reader: Reads that body, or its items; None if there is nothing to read.
-        build: Returns the result for what was read.
+        asyncio: The generated function for async clients, which also runs on trio.
+        body: The body of a success: "object", "array", or "nothing".
+        reader: Reads the body or its items; None without a body.
+        build: Converts the reading to the result.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Operation(NamedTuple, Generic[T]):
         """Describe an operation whose successes are a JSON object.
 
         Args:
-            model: Our model of the object. The contract has a schema of the same name.
-            name: What errors, attempts, and log records call it: the tag and the method.
-            module: What the generator wrote for it.
-            subject: What it is about, for messages; a template that the arguments of the call fill in.
-            key: The same in short.
+            model: Our model of the object, which has the name of its schema in the contract.
+            name: The name in errors, attempts, and log records: the tag and the method.
+            module: The generated module.
+            subject: A template for the requested item in messages, filled from the arguments of the call.
+            key: A template for the same in short.
 
         Raises:
             TypeError: The contract documents other successes, another model, or other fields of the model.
@@ -77,7 +77,7 @@ class Operation(NamedTuple, Generic[T]):
         return cls._described(name, module, subject, key, "nothing", None, lambda _reading: None)  # type: ignore[return-value,arg-type]
 
     @classmethod
-    def _described(  # noqa: PLR0913, PLR0917 - what makes up an operation
+    def _described(  # noqa: PLR0913, PLR0917 - the parts of an operation
         cls,
         name: str,
         module: ModuleType,
@@ -91,7 +91,7 @@ class Operation(NamedTuple, Generic[T]):
         schema = None if model is None else model.__name__
         if {*facts.successes.values()} != {body} or facts.model != schema:
             raise TypeError(
-                f"the contract says that {name} returns {facts.successes} of {facts.model}, not {body!r} of "
+                f"The contract says that {name} returns {facts.successes} of {facts.model}, not {body!r} of "
                 f"{schema}. Describe it with another function or another model."
             )
         reader = None if schema is None else complete_reader_of(schema)
@@ -101,11 +101,11 @@ class Operation(NamedTuple, Generic[T]):
 
     @property
     def is_list(self) -> bool:
-        """Whether a success holds any number of records."""
+        """Whether a success has any number of records."""
         return self.body == "array" or (self.reader is not None and self.reader.items_of is not None)
 
     def read(self, body: bytes) -> Reading | str:
-        """Read the body of a documented success, or say what is wrong with it."""
+        """Read the body of a documented success, or return what is wrong with it."""
         if self.reader is None:
             return Reading()
         current = self.reader.begin(is_array=self.body == "array")
@@ -118,13 +118,13 @@ class Operation(NamedTuple, Generic[T]):
             if self.body == "array":
                 return current.read_items(value)
             return current.read(value, text, is_made=self.is_list)
-        except RecursionError:  # by an object within it, whose text is written anew
+        except RecursionError:  # from an object in it, whose text is serialized again
             return "its body is JSON that is nested too deeply"
 
     def subject_of(self, arguments: Mapping[str, object]) -> str:
-        """Return what a call is about, for messages."""
+        """Return the requested item of a call, for messages."""
         return self.subject.format_map(arguments)
 
     def key_of(self, arguments: Mapping[str, object]) -> str:
-        """Return what a call is about, in short."""
+        """Return the requested item of a call in short."""
         return self.key.format_map(arguments)

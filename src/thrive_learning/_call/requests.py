@@ -1,4 +1,4 @@
-"""Builds requests out of what generated code asks for."""
+"""Builds requests from the arguments of generated code."""
 
 import json
 import re
@@ -9,25 +9,26 @@ from urllib.parse import quote, urlencode
 from thrive_learning._http.port import Headers, Request, parse_url
 from thrive_learning.errors import ConfigurationError
 
-# Encoded, without segments of dots, which would lead elsewhere. Source: RFC 3986 sections 3.3 and 5.2.4.
+# A percent-encoded path without dot segments, which could lead elsewhere. Source: RFC 3986 sections 3.3 and
+# 5.2.4.
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9_.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+")
 
 _FORM = b"application/x-www-form-urlencoded"
 
 
 class RequestTemplate:
-    """Builds the requests of one client: the parts that they share are encoded once.
+    """Builds the requests of one client. Their common parts are encoded once.
 
     Args:
-        api_url: The URL of the API, to which a path is added.
-        headers: Those of every request.
+        api_url: The URL of the API, to which a path is appended.
+        headers: The headers of every request.
     """
 
     def __init__(self, api_url: str, headers: Headers) -> None:
         self.origin, self._host, path = parse_url(api_url)
         self._headers = headers
         self._path = path.rstrip(b"/")
-        # The headers of a GET for an Authorization header, which changes when the token does.
+        # The headers of a GET with this Authorization header, which changes with the token.
         self._prepared: tuple[bytes, Headers] = (b"", ())
 
     def request(self, method: str, path: str, options: dict[str, Any], authorization: bytes) -> Request:
@@ -35,16 +36,16 @@ class RequestTemplate:
 
         Args:
             method: The HTTP method.
-            path: The path below the API's URL; it begins with a slash.
-            options: What else generated code passes to `httpx.Client.request`.
+            path: The path below the API's URL, with a leading slash.
+            options: The other arguments of `httpx.Client.request` from generated code.
             authorization: The value of the Authorization header.
 
         Raises:
-            ConfigurationError: The path is not valid, or there is an option that is not known.
+            ConfigurationError: The path is not valid, or an option is not supported.
         """
         if not _PATH.fullmatch(path):
             raise ConfigurationError(
-                f"{path!r} is not a path of the contract. Those begin with a slash and are percent-encoded."
+                f"{path!r} is not a path of the contract. A path begins with a slash and is percent-encoded."
             )
         target, headers = self._path + path.encode("ascii"), self._for(authorization)
         if not options and method == "get":
@@ -87,7 +88,7 @@ def _with_options(request: Request, options: dict[str, Any]) -> Request:
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield names and values as URLs and forms hold them; a list repeats its name."""
+    """Yield names and values for URLs and forms. A list repeats its name."""
     for name, value in values.items():
         items = cast("Iterable[Any]", value if isinstance(value, (list, tuple)) else (value,))
         for item in items:

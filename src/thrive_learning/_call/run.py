@@ -1,4 +1,4 @@
-"""Runs one generated operation and turns what it read into our model."""
+"""Runs one generated operation and converts its result into our model."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from thrive_learning.policies import CallOptions
 
 T = TypeVar("T")
 
-#: What the generated parsers raise when JSON is not of the form that they expect.
+#: The exceptions of the generated parsers for JSON of an unexpected form.
 _PARSER_ERRORS = (TypeError, ValueError, KeyError, AttributeError)
 
 
 def call(operation: Operation[T], http: Caller, options: CallOptions, /, **arguments: object) -> T:
-    """Make the call of a method, and return our model.
+    """Run the operation of a method, and return our model.
 
     Args:
         operation: The operation.
         http: The seam.
         options: The options of the method.
-        **arguments: Those of the generated function: path, query, and body.
+        **arguments: The arguments of the generated function: path, query, and body.
     """
     return run(operation, http, arguments, http.seam.begin(**options))[0]
 
@@ -36,7 +36,7 @@ def call(operation: Operation[T], http: Caller, options: CallOptions, /, **argum
 async def acall(
     operation: Operation[T], http: AsyncCaller, options: CallOptions, /, **arguments: object
 ) -> T:
-    """Make the call of a method. See `call`."""
+    """Run the operation of a method. See `call`."""
     return (await run_async(operation, http, arguments, http.seam.begin(**options)))[0]
 
 
@@ -47,15 +47,15 @@ def run(
     budget: Budget,
     history: tuple[Attempt, ...] | None = None,
 ) -> tuple[T, Call]:
-    """Run an operation; return our model, and the call that it came from.
+    """Run an operation, and return our model and the call.
 
-    In an exception, no frame beneath this one keeps its local variables: they hold credentials and responses.
+    If it raises, no frame below this one keeps its local variables, which contain credentials and responses.
 
     Args:
         operation: The operation.
         http: The seam.
-        arguments: Those of the generated function, by name: path, query, and body.
-        budget: What the call may spend.
+        arguments: The arguments of the generated function by name: path, query, and body.
+        budget: The call's time and attempts.
         history: The attempts of earlier calls for the same subject in a bulk run, which has a span of its
             own; None for a call, which gets one.
     """
@@ -86,7 +86,7 @@ def _run(
         current_call.reset(outer)
     outcome = _conclude(operation, call, flaw, http)
     if isinstance(outcome, UnexpectedResponseError):
-        del call  # what a server sent may repeat credentials, and a raised error keeps its frames
+        del call  # a raised error keeps its frames, and the response may repeat credentials
         raise outcome
     return outcome, call
 
@@ -126,14 +126,14 @@ async def _run_async(
         current_call.reset(outer)
     outcome = _conclude(operation, call, flaw, http)
     if isinstance(outcome, UnexpectedResponseError):
-        del call  # what a server sent may repeat credentials, and a raised error keeps its frames
+        del call  # a raised error keeps its frames, and the response may repeat credentials
         raise outcome
     return outcome, call
 
 
 def _flaw(error: Exception, call: Call) -> str:
     if call.reply is None or interruption(error) is not None:
-        raise error  # it is not the parser's
+        raise error  # not from the parser
     return f"the generated parser failed on it ({type(error).__name__})"
 
 
@@ -152,11 +152,11 @@ def _conclude(
 
 
 def _reply(call: Call) -> Reply:
-    return cast("Reply", call.reply)  # the seam returns a response only once it has set it
+    return cast("Reply", call.reply)  # the seam sets it before it returns a response
 
 
 def with_response(data: T, call: Call, http: Caller | AsyncCaller) -> ApiResponse[T]:
-    """Return the result of a call together with what is known of the response."""
+    """Return the result of a call together with the facts of its response."""
     reply = _reply(call)
     secrets = http.authorizer.circumstances(call.subject, call.token).secrets
     return ApiResponse(

@@ -1,7 +1,7 @@
-"""The one seam between this SDK and HTTP: the objects that generated code calls `request()` on.
+"""The seam between this SDK and HTTP: objects whose `request()` generated code calls.
 
-A call meets its token here, its attempts, and the check of what came back. Nothing keeps cookies, follows
-redirects, reads netrc, or calls event hooks.
+It adds the token, makes the attempts, and checks the response. Nothing keeps cookies, follows redirects,
+reads netrc, or calls event hooks.
 """
 
 import contextvars
@@ -59,16 +59,16 @@ _PRODUCTS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 
 class Call:
-    """What belongs to one call. Generated functions have no argument for it, so it travels beside them.
+    """The state of one call. Generated functions have no argument for it, so it is passed beside them.
 
     Attributes:
-        operation: What is called.
-        key: What it is about, in short, such as the ID.
-        purpose: What its request is for; None before that is built.
-        budget: When the call has to be over.
-        history: What each request came to.
-        reply: The documented success, once there is one.
-        reading: What its body was read as.
+        operation: The operation.
+        key: The requested item in short, such as the ID.
+        purpose: The purpose of its request; None until the request is built.
+        budget: The time and attempts of the call.
+        history: The attempts so far.
+        reply: The documented success; None before it arrives.
+        reading: The content of its body.
         token: The token that was sent; None with HTTP Basic.
     """
 
@@ -95,7 +95,7 @@ class Call:
 
     @property
     def subject(self) -> str:
-        """What it is about, in words."""
+        """The requested item, in words."""
         return self.operation.subject_of(self._arguments)
 
 
@@ -103,11 +103,11 @@ current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_lear
 
 
 class DocumentedResponse:
-    """A documented success as the generated parser sees it: the JSON, parsed once.
+    """A documented success for the generated parser, with its JSON parsed once.
 
     Args:
         reply: The reply.
-        document: Its JSON, fit for the generated parser.
+        document: The JSON in a form that the generated parser accepts.
     """
 
     __slots__ = ("_document", "content", "headers", "status_code")
@@ -115,7 +115,7 @@ class DocumentedResponse:
     def __init__(self, reply: Reply, document: Any) -> None:
         self.status_code: int = reply.status_code
         self.content: bytes = reply.body
-        self.headers: dict[str, str] = {}  # the parser passes them on, and nobody reads them
+        self.headers: dict[str, str] = {}  # the parser requires them, but they are not used
         self._document = document
 
     def json(self) -> Any:
@@ -124,18 +124,18 @@ class DocumentedResponse:
 
 
 def common_headers(application: object) -> Headers:
-    """Give the headers of every request.
+    """Return the headers of every request.
 
     Args:
-        application: What to name before this SDK in the User-Agent, such as `"reports/1.4"`.
+        application: A name to put before this SDK's in the User-Agent, such as `"reports/1.4"`.
 
     Raises:
-        ConfigurationError: It is not made of visible ASCII characters and single spaces.
+        ConfigurationError: The name has other characters than visible ASCII and single spaces.
     """
     if application is not None and not (isinstance(application, str) and _PRODUCTS.fullmatch(application)):
         raise ConfigurationError(
-            f"application is {application!r}: pass visible ASCII characters such as 'reports/1.4', "
-            "with single spaces between words"
+            f"application is {application!r}. Pass visible ASCII characters such as 'reports/1.4', "
+            "with single spaces between words."
         )
     python = ".".join(str(part) for part in sys.version_info[:3])
     agent = f"thrive-learning/{__version__} python/{python} {LIBRARY}"
@@ -147,7 +147,7 @@ def common_headers(application: object) -> Headers:
 
 
 class Options(NamedTuple):
-    """What both clients can be told alike; see `ThriveClient`."""
+    """The options that both clients share; see `ThriveClient`."""
 
     timeout: Timeout
     retry: RetryPolicy
@@ -164,14 +164,14 @@ class Options(NamedTuple):
     telemetry: "OpenTelemetry | None" = None
 
     def __repr__(self) -> str:
-        return "<Options>"  # the proxy's URL may hold a password
+        return "<Options>"  # the proxy's URL may contain a password
 
 
 class Seam:
-    """What the two callers below decide alike. It moves no bytes.
+    """The decisions that the two callers below share, without I/O.
 
     Args:
-        region: Where requests go.
+        region: The region that requests go to.
         options: The options of the client.
     """
 
@@ -188,13 +188,13 @@ class Seam:
         self._template = RequestTemplate(region.api_url, self.headers)
 
     def rejection(self, reading: Reading) -> str | None:
-        """Say why a JSON object is not accepted as what was asked for; None if it is."""
+        """Return why a JSON object is not accepted as the requested item; None if it is."""
         if reading.flaw is None and self._strict:
             return next((str(drift) for drift in reading.problems if drift.breaks_contract), None)
         return reading.flaw
 
     def report(self, call: Call, authorization: Authorization) -> None:
-        """Report how the response of a call departs from the contract, and mask that in what was read."""
+        """Report the departures of a call's response from the contract, and mask them in the result."""
         problems = call.reading.problems
         if not problems:
             return
@@ -210,7 +210,7 @@ class Seam:
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigurationError: The time-out or the retry policy is not valid.
+            ConfigurationError: The timeout or the retry policy is not valid.
         """
         if self.closed:
             raise closed_error()
@@ -220,7 +220,7 @@ class Seam:
         )
 
     def purpose(self, call: Call, path: str) -> Purpose:
-        """Return what the request of a call is for, and keep it for the errors of the call."""
+        """Return the purpose of a call's request, and keep it for the errors of the call."""
         operation = call.operation
         call.purpose = Purpose(
             operation.name,
@@ -247,12 +247,12 @@ class Seam:
         return error
 
     def accept(self, reply: Reply, call: Call, authorization: Authorization) -> DocumentedResponse:
-        """Let a documented success through to the generated parser, and nothing else.
+        """Return a documented success for the generated parser; raise for any other reply.
 
         Raises:
             ApiError: The status is not a success.
-            UnexpectedResponseError: It is another success, or its body is not the JSON that is documented.
-            ConnectionFailedError: The body did not arrive whole.
+            UnexpectedResponseError: The success is not documented, or its body is not the documented JSON.
+            ConnectionFailedError: The body is incomplete.
         """
         documented = reply.status_code in call.operation.facts.successes
         problem = reply.flaw if documented else "the contract does not document this status"
@@ -290,25 +290,25 @@ def observing(
 
 
 class Closable(Protocol):
-    """What goes on between calls, and has to end with the client."""
+    """An activity between calls that must end with the client."""
 
     def close(self) -> None:
-        """End it."""
+        """End the activity."""
 
 
 class AsyncClosable(Protocol):
-    """What goes on between calls, and has to end with the client."""
+    """An activity between calls that must end with the client."""
 
     async def aclose(self) -> None:
-        """End it."""
+        """End the activity."""
 
 
 class Caller:
-    """Carries out the calls of a sync client: generated code calls `request()` on it.
+    """Makes the calls of a sync client. Generated code calls `request()` on it.
 
     Args:
-        region: Where requests go.
-        credentials: What authorizes them.
+        region: The region that requests go to.
+        credentials: The credentials that authorize requests.
         options: The other options of the client.
         transport: The client's `transport=`.
     """
@@ -339,13 +339,13 @@ class Caller:
         """Send the request of the current call, and return its documented success.
 
         Raises:
-            ThriveError: There is no success; the class says why.
+            ThriveError: The call failed. The class says why.
         """
         call = current_call.get()
         reply = self._authorized(call, method, url, options)
         if self.authorizer.is_stale(reply, call.token):
             reply = self._authorized(call, method, url, options)
-            self.authorizer.is_stale(reply, call.token)  # which is remembered
+            self.authorizer.is_stale(reply, call.token)  # it remembers the rejection
         return self.seam.accept(reply, call, self.authorizer)
 
     def _authorized(self, call: Call, method: str, path: str, options: dict[str, Any]) -> Reply:
@@ -359,7 +359,7 @@ class Caller:
         scopes: Iterable[Scope | str] | None,
         timeout: Timeout | float | None,
     ) -> AccessToken:
-        """Return a fresh token for a service."""
+        """Return a valid token for a service."""
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
         try:
@@ -370,7 +370,7 @@ class Caller:
             raise
 
     def close(self) -> None:
-        """Close what the client has opened. It is safe to do so twice."""
+        """Close everything that the client has opened. Closing again does nothing."""
         self.seam.closed = self.attempts.closed = True
         for run in list(self.runs):
             run.close()
@@ -379,10 +379,10 @@ class Caller:
 
 
 class AsyncCaller:
-    """Carries out the calls of an async client. See `Caller`."""
+    """Makes the calls of an async client. See `Caller`."""
 
     def __init__(self, region: Region, credentials: Credentials, options: Options, transport: object) -> None:
-        import anyio  # noqa: PLC0415 - sync users need not pay for it, nor async ones with every call
+        import anyio  # noqa: PLC0415 - not needed by sync code
 
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
@@ -410,19 +410,19 @@ class AsyncCaller:
         """Send the request of the current call, and return its documented success.
 
         Raises:
-            ThriveError: There is no success; the class says why.
+            ThriveError: The call failed. The class says why.
         """
         call = current_call.get()
         with self.limit(call.budget):
             reply = await self._authorized(call, method, url, options)
             if self.authorizer.is_stale(reply, call.token):
                 reply = await self._authorized(call, method, url, options)
-                self.authorizer.is_stale(reply, call.token)  # which is remembered
+                self.authorizer.is_stale(reply, call.token)  # it remembers the rejection
             return self.seam.accept(reply, call, self.authorizer)
         raise self.seam.too_late(call.budget, call)
 
     def limit(self, budget: Budget) -> "AbstractContextManager[CancelScope]":
-        """Cancel what is done within at the end of a budget, by the real clock."""
+        """Return a cancel scope that ends with a budget, by the real clock."""
         if is_replaced():
             return limit_by_timer(budget.remaining())
         return self._anyio.move_on_after(budget.remaining())
@@ -438,20 +438,20 @@ class AsyncCaller:
         scopes: Iterable[Scope | str] | None,
         timeout: Timeout | float | None,
     ) -> AccessToken:
-        """Return a fresh token for a service."""
+        """Return a valid token for a service."""
         budget = self.seam.begin(timeout, None)
         asked = self.authorizer.scopes(service, scopes)
         try:
             with observing(self.observer, "tokens.get", service.value):
                 with self.limit(budget):
                     return await self.authorizer.token(service, asked, budget, self.attempts.exchange)
-                raise self.seam.too_late(budget)  # noqa: TRY301 - its frames are to be cleared like those of others
+                raise self.seam.too_late(budget)  # noqa: TRY301 - its frames must be cleared like those of other errors
         except BaseException as error:
             forget_locals(error)
             raise
 
     async def aclose(self) -> None:
-        """Close what the client has opened. It is safe to do so twice."""
+        """Close everything that the client has opened. Closing again does nothing."""
         self.seam.closed = self.attempts.closed = True
         for run in list(self.runs):
             await run.aclose()

@@ -1,1 +1,1 @@
-"""What `client.check()` sends, and what it makes of what comes back."""
+"""The requests of `client.check()`, and what it concludes from the responses."""

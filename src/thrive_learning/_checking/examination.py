@@ -1,4 +1,4 @@
-"""What a check makes of what it sees: it moves no bytes, `run` does."""
+"""Draws the conclusions of a check. It sends nothing; `run` does that."""
 
 import datetime as dt
 import os
@@ -24,7 +24,7 @@ from thrive_learning.errors import (
 from thrive_learning.models import AccessToken
 from thrive_learning.regions import Region
 
-#: How far this machine's clock may be from the server's before it is worth a warning. Seconds.
+#: The clock skew above which a check warns, in seconds.
 TOLERATED_CLOCK_SKEW_S = 30.0
 
 
@@ -36,14 +36,14 @@ _REJECTIONS = frozenset({401, 403})
 
 
 class Examination:
-    """What a check makes of what it sees. Pure: it moves no bytes.
+    """Draws the conclusions of a check from what it is shown. Pure.
 
     Args:
         region: The client's region.
-        credentials: Its credentials.
-        options: What it was told besides.
-        transport: The transport that its caller injected, or None.
-        activity_id: The record to read; None to ask for one that is not there.
+        credentials: The client's credentials.
+        options: The other options of the client.
+        transport: The transport that the caller passed, or None.
+        activity_id: The record to read; None to request a record that does not exist.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Examination:
         self._findings.append(_finding(subject, status, detail, error))
 
     def _failed(self, subject: str, error: ThriveError) -> None:
-        """Note an error: what is known not to work, or what is not known because the server is busy."""
+        """Add an error as failed, or as unknown if the server is only busy."""
         is_busy = error.is_transient and not isinstance(error, ConnectionFailedError)
         status = CheckStatus.UNKNOWN if is_busy else CheckStatus.FAILED
         if isinstance(error, ConnectionFailedError):
@@ -82,7 +82,7 @@ class Examination:
         self._add(subject, status, f"{error}{self._hint(error)}", error)
 
     def _settings(self) -> list[CheckFinding]:
-        """Report the settings by what came of using them."""
+        """Return the findings about settings, which follow from their use."""
         hosts = f"{self.region.name}: {', '.join(_hosts(self.region))}"
         if self._doubt:
             region = _finding("region", CheckStatus.UNKNOWN, f"{hosts}; {self._doubt}")
@@ -94,7 +94,7 @@ class Examination:
 
     def _route(self) -> list[CheckFinding]:
         if self._is_injected:
-            detail = "the transport that the client was given decides"
+            detail = "the transport that was passed to the client decides"
             return [_finding(subject, CheckStatus.SKIPPED, detail) for subject in ("proxy", "certificates")]
         reason = self._no_answer.reason if self._no_answer is not None else None
         proxies = {
@@ -105,148 +105,154 @@ class Examination:
         }
         setting = "proxy=" if self._options.proxy else "the environment"
         shown = [f"{host} by {show_proxy(proxy)}" for host, proxy in proxies.items() if proxy]
-        detail = f"{', '.join(shown)} (from {setting})" if shown else "none: straight to the region's hosts"
+        detail = (
+            f"{', '.join(shown)} (from {setting})"
+            if shown
+            else "not used; connections go directly to the region's hosts"
+        )
         proxy = self._by_use("proxy", detail, is_cause=(reason or "").startswith("proxy"))
         verify = self._options.verify
         if self.region.api_url.startswith("http:"):
             certificates = _finding(
-                "certificates", CheckStatus.SKIPPED, "plain HTTP to this machine needs none"
+                "certificates", CheckStatus.SKIPPED, "not needed for plain HTTP to this machine"
             )
         elif verify is False:
             certificates = _finding(
-                "certificates", CheckStatus.WARNING, "verify=False trusts any server: for tests alone"
+                "certificates",
+                CheckStatus.WARNING,
+                "verify=False trusts every server, so use it only in tests",
             )
         else:
             detail = (
-                _authorities() if verify is True else "those of the ssl.SSLContext that the client was given"
+                _authorities()
+                if verify is True
+                else "those of the ssl.SSLContext that was passed to the client"
             )
             certificates = self._by_use("certificates", detail, is_cause=reason == "certificate")
         return [proxy, certificates]
 
     def _by_use(self, subject: str, detail: str, *, is_cause: bool) -> CheckFinding:
-        """Report what every answer has come through."""
+        """Return a finding about something that every response passes through."""
         if is_cause:
             return _finding(subject, CheckStatus.FAILED, detail, self._no_answer)
         if self._has_answer:
             return _finding(subject, CheckStatus.OK, detail)
-        return _finding(subject, CheckStatus.UNKNOWN, f"{detail}; no answer came that way")
+        return _finding(subject, CheckStatus.UNKNOWN, f"{detail}; no response arrived that way")
 
     @property
     def subject(self) -> str:
-        """What is read, in words."""
+        """The requested item, in words."""
         return f"activity {self.activity_id or PROBE_ID}"
 
     def call(self, budget: Budget, token: AccessToken | None) -> Call:
-        """Return the call that reads it."""
+        """Return the call that requests it."""
         call = Call(GET_ACTIVITY, {"id": self.activity_id or PROBE_ID}, budget)
         call.token = token
         return call
 
     @property
     def path(self) -> str:
-        """The path of the record that is read."""
+        """The path of the requested record."""
         return f"/activity/{self.activity_id or PROBE_ID}"
 
     def saw(self, reply: Reply, sent_at: float, received_at: float) -> None:
-        """Note that a server has answered, and compare its clock with this machine's.
+        """Add that a server responded, and compare its clock with this machine's.
 
         Args:
             reply: The reply.
-            sent_at: When the first try of its request began, Unix seconds.
-            received_at: When it was there.
+            sent_at: When the first attempt of its request began, in Unix seconds.
+            received_at: When the reply arrived, in Unix seconds.
         """
         self._has_answer = True
         date = http_date(reply.only_value(b"date"))
         if date is None:
             return
-        # A date has whole seconds, and may be of any moment between the two.
+        # A date has whole seconds, and may be of any moment between sending and receiving.
         at = date.timestamp()
         self._skew_s = max(0.0, at - received_at) or min(0.0, at + 1 - sent_at)
 
     def token_given(self, token: AccessToken, wanted: tuple[Scope, ...]) -> None:
-        """Note that there is a token, and what it allows."""
+        """Add that a token was issued, and its scopes."""
         remaining = token.expires_at - dt.datetime.now(dt.UTC)
         self._add(
             "token",
             CheckStatus.OK,
-            f"the token endpoint gave one, valid for {remaining.total_seconds():.0f} s",
+            f"the token endpoint issued one, valid for {remaining.total_seconds():.0f} s",
         )
         granted = token.scopes
         listed = ", ".join(granted) or "none"
         missing = [scope for scope in wanted if scope not in granted and Scope.ALL not in granted]
         if missing:
-            detail = f"granted: {listed}; asked for and not granted: {', '.join(missing)}"
+            detail = f"granted: {listed}; requested but not granted: {', '.join(missing)}"
             self._add("scopes", CheckStatus.FAILED, detail)
         elif not {Scope.READ, Scope.ALL} & set(granted):
             detail = f"granted: {listed}; reading needs {Scope.READ} or {Scope.ALL}"
             self._add("scopes", CheckStatus.WARNING, detail)
         elif wanted and set(granted) - set(wanted):
-            detail = f"granted: {listed}; asked for: {', '.join(wanted)}: the token allows more than that"
+            detail = f"granted: {listed}; more than requested ({', '.join(wanted)})"
             self._add("scopes", CheckStatus.WARNING, detail)
         else:
             self._add("scopes", CheckStatus.OK, f"granted: {listed}")
 
     def no_token_needed(self) -> None:
-        """Note that HTTP Basic goes without a token."""
-        self._add("token", CheckStatus.SKIPPED, "HTTP Basic needs none")
+        """Add that HTTP Basic needs no token."""
+        self._add("token", CheckStatus.SKIPPED, "not needed for HTTP Basic")
 
     def token_failed(self, error: ThriveError) -> None:
-        """Note that there is no token, and that nothing was read."""
+        """Add that no token was issued, so nothing was read."""
         self._failed("token", error)
         if isinstance(error, TokenError) and _rejects_credentials(error):
             self._access = CheckStatus.FAILED, "the token endpoint does not accept them", error
         elif isinstance(error, TokenError):
-            self._access = CheckStatus.UNKNOWN, "not verified, because there is no token", None
+            self._access = CheckStatus.UNKNOWN, "not verified, because no token was issued", None
         for subject in ("scopes", "api" if self.activity_id is None else "record"):
-            self._add(subject, CheckStatus.SKIPPED, "not reached, because there is no token")
+            self._add(subject, CheckStatus.SKIPPED, "not reached, because no token was issued")
 
     def needs_comparison(self, error: ThriveError | None) -> bool:
-        """Say whether only the answer to credentials that are made up can tell what this one means."""
+        """Return whether a comparison with made-up credentials is needed to interpret this result."""
         return error is None or isinstance(error, NotFoundError)
 
     def compared(self, outcome: Reply | ThriveError) -> None:
-        """Note the answer to the same request with credentials that are made up."""
+        """Add the outcome of the same request with made-up credentials."""
         if isinstance(outcome, ThriveError):
-            said = (
-                "not verified, because the request with made-up credentials, to compare with, got no answer"
-            )
+            said = "not verified, because the comparison with made-up credentials got no response"
             self._access = CheckStatus.UNKNOWN, said, None
         elif outcome.status_code in _REJECTIONS and is_json_object(outcome):
             self._access = CheckStatus.OK, "the API accepts them, and rejects made-up ones", None
         elif outcome.status_code in _REJECTIONS:
             said = (
-                "not verified, because made-up credentials, to compare with, got status "
+                "not verified, because the comparison with made-up credentials got status "
                 f"{outcome.status_code} without JSON, as from a proxy or a firewall"
             )
             self._access = CheckStatus.UNKNOWN, said, None
         elif outcome.status_code in TRANSIENT_STATUS_CODES:
             status = outcome.status_code
-            said = f"not verified, because made-up credentials, to compare with, got status {status}"
+            said = f"not verified, because the comparison with made-up credentials got status {status}"
             self._access = CheckStatus.UNKNOWN, said, None
         else:
             said = (
-                f"not verified, because the server answers made-up credentials as well "
+                "not verified, because the server accepts made-up credentials as well "
                 f"(status {outcome.status_code})"
             )
             self._access = CheckStatus.UNKNOWN, said, None
 
     def read(self, error: ThriveError | None, request_id: str | None = None) -> None:
-        """Note what came of reading the record, after `compared` if there was something to compare."""
+        """Add the outcome of reading the record, after `compared` if a comparison was needed."""
         subject = "api" if self.activity_id is None else "record"
         shown_id = f" (request ID {request_id})" if request_id else ""
         if error is None or (isinstance(error, ApiError) and error.in_api_format):
             self._doubt = ""
         elif not isinstance(error, ConnectionFailedError):
-            self._doubt = "the API did not answer in its own format"
+            self._doubt = "the response was not in the API's own format"
         is_verified = self._access[0] is CheckStatus.OK
         if error is None:
             self._add(subject, CheckStatus.OK, f"{self.subject} can be read{shown_id}")
         elif isinstance(error, NotFoundError) and self.activity_id is None:
             if is_verified:
-                self._add(subject, CheckStatus.OK, f"it answers in its own format{shown_id}")
+                self._add(subject, CheckStatus.OK, f"it responds in its own format{shown_id}")
             else:
-                self._doubt = "a server answered that may not be the API"
-                detail = f"a server answered 404 in the API's format, which may not be the API{shown_id}"
+                self._doubt = "the server that responded may not be the API"
+                detail = f"a server that may not be the API responded 404 in the API's format{shown_id}"
                 self._add(subject, CheckStatus.UNKNOWN, detail)
         else:
             self._failed(subject, error)
@@ -254,30 +260,34 @@ class Examination:
                 self._access = self._access_after(error)
 
     def _access_after(self, error: ThriveError) -> tuple[CheckStatus, str, ThriveError | None]:
-        """Say what an error tells about the credentials."""
+        """Return what an error implies about the credentials."""
         if isinstance(error, ConnectionFailedError):
             return self._access
         if self._doubt:
-            return CheckStatus.UNKNOWN, "not verified, because the API did not answer in its own format", None
+            return (
+                CheckStatus.UNKNOWN,
+                "not verified, because the response was not in the API's own format",
+                None,
+            )
         if isinstance(error, UnauthorizedError):
             return CheckStatus.FAILED, "the API does not accept them", error
-        return CheckStatus.UNKNOWN, "not verified, because the API did not answer with a record", None
+        return CheckStatus.UNKNOWN, "not verified, because the API did not return a record", None
 
     def _hint(self, error: ThriveError) -> str:
-        """Say that the credentials may be another region's, where that would explain an error."""
+        """Return advice to try another region, if that would explain an error."""
         if not looks_like_another_region(error) or self.region not in Region.VENDOR:
             return ""
         others = ", ".join(region.name for region in Region.VENDOR if region != self.region)
         return f" If they were issued for another region ({others}), choose that one."
 
     def report(self) -> CheckReport:
-        """Return what was found."""
+        """Return the report."""
         skew_s = self._skew_s
         if skew_s is None:
-            self._add("clock", CheckStatus.SKIPPED, "no answer named the server's time")
+            self._add("clock", CheckStatus.SKIPPED, "no response had the server's time")
         elif abs(skew_s) > TOLERATED_CLOCK_SKEW_S:
             side = "behind" if skew_s > 0 else "ahead of"
-            detail = f"this machine's clock is {abs(skew_s):.0f} s {side} the server's: set it"
+            detail = f"this machine's clock is {abs(skew_s):.0f} s {side} the server's. Set it"
             self._add("clock", CheckStatus.WARNING, detail)
         else:
             self._add("clock", CheckStatus.OK, f"within {max(1.0, abs(skew_s)):.0f} s of the server's")
@@ -293,12 +303,12 @@ def _finding(
 
 
 def _rejects_credentials(error: TokenError) -> bool:
-    """Say whether a token endpoint rejects the client, in its own words and not in those of a gateway."""
+    """Return whether a token endpoint rejects the client with its own error, and not with a gateway's."""
     return error.error in {"invalid_client", "unauthorized_client", "unauthorized"}
 
 
 def looks_like_another_region(error: ThriveError | None) -> bool:
-    """Whether an error is what credentials get that were issued for another region."""
+    """Return whether credentials of another region would explain an error."""
     if isinstance(error, TokenError):
         return error.error == "invalid_client" or error.status_code in {401, 404}
     return isinstance(error, UnauthorizedError)

@@ -1,4 +1,4 @@
-"""Carries out `client.check()`: sends its requests, and shows `checks.Examination` what comes back."""
+"""Runs `client.check()`: sends its requests, and passes the replies to `Examination`."""
 
 import secrets
 import time
@@ -21,7 +21,7 @@ from thrive_learning.regions import Service
 
 
 def _problem(reply: Reply, call: Call, http: Caller | AsyncCaller) -> ThriveError | None:
-    """Give the error that a call with this reply would raise, or None if it is a record."""
+    """Return the error that a call with this reply would raise, or None for a record."""
     try:
         http.seam.accept(reply, call, http.authorizer)
     except ThriveError as error:
@@ -33,10 +33,10 @@ def _problem(reply: Reply, call: Call, http: Caller | AsyncCaller) -> ThriveErro
 
 
 def _made_up(token: AccessToken | None) -> bytes:
-    """Return an Authorization header that no server accepts which looks at credentials at all.
+    """Return an Authorization header that every server which checks credentials rejects.
 
-    It has the scheme of the client's own. User name and password are new each time, so that nobody can have
-    them, and no user of the vendor is locked out.
+    It uses the same scheme as the client. User name and password are random each time, so that they belong to
+    no one, and no user of the vendor is locked out.
     """
     name, password = secrets.token_hex(8), secrets.token_urlsafe(24)
     if token is not None:
@@ -45,16 +45,16 @@ def _made_up(token: AccessToken | None) -> bytes:
 
 
 def checked_id(activity_id: str | None) -> str | None:
-    """Give a valid ID or None.
+    """Return a validated ID, or None for None.
 
     Raises:
-        InvalidIdError: It is neither.
+        InvalidIdError: The ID is not 24 hexadecimal digits.
     """
     return None if activity_id is None else validated(activity_id)
 
 
 def check(http: Caller, examination: Examination, timeout: Timeout | float | None) -> CheckReport:
-    """Carry out a check with a sync client."""
+    """Run a check with a sync client."""
     budget = http.seam.begin(timeout, None)
 
     def exchange(
@@ -78,8 +78,8 @@ def check(http: Caller, examination: Examination, timeout: Timeout | float | Non
 async def check_async(
     http: AsyncCaller, examination: Examination, timeout: Timeout | float | None
 ) -> CheckReport:
-    """Carry out a check with an async client."""
-    import anyio  # noqa: PLC0415 - sync users need not pay for it
+    """Run a check with an async client."""
+    import anyio  # noqa: PLC0415 - not needed by sync code
 
     budget = http.seam.begin(timeout, None)
 
@@ -112,7 +112,7 @@ async def _carry_out(
     send: Callable[[Request, Purpose, list[Attempt]], Awaitable[Reply]],
     token: Callable[[], Awaitable[AccessToken]],
 ) -> CheckReport:
-    """Send the requests of a check. In sync code, this coroutine never waits: what it awaits blocks."""
+    """Send the requests of a check. In sync code, this coroutine never suspends, because its awaits block."""
 
     async def read(given: AccessToken | None, header: bytes) -> tuple[Reply, Call]:
         call = examination.call(budget, given)
@@ -125,7 +125,7 @@ async def _carry_out(
         except ThriveError as error:
             return error
 
-    http.authorizer.cache.forget_failures()  # a check reports what is, not what was
+    http.authorizer.cache.forget_failures()  # a check reports the current state
     given: AccessToken | None = None
     if isinstance(examination.credentials, ClientCredentials):
         try:
@@ -141,7 +141,7 @@ async def _carry_out(
         if http.authorizer.is_stale(reply, given):
             renewed = await token()
             reply, call = await read(renewed, http.authorizer.header(renewed))
-            http.authorizer.is_stale(reply, call.token)  # which is remembered
+            http.authorizer.is_stale(reply, call.token)  # it remembers the rejection
     except ThriveError as error:
         examination.read(error)
         return examination.report()

@@ -1,4 +1,4 @@
-"""Attempts under one deadline: send a request, read the response up to its limit, decide, wait, try again."""
+"""Sends a request in attempts under one deadline: send, read up to the limit, decide, wait, try again."""
 
 import functools
 import logging
@@ -32,7 +32,7 @@ logger = logger_of("attempts")
 
 EngineT = TypeVar("EngineT", Engine, AsyncEngine)
 
-# A call that is canceled so close to its end was cut off by its deadline, because clocks differ. Seconds.
+# A call canceled this close to its end was cut off by its deadline, because clocks differ. Seconds.
 _NEARLY_OVER_S = 0.05
 
 
@@ -40,10 +40,10 @@ class Failed(NamedTuple):
     """An attempt without a reply.
 
     Attributes:
-        error: Why. It is returned, not raised: raised in an `except` block it would chain its cause, whose
-            frames hold the credentials.
+        error: The reason. It is returned and not raised, because raising it in an `except` block would chain
+            its cause, whose frames hold the credentials.
         may_pass: Whether another attempt may succeed.
-        was_sent: Whether the server may have received the request, and processed it.
+        was_sent: Whether the server may have received and processed the request.
     """
 
     error: ThriveError
@@ -52,12 +52,12 @@ class Failed(NamedTuple):
 
 
 class Attempts(Generic[EngineT]):
-    """What sync and async attempts decide alike. It moves no bytes.
+    """The decisions that sync and async attempts share, without I/O.
 
     Args:
         region: The region's name.
-        routes: Where engines come from.
-        find_secrets: Returns what a response could repeat of the credentials in its request.
+        routes: The source of engines.
+        find_secrets: Returns the secrets of a request that its response could repeat.
         on_attempt: The client's `on_attempt=`.
         observer: Reports the attempts to OpenTelemetry; None if the client does not.
     """
@@ -90,8 +90,8 @@ class Attempts(Generic[EngineT]):
         )
 
     def _report(self, url: str, attempt: Attempt) -> None:
-        # The URL is that of the purpose: the requested one holds the tenant ID. No header is logged, because
-        # headers hold the credentials.
+        # The URL of the purpose, because the requested URL contains the tenant ID. Headers are not logged,
+        # because they contain the credentials.
         level = logging.DEBUG if attempt.delay is None else logging.INFO
         if logger.isEnabledFor(level):
             logger.log(
@@ -117,10 +117,10 @@ class Attempts(Generic[EngineT]):
                 if interruption(error) is not None:
                     raise
                 extra = fields("callback_failed", region=self._region, operation=attempt.operation)
-                logger.exception("on_attempt= failed; the call goes on", extra=extra)
+                logger.exception("on_attempt= failed; the call continues", extra=extra)
 
     def _delay(self, outcome: Reply | Failed, retries: Retries, request: Request) -> float | None:
-        """Return how many seconds to wait before the next attempt; None if there is none."""
+        """Return the seconds to wait before the next attempt; None to stop."""
         if isinstance(outcome, Failed):
             name = type(outcome.error).__name__
             return retries.after(
@@ -147,13 +147,13 @@ class Attempts(Generic[EngineT]):
         request: Request,
         budget: Budget,
     ) -> Reply | Failed:
-        """Return what an attempt came to.
+        """Return the outcome of an attempt.
 
         Args:
-            received: The reply and the body that it is to have, if the head of a response arrived.
-            failure: What ended the attempt early, if anything did.
+            received: The reply and its body, if the head of a response arrived.
+            failure: The failure that ended the attempt early, if any.
             request: The request.
-            budget: What the call may spend.
+            budget: The call's time and attempts.
         """
         if failure is not None:
             if self.closed:
@@ -177,7 +177,7 @@ class Attempts(Generic[EngineT]):
         return Failed(error, error.is_transient and not failure.is_final, failure.may_have_been_sent)
 
     def cut_off(self, request: Request, budget: Budget, retries: Retries, purpose: Purpose) -> None:
-        """Record an attempt that the deadline has cut off. One that the caller cancels is not reported.
+        """Record an attempt that the deadline cut off. A canceled attempt is not recorded.
 
         The error is kept in the budget, because it is raised outside the cancel scope.
         """
@@ -214,16 +214,16 @@ class SyncAttempts(Attempts[Engine]):
     def exchange(
         self, request: Request, budget: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
-        """Send a request until there is a reply to return, or the policy or the budget ends the attempts.
+        """Send a request until a reply can be returned, or the policy or the budget ends the attempts.
 
         Args:
             request: The request.
-            budget: What the call may spend.
-            purpose: What the request is for.
-            history: The attempts of the call so far, to which these are added.
+            budget: The call's time and attempts.
+            purpose: The purpose of the request.
+            history: The previous attempts of the call; the new attempts are appended.
 
         Raises:
-            ConnectionFailedError: There is no response.
+            ConnectionFailedError: No response arrived.
             ClientClosedError: The client is closed.
         """
         retries = self._retries(budget, purpose, history)
@@ -268,12 +268,12 @@ class AsyncAttempts(Attempts[AsyncEngine]):
     async def exchange(
         self, request: Request, budget: Budget, purpose: Purpose, history: list[Attempt] | None = None
     ) -> Reply:
-        """Send a request until there is a reply to return. See `SyncAttempts.exchange`.
+        """Send a request until a reply can be returned. See `SyncAttempts.exchange`.
 
         Raises:
             ConfigurationError: The installed trio is in use and too old.
         """
-        import anyio  # noqa: PLC0415 - sync users need not pay for it
+        import anyio  # noqa: PLC0415 - not needed by sync code
 
         if (problem := unsupported_loop()) is not None:
             raise ConfigurationError(problem)

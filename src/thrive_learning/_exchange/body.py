@@ -1,12 +1,12 @@
-"""The bytes of a response's body as they were sent → as they were meant, within a cap. Pure."""
+"""Decompresses the body of a response up to its size limit. Pure."""
 
 import zlib
 from typing import Final, NamedTuple
 
 from thrive_learning.errors import ConfigurationError
 
-#: What the body of a record may hold after decompression, unless the client allows more. A record has some
-#: hundred bytes, and JSON takes up to thirty times its size in memory.
+#: The default size limit of a record's body after decompression. A record has some hundred bytes, and parsed
+#: JSON takes up to thirty times its size in memory.
 DEFAULT_RECORD_BYTES: Final = 1024 * 1024
 
 #: The same for a page of up to a thousand records.
@@ -14,11 +14,11 @@ DEFAULT_PAGE_BYTES: Final = 64 * DEFAULT_RECORD_BYTES
 
 
 class BodyLimit(NamedTuple):
-    """How large a body may be.
+    """The size limit of a body.
 
     Attributes:
-        size: Its bytes after decompression.
-        setting: The option that raises it; empty if there is none.
+        size: The number of bytes after decompression.
+        setting: The option that raises the limit; empty without one.
     """
 
     size: int
@@ -26,12 +26,12 @@ class BodyLimit(NamedTuple):
 
     @property
     def flaw(self) -> str:
-        """What is wrong with a body that is larger."""
+        """The flaw of a larger body."""
         how = f"; {self.setting} raises this limit" if self.setting else ""
         return f"its body is larger than {self.size} bytes{how}"
 
 
-#: A token response has at most some kilobytes.
+#: A token response has at most a few kilobytes.
 TOKEN_LIMIT: Final = BodyLimit(64 * 1024, "")
 
 
@@ -48,17 +48,16 @@ def body_limit(option: str, size: object) -> BodyLimit:
     return BodyLimit(size, f"{option}=")
 
 
-# Data that does not compress grows a little, by a header and some bytes for each block.
+# Incompressible data grows a little, by a header and some bytes per block.
 _COMPRESSED_OVERHEAD = 16 * 1024
 
-# Compressed bytes are decompressed in blocks of this size, however they arrive. So the result cannot depend
-# on the chunks, although what zlib outputs before an error depends on how its input is split. The blocks are
-# small because zlib copies the bytes that follow a member: in one large block of tiny members, that would
-# take time in proportion to the square of its length.
+# Compressed bytes are decompressed in blocks of this size, however they arrive, because the output of zlib
+# before an error depends on how its input is split. The blocks are small because zlib copies the bytes that
+# follow a member, which takes quadratic time in one large block of tiny members.
 _BLOCK = 4 * 1024
 
 _GZIP = zlib.MAX_WBITS | 16
-# Let zlib tell gzip from deflate by the first bytes. Some servers use one name for both.
+# zlib then detects gzip and deflate by the first bytes. Some servers use one name for both.
 _GZIP_OR_DEFLATE = zlib.MAX_WBITS | 32
 _START_OF_MEMBER = b"\x1f"
 
@@ -70,18 +69,17 @@ _ENCODINGS = frozenset(
 
 
 class Body:
-    """Collects a body chunk by chunk, decompresses it on the way, and stops at the cap.
+    """Collects a body chunk by chunk, decompresses it, and stops at its size limit.
 
-    The result depends on the bytes alone and not on where they were split into chunks.
+    The result depends only on the bytes and not on how they were split into chunks.
 
-    A gzip body has one member or more, each directly behind the one before. Anything else behind a member is
-    a flaw. So are zero bytes, which gzip(1) ignores because tapes are padded with them: the format does not
-    have them, and a response does not need them. A deflate body is in the zlib format and has one part. Raw
-    deflate is a flaw; neither it nor deflate is asked for.
+    A gzip body has one or more members, each directly after the previous one. Anything else after a member is
+    a flaw, including zero bytes, which gzip(1) ignores because tapes are padded with them. A deflate body is
+    in the zlib format and has one part. Raw deflate is a flaw. Neither form of deflate is requested.
 
     Args:
-        content_encoding: The response's `Content-Encoding`, empty if it has none.
-        limit: How large the body may be.
+        content_encoding: The response's `Content-Encoding`; empty if it has none.
+        limit: The size limit of the body.
 
     Source: RFC 1952 section 2.2; RFC 9110 sections 5.6.1.2, 8.4 and 8.4.1.2.
     """
@@ -100,7 +98,7 @@ class Body:
 
     def __init__(self, content_encoding: str, limit: BodyLimit) -> None:
         self._limit = limit
-        self._content = bytearray()  # a list of tiny chunks would take a hundred times as much
+        self._content = bytearray()  # a list of tiny chunks would take a hundred times the memory
         self._size = 0
         self._received = 0
         self._decompressor = None
@@ -108,7 +106,7 @@ class Body:
         self._waiting = bytearray()  # compressed
         #: Why the body cannot be used, or None if it can.
         self.flaw: str | None = None
-        #: Whether the flaw is that its end is missing, which another try may cure.
+        #: Whether the flaw is a missing end, so that another attempt may succeed.
         self.cut = False
         if not content_encoding:
             return
@@ -117,12 +115,12 @@ class Body:
         if encodings in (["gzip"], ["x-gzip"], ["deflate"]):
             self._decompressor = zlib.decompressobj(_GZIP_OR_DEFLATE)
         elif encodings:
-            # A name is shown only if it is registered: this module knows no secrets that it could mask.
+            # A name is shown only if it is registered, because this module has no secrets to mask in it.
             known = ", ".join(name for name in encodings if name in _ENCODINGS)
-            self.flaw = f"its Content-Encoding was not asked for ({known or 'an unknown one'})"
+            self.flaw = f"its Content-Encoding was not requested ({known or 'an unknown one'})"
 
     def feed(self, chunk: bytes) -> bool:
-        """Take the next bytes as they came; False says that no more are wanted."""
+        """Add the next bytes as received. Return False if no more are needed."""
         if self.flaw is not None:
             return False
         if self._decompressor is None:
@@ -140,7 +138,7 @@ class Body:
         return self.flaw is None
 
     def _decompress(self, least: int) -> None:
-        """Decompress the bytes that are waiting, block by block, until there are fewer than `least`."""
+        """Decompress the waiting bytes block by block, until fewer than `least` are left."""
         while self.flaw is None and len(self._waiting) >= least:
             block = bytes(self._waiting[:_BLOCK])
             del self._waiting[:_BLOCK]
@@ -148,15 +146,15 @@ class Body:
                 block = self._decompress_member(block)
 
     def _decompress_member(self, block: bytes) -> bytes:
-        """Decompress a block as far as the end of a member, and return the rest of it."""
+        """Decompress a block up to the end of a member, and return the rest of the block."""
         if self._decompressor is None or self._decompressor.eof:
             if not self._has_members or not block.startswith(_START_OF_MEMBER):
-                self._reject("it goes on after the end of its compressed data")
+                self._reject("it continues after the end of its compressed data")
                 return b""
             self._decompressor = zlib.decompressobj(_GZIP)
         try:
-            # One byte more than there is room for tells a body that fits from one that does not; without a
-            # limit here one small chunk could become a thousand times its size in memory.
+            # One byte above the limit tells whether the body fits. Without a limit here, one small chunk
+            # could become a thousand times its size in memory.
             content = self._decompressor.decompress(block, self._limit.size - self._size + 1)
         except zlib.error as error:
             self._reject(f"it cannot be decompressed ({error})")
@@ -178,7 +176,7 @@ class Body:
             self.flaw = flaw
 
     def cut_off(self, reason: str) -> None:
-        """Note that the connection failed before the body's end; an earlier flaw remains."""
+        """Record that the connection failed before the body's end. An earlier flaw remains."""
         self._decompress(1)
         if self.flaw is not None:
             return
@@ -186,7 +184,7 @@ class Body:
         self.cut = True
 
     def end(self) -> bytes:
-        """Return what was collected, once no more bytes come."""
+        """Return the collected bytes once no more arrive."""
         self._decompress(1)
         if self._decompressor is not None and self._received and not self._decompressor.eof:
             self.cut_off("its compressed data ends too early")

@@ -1,4 +1,4 @@
-"""The choice of a client's engine: httpx's own connections by default, the fast ones on request."""
+"""Chooses a client's engine: httpx's own connections by default, the fast engine on request."""
 
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,13 +18,13 @@ _INSTALL = "Run python3 -m pip install 'thrive-learning[fast]'"
 
 
 class Asked(NamedTuple):
-    """What the choice depends on.
+    """The options that the choice depends on.
 
     Attributes:
         engine: The client's `engine=`.
         transport: Its `transport=`.
         proxy: Its `proxy=`.
-        urls: Where its requests go.
+        urls: The URLs of its requests.
     """
 
     engine: object
@@ -33,14 +33,14 @@ class Asked(NamedTuple):
     urls: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return "<Asked>"  # the proxy's URL may hold a password
+        return "<Asked>"  # the proxy's URL may contain a password
 
 
 def choose(asked: Asked) -> EngineName:
     """Return the engine of a client. No engine is chosen because a library happens to be installed.
 
     Raises:
-        ConfigurationError: There is no such engine, or the fast engine cannot do what was asked for.
+        ConfigurationError: The name is unknown, or the fast engine does not support the other options.
     """
     engine = parse_engine(asked.engine)
     obstacle = _obstacle(asked) if engine == "fast" else None
@@ -50,7 +50,7 @@ def choose(asked: Asked) -> EngineName:
 
 
 def _obstacle(asked: Asked) -> str | None:
-    """Say why the fast engine cannot be used, and begin to say what to do; None if it can be used."""
+    """Return why the fast engine cannot be used, and the beginning of the advice; None if it can be used."""
     _engine, transport, proxy, urls = asked
     if transport is not None:
         return "transport= sends the requests itself. Omit transport="
@@ -73,7 +73,7 @@ def _missing() -> str | None:
 
 
 def sync_engines(name: EngineName) -> "Callable[[SSLContext, str | None], Engine]":
-    """Return what makes an engine of sync clients from a TLS context and the URL of a proxy, or None."""
+    """Return a function that makes an engine of sync clients from a TLS context and a proxy's URL or None."""
     if name == "fast":
         from thrive_learning._http_fast.engine import FastEngine  # noqa: PLC0415 - an extra
 
@@ -84,7 +84,7 @@ def sync_engines(name: EngineName) -> "Callable[[SSLContext, str | None], Engine
 
 
 def async_engines(name: EngineName) -> "Callable[[SSLContext, str | None], AsyncEngine]":
-    """Return what makes an engine of async clients. See `sync_engines`."""
+    """Return a function that makes an engine of async clients. See `sync_engines`."""
     if name == "fast":
         from thrive_learning._http_fast.engine import AsyncFastEngine  # noqa: PLC0415 - an extra
 

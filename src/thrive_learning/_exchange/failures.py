@@ -1,4 +1,4 @@
-"""Why there is no response: the one cause, and the setting to look at. Pure."""
+"""Explains why no response arrived: the one cause, and the setting to check. Pure."""
 
 import errno
 import re
@@ -10,23 +10,23 @@ from thrive_learning._http.port import FailureKind, TransportError
 from thrive_learning._settings.proxies import Route
 from thrive_learning.errors import TRANSIENT_STATUS_CODES, ConnectionFailedError, DeadlineExceededError
 
-# What h11 quotes of an illegal header or status line.
+# An illegal header or status line, as h11 quotes it.
 _WIRE_BYTES = re.compile(r"(?:bytearray\()?b['\"].*", re.DOTALL)
 _CODE = re.compile(r"\[(?:Errno|WinError) (-?\d+)\]")
 _PROXY_STATUS = re.compile(r"(\d{3})\b")
 _VERIFICATION = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl|$)", re.DOTALL)
 
-# What CPython says: `threading` if a limit is reached or the interpreter is exiting, and in the second case
-# `concurrent.futures`, by which asyncio resolves names, before or after it was imported.
+# CPython's messages: of `threading` if a limit is reached or the interpreter is exiting, and of
+# `concurrent.futures`, which asyncio uses to resolve names, if the interpreter is exiting.
 _NO_THREAD = re.compile(
     r"can't (?:start|create) new thread|cannot schedule new futures after|can't register atexit after"
 )
 
 _RESOLUTION = frozenset(getattr(socket, name) for name in dir(socket) if name.startswith("EAI_"))
-_REFUSED = frozenset({errno.ECONNREFUSED, 10061})  # the second is that of Windows
+_REFUSED = frozenset({errno.ECONNREFUSED, 10061})  # the second number is Windows' own
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, 10051})
 
-#: What failed, by the kind of the failure.
+#: The step that failed, by the kind of the failure.
 _WHAT: dict[FailureKind, str] = {
     "connect": "connecting failed",
     "proxy": "the proxy did not open a connection",
@@ -35,7 +35,7 @@ _WHAT: dict[FailureKind, str] = {
     "protocol": "the server broke the HTTP protocol",
     "request": "the request is not valid HTTP",
     "thread": "no thread can be started",
-    "timeout": "there was no answer in time",
+    "timeout": "no response arrived in time",
     "other": "the transport failed",
 }
 
@@ -54,8 +54,8 @@ def connection_failure(
         error: What the engine raised.
         host: The host that the request was for.
         budget: The call's time limits.
-        route: How the request left this machine; None if that is up to the caller's own transport.
-        secrets: What a server or a proxy may repeat.
+        route: How the request left this machine; None if the caller's own transport decides that.
+        secrets: The secrets to mask if a server or a proxy repeats them.
     """
     route = route or Route()
     if error.kind == "timeout" or budget.remaining() <= 0:
@@ -66,7 +66,7 @@ def connection_failure(
     if error.kind == "thread":
         reason, message = "no_thread", _explain_thread_shortage(text, host)
     if not message:
-        # h11 repeats an illegal header, which is one of ours.
+        # h11 repeats an illegal header, which may hold a secret of ours.
         said = "" if error.kind == "request" else show(_WIRE_BYTES.sub("…", text), secrets).rstrip(".")
         via = "" if route.proxy is None else f" through the proxy {route}"
         message = (
@@ -81,27 +81,27 @@ def connection_failure(
 
 
 def is_thread_shortage(error: Exception) -> bool:
-    """Return whether Python cannot start a thread: there are too many, or the interpreter is exiting."""
+    """Return whether Python cannot start a thread: a limit is reached, or the interpreter is exiting."""
     return isinstance(error, RuntimeError) and _NO_THREAD.match(str(error)) is not None
 
 
 def _explain_thread_shortage(text: str, host: str) -> str:
     return (
-        f"Nothing was sent to {host}, because Python cannot start a thread in which to resolve a host name "
+        f"Nothing was sent to {host}, because Python cannot start a thread to resolve the host name "
         f"({text}). Raise the limit on threads (ulimit -u, or the pids limit of the container), and make "
         "calls before the program exits."
     )
 
 
 def explain(error: TransportError) -> str:
-    """Say what an exchange failed at, in words of ours."""
+    """Return the step that failed, in our own words."""
     return _WHAT[error.kind]
 
 
 def _explain(  # noqa: PLR0911 - one for each cause
     error: TransportError, text: str, host: str, route: Route, secrets: tuple[str, ...]
 ) -> tuple[str | None, str]:
-    """Return the reason and the message; an empty message if the cause is not known."""
+    """Return the reason and the message; an empty message if the cause is unknown."""
     if error.kind == "proxy":
         return _explain_proxy(text, host, route, secrets)
     if error.kind not in {"connect", "read", "write"}:
@@ -109,7 +109,7 @@ def _explain(  # noqa: PLR0911 - one for each cause
     said = show(text, secrets)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "certificate", _explain_certificate(text, host, route, secrets)
-    is_tls = "[SSL" in text and "UNEXPECTED_EOF" not in text  # which is a connection that was cut
+    is_tls = "[SSL" in text and "UNEXPECTED_EOF" not in text  # that one means a cut connection
     what = "handshake" if error.kind == "connect" else "connection"
     if is_tls and (route.proxy or "").startswith("https:"):
         return "tls", (
@@ -118,9 +118,8 @@ def _explain(  # noqa: PLR0911 - one for each cause
         )
     if is_tls:
         return "tls", (
-            f"The TLS {what} with {host} failed ({said}). Check that the region's URL and port are those "
-            "of an HTTPS server"
-            + (f", and that the proxy {route} passes TLS through." if route.proxy else ".")
+            f"The TLS {what} with {host} failed ({said}). Check that the region's URL and port belong to an "
+            "HTTPS server" + (f", and that the proxy {route} forwards TLS." if route.proxy else ".")
         )
     match = _CODE.search(text)
     code = int(match[1]) if match else None
@@ -159,7 +158,7 @@ def _explain_proxy(text: str, host: str, route: Route, secrets: tuple[str, ...])
             )
         url = f"its URL in {route.setting}" if route.setting else "the URL of the transport's proxy"
         return "proxy_authentication", (
-            f"{proxy} asks for a user name and a password ({said}). Put them into {url}, as "
+            f"{proxy} requires a user name and password ({said}). Put them in {url}, as "
             "in http://user:password@host:port."
         )
     is_transient = status is None or status in TRANSIENT_STATUS_CODES
@@ -183,7 +182,7 @@ def _explain_certificate(text: str, host: str, route: Route, secrets: tuple[str,
         advice = "Check this machine's clock; if it is right, the server needs a new certificate."
     else:
         advice = (
-            "If a proxy or a firewall inspects TLS, name the file of its CA in SSL_CERT_FILE, or pass an "
+            "If a proxy or a firewall inspects TLS, set SSL_CERT_FILE to the file of its CA, or pass an "
             "ssl.SSLContext as verify=."
         )
     return f"The certificate of {whose} could not be verified (CERTIFICATE_VERIFY_FAILED: {why}). {advice}"
@@ -196,6 +195,6 @@ def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) ->
     else:
         limit = f"Timeout.{phase}={getattr(budget.timeout, phase):g} s"
     return DeadlineExceededError(
-        f"{host} did not answer within {limit}; the call was given up after {budget.elapsed():.2f} s. "
+        f"{host} did not answer within {limit}, so the call ended after {budget.elapsed():.2f} s. "
         "Try again later, or allow more time with timeout=."
     )

@@ -1,4 +1,4 @@
-"""What a reply means: JSON to go on with, or a typed error. Pure: it moves no bytes."""
+"""Turns a reply into JSON or a typed error, without I/O. Pure."""
 
 import json
 import re
@@ -26,19 +26,19 @@ from thrive_learning.errors import (
 #: How much of a body an error keeps, in characters.
 MAX_ERROR_BODY_CHARACTERS = 4096
 
-# Plain classes, here and in _http: attrs takes up to a millisecond of everybody's import for each of its own,
-# and these are neither compared nor printed.
+# Plain classes, here and in _http, because each attrs class adds up to a millisecond to the import, and these
+# are neither compared nor printed.
 
 
 class Purpose(NamedTuple):
-    """What a request is for, as errors, attempts and log records name it.
+    """The purpose of a request, as errors, attempts, and log records name it.
 
     Attributes:
-        operation: The method that it is sent for, such as `activities.get`.
-        subject: What it is about, in short, such as the ID of a record; for a token, the service.
-        url: The URL without tenant ID, credentials and query.
-        limit: How large the body of a response may be.
-        is_idempotent: Whether it may be sent again after it may have been processed.
+        operation: The method that sends it, such as `activities.get`.
+        subject: The ID of the record; for a token, the service.
+        url: The URL without the tenant ID, credentials, and query.
+        limit: The size limit of a response's body.
+        is_idempotent: Whether the request may be sent again after it may have been processed.
     """
 
     operation: str
@@ -49,20 +49,20 @@ class Purpose(NamedTuple):
 
 
 class Circumstances:
-    """What an error's message says besides the response.
+    """The facts that an error message needs besides the response.
 
     Attributes:
         region: The region's name.
-        subject: What was asked for, such as `activity 60d5…`.
-        credentials: What kind of credentials the client has.
-        allowed: What to do about a 403.
-        with_token: Whether an access token was sent in their place.
-        secrets: What must not show, should the server repeat it.
+        subject: The requested item, such as `activity 60d5…`.
+        credentials: The kind of the client's credentials.
+        allowed: The advice for a 403.
+        with_token: Whether an access token was sent instead of the credentials.
+        secrets: The secrets to mask if the server repeats them.
     """
 
     __slots__ = ("allowed", "credentials", "region", "secrets", "subject", "with_token")
 
-    def __init__(  # noqa: PLR0913 - what there is to say
+    def __init__(  # noqa: PLR0913 - all that a message needs
         self,
         *,
         region: str,
@@ -81,12 +81,12 @@ class Circumstances:
 
 
 def in_error_format(reply: Reply) -> bool:
-    """Say whether a reply is in the API's own error format, in which gateways and proxies do not answer.
+    """Return whether a reply is in the API's own error format, which gateways and proxies do not use.
 
-    That is a JSON object with a `message`, and with the name of an `error` or a `status` that equals the HTTP
-    status. A `status` that contradicts the HTTP status is somebody else's.
+    The format is a JSON object with a `message`, and with the name of an `error` or a `status` that equals
+    the HTTP status. A body whose `status` contradicts the HTTP status is from another server.
 
-    Source: the vendor's pages on errors, which type `message` as text or object.
+    Source: the vendor's pages on errors, which allow `message` to be text or an object.
     """
     read = json_object(reply.body) if reply.flaw is None else ""
     if isinstance(read, str):
@@ -138,12 +138,12 @@ def api_error_class(status_code: int, *, in_api_format: bool = True) -> type[Api
 
     Args:
         status_code: The HTTP status.
-        in_api_format: Whether the body is in the API's own error format. Only then does a 404 say that
-            something is missing.
+        in_api_format: Whether the body is in the API's own error format. A 404 in any other format does not
+            prove that something is missing.
     """
     if status_code == 404 and not in_api_format:  # noqa: PLR2004
         return ApiError
-    if 500 <= status_code <= 599:  # noqa: PLR2004 - this range is what a server error is
+    if 500 <= status_code <= 599:  # noqa: PLR2004 - the range of server errors
         return ServerError
     return _BY_STATUS.get(status_code, ApiError)
 
@@ -167,7 +167,7 @@ def excerpt_of(body: bytes, secrets: tuple[str, ...]) -> str:
 def fields_of(body: bytes, names: tuple[str, ...], secrets: tuple[str, ...]) -> list[str | None]:
     """Return some fields of a JSON body as text, masked and printable; None for those that are missing.
 
-    The vendor's `message` may be text or an object. An object or a list becomes compact JSON.
+    The vendor's `message` may be text or an object. Objects and lists become compact JSON.
     """
     read = json_object(body)
     document = {} if isinstance(read, str) else read[1]
@@ -183,7 +183,7 @@ def _as_text(name: str, value: object, secrets: tuple[str, ...]) -> str | None:
 
 
 def show_error_name(name: str, secrets: tuple[str, ...]) -> str:
-    """Return the name of an error. A word of the protocol is not masked, even if a short secret is in it."""
+    """Return the name of an error. A name of the protocol is shown even if it contains a short secret."""
     return name if name in KNOWN_ERRORS else _show_field(name, secrets)
 
 
@@ -192,7 +192,7 @@ def _show_field(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def _described(reply: Reply, error: str | None, message: str | None, secrets: tuple[str, ...]) -> str:
-    """Say what a body that is not in the API's own format is, and who seems to have sent it."""
+    """Describe a body that is not in the API's own format, and who seems to have sent it."""
     start = reply.body[:_SNIFFED_BYTES].decode(errors="replace").lstrip("\ufeff \t\r\n")
     said = message or error or next(filter(None, fields_of(reply.body, _EXPLANATIONS, secrets)), "")
     if reply.flaw is not None:
@@ -217,10 +217,10 @@ _SNIFFED_BYTES = 2048
 _HTML = re.compile(r"<(?:!doctype html|html|head|body|title|h1|p)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<title\b[^>]{0,100}>([^<]{0,300})", re.IGNORECASE)
 
-#: Where gateways and frameworks put their explanation.
+#: The fields in which gateways and frameworks put their explanation.
 _EXPLANATIONS = ("Message", "error_description", "errorMessage", "detail", "title", "fault")
 
-#: The names of errors that the protocol and the vendor's pages know.
+#: The names of errors that the protocol or the vendor's pages define.
 #: Source: RFC 6749 section 5.2; the vendor's pages on errors.
 KNOWN_ERRORS = frozenset(
     {
@@ -231,18 +231,18 @@ KNOWN_ERRORS = frozenset(
     }
 )
 
-_BUSY = "the same call may succeed a little later"
+_BUSY = "try again later"
 _STRANGER = "A proxy or a gateway seems to have answered, not the API"
 
 
 def _advice_on_a_stranger(  # noqa: PLR0911
     status: int, reply: Reply, circumstances: Circumstances, wait: float | None
 ) -> str:
-    """Say what to do about an answer that is not in the API's own format."""
+    """Return the advice for a response that is not in the API's own format."""
     match status:
         case 401:
             kind = circumstances.credentials
-            return f"{_STRANGER}; check the region's api_url and the proxy, then the {kind}."
+            return f"{_STRANGER}; check the region's api_url and the proxy first, then the {kind}."
         case 403:
             return (
                 f"{_STRANGER}, so this may say nothing about what the {circumstances.credentials} allow; "
@@ -254,12 +254,10 @@ def _advice_on_a_stranger(  # noqa: PLR0911
                 "missing; check the region's api_url."
             )
         case 407:
-            return (
-                "A proxy asks for a user name and a password; put them into its URL in proxy= or HTTPS_PROXY."
-            )
+            return "A proxy requires a user name and password; put them in its URL in proxy= or HTTPS_PROXY."
         case 429:
             return _slow_down(wait)
-        case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+        case _ if 300 <= status <= 399:  # noqa: PLR2004 - the range of redirects
             return redirect_advice(reply, "api_url", circumstances.secrets)
         case _ if status in TRANSIENT_STATUS_CODES:
             return f"The API, or a server in front of it, is failing or busy; {_BUSY}."
@@ -269,11 +267,11 @@ def _advice_on_a_stranger(  # noqa: PLR0911
 
 def _slow_down(wait: float | None) -> str:
     pause = "a while" if wait is None else f"{wait:g} s"
-    return f"Too many requests were sent; wait {pause}, then send fewer at a time."
+    return f"Too many requests were sent; wait {pause}, then send fewer requests at a time."
 
 
 def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float | None) -> str:  # noqa: PLR0911
-    """Say what to do about an answer in the API's own format."""
+    """Return the advice for a response in the API's own format."""
     region, kind = circumstances.region, circumstances.credentials
     match status:
         case 401 if circumstances.with_token:
@@ -296,7 +294,7 @@ def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float
             )
         case 429:
             return _slow_down(wait)
-        case _ if 300 <= status <= 399:  # noqa: PLR2004 - this range is what a redirect is
+        case _ if 300 <= status <= 399:  # noqa: PLR2004 - the range of redirects
             return redirect_advice(reply, "api_url", circumstances.secrets)
         case _ if status in TRANSIENT_STATUS_CODES:
             return f"The API is failing or busy; {_BUSY}."
@@ -307,7 +305,7 @@ def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float
 
 
 def _origin(location: str) -> str:
-    """Return where a redirect leads, without its query and user name, which may hold anything."""
+    """Return the origin that a redirect leads to, without its query and user name, which may hold secrets."""
     try:
         parts = urllib.parse.urlsplit(location)
         host = parts.hostname
@@ -317,7 +315,7 @@ def _origin(location: str) -> str:
 
 
 def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
-    """Give the error for a 2xx that breaks the contract."""
+    """Return the error for a 2xx that breaks the contract."""
     is_object = is_json_object(reply)
     where = circumstances.region if is_object else reply.url or circumstances.region
     advice = "The response was discarded; if this persists, inspect `error.body` and ask the API's support."
@@ -337,7 +335,7 @@ def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str
 
 
 def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailedError:
-    """Give the error for a success whose body did not arrive whole."""
+    """Return the error for a success whose body is incomplete."""
     found = ConnectionFailedError(
         f"{circumstances.region} answered {reply.status_code} to the request for {circumstances.subject}, "
         f"but {reply.flaw}. Try again."
@@ -347,14 +345,14 @@ def cut_response(reply: Reply, circumstances: Circumstances) -> ConnectionFailed
 
 
 def redirect_advice(reply: Reply, setting: str, secrets: tuple[str, ...]) -> str:
-    """Say where a redirect leads, that nothing was sent there, and which setting of the region to check."""
-    if reply.status_code == 304:  # noqa: PLR2004 - the one 3xx that leads nowhere
+    """Return the advice for a redirect: its target, which received nothing, and the setting to check."""
+    if reply.status_code == 304:  # noqa: PLR2004 - the only 3xx without a target
         return (
-            "That answers a conditional request, which this was not, so a proxy or a cache seems to have "
-            f"answered, not the API; check the proxy and the region's {setting}."
+            "That status answers a conditional request, and this was not one, so a proxy or a cache seems to "
+            f"have answered, not the API; check the proxy and the region's {setting}."
         )
     target = show(_origin(mask_secrets(reply.only_value(b"location") or "", secrets)), secrets)
     return (
-        f"It redirects to {target or 'an unnamed location'}, where nothing was sent, because credentials go "
-        f"to the region's own hosts only; check the region's {setting}."
+        f"It redirects to {target or 'an unnamed location'}, which received nothing, because credentials "
+        f"go only to the region's own hosts; check the region's {setting}."
     )

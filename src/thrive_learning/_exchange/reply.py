@@ -1,4 +1,4 @@
-"""A response as data, and what its body and its headers say. Pure."""
+"""A response as data, and the meaning of its body and headers. Pure."""
 
 import datetime as dt
 import email.utils
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
-# What may end a date: a zone that `email.utils` knows, the seconds, or in the format of asctime the year.
-# `email.utils` would ignore anything else, such as another zone.
+# The possible ends of a date: a zone that `email.utils` knows, the seconds, or, in the format of asctime, the
+# year. `email.utils` would ignore anything else, such as an unknown zone.
 _END_OF_DATE = re.compile(
     r"(?::\d\d| \d{4}| (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4}))[ \t]*\Z", re.ASCII | re.IGNORECASE
 )
 
 
-# None of them is documented; these are what API gateways and load balancers of AWS send.
+# The vendor documents no such header. API gateways and load balancers of AWS send these.
 _REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"apigw-requestid")
 
 
 class Reply:
-    """A response as data: whatever came back, its body read and its connection given back.
+    """A response as data. Its body has been read, and its connection released.
 
     Attributes:
-        flaw: Why the body cannot be used, or None if it can.
-        cut: Whether the flaw is that the body's end is missing.
-        history: What the requests came to that led here.
-        url: The URL that was requested, as an error may show it.
-        operation: What it was requested for.
-        request_id: What to quote to the vendor's support, masked, once the seam has seen the response.
+        flaw: Why the body cannot be used; None if it can.
+        cut: Whether the flaw is a missing end of the body.
+        history: The attempts that led to this reply.
+        url: The requested URL as an error may show it.
+        operation: The method that sent the request.
+        request_id: The request ID to quote to the vendor's support, masked; set by the seam.
     """
 
     __slots__ = (
@@ -77,32 +77,32 @@ class Reply:
         self.request_id: str | None = None
 
     def header(self, name: bytes) -> str | None:
-        """Return the value of a header by its name in small letters, None if it is missing.
+        """Return the value of a header by its lowercase name; None if it is missing.
 
-        The values of a header that was sent several times are joined, as those of a list.
+        The values of a header that was sent several times are joined as a list.
         """
         value = self._fields.get(name)
         return None if value is None else value.decode(errors="replace")
 
     def values(self, name: bytes) -> list[str]:
-        """Return the values of a header by its name in small letters, each once and in their order.
+        """Return the distinct values of a header by its lowercase name, in order.
 
-        It is for headers that are not lists, and whose values may hold a comma.
+        For headers that are not lists, whose values may contain a comma.
         """
         found = (value for cased, value in self._headers if cased.lower() == name)
         return list(dict.fromkeys(value.decode(errors="replace").strip(" \t") for value in found))
 
     def only_value(self, name: bytes) -> str | None:
-        """Return the value of a header that is not a list; None if it is missing or contradicts itself."""
+        """Return the value of a header that is not a list; None if it is missing or contradictory."""
         values = self.values(name)
         return values[0] if len(values) == 1 else None
 
     def has_request_id(self) -> bool:
-        """Say whether the response names what to quote to the vendor's support."""
+        """Return whether the response has a request ID."""
         return any(self._fields.get(name) for name in _REQUEST_ID_HEADERS)
 
     def shown_request_id(self, secrets: tuple[str, ...]) -> str | None:
-        """Return what to quote to the vendor's support, masked; None if the response does not name it."""
+        """Return the request ID to quote to the vendor's support, masked; None if the response has none."""
         for name in _REQUEST_ID_HEADERS:
             if self._fields.get(name):
                 return show(", ".join(self.values(name)), secrets)
@@ -117,7 +117,7 @@ class Reply:
         )
 
     def retry_after(self) -> float | None:
-        """Return the seconds that the server asks to wait before the next attempt, None if it does not."""
+        """Return the seconds that the server asks to wait before the next attempt, or None."""
         value = self.header(b"retry-after")
         if value is None:
             return None
@@ -126,9 +126,9 @@ class Reply:
 
 
 def _by_name(headers: Headers) -> dict[bytes, bytes]:
-    """Give headers by their names in small letters, the values of one name joined.
+    """Return headers by their lowercase names, with the values of one name joined.
 
-    httpx's own look-up goes through all of them each time, and decodes them first.
+    httpx's own lookup decodes and scans all headers each time.
 
     Source: RFC 9110 section 5.3.
     """
@@ -153,10 +153,10 @@ def _finite(digits: str) -> float:
 def strict_decoder(
     object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> json.JSONDecoder:
-    """Return a decoder without Python's leniencies: to_dict() could not return as JSON what they accept.
+    """Return a decoder without Python's extensions of JSON, because to_dict() must return valid JSON.
 
     Args:
-        object_pairs_hook: Returns what an object is read as; None for a dictionary.
+        object_pairs_hook: Converts each object; None for a dictionary.
     """
     return json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=object_pairs_hook)
 
@@ -165,29 +165,29 @@ _decoder = strict_decoder()
 
 
 class ArrayItems(NamedTuple):
-    """An array of JSON whose items are replaced one by one while the text is parsed.
+    """An array of JSON whose items are converted one by one during parsing.
 
     Attributes:
-        name: The member of the object that is the array; None if the array is the whole text.
-        of_item: Returns what replaces an item, by its value and its text.
+        name: The member of the object that is the array; None if the whole text is the array.
+        of_item: Converts an item, given its value and its text.
     """
 
     name: str | None
     of_item: Callable[[Any, str], Any]
 
 
-def json_body(  # noqa: PLR0911 - one for each flaw
+def json_body(  # noqa: PLR0911 - one return per flaw
     body: bytes, *, items: ArrayItems | None = None, decoder: json.JSONDecoder | None = None
 ) -> tuple[str, Any] | str:
-    """Read a body as a JSON object, or as an array where that is asked for.
+    """Parse a body as a JSON object, or as an array if requested.
 
     Args:
         body: The body.
-        items: The array whose items are replaced; None for no array.
-        decoder: What decodes it, see `strict_decoder`; None for one that returns dictionaries.
+        items: The array whose items are converted; None without one.
+        decoder: The decoder (see `strict_decoder`); None for one that returns dictionaries.
 
     Returns:
-        The text and the value, or what is wrong with the body.
+        The text and the value, or the flaw of the body.
     """
     decoder = decoder or _decoder
     expected: type = list if items is not None and items.name is None else dict
@@ -199,7 +199,7 @@ def json_body(  # noqa: PLR0911 - one for each flaw
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         if interruption(error) is not None:
             raise
-        problem = str(error)  # Python's own words, which name positions and quote nothing
+        problem = str(error)  # Python's own text, which has positions and no quotes
         if not body.strip():
             return "its body is empty"
         if body.lstrip()[:1] == b"<":
@@ -213,7 +213,7 @@ def json_body(  # noqa: PLR0911 - one for each flaw
 
 
 def json_object(body: bytes, decoder: json.JSONDecoder | None = None) -> tuple[str, dict[str, Any]] | str:
-    """Read a body as a JSON object, and return its text and the object, or what is wrong with the body."""
+    """Parse a body as a JSON object, and return its text and the object, or the flaw of the body."""
     return json_body(body, decoder=decoder)
 
 
@@ -227,23 +227,22 @@ def retry_after(
 ) -> float | None:
     """Return the seconds that a `Retry-After` header asks to wait; None if it has no usable value.
 
-    The header has one value. If there are several, because each of two servers added its own, the longest of
-    those that can be read satisfies them all.
+    If several servers added a value each, the longest valid one satisfies all of them.
 
-    A date counts from the time of the response by the server's own clock, `Date` plus `Age`: this machine's
-    may be hours off.
+    A date is relative to the server's own clock, which is `Date` plus `Age`, because this machine's clock may
+    be hours off.
 
     Args:
-        value: The header: seconds, or a date; if it was sent several times, its values joined by commas.
-        now: This machine's time, for a response without a usable `Date`; aware.
+        value: The header, in seconds or as a date; several values are joined by commas.
+        now: This machine's time with a time zone, for a response without a usable `Date`.
         date: The response's `Date`.
-        age: The response's `Age`: for how many seconds a cache had it. Its first value counts.
+        age: The response's `Age`, its seconds in a cache. The first value counts.
 
     Source: RFC 9110 sections 5.3, 5.6.7, 6.6.1 and 10.2.3; RFC 9111 section 5.1.
     """
     members = [member.strip(" \t") for member in (value or "").split(",")]
     waits = [float(member) for member in members if _SECONDS.fullmatch(member)]
-    # The name of a day, which a comma separates from its date, is a member of its own and says nothing.
+    # The name of a day, separated by a comma from its date, is a member without meaning.
     untils = [until for until in map(http_date, members) if until is not None]
     if untils:
         sent, waited = http_date(date), (age or "").partition(",")[0].strip(" \t")
@@ -254,7 +253,7 @@ def retry_after(
 
 
 def http_date(value: str | None) -> dt.datetime | None:
-    """Read a date of HTTP in any of its three formats; None if it is not one. The result is aware.
+    """Parse an HTTP date in any of its three formats; None if it is not valid. The result has a time zone.
 
     Source: RFC 9110 section 5.6.7.
     """

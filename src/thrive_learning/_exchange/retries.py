@@ -1,4 +1,4 @@
-"""Whether a request is tried again, and after what wait. Pure: it neither sends nor sleeps."""
+"""Decides whether a request is sent again, and after how long. Pure."""
 
 import random
 from collections.abc import Callable
@@ -6,55 +6,55 @@ from collections.abc import Callable
 from thrive_learning._budget import Budget
 from thrive_learning.errors import TRANSIENT_STATUS_CODES, Attempt
 
-#: What a client may spend on retries before it has to succeed again, and what one costs.
+#: The retry quota of a client, and the cost of a retry.
 QUOTA, THROTTLE_COST, OTHER_COST = 500, 5, 14
 
 _TOO_MANY_REQUESTS = 429
 
-#: The statuses of a server that has not processed the request. Source: RFC 9110 section 15.5.9, RFC 6585
-#: section 4.
+#: The statuses of servers that did not process the request. Source: RFC 9110 section 15.5.9, RFC 6585 section
+#: 4.
 _NOT_PROCESSED = frozenset({408, _TOO_MANY_REQUESTS})
 
 
 class RetryQuota:
-    """Keeps a client from hammering an API that is broken: retries spend of it, successes fill it up again.
+    """Keeps a client from overloading a broken API. Retries spend the quota, and successes refill it.
 
-    Source: the shape and the numbers are those of botocore's standard retry mode.
+    Source: botocore's standard retry mode, including its numbers.
     """
 
-    # No lock: two threads that meet here can miscount by one retry, which does no harm; a lock that another
-    # thread holds while the process forks would.
+    # Without a lock, two threads can miscount by one retry, which is harmless. A lock could be held across a
+    # fork.
 
     def __init__(self) -> None:
         self.available: int = QUOTA
 
     def take(self, cost: int) -> bool:
-        """Spend, or say that there is not enough left."""
+        """Spend part of the quota, or return False if not enough is left."""
         if cost > self.available:
             return False
         self.available -= cost
         return True
 
     def give(self, amount: int) -> None:
-        """Fill up, to the brim at the most."""
+        """Refill the quota up to its maximum."""
         self.available = min(QUOTA, self.available + amount)
 
 
 class Retries:
-    """The tries of one request.
+    """The attempts of one request.
 
     Args:
-        budget: What the call may spend.
-        quota: What the client may spend on retries.
-        on_attempt: Called with what each try came to.
-        history: Where each try is noted, behind those of earlier requests of the same call.
-        draw: Gives a number evenly from 0 to 1.
-        operation: What the request is sent for.
-        subject: What it asks for: an ID, or the service of a token.
-        is_idempotent: Whether it may be sent again after it may have been processed.
+        budget: The call's time and attempts.
+        quota: The retry quota of the client.
+        on_attempt: Called after each attempt.
+        history: The attempts of the call so far; each attempt is appended.
+        draw: Returns a random number from 0 to 1.
+        operation: The method that sends the request.
+        subject: The requested item: an ID, or the service of a token.
+        is_idempotent: Whether the request may be sent again after it may have been processed.
     """
 
-    def __init__(  # noqa: PLR0913 - what the tries of a request depend on
+    def __init__(  # noqa: PLR0913 - everything that retries depend on
         self,
         budget: Budget,
         quota: RetryQuota,
@@ -78,7 +78,7 @@ class Retries:
         self._spent = 0
         self._began = budget.elapsed()
 
-    def after(  # noqa: PLR0913 - what there is to say of a try
+    def after(  # noqa: PLR0913 - the facts of an attempt
         self,
         *,
         status_code: int | None,
@@ -88,24 +88,24 @@ class Retries:
         request_id: str | None = None,
         was_sent: bool = True,
     ) -> float | None:
-        """Take note of a try, and decide what follows it.
+        """Record an attempt, and decide what follows.
 
         Args:
-            status_code: The HTTP status, None where there was no response.
-            error: Why it was no success; None for a success.
-            may_pass: Whether the failure is of a kind that may pass.
-            retry_after: How many seconds the server asks to wait.
-            request_id: What the response calls itself.
+            status_code: The HTTP status; None without a response.
+            error: Why the attempt failed; None for a success.
+            may_pass: Whether the failure may be transient.
+            retry_after: The seconds that the server asks to wait.
+            request_id: The request ID of the response.
             was_sent: Whether the server may have received the request.
 
         Returns:
-            The seconds to wait before the next try; None if there is none.
+            The seconds to wait before the next attempt; None to stop.
         """
         self._tried += 1
         may_repeat = self._is_idempotent or not was_sent or status_code in _NOT_PROCESSED
         delay = self._delay(status_code, retry_after) if may_pass and may_repeat else None
         if error is None:
-            # A success gives back what the last retry took; one without a retry a little.
+            # A success returns the cost of the last retry, or a little without a retry.
             self._quota.give(self._spent or 1)
         now = self._budget.elapsed()
         attempt = Attempt(
@@ -127,7 +127,7 @@ class Retries:
         policy, tried = self._budget.retry, self._tried
         if tried >= policy.attempts:
             return None
-        # Beyond 2**63 the power means nothing, and could leave the range of floats.
+        # Beyond 2**63 the power has no effect, and could overflow a float.
         longest = min(policy.max_delay, policy.first_delay * 2.0 ** min(tried - 1, 63))
         delay = max(self._draw() * longest, retry_after or 0.0)
         if delay >= self._budget.remaining():
@@ -140,5 +140,5 @@ class Retries:
 
 
 def may_pass(status_code: int) -> bool:
-    """Say whether a status is one after which the same request may well succeed a little later."""
+    """Return whether the same request may succeed a little later after this status."""
     return status_code in TRANSIENT_STATUS_CODES

@@ -1,42 +1,41 @@
-"""Text from a server → text for a message, an attribute or a log record, without secrets. Pure.
+"""Prepares text from a server for a message, an attribute, or a log record, without secrets. Pure.
 
-The order matters. Secrets are masked first, because quoting and truncating would change or cut them and they
-would not be recognized any more. Only a server's words come here, never our own: a short secret must not tear
-holes into our sentences.
+Secrets are masked first, because quoting and truncating could change or cut them beyond recognition. Only a
+server's text is masked, never our own, because a short secret could appear in our words.
 """
 
 import functools
 import re
 
-#: What stands in place of a secret.
+#: The replacement of a secret.
 MASK = "**********"
 
-#: How much of a server's text a message quotes, in characters.
+#: The maximum length of a quote of a server's text, in characters.
 MAX_QUOTE_CHARACTERS = 300
 
 _ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
-# "+" and "/" are "-" and "_" in the other alphabet of base64.
+# "+" and "/" are "-" and "_" in URL-safe base64.
 _OTHERWISE = {" ": r"\+", "+": "-", "/": "_"}
 _PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
 _HOST = re.compile(r"[\w.:%-]+", re.ASCII)
 
 
 def mask_secrets(text: str, secrets: tuple[str, ...]) -> str:
-    """Mask the secrets that a server's text repeats, in every form that a server is likely to write them in.
+    """Mask the secrets that a server's text repeats, in every form that a server is likely to write.
 
-    These are: as it is, in upper or lower case, percent-encoded (once or more often), form-encoded, escaped
-    as in JSON, Python, HTML or XML, and in either alphabet of base64.
+    These forms are unchanged, in upper or lower case, percent-encoded (once or more), form-encoded, escaped
+    as in JSON, Python, HTML, or XML, and in either alphabet of base64.
     """
     return _pattern(secrets).sub(MASK, text) if secrets else text
 
 
 def show(text: str, secrets: tuple[str, ...], limit: int = MAX_QUOTE_CHARACTERS) -> str:
-    """Return a server's text for one line of a message: masked, printable, and at most so many characters.
+    """Return a server's text for one line of a message: masked, printable, and shortened.
 
     Args:
         text: The server's text.
         secrets: The secrets that it may repeat.
-        limit: The largest number of characters, with the ellipsis that replaces the rest.
+        limit: The maximum number of characters, including the ellipsis that replaces the rest.
     """
     line = " ".join(
         "".join(c if c.isprintable() else " " for c in _masked_start(text, secrets, limit)).split()
@@ -50,9 +49,9 @@ def excerpt(text: str, secrets: tuple[str, ...], limit: int) -> str:
 
 
 def _masked_start(text: str, secrets: tuple[str, ...], limit: int) -> str:
-    """Mask as much of a text as is shown, and not all of a body of ten megabytes."""
+    """Mask only as much of a text as is shown, because a body may have ten megabytes."""
     reach = 40 * max((len(secret) for secret in secrets), default=0)  # the longest form of a secret
-    # A mask is shorter than most secrets: the text behind them moves up.
+    # A mask is shorter than most secrets, so the text after them moves up.
     end = 8 * limit
     if len(text) <= end + reach:
         return mask_secrets(text, secrets)
@@ -67,7 +66,7 @@ def _masked_start(text: str, secrets: tuple[str, ...], limit: int) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
-    # The longest first: one may be a part of another.
+    # The longest first, because one may be a part of another.
     found = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
     return re.compile("|".join(map(_any_form, found)) or r"(?!)", re.IGNORECASE)
 
@@ -79,7 +78,7 @@ def _any_form(secret: str) -> str:
 
 
 def _any_form_of(character: str) -> str:
-    """Return a pattern for a character as it is, or escaped in any of the usual ways."""
+    """Return a pattern for a character, unchanged or escaped in any of the usual forms."""
     if character.isascii() and character.isalnum():
         return character
     code, units = ord(character), character.encode("utf-16-be", "surrogatepass").hex()

@@ -1,1 +1,1 @@
-"""Arguments, environment variables and profiles: the region and the credentials of a client."""
+"""Turns arguments, environment variables, and profiles into the region and credentials of a client."""

@@ -1,7 +1,7 @@
-"""The command line of a secret command: text → program and arguments. Pure.
+"""Splits the text of a secret command into its program and arguments. Pure.
 
-No shell runs the command. A text that means something else to a shell is rejected, because the command would
-otherwise get `|` and `> file` as arguments, and `echo` would print them as part of the secret.
+No shell runs the command. Text with a special meaning to a shell is rejected, because the command would get
+`|` and `> file` as arguments, and `echo` would print them as part of the secret.
 
 Source: POSIX.1-2024, Shell Command Language, 2.2 "Quoting" and 2.3 "Token Recognition"; Microsoft's "Parsing
 C command-line arguments".
@@ -9,7 +9,8 @@ C command-line arguments".
 
 import re
 
-# What a POSIX shell acts on outside of quotation marks. `~` and `#` count at the beginning of a word only.
+# The special characters of a POSIX shell outside of quotation marks. `~` and `#` count only at the beginning
+# of a word.
 _POSIX_SHELL = frozenset("|&;<>()$`*?[\n")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _CMD_SHELL = frozenset("|&<>^\n")
@@ -17,14 +18,14 @@ _CMD_VARIABLE = re.compile(r"%[^%\s]+%")
 
 
 def split_command(text: str, platform: str) -> tuple[str, ...] | str:
-    """Split the text of a command into its words, or say what is wrong with it.
+    """Return the words of a command, or what is wrong with it.
 
     Args:
         text: The text.
         platform: The platform as in `sys.platform`.
 
     Returns:
-        The words, without quotation marks; or the problem and what to do, in words.
+        The words without quotation marks; or a message with the problem and what to do.
     """
     text = text.strip()
     words = _windows_words(text) if platform == "win32" else _posix_words(text)
@@ -38,14 +39,14 @@ def split_command(text: str, platform: str) -> tuple[str, ...] | str:
 def _needs_shell(character: str, platform: str = "") -> str:
     shell = 'cmd /c "…"' if platform == "win32" else "sh -c '…'"
     return (
-        f"the command contains {character!r}, which only a shell understands, and none runs it. "
+        f"the command contains {character!r}, which needs a shell, and the command runs without one. "
         f"Quote it, or run a shell with {shell}"
     )
 
 
-def _posix_words(text: str) -> list[str] | str:  # noqa: C901, PLR0911, PLR0912 - one page's rules
+def _posix_words(text: str) -> list[str] | str:  # noqa: C901, PLR0911, PLR0912 - the rules of one specification
     words: list[str] = []
-    word: str | None = None  # None between two words: '' is a word too
+    word: str | None = None  # None between words, because '' is a word too
     quote, position = "", 0
     while position < len(text):
         character = text[position]
@@ -84,7 +85,7 @@ def _posix_words(text: str) -> list[str] | str:  # noqa: C901, PLR0911, PLR0912 
         else:
             word = (word or "") + character
     if quote:
-        return f"the command has no closing quotation mark for {quote}. Add it"
+        return f"the command has no closing quotation mark {quote}. Add it"
     if word is not None:
         words.append(word)
     if words and _ASSIGNMENT.match(words[0]):
@@ -92,7 +93,7 @@ def _posix_words(text: str) -> list[str] | str:  # noqa: C901, PLR0911, PLR0912 
     return words
 
 
-def _windows_words(text: str) -> list[str] | str:  # noqa: C901, PLR0912 - one page's rules
+def _windows_words(text: str) -> list[str] | str:  # noqa: C901, PLR0912 - the rules of one specification
     if variable := _CMD_VARIABLE.search(text):
         return _needs_shell(variable[0], "win32")
     words: list[str] = []
@@ -114,7 +115,7 @@ def _windows_words(text: str) -> list[str] | str:  # noqa: C901, PLR0912 - one p
         if character == '"':
             word = word or ""
             if is_quoted and text[position : position + 1] == '"' and not is_program:
-                word += '"'  # two of them inside of quotation marks are one of the text
+                word += '"'  # a doubled quotation mark inside quotation marks is literal
                 position += 1
             else:
                 is_quoted = not is_quoted
@@ -129,5 +130,5 @@ def _windows_words(text: str) -> list[str] | str:  # noqa: C901, PLR0912 - one p
         else:
             word = (word or "") + character
     if is_quoted:
-        return 'the command has no closing quotation mark for ". Add it'
+        return 'the command has no closing quotation mark ". Add it'
     return [*words, word] if word is not None else words

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from thrive_learning.errors import ConfigurationError
 
-#: How requests are sent: by httpx's own connections, or by those of the extra `fast`.
+#: The library that sends requests: httpx, or the engine of the extra `fast`.
 EngineName = Literal["httpx", "fast"]
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -15,7 +15,7 @@ def parse_engine(name: object) -> EngineName:
     """Return the engine of this name.
 
     Raises:
-        ConfigurationError: There is no such engine.
+        ConfigurationError: The name is unknown.
     """
     if isinstance(name, str) and name in ENGINES:
         return name

@@ -1,6 +1,6 @@
-"""The file of profiles: where it is, and which line of it has which key. `settings` gives them a meaning.
+"""Reads the file of profiles and the line of each key. `resolution` interprets the keys.
 
-It is TOML, a table for each profile. No frame that raises has the file's text, which may contain secrets.
+The file is TOML, with a table per profile. No raising frame has the file's text, which may contain secrets.
 """
 
 import errno
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 from thrive_learning._home import config_folder, expand_home
 from thrive_learning.errors import ConfigurationError
 
-#: The profile that is read unless another one is asked for.
+#: The default profile.
 DEFAULT_PROFILE = "default"
 
 _VARIABLE = "THRIVE_CONFIG_FILE"
@@ -26,12 +26,12 @@ _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def config_file() -> Path | None:
-    """Return the path of the file of profiles, whether it exists or not; None if there is no home folder.
+    """Return the path of the file of profiles, whether it exists or not; None without a home folder.
 
     It is the path in THRIVE_CONFIG_FILE, or else `config.toml` in the platform's folder.
 
     Raises:
-        ConfigurationError: THRIVE_CONFIG_FILE begins with the home folder of nobody.
+        ConfigurationError: THRIVE_CONFIG_FILE begins with the home folder of an unknown user.
     """
     named = os.environ.get("THRIVE_CONFIG_FILE")
     if not named:
@@ -39,20 +39,20 @@ def config_file() -> Path | None:
         return None if folder is None else folder / _FILE
     found = expand_home(named)
     if isinstance(found, str):
-        raise ConfigurationError(f"THRIVE_CONFIG_FILE: {found}. Give an absolute path")
+        raise ConfigurationError(f"THRIVE_CONFIG_FILE: {found}. Use an absolute path")
     return found
 
 
 class ProfileFile(NamedTuple):
-    """The contents of the file of profiles. Its repr shows none of them.
+    """The contents of the file of profiles. They are not in its repr.
 
     Attributes:
-        path: The file; None where there is no home folder to look in.
-        absence: Why nothing was read, in words; None if it was.
+        path: The file; None without a home folder.
+        absence: Why nothing was read; None if the file was read.
         tables: The values by profile and key.
         lines: The line, from 1, in which a profile (`(profile, "")`) or a key of it begins.
-        is_private: Whether its owner alone may read it; true where files have no such mode.
-        is_unreadable: Whether there may be a file, and this user may not read it.
+        is_private: Whether only its owner can read it; True where files have no such mode.
+        is_unreadable: Whether the file may exist but this user cannot read it.
     """
 
     path: Path | None
@@ -71,7 +71,7 @@ class ProfileFile(NamedTuple):
         return f"{self.path}" if line is None else f"{self.path}:{line}"
 
     def lack_of(self, profile: str) -> str | None:
-        """Say that there is no profile of this name, and why; None if there is."""
+        """Return a message that a profile does not exist, and why; None if it exists."""
         if profile in self.tables:
             return None
         if self.absence is not None:
@@ -81,10 +81,11 @@ class ProfileFile(NamedTuple):
 
 
 def load_profiles(path: Path | None) -> ProfileFile:
-    """Read the file of profiles. A file that does not exist, or that this user may not read, has none.
+    """Read the file of profiles. A file that does not exist, or that this user cannot read, has no profiles.
 
     Raises:
-        ConfigurationError: It is not a regular file, cannot be read, can be changed by other users, is not
+            ConfigurationError: It is not a regular file, cannot be read, can be changed by other users, is
+                not
             TOML, or is not a table for each profile. The message names the file, and the line if known.
     """
     found = _loaded(path)
@@ -94,13 +95,13 @@ def load_profiles(path: Path | None) -> ProfileFile:
 
 
 def _loaded(path: Path | None) -> ProfileFile | str:
-    """Return the file, or say what is wrong with it."""
+    """Return the file, or what is wrong with it."""
     found = _read(path)
     if isinstance(found, (ProfileFile, str)):
         return found
     content, is_private = found
     try:
-        text = content.decode("utf-8-sig")  # editors of Windows begin a file with a byte-order mark
+        text = content.decode("utf-8-sig")  # editors on Windows write a byte-order mark
     except UnicodeDecodeError as error:
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
             return f"{path} is UTF-16. Save it as UTF-8"
@@ -113,25 +114,25 @@ def _loaded(path: Path | None) -> ProfileFile | str:
     for name, table in tables.items():
         if not isinstance(table, dict):
             return (
-                f"{path}:{lines[name, '']}: {name!r} is outside of a profile. Put it below a line such "
+                f"{path}:{lines[name, '']}: {name!r} is outside a profile. Put it below a line such "
                 f"as [{DEFAULT_PROFILE}]"
             )
     return ProfileFile(path, None, tables, lines, is_private=is_private)
 
 
-def _read(  # noqa: PLR0911 - each with its cause
+def _read(  # noqa: PLR0911 - one return per cause
     path: Path | None,
 ) -> tuple[bytes, bool] | ProfileFile | str:
-    """Return the content, and whether only its owner may read it; a file without profiles; or the problem."""
+    """Return the content and whether it is private; a file without profiles; or the problem."""
     if path is None:
-        return ProfileFile(None, "there is no home folder to look for a file of profiles in")
+        return ProfileFile(None, "there is no home folder, in which the file of profiles would be")
     try:
-        # Without waiting for a writer, if it is a FIFO.
+        # O_NONBLOCK, because opening a FIFO would wait for a writer.
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         return _unopened(path, error)
     except ValueError:
-        return f"{str(path)!r} is not a path that this system can have. Name another file in {_VARIABLE}"
+        return f"{str(path)!r} is not a valid path on this system. Set {_VARIABLE} to another file"
     try:
         status = os.fstat(opened)
         problem = _problem_of(path, status)
@@ -144,7 +145,7 @@ def _read(  # noqa: PLR0911 - each with its cause
     finally:
         os.close(opened)
     if len(content) > _MOST_BYTES:
-        return f"{path} is larger than 1 MiB. Name a file of profiles in {_VARIABLE}"
+        return f"{path} is larger than 1 MiB. Set {_VARIABLE} to a file of profiles"
     return content, os.name == "nt" or not status.st_mode & 0o077
 
 
@@ -152,27 +153,27 @@ def _unopened(path: Path, error: OSError) -> ProfileFile | str:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return ProfileFile(path, f"there is no file {path}")
     if error.errno == errno.EACCES:
-        # A service may have the home folder of another user, and all settings in its environment.
+        # A service may run with another user's home folder, and with all settings in its environment.
         return ProfileFile(path, f"{path} cannot be read ({error.strerror})", is_unreadable=True)
-    return f"{path} cannot be read ({error.strerror}). Correct it, or name another file in {_VARIABLE}"
+    return f"{path} cannot be read ({error.strerror}). Correct it, or set {_VARIABLE} to another file"
 
 
-def _problem_of(  # noqa: PLR0911 - each with its cause
+def _problem_of(  # noqa: PLR0911 - one return per cause
     path: Path, status: os.stat_result
 ) -> ProfileFile | str | None:
-    """Say why a file is not to be read or not to be trusted; None if it is.
+    """Return why a file cannot be read or trusted; None if it can.
 
-    Its commands run, and its URLs get the secrets: it must be changed by this user or root alone.
+    Its commands run, and its URLs get the secrets, so only this user or root may be able to change it.
 
     Source: ssh_config(5), which rejects a file that other users can write to.
     """
     if not stat.S_ISREG(status.st_mode):
         if os.path.realpath(path) == os.path.realpath(os.devnull):
             return ProfileFile(path, f"{path} is empty")
-        return f"{path} is not a regular file. Name one in {_VARIABLE}"
+        return f"{path} is not a regular file. Set {_VARIABLE} to a regular file"
     if not hasattr(os, "geteuid"):
         return None
-    owners = {status.st_uid, path.lstat().st_uid}  # of a link, too
+    owners = {status.st_uid, path.lstat().st_uid}  # also the owner of a link
     if owners - {0, os.geteuid()}:
         return f"{path} belongs to another user, and its commands would run. Use your own copy of it"
     if status.st_mode & 0o022:
@@ -187,7 +188,7 @@ def _problem_of(  # noqa: PLR0911 - each with its cause
 
 
 def parsed(text: str) -> dict[str, Any] | str:
-    """Parse TOML: return its tables, or the line and what is wrong there."""
+    """Return the tables of a TOML document, or the line and what is wrong there."""
     import tomllib  # noqa: PLC0415 - most clients have no file of profiles
 
     try:
@@ -203,10 +204,10 @@ def parsed(text: str) -> dict[str, Any] | str:
 
 
 def lines_of(text: str) -> dict[tuple[str, str], int]:
-    """Return the lines in which profiles and their keys begin; tomllib does not say it.
+    """Return the lines in which profiles and their keys begin, which tomllib does not report.
 
     Args:
-        text: Valid TOML. It is cut into statements: the shortest runs of lines that are valid alone.
+        text: Valid TOML. It is split into statements, the shortest runs of lines that are valid alone.
     """
     import tomllib  # noqa: PLC0415 - see above
 
@@ -217,7 +218,7 @@ def lines_of(text: str) -> dict[tuple[str, str], int]:
         try:
             document = tomllib.loads(statement)
         except ValueError:
-            continue  # it goes on in the next line
+            continue  # the statement continues in the next line
         is_header = statement.lstrip().startswith("[")
         for name, value in document.items():
             if is_header:

@@ -1,4 +1,4 @@
-"""The proxy that requests leave through: that of `proxy=`, or that of the environment."""
+"""Chooses the proxy of each server, from `proxy=` or from the environment."""
 
 import base64
 import contextlib
@@ -13,23 +13,23 @@ from typing import NamedTuple, TypeVar
 from thrive_learning._hosts import is_valid_host
 from thrive_learning.errors import ConfigurationError
 
-#: The scheme, host, and port of a server that requests go to.
+#: The scheme, host, and port of a server.
 ServerT = TypeVar("ServerT", bound=tuple[str, str, int])
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d+))?", re.ASCII)
 _INVISIBLE = re.compile(r"[\x00-\x20\x7f]")
-# A name in NO_PROXY, or an IPv6 address with a port. Other addresses and networks are parsed as such.
+# A name in NO_PROXY, or an IPv6 address with a port. Other addresses and networks are parsed separately.
 _EXEMPTION = re.compile(r"(?:\*?\.)?([\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::(\d+))?", re.ASCII)
 
 
 class Route(NamedTuple):
-    """How requests to a host leave this machine.
+    """The way requests to a host leave this machine.
 
     Attributes:
-        proxy: The URL of the proxy without user name and password; None if there is none.
+        proxy: The URL of the proxy without user name and password; None for a direct connection.
         setting: The setting that names the proxy, such as `HTTPS_PROXY`.
-        has_credentials: Whether the proxy's URL has a user name in it.
+        has_credentials: Whether the proxy's URL has a user name.
     """
 
     proxy: str | None = None
@@ -45,8 +45,8 @@ def choose_proxies(servers: Iterable[ServerT], proxy: object) -> dict[ServerT, s
 
     Args:
         servers: The servers.
-        proxy: The URL of a proxy for all of them; None leaves it to the environment, which never names one
-            for plain HTTP: that is for loopback hosts, and a proxy would read the credentials.
+        proxy: The URL of a proxy for all servers; None uses the environment. Servers with plain HTTP, which
+            are on loopback hosts, never get a proxy, because it would read the credentials.
 
     Raises:
         ConfigurationError: A URL of a proxy, or an entry of `NO_PROXY`, is not valid.
@@ -60,8 +60,8 @@ def choose_proxies(servers: Iterable[ServerT], proxy: object) -> dict[ServerT, s
         chosen = chosen | dict.fromkeys(servers, proxy)
         if any(scheme == "http" for scheme, _host, _port in chosen):
             raise ConfigurationError(
-                "proxy= works with HTTPS only: plain HTTP is for loopback hosts, and a proxy would read the "
-                "credentials. Leave out proxy=."
+                "proxy= works only with HTTPS, because a proxy would read the credentials of plain HTTP. "
+                "Leave out proxy=."
             )
     for url in chosen.values():
         problem = None if url is None else _problem(url)
@@ -92,7 +92,7 @@ def show_proxy(url: str) -> str:
 
 
 def proxy_secrets(url: str) -> tuple[str, ...]:
-    """Return the secrets in a proxy's URL, as the proxy gets them and could repeat them."""
+    """Return the secrets in a proxy's URL, in the form in which the proxy could repeat them."""
     userinfo = urllib.parse.urlsplit(url).netloc.rpartition("@")[0]
     if not userinfo:
         return ()
@@ -102,7 +102,7 @@ def proxy_secrets(url: str) -> tuple[str, ...]:
 
 
 def _of_environment(servers: Iterable[ServerT]) -> dict[ServerT, str | None]:
-    """Look once for all servers: going through all variables is expensive."""
+    """Return the proxies of all servers with one look at the environment, which is expensive."""
     proxies = urllib.request.getproxies()
     chosen = dict[ServerT, str | None]()
     for server in servers:
@@ -116,10 +116,10 @@ def _of_environment(servers: Iterable[ServerT]) -> dict[ServerT, str | None]:
 
 
 def _is_exempt(no_proxy: str | None, host: str, port: int) -> bool:
-    if no_proxy is None:  # the settings of Windows and macOS have a form of their own
+    if no_proxy is None:  # the settings of Windows and macOS have another format
         return bool(urllib.request.proxy_bypass(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
     entries = [entry.strip().lower() for entry in no_proxy.split(",") if entry.strip()]
-    return any([_matches(entry, host, port) for entry in entries])  # noqa: C419 - each is to be recognized
+    return any([_matches(entry, host, port) for entry in entries])  # noqa: C419 - each entry must be checked
 
 
 def _matches(entry: str, host: str, port: int) -> bool:
@@ -146,7 +146,7 @@ def _problem(url: str) -> str | None:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
         parts = None
-    if parts is None or _INVISIBLE.search(url):  # Python's parser ignores some of them, and httpx does not
+    if parts is None or _INVISIBLE.search(url):  # unlike httpx, Python's parser ignores some of them
         return "is not a URL of visible characters"
     found = _NETLOC.fullmatch(parts.netloc.rpartition("@")[2])
     if parts.scheme not in _SCHEMES:
@@ -154,9 +154,9 @@ def _problem(url: str) -> str | None:
     if not parts.hostname:
         return "has no host"
     if found is None or "@" in url.partition(parts.netloc)[2] or not is_valid_host(found[1]):
-        return "has a host or a port that is not valid"
+        return "has an invalid host or port"
     if found[2] is not None and not 0 < int(found[2]) < 65536:  # noqa: PLR2004 - ports have 16 bits
-        return "has a port that is not between 1 and 65535"
+        return "has a port outside 1 to 65535"
     return None
 
 
@@ -168,7 +168,7 @@ def _setting(proxy: object) -> str:
 
 
 def _shown(url: str) -> str:
-    """Return a URL that is not valid without anything that may be a user name or a password."""
+    """Return an invalid URL without anything that may be a user name or a password."""
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     host, colon, port = rest.rpartition("@")[2].partition(":")
     is_shown = not colon or "[" in host or port.rstrip("/").isdigit()

@@ -1,7 +1,7 @@
-"""Settings: arguments, then the environment, then a profile; for each value, where it came from.
+"""Resolves settings from arguments, the environment, and a profile, and remembers the source of each value.
 
-The decision is pure: it takes layers, one for each place that settings come from, the strongest first. A
-layer holds secrets as `Secret` and shows nothing of them, so that no frame has a bare one.
+The decision is pure. It takes one layer per source, the strongest first. Layers hold secrets as `Secret`, so
+that no frame has a bare secret.
 """
 
 import os
@@ -23,13 +23,13 @@ from thrive_learning.regions import Region
 
 _logger = logger_of("settings")
 
-#: The variables that are no setting of a client.
+#: The variables that do not set an option of a client.
 OTHER_VARIABLES = ("THRIVE_PROFILE", "THRIVE_CONFIG_FILE", "THRIVE_DEBUG", "THRIVE_LOG")
 
 #: The keys whose value is itself a secret.
 SECRET_KEYS = ("api_secret", "client_secret")
 
-#: The keys that describe a region of one's own.
+#: The keys that describe a custom region.
 URL_KEYS = ("api_url", "token_url", "webhooks_token_url")
 
 #: The advice to a program that has no credentials yet.
@@ -44,7 +44,7 @@ _OAUTH = ("client_secret",)  # a missing client ID means the tenant ID
 _OAUTH_ONLY = ("client_id", "client_secret", "scopes", "client_auth")
 _SECRET_FORMS = re.compile(r"(.+_secret)_(file|command)")
 
-#: The keys of a profile, and the variable that says the same.
+#: The keys of a profile, and the variable of each.
 VARIABLES = {
     form: f"THRIVE_{form.upper()}"
     for key in (*_REGION, "tenant_id", *_BASIC, *_OAUTH_ONLY, "engine")
@@ -59,7 +59,7 @@ class Given(NamedTuple):
 
     Attributes:
         value: Text; a tuple of texts for the scopes; a `Secret` for a secret.
-        source: Where it is from, such as `THRIVE_REGION` or `profile 'work' in config.toml:7`.
+        source: The source of the value, such as `THRIVE_REGION` or `profile 'work' in config.toml:7`.
     """
 
     value: Any
@@ -67,7 +67,7 @@ class Given(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The value as text; a secret is masked."""
+        """The value as text, with secrets masked."""
         value: object = self.value
         if isinstance(value, tuple):
             return " ".join(cast("tuple[str, ...]", value))
@@ -75,12 +75,12 @@ class Given(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """The settings that come from one place.
+    """The settings from one source.
 
     Attributes:
-        given: Its values by key; `…_file` and `…_command` are under the key of their secret.
-        problem: What is wrong with it, or None.
-        warnings: What its owner should know.
+        given: The values by key. `…_file` and `…_command` are under the key of their secret.
+        problem: What is wrong with the layer, or None.
+        warnings: Warnings for the user.
     """
 
     given: Mapping[str, Given] = {}
@@ -88,18 +88,18 @@ class Layer(NamedTuple):
     warnings: Sequence[str] = ()
 
     def those_of(self, keys: Sequence[str]) -> list[str]:
-        """Return those of the keys that it has a value for."""
+        """Return the keys for which the layer has a value."""
         return [key for key in keys if key in self.given]
 
 
 class Setting(NamedTuple):
-    """One setting as it is used.
+    """One setting in its resolved form.
 
     Attributes:
-        key: Its name, as in a profile.
-        value: Its value as text; a secret is masked.
-        source: Where it came from.
-        shadowed: Where else it has a value, without effect.
+        key: The key, as in a profile.
+        value: The value as text, with secrets masked.
+        source: The source of the value.
+        shadowed: The other sources that have a value, which is not used.
     """
 
     key: str
@@ -114,9 +114,9 @@ class Settings(NamedTuple):
     Attributes:
         region: The region.
         credentials: The credentials.
-        origins: Each setting, and where it came from.
-        warnings: What is not an error, but should be looked at.
-        engine: The engine that sends its requests.
+        origins: Each setting with its source.
+        warnings: Warnings for the user.
+        engine: The engine that sends requests.
     """
 
     region: Region
@@ -140,14 +140,14 @@ def settings(
     """Resolve the settings: arguments, then environment variables, then a profile.
 
     Args:
-        profile: The profile's name; None for that of THRIVE_PROFILE, or `default` if there is one.
-        region: The region's name; None to leave it to the others.
-        engine: The engine's name; None to leave it to the others.
-        said_by: What precedes the names of the arguments in messages.
-        first_steps: The advice to a user who has no credentials yet.
+        profile: The profile's name; None for the one in THRIVE_PROFILE, or for `default` if it exists.
+        region: The region's name; None to use the other sources.
+        engine: The engine's name; None to use the other sources.
+        said_by: The prefix of argument names in messages.
+        first_steps: The advice for a user without credentials.
 
     Raises:
-        ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
+        ConfigurationError: A setting is missing, contradictory, or not valid. The message names its source.
     """
     named = {"region": region, "engine": engine}
     arguments = Layer(
@@ -158,12 +158,12 @@ def settings(
     return resolved([arguments, of_environment, of_profile], absence, first_steps)
 
 
-#: The warnings that were logged: many clients may have the same settings.
+#: The warnings that were logged, because many clients may have the same settings.
 _logged: set[str] = set()
 
 
 def log_warnings(found: Settings) -> None:
-    """Log each warning once in a process."""
+    """Log each warning once per process."""
     for warning in found.warnings:
         if warning not in _logged:
             _logged.add(warning)
@@ -171,21 +171,21 @@ def log_warnings(found: Settings) -> None:
 
 
 def credentials_for(region: Region) -> Credentials:
-    """Resolve the credentials of a client that has its region already, such as one from a pickle.
+    """Resolve the credentials of a client that already has a region, such as one from a pickle.
 
     Raises:
-        ConfigurationError: As `settings`; or the region is not the vendor's, and the settings describe
-            another one.
+        ConfigurationError: See `settings`. Also if the region is custom and differs from the one in the
+            settings.
     """
     of_profile, absence = chosen_profile(None, "")
     layers = [_checked(layer) for layer in (environment_layer(os.environ), of_profile)]
     if any(region.urls == one.urls for one in Region.VENDOR):
         return _credentials(layers, absence, FIRST_STEPS)[0]
     found = resolved(layers, absence)
-    if not {*region.urls} <= {*found.region.urls}:  # it may have no token endpoint for webhooks
+    if not {*region.urls} <= {*found.region.urls}:  # a region may lack a token endpoint for webhooks
         raise ConfigurationError(
-            f"the client has the URLs of its region {region.name!r}, and the settings have a secret for "
-            f"{found.region.name!r}. Set the URLs where the secret is set"
+            f"The client has the URLs of its region {region.name!r}, but the settings have a secret for "
+            f"{found.region.name!r}. Set the URLs in the same source as the secret."
         )
     return found.credentials
 
@@ -194,7 +194,7 @@ def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
     """Return the layer of the profile to use, and why it is empty if it is.
 
     Raises:
-        ConfigurationError: There is no such profile, or the file of profiles is broken.
+        ConfigurationError: The profile does not exist, or the file of profiles is not valid.
     """
     file = load_profiles(config_file())
     if file.absence is not None and os.environ.get("THRIVE_CONFIG_FILE"):
@@ -205,14 +205,14 @@ def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
         return profile_layer(file, wanted or DEFAULT_PROFILE), None
     if wanted:
         raise ConfigurationError(f"{f'{said_by}profile' if name else 'THRIVE_PROFILE'}: {lack}")
-    warnings = [f"no profile is used, since {file.absence}"] if file.is_unreadable else []
+    warnings = [f"no profile is used, because {file.absence}"] if file.is_unreadable else []
     return Layer(warnings=warnings), lack
 
 
 def environment_layer(environment: Mapping[str, str]) -> Layer:
     """Return the settings of the environment. An empty variable counts as missing."""
     values = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
-    # A path must stay as the system has it.
+    # A path must keep the encoding of the system.
     texts = {key: utf8(value) for key, value in values.items() if not _SECRET_FORMS.fullmatch(key)}
     known = {*VARIABLES.values(), *OTHER_VARIABLES}
     strange = sorted(name for name in environment if name.startswith("THRIVE_") and name not in known)
@@ -233,7 +233,7 @@ def utf8(text: str) -> str:
 
 
 def of_system(text: str) -> str:
-    """Return text of a file in UTF-8 as the system has names and arguments: the inverse of `utf8`."""
+    """Return UTF-8 text of a file in the form of the system's names and arguments: the inverse of `utf8`."""
     try:
         return text if text.isascii() else os.fsdecode(text.encode())
     except UnicodeError:
@@ -258,14 +258,14 @@ def profile_layer(file: ProfileFile, name: str) -> Layer:
 
 
 def unknown_key(key: str) -> str:
-    """Say that a profile has no such key, and which one may have been meant."""
+    """Return a message about an unknown key of a profile, with the key that was probably meant."""
     near = _nearest(key, VARIABLES)
     advice = f" (did you mean {near!r}?)" if near else f". The keys are {', '.join(VARIABLES)}"
     return f"unknown profile key {key!r}{advice}"
 
 
 def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str | None:
-    """Return the known name that is most like a wrong one; None if none is like it."""
+    """Return the known name that is most similar to a wrong one; None if no name is similar."""
     import difflib  # noqa: PLC0415 - for mistakes only
 
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)), None)
@@ -289,7 +289,7 @@ def _layer(
             made = Secret(made)
         if target in given:
             return Layer(
-                problem=f"{given[target].source} and {sources[key]} are for the same secret. Remove one",
+                problem=f"{given[target].source} and {sources[key]} set the same secret. Remove one",
                 warnings=warnings,
             )
         given[target] = Given(made, sources[key])
@@ -297,10 +297,11 @@ def _layer(
 
 
 def _made(key: str, value: object, folder: Path) -> Any:
-    """Return the value of a key in its form.
+    """Return the validated value of a key.
 
     Raises:
-        ConfigurationError: It is not valid. The frames hold a bare secret, so only the message may go on.
+        ConfigurationError: The value is not valid. Only the message may be passed on, because the frames hold
+            a bare secret.
     """
     form = _SECRET_FORMS.fullmatch(key)
     if key == "scopes" or (form and form[2] == "command"):
@@ -316,7 +317,7 @@ def _made(key: str, value: object, folder: Path) -> Any:
 
 
 def _words(key: str, value: object) -> tuple[str, ...]:
-    """Return a list of words, which may also be one text."""
+    """Return a list of words, which may also be written as one text."""
     if isinstance(value, str):
         if key == "scopes":
             return tuple(value.replace(",", " ").split())
@@ -343,10 +344,10 @@ def _words(key: str, value: object) -> tuple[str, ...]:
 
 
 def _secret_file(value: str, folder: Path) -> SecretFile:
-    """Return the file of a secret. That it holds one is seen now, not at the first call."""
+    """Return the file of a secret. It is read once now, so that a problem is found before the first call."""
     path = expand_home(value)
     if isinstance(path, str):
-        raise ConfigurationError(f"{path}. Give an absolute path")
+        raise ConfigurationError(f"{path}. Use an absolute path")
     file = SecretFile(str(folder / path))
     Secret(file).reveal()
     return file
@@ -356,19 +357,19 @@ def _secret_file(value: str, folder: Path) -> SecretFile:
 
 
 def resolved(layers: Sequence[Layer], absence: str | None = None, first_steps: str = FIRST_STEPS) -> Settings:
-    """Resolve layers, the strongest first. Pure, but for a file that holds a secret.
+    """Resolve layers, the strongest first. Pure, except that it may read the file of a secret.
 
-    The settings of the region go together: the first layer that has one of them decides. The kind of the
-    credentials is that of the first layer that names one; each of their values comes from the first layer
-    that has it. URLs and secret must be from one layer: a secret is sent to no other server than its own.
+    The settings of the region belong together, so the first layer with one of them decides. The first layer
+    that names a kind of credentials decides the kind, and each of their values comes from the first layer
+    that has it. URLs and secret must be from one layer, so that a secret is never sent to another server.
 
     Args:
-        layers: The values of each place.
-        absence: Why there is no profile, for the message that says what is missing.
-        first_steps: The advice to a user who has no credentials yet.
+        layers: The values of each source.
+        absence: Why there is no profile, for a message about missing settings.
+        first_steps: The advice for a user without credentials.
 
     Raises:
-        ConfigurationError: A setting is missing, contradictory, or wrong; the message names its source.
+        ConfigurationError: A setting is missing, contradictory, or not valid. The message names its source.
     """
     checked = [_checked(layer) for layer in layers]
     region, of_region = _region(checked)
@@ -389,7 +390,7 @@ def _check_destination(layers: Sequence[Layer], credentials: Credentials) -> Non
     if urls and of_secret is not to:
         raise ConfigurationError(
             f"{_listed(_sources(to, urls))} would send {key} from {of_secret.given[key].source} to a server "
-            f"that it may not be for. Set {key} and the URLs in the same place, or remove the URLs"
+            f"that may not be the right one. Set {key} and the URLs in the same source, or remove the URLs"
         )
 
 
@@ -415,7 +416,7 @@ def _region_of(given: Mapping[str, Given]) -> Region:
     sources = _listed([value.source for value in given.values()])
     if urls and missing:
         raise ConfigurationError(
-            f"{sources} {_verb(given, 'describes', 'describe')} a region of your own, which needs "
+            f"{sources} {_verb(given, 'describes', 'describe')} a custom region, which needs "
             f"{_listed(missing)} as well"
         )
     try:

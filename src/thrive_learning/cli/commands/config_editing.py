@@ -96,7 +96,7 @@ def absolute(key: str, value: str) -> str:
         return value
     path = expand_home(value)
     if isinstance(path, str):
-        raise ConfigurationError(f"{key}: {path}. Give an absolute path")
+        raise ConfigurationError(f"{key}: {path}. Use an absolute path")
     return str(path.absolute())
 
 
