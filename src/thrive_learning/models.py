@@ -126,9 +126,9 @@ class ApiResponse(Generic[_T]):
         request_id: The request ID to quote to the vendor's support, if the response names it.
         elapsed: The duration of the whole call in seconds, including a token request.
         history: The attempts of the call, without token requests.
-        headers: The response headers that help with diagnosis, by case-insensitive name: `content-type`, `date`,
-            `server`, `via`, `age`, `retry-after`, request IDs, and rate limits. Cookies, credentials, and URLs
-            are left out.
+        headers: The response headers that help with diagnosis, by case-insensitive name: `content-type`,
+            `date`, `server`, `via`, `age`, `retry-after`, request IDs, and rate limits. Cookies, credentials,
+            and URLs are left out.
     """
 
     data: _T

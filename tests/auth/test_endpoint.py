@@ -296,8 +296,8 @@ def test_wrong_credentials_cost_two_requests_and_then_none(flavour: Flavour) -> 
             404,
             {"status": 404, "error": "not_found", "message": "no tenant"},
             (
-                f"404 (not_found: no tenant) to {POST_AUTO}. Check the tenant ID, which the region 'production' "
-                "does not seem to know."
+                f"404 (not_found: no tenant) to {POST_AUTO}. Check the tenant ID, which the region "
+                "'production' does not seem to know."
             ),
         ),
         (405, "", f"405 to {POST_AUTO}. {CHECK_ALL}"),

@@ -600,8 +600,8 @@ def test_an_id_that_a_pause_keeps_from_being_sent_has_its_time_limit_as_well() -
     (result,) = taken(ours)
     assert isinstance(result.error, DeadlineExceededError)
     assert str(result.error) == (
-        "Timeout.total=2 s was over before this record could be requested, because all requests of the run pause "
-        "(status 429 from https://api.example/v1/activity). Try again later, or allow more time with "
+        "Timeout.total=2 s was over before this record could be requested, because all requests of the run "
+        "pause (status 429 from https://api.example/v1/activity). Try again later, or allow more time with "
         "timeout=."
     )
     assert (result.error.retry_after, result.error.attempts) == (3598, 0)
