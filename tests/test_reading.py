@@ -246,7 +246,7 @@ def test_an_unknown_value_stays_as_received(field: str, value: Any) -> None:
     ],
 )
 def test_a_required_field_that_departs_is_a_flaw(changes: dict[str, Any], flaw: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"this is not a record: {flaw}\\."):
+    with pytest.raises(ConfigurationError, match=f"The mapping is not a record: {flaw}\\."):
         read(**changes)
 
 

@@ -145,8 +145,8 @@ __all__ = [
     "__version__",
 ]
 
-# Each name is loaded when it is first asked for: whoever catches an error, or asks the command for its
-# version, need not wait for httpx. What type checkers see is above; a test holds the two equal.
+# Each name is loaded when it is first used, so that code which only catches an error, or prints the version,
+# does not wait for httpx. Type checkers see the imports above. A test compares the two.
 _NAMES = {
     "thrive_learning._bulk.pages": (
         "ActivityStream",
@@ -227,7 +227,7 @@ _NAMES = {
     ),
 }
 _IN_ROWS = {name: module for module, names in _NAMES.items() for name in names}
-# What is in no row comes from the module of models, to which the contract adds.
+# Names without a row are in the module of models, to which new operations add.
 _HOMES = {name: _IN_ROWS.get(name, "thrive_learning.models") for name in __all__ if name != "__version__"}
 
 

@@ -1,4 +1,4 @@
-"""`python3 -m thrive_learning`: the command `thrive`, where that is not on the search path."""
+"""`python3 -m thrive_learning`, which is the command `thrive`."""
 
 from thrive_learning.cli import main
 

@@ -1,4 +1,4 @@
-"""What one call may spend: time and attempts. Pure: it reads the clock, and neither waits nor sends."""
+"""The budget of one call: time and attempts. Pure, except that it reads the clock."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,25 +10,25 @@ from thrive_learning.policies import RetryPolicy, Timeout
 if TYPE_CHECKING:
     from thrive_learning.errors import ThriveError
 
-#: How many requests of a client are on their way at the most in one process and event loop; others wait, for
-#: `Timeout.pool`. Systems allow a process some 1,000 open files, unless told otherwise.
+#: The maximum number of requests in flight of a client in one process and event loop. Others wait up to
+#: `Timeout.pool`. Systems allow a process some 1,000 open files by default.
 MAX_CONNECTIONS = 1000
 
 
 class Connection(Protocol):
-    """What a thread may wait for, and another thread may cut."""
+    """A connection that a thread may wait for and another thread may cut."""
 
     def cut(self) -> None:
-        """Let whatever waits for it fail."""
+        """Make all waits for the connection fail."""
 
 
 class Budget:
-    """What one call may spend: time, counted from the moment that this is made, and attempts.
+    """The time and attempts of one call. The time counts from the creation of this object.
 
     Args:
-        timeout: How long the call and its phases may take.
-        retry: How often a request may be tried again.
-        spent_s: How long the call has been under way, in seconds.
+        timeout: The time limits of the call and its phases.
+        retry: The policy for sending a request again.
+        spent_s: How long the call has already been running, in seconds.
     """
 
     __slots__ = ("_ends", "_started", "connection", "retry", "timeout", "too_late", "waits_for")
@@ -36,25 +36,25 @@ class Budget:
     def __init__(self, timeout: Timeout, retry: RetryPolicy, spent_s: float = 0.0) -> None:
         self.timeout: Timeout = timeout
         self.retry: RetryPolicy = retry
-        #: What the thread of the call is waiting for, or was last.
+        #: The connection that the thread of the call waits for or waited for last.
         self.connection: Connection | None = None
-        #: What the call waits for, if it waits for another call's request.
+        #: The name of another caller's request that the call waits for.
         self.waits_for: str | None = None
-        #: The error of an attempt that the end of the time has cut off, in async code.
+        #: The error of an attempt that the deadline cut off, in async code.
         self.too_late: ThriveError | None = None
         self._started = monotonic() - spent_s
         self._ends = self._started + timeout.total
 
     def elapsed(self) -> float:
-        """Give the seconds since the call began."""
+        """Return the seconds since the call began."""
         return monotonic() - self._started
 
     def remaining(self) -> float:
-        """Give the seconds that are left; 0 or less when the call is over."""
+        """Return the remaining seconds; 0 or less after the deadline."""
         return self._ends - monotonic()
 
     def end(self) -> None:
-        """Let the call be over: what it waits for is cut, and whatever it does next is too late."""
+        """End the call. Its current wait is cut, and every later operation times out."""
         self._ends = self._started
         connection = self.connection
         if connection is not None:
@@ -62,11 +62,11 @@ class Budget:
 
     @property
     def is_ended(self) -> bool:
-        """Whether `end()` was called. What the call comes to says nothing about the server then."""
+        """Whether `end()` was called. The outcome of the call then does not depend on the server."""
         return self._ends == self._started
 
     def phases(self) -> dict[str, float]:
-        """Give each phase's limit in seconds, none of them longer than what is left of the call.
+        """Return the limit of each phase in seconds, at most the remaining time.
 
         The names are those of httpx's `timeout` extension.
         """
@@ -80,7 +80,7 @@ class Budget:
         }
 
     def for_renewal(self) -> "Budget":
-        """Give what a caller may spend to renew a token that it could do without: one try, half its time."""
+        """Return the budget for renewing a token that is still valid: one attempt, and half of the time."""
         total = max(min(self.remaining() / 2, _RENEWAL_S), 1e-3)
         return Budget(attrs.evolve(self.timeout, total=total), RetryPolicy(attempts=1))
 

@@ -1,8 +1,8 @@
 """The clocks. Pure.
 
-Durations and time limits count by a monotonic clock that is always the real one. freezegun would stop it, and
-then no wait would ever end; time-machine leaves it alone. Dates, such as the expiry of a token, come from
-`time.time` and `datetime.now`, which both tools may move, because users of these tools expect that.
+Durations and time limits use a monotonic clock that is always real. freezegun would stop it, and no wait
+would end; time-machine does not affect it. Dates, such as the expiry of a token, come from `time.time` and
+`datetime.now`, which both tools may move, because their users expect that.
 """
 
 import functools
@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 
-# freezegun may be at work when this is imported, and keeps the real function. It replaces functions of `time`
-# in all modules, but not what holds one of them.
+# freezegun may be active during this import, and keeps the real functions. It replaces functions of `time` in
+# all modules, but not inside containers.
 _held: tuple[Callable[[], float]] = (
     getattr(sys.modules.get("freezegun.api"), "real_monotonic", time.monotonic),
 )
 
-#: Return the seconds of a clock that never goes back.
+#: Return the seconds of a monotonic clock.
 monotonic: Callable[[], float] = functools.partial(_held[0])
 
 
@@ -26,5 +26,5 @@ def wall_time() -> float:
 
 
 def is_replaced() -> bool:
-    """Return whether a test tool has replaced the clock by which event loops end their waits."""
+    """Return whether a test tool has replaced the clock that event loops use for timeouts."""
     return time.monotonic is not _held[0]

@@ -1,4 +1,4 @@
-"""What our models of the contract have in common: their JSON, and how it departs from the contract."""
+"""The shared part of our models of the contract: their JSON, and its departures from the contract."""
 
 import datetime as dt
 import functools
@@ -14,16 +14,16 @@ from thrive_learning._reading import DescribedField, Reader, Reading, ReceivedJs
 from thrive_learning.drift import Drift
 from thrive_learning.errors import ConfigurationError
 
-#: What the contract says of the fields of each model, by the name of its schema.
+#: The contract's description of the fields of each model, by schema name.
 DESCRIPTIONS: dict[str, Iterable[DescribedField]] = {}
 
-# Our models by the same names.
+# Our models, by schema name.
 _MODELS: dict[str, type["ContractModel"]] = {}
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ContractModel:
-    """A model that the contract describes. A subclass has the fields of the contract as its attributes."""
+    """A model in the contract. The attributes of a subclass are the fields in the contract."""
 
     _received: ReceivedJson | None = attrs.field(default=None, alias="received", eq=False, repr=False)
 
@@ -36,33 +36,35 @@ class ContractModel:
         """Create a record from its JSON, such as a stored `to_dict()`, as tolerantly as from a response.
 
         Args:
-            mapping: The record under the names of the contract, such as `contextId`.
+            mapping: The record with the names of the contract, such as `contextId`.
 
         Raises:
-            ConfigurationError: A field that must be there is missing or has another type, or JSON cannot hold
-                the mapping.
+            ConfigurationError: A required field is missing or has another type, or the mapping cannot be
+                represented in JSON.
 
         Source: the reference pages, "Responses".
         """
         name = cls.__name__
         if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
-                f"a record is of type {type(mapping).__name__}. Pass a mapping such as {name}.to_dict()."
+                f"The record is of type {type(mapping).__name__}. Pass a mapping such as {name}.to_dict()."
             )
         try:
             text = dump(dict(mapping))
             reading = cls._reader().begin().read(json.loads(text), text)
         except (TypeError, ValueError, RecursionError) as error:
-            flaw = f"JSON cannot hold it ({error})"
+            flaw = f"it cannot be represented in JSON ({error})"
         else:
             if reading.flaw is None:
                 return cls._from_reading(reading)
             flaw = reading.flaw
-        raise ConfigurationError(f"this is not a record: {flaw}. Pass a mapping such as {name}.to_dict().")
+        raise ConfigurationError(
+            f"The mapping is not a record: {flaw}. Pass a mapping such as {name}.to_dict()."
+        )
 
     @classmethod
     def _reader(cls) -> Reader:
-        # A class that a caller has derived from a model is read as that model.
+        # A class that a caller derives from a model is read as the model.
         return reader_of(next(base.__name__ for base in cls.__mro__ if ContractModel in base.__bases__))
 
     @classmethod
@@ -71,7 +73,7 @@ class ContractModel:
 
     @property
     def problems(self) -> tuple[Drift, ...]:
-        """How its JSON departs from the contract or goes beyond it; empty for a record made in Python."""
+        """The departures of its JSON from the contract; empty for a record created in Python."""
         if self._received is None:
             return ()
         replaced = {self._reader().fields[index].wire_name for index in self._replaced(self._received)}
@@ -80,10 +82,10 @@ class ContractModel:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as the JSON that was received, unknown fields included.
+        """Return the record as the JSON that was received, including unknown fields.
 
-        Every call returns a new copy. A field that `attrs.evolve` replaced has its new value. A record that
-        was made in Python has its fields.
+        Every call returns a new copy. A field that `attrs.evolve` replaced has its new value. For a record
+        that was created in Python, the JSON has its fields.
         """
         fields = self._reader().fields
         if self._received is None:
@@ -103,14 +105,14 @@ class ContractModel:
     def to_json(self) -> str:
         """Return the record's JSON text as received, without the whitespace between its tokens.
 
-        Unlike `to_dict()`, this keeps each number and each escape as the server wrote it.
+        Unlike `to_dict()`, this keeps each number and each escape sequence as the server wrote it.
         """
         if self._received is None or self._replaced(self._received):
             return dump(self.to_dict())
         return compact(self._received.text)
 
     def _replaced(self, received: ReceivedJson) -> list[int]:
-        # By identity: `data` stays the same object when its content is changed, which is not the record's.
+        # By identity, because `data` remains the same object when a user changes its content.
         return [
             index
             for index, (field, value) in enumerate(zip(self._reader().fields, received.values, strict=True))
@@ -119,7 +121,7 @@ class ContractModel:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
-        from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic asks for it, and brings it
+        from pydantic_core import core_schema  # noqa: PLC0415 - called only by pydantic, which installs it
 
         from_json = core_schema.chain_schema(
             [
@@ -143,19 +145,19 @@ def reader_of(schema: str) -> Reader:
     """Return the reader for a model by the name of its schema.
 
     Raises:
-        TypeError: There is no such model, or its fields are not those of the contract.
+        TypeError: The model is unknown, or its fields are not those of the contract.
     """
     model = _MODELS.get(schema)
     if model is None:
-        raise TypeError(f"the contract has the model {schema}. Add a class of that name to models.py.")
+        raise TypeError(f"The contract has the model {schema}. Add a class of that name to models.py.")
     return Reader(DESCRIPTIONS[schema], model, reader_of)
 
 
 def complete_reader_of(schema: str) -> Reader:
-    """Return the reader for a model, after making those for all models that are part of it.
+    """Return the reader for a model, after creating the readers for all models within it.
 
     Raises:
-        TypeError: See `reader_of`. Without this, it would come while a response is read.
+        TypeError: See `reader_of`. Otherwise, it would be raised while a response is read.
     """
     waiting, known = [schema], set[str]()
     while waiting:
@@ -167,7 +169,7 @@ def complete_reader_of(schema: str) -> Reader:
 
 
 def _as_json(value: Any) -> Any:
-    """Return the value of a field as `json` takes it."""
+    """Return the value of a field in a form that `json` accepts."""
     match value:
         case dt.date():
             return value.isoformat()

@@ -1,4 +1,4 @@
-"""Text of a JSON value in one of the formats of OpenAPI → a value of Python. Pure.
+"""Converts text in the formats of OpenAPI to Python values. Pure.
 
 Source: OpenAPI 3.1, "Data Types"; RFC 3339.
 """
@@ -20,36 +20,38 @@ _LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
 
 
 def form_of(text: str) -> str:
-    """Describe text that cannot be read: the form of a date, with its digits as zeros."""
-    # Not the text itself: it goes into logs, and a server may have put anything there.
+    """Describe text that cannot be read. A date is shown with zeros for its digits."""
+    # Never the text itself, because it is logged, and a server may have put a secret in it.
     if not _LIKE_A_DATE.fullmatch(text):
         return "text of another form" if text else "empty text"
     return f"text such as {re.sub('[0-9]', '0', text)!r}"
 
 
 def read_date(text: str) -> dt.datetime | None:
-    """Read a date and time as RFC 3339 describes it; None for any other text.
+    """Read a date and time in RFC 3339 format; None for any other text.
 
-    A leap second is the second that follows it, as Python has none.
+    A leap second becomes the following second, because Python has no leap seconds.
 
     Source: RFC 3339 section 5.6.
     """
-    # Python alone reads more forms than these, some without a time zone, and each version reads others.
+    # Python accepts more formats than these, some without a time zone, and depending on its version.
     if not _RFC_3339.fullmatch(text):
         return None
-    plain = text if text[-1] == "Z" else text.upper()  # small letters are valid, but Python reads no small z
+    plain = (
+        text if text[-1] == "Z" else text.upper()
+    )  # lowercase letters are valid, but Python does not accept a lowercase z
     try:
         if plain[17:19] == "60":
             return dt.datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}") + dt.timedelta(seconds=1)
         return dt.datetime.fromisoformat(plain)
-    except (ValueError, OverflowError):  # there is no such day, or none that Python has
+    except (ValueError, OverflowError):  # not a valid day, or outside Python's range
         return None
 
 
 def _read_day(text: str) -> dt.date | None:
     try:
         return dt.date.fromisoformat(text) if _DATE.fullmatch(text) else None
-    except ValueError:  # there is no such day
+    except ValueError:  # not a valid day
         return None
 
 
@@ -57,7 +59,7 @@ def _read_uuid(text: str) -> uuid.UUID | None:
     return uuid.UUID(text) if _UUID.fullmatch(text) else None
 
 
-#: How to read text of a format of the contract, and what was expected if that fails.
+#: The function that reads each format of the contract, and the expected format in words.
 FORMATS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
     "date-time": (read_date, "a date and time with a time zone as in RFC 3339"),
     "date": (_read_day, "a date as in RFC 3339"),

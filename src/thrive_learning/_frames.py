@@ -1,9 +1,9 @@
-"""The local variables of frames that an exception has left. Pure.
+"""Clears the local variables of frames that an exception has left. Pure.
 
-Error trackers upload the local variables of each frame of a traceback. The frames beneath a call hold
-requests, headers, and responses, and any exception may pass through them: a cancellation, Ctrl-C, or the
-exception of a signal handler. So the functions that begin a call clear these frames before they let an
-exception out.
+Error trackers upload the local variables of each frame of a traceback. The frames below a call hold requests,
+headers, and responses, and any exception may pass through them, such as a cancellation, Ctrl-C, or the
+exception of a signal handler. So the functions that begin a call clear these frames before an exception
+leaves them.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def forget_locals(error: BaseException) -> None:
-    """Clear the local variables of all frames that an exception has left, and of those of its causes.
+    """Clear the local variables of all frames that an exception and its causes have left.
 
     File names and line numbers stay. A frame that is still running keeps its variables.
 
     Args:
-        error: The exception. The caller is handling it, and all frames of its traceback beneath the caller
-            have ended. So have those of an exception that was caught in one of them. Any other exception that
-            it is linked with belongs to another task or to the user of the call: its frames may go on.
+        error: The exception that the caller is handling. All frames of its traceback below the caller have
+            ended, and so have those of exceptions that were caught in them. Any other linked exception
+            belongs to another task or to the user of the call, and its frames may still be running.
     """
     frames: set[FrameType] = set()
     links, seen = [error], set[int]()
@@ -36,5 +36,5 @@ def forget_locals(error: BaseException) -> None:
             traceback = traceback.tb_next
         links += [other for other in (link.__cause__, link.__context__) if other is not None]
     for frame in frames:
-        with contextlib.suppress(RuntimeError):  # it is running
+        with contextlib.suppress(RuntimeError):  # the frame is still running
             frame.clear()

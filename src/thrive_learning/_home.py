@@ -1,6 +1,6 @@
-"""The user's own folders: home, settings, cache. No dependency of the core knows where they are.
+"""The user's own folders: home, settings, and cache.
 
-The library and the command must look into the same folders, with whatever extras are installed.
+The library and the command must use the same folders, no matter which extras are installed.
 """
 
 import os
@@ -12,10 +12,10 @@ _NAME = "thrive-learning"
 
 
 def home_folder(environment: Mapping[str, str], platform: str) -> Path | None:
-    """Return the user's home folder; None if there is none.
+    """Return the user's home folder; None if it is unknown.
 
-    A HOME that is empty or relative counts as missing: the folder of settings would otherwise be below `/` or
-    the working folder.
+    A HOME that is empty or relative counts as missing, because the folder of settings would otherwise be
+    below `/` or the working folder.
 
     Args:
         environment: The environment variables.
@@ -26,7 +26,7 @@ def home_folder(environment: Mapping[str, str], platform: str) -> Path | None:
         return Path(named) if named else None
     if os.path.isabs(named := environment.get("HOME", "")):  # noqa: PTH117 - Path("") is "."
         return Path(named)
-    import pwd  # noqa: PLC0415 - not on Windows, and seldom needed
+    import pwd  # noqa: PLC0415 - not on Windows, and rarely needed
 
     try:
         named = pwd.getpwuid(os.getuid()).pw_dir
@@ -56,7 +56,7 @@ def cache_folder(environment: Mapping[str, str], platform: str) -> Path | None:
         environment: The environment variables.
         platform: The platform as in `sys.platform`.
 
-    Source: as for `config_folder`.
+    Source: see `config_folder`.
     """
     below_home = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(platform, ".cache")
     folder = _folder(environment, platform, "XDG_CACHE_HOME", below_home)
@@ -65,7 +65,7 @@ def cache_folder(environment: Mapping[str, str], platform: str) -> Path | None:
 
 def _folder(environment: Mapping[str, str], platform: str, xdg_variable: str, below_home: str) -> Path | None:
     named = environment.get("LOCALAPPDATA" if platform == "win32" else xdg_variable, "")
-    # The XDG specification says to ignore a relative path. A path of Windows is not absolute elsewhere.
+    # The XDG specification requires ignoring relative paths. Windows paths are not absolute on other systems.
     if named and (platform == "win32" or os.path.isabs(named)):  # noqa: PTH117
         return Path(named) / _NAME
     home = home_folder(environment, platform)
@@ -73,15 +73,15 @@ def _folder(environment: Mapping[str, str], platform: str, xdg_variable: str, be
 
 
 def expand_home(path: str) -> Path | str:
-    """Replace `~` or `~user` at the beginning of a path by that home folder, or say what is wrong."""
+    """Replace `~` or `~user` at the beginning of a path with the home folder, or return what is wrong."""
     if not path or "\0" in path:
         return f"{path!r} is not a path"
     first, _, rest = path.partition("/")
     if first == "~":
         home = home_folder(os.environ, sys.platform)
         return f"{path!r} begins with ~, and there is no home folder" if home is None else home / rest
-    # pathlib raises RuntimeError for a user that does not exist; this returns the text as it is.
+    # pathlib raises RuntimeError for an unknown user; this returns the text unchanged.
     found = os.path.expanduser(path)  # noqa: PTH111
     if first.startswith("~") and found == path:
-        return f"{path!r} begins with {first}, and there is no such user"
+        return f"{path!r} begins with {first}, and the user is unknown"
     return Path(found)

@@ -1,4 +1,4 @@
-"""Which hosts of URLs are valid. Pure."""
+"""Validates the hosts of URLs. Pure."""
 
 import ipaddress
 
@@ -6,12 +6,12 @@ _LONGEST_NAME, _LONGEST_LABEL = 253, 63
 
 
 def is_valid_host(host: str) -> bool:
-    """Return whether the host of a URL is valid; one that ends in a number must be an IPv4 address.
+    """Return whether the host of a URL is valid. A host that ends in a number must be an IPv4 address.
 
     A name has labels of 1 to 63 characters, 253 in total; one dot may follow the last.
 
     Args:
-        host: A name of ASCII letters, digits, dots, and hyphens, or an address; those of IPv6 in brackets.
+        host: A name of ASCII letters, digits, dots, and hyphens, or an address; IPv6 addresses in brackets.
 
     Source: RFC 3986 section 3.2.2; RFC 1035 section 2.3.4; the WHATWG's URL standard on hosts that
         end in a number.

@@ -1,8 +1,8 @@
-"""Exceptions that a signal handler raises into a call. Pure.
+"""Recognizes exceptions that a signal handler raises into a call. Pure.
 
-Celery, RQ, and others end a job by raising an exception in a signal handler. It may be raised anywhere, also
-where other exceptions of its type are expected: a `TimeoutError` of a handler that runs within a read from a
-socket looks like a time-out of that read. The frame of the handler in the traceback tells them apart.
+Celery, RQ, and others end a job by raising an exception in a signal handler. It may be raised anywhere, even
+where other exceptions of its type are expected. A handler's `TimeoutError` during a read from a socket looks
+like a timeout of that read. The frame of the handler in the traceback distinguishes them.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any, cast
 
 
 def interruption(error: BaseException) -> BaseException | None:
-    """Return the exception that a signal handler has raised, if an exception is that one or comes from it.
+    """Return the exception that a signal handler raised, if it is the given exception or one of its causes.
 
     It finds the handlers that are set, if they are written in Python.
     """
@@ -27,7 +27,7 @@ def interruption(error: BaseException) -> BaseException | None:
             break
         if _passed_through(link, handlers):
             return link
-        link = link.__cause__  # a context may be what the caller is handling
+        link = link.__cause__  # the caller may be handling the context
     return None
 
 
@@ -49,7 +49,7 @@ def _codes_of_handlers() -> Iterator[CodeType]:
         while isinstance(handler, functools.partial):
             handler = handler.func
         kind = cast("Any", type(handler))
-        for function in (handler, getattr(kind, "__call__", None)):  # noqa: B004 - not whether, but which
+        for function in (handler, getattr(kind, "__call__", None)):  # noqa: B004 - its value is needed
             code = getattr(getattr(function, "__func__", function), "__code__", None)
             if isinstance(code, CodeType):
                 yield code

@@ -1,11 +1,11 @@
-"""JSON as text: what can be done with it without parsing, which would change its numbers. Pure."""
+"""Processes JSON as text without parsing it, because parsing would change its numbers. Pure."""
 
 import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
-#: The types of JSON in words, by what Python reads them as.
+#: The names of JSON types in messages, by the Python type of their values.
 JSON_NAMES: Final[dict[type, str]] = {
     dict: "an object",
     list: "an array",
@@ -16,13 +16,13 @@ JSON_NAMES: Final[dict[type, str]] = {
     type(None): "null",
 }
 
-# A string, or a run of anything else but whitespace. No text makes this slow: the quantifiers are possessive,
-# and a string may end with the text.
+# A string, or a run of characters other than whitespace. The quantifiers are possessive, and a string may end
+# with the text, so no text makes this slow.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[^" \t\n\r]++', re.DOTALL)
 
 
 def compact(text: str) -> str:
-    """Remove the whitespace between the tokens of a JSON text, and change nothing else.
+    """Remove the whitespace between the tokens of a JSON text. Everything else stays unchanged.
 
     Args:
         text: Valid JSON.
@@ -32,25 +32,25 @@ def compact(text: str) -> str:
     return "".join(_TOKEN.findall(text))
 
 
-# The whitespace of JSON, which is not that of Python. Source: RFC 8259 section 2.
+# JSON's whitespace differs from Python's. Source: RFC 8259 section 2.
 _SPACE = re.compile(r"[ \t\n\r]*+")
 
 
 def with_items(
     text: str, name: str | None, of_item: Callable[[Any, str], Any], decoder: json.JSONDecoder
 ) -> Any:
-    """Parse a JSON text once, and replace each item of one array at once, by its value and its text.
+    """Parse a JSON text once, and convert each item of one array at once, given its value and text.
 
-    So no more than one item is there in both forms.
+    So at most one item exists in both forms.
 
     Args:
         text: The JSON text.
-        name: The member of the object that is the array; None if the array is the whole text.
-        of_item: Returns what replaces an item.
-        decoder: What parses values.
+        name: The member of the object that is the array; None if the whole text is the array.
+        of_item: Converts an item.
+        decoder: Parses values.
 
     Raises:
-        json.JSONDecodeError: It is not JSON.
+        json.JSONDecodeError: The text is not JSON.
 
     Source: RFC 8259 sections 4 and 5.
     """
@@ -82,7 +82,7 @@ def with_items(
 
 
 def _key(text: str, at: int, decoder: json.JSONDecoder) -> tuple[str, int]:
-    """Parse the name of a member, and return it and where the value begins."""
+    """Parse the name of a member, and return it with the position of its value."""
     if text[at : at + 1] != '"':
         raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
     key, at = decoder.raw_decode(text, at)
@@ -93,14 +93,14 @@ def _key(text: str, at: int, decoder: json.JSONDecoder) -> tuple[str, int]:
 
 
 def _next(text: str, at: int) -> int:
-    """Return where the next token begins."""
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr] # it matches everywhere
+    """Return the position of the next token."""
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr] # it always matches
 
 
 def _array(
     text: str, at: int, decoder: json.JSONDecoder, of_item: Callable[[Any, str], Any]
 ) -> tuple[list[Any], int]:
-    """Parse the array that begins at a position, and return what its items become, and where it ends."""
+    """Parse the array at a position, and return its converted items with the position of its end."""
     items: list[Any] = []
     add, parse = items.append, decoder.raw_decode
     at = _next(text, at + 1)
@@ -109,7 +109,7 @@ def _array(
     while True:
         item, end = parse(text, at)
         add(of_item(item, text[at:end]))
-        if text.startswith(",{", end):  # as most servers write it
+        if text.startswith(",{", end):  # the form of most servers
             at = end + 1
             continue
         at = _next(text, end)
@@ -128,16 +128,16 @@ def _whole(text: str, at: int, value: Any) -> Any:
 
 
 def dump(value: object) -> str:
-    """Return a value as compact JSON that any encoding of Unicode can hold.
+    """Return a value as compact JSON that any Unicode encoding can represent.
 
     Raises:
-        ValueError: It holds NaN, an infinity, or itself.
-        TypeError: It holds something that JSON does not have.
-        RecursionError: It is nested too deeply.
+        ValueError: The value contains NaN, an infinity, or itself.
+        TypeError: The value contains a type that JSON does not have.
+        RecursionError: The value is nested too deeply.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
         text.encode()
-    except UnicodeEncodeError:  # lone surrogates: JSON can escape them, UTF-8 cannot hold them
+    except UnicodeEncodeError:  # JSON can escape lone surrogates, but UTF-8 cannot represent them
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text

@@ -1,7 +1,7 @@
-"""The process and the event loop that code runs in. Connections, locks, and tasks belong to one of each.
+"""The process and the event loop of the caller. Connections, locks, and tasks belong to one of each.
 
-trio is looked up among the loaded modules and is asked only for names that all its versions have, so that a
-trio that is installed but not used here changes nothing, whatever its version.
+trio is looked up among the loaded modules, and only names that all its versions have are used. So a trio that
+is installed but not in use changes nothing, whatever its version.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     import anyio
 
-#: The oldest trio that can be used: anyio gives `CancelScope.cancel` a reason, which it takes since then.
+#: The oldest supported trio, whose `CancelScope.cancel` accepts the reason that anyio passes.
 OLDEST_TRIO = (0, 31)
 
 #: The ID of a process, and an event loop in it: an asyncio loop, a trio token, or None in sync code.
@@ -33,7 +33,7 @@ def current_process() -> ProcessAndLoop:
 
 
 def current_loop() -> ProcessAndLoop:
-    """Return this process and the event loop of this task. A connection works in its own loop only.
+    """Return this process and the event loop of this task. A connection works only in its own loop.
 
     Raises:
         RuntimeError: No event loop is running in this thread.
@@ -45,9 +45,9 @@ def current_loop() -> ProcessAndLoop:
 
 
 def unsupported_loop() -> str | None:
-    """Return why async calls do not work in the current event loop, or None if they do.
+    """Return why async calls do not work in the current event loop; None if they do.
 
-    A trio that is too old is a problem only where it is in use.
+    An old trio is a problem only where it is in use.
     """
     version: str = getattr(sys.modules.get("trio"), "__version__", "")
     if _is_supported_trio(version) or _trio_token() is None:
@@ -62,25 +62,25 @@ def _is_supported_trio(version: str) -> bool:
 
 
 def has_ended(owner: ProcessAndLoop) -> bool:
-    """Return whether an event loop has ended. A process without a loop has not, nor has another process."""
+    """Return whether an event loop has ended. False for a process without a loop and for another process."""
     process, loop = owner
     if loop is None or process != os.getpid():
         return False
     if hasattr(loop, "is_closed"):
         return bool(loop.is_closed())
     try:
-        loop.run_sync_soon(int)  # trio has no other way to ask
+        loop.run_sync_soon(int)  # trio has no other way to check
     except RuntimeError:
         return True
     return False
 
 
 class PerLoop(Generic[T]):
-    """A value for each process and event loop. Those of loops that have ended are forgotten.
+    """A value per process and event loop. Values of loops that have ended are dropped.
 
     Args:
-        owner: Returns where the caller is: `current_process` or `current_loop`.
-        create: Creates a value. It is called at once for the first owner, so that a mistake shows early.
+        owner: Returns the caller's process and loop: `current_process` or `current_loop`.
+        create: Creates a value. It is called at once for the first owner, so that an error is raised early.
     """
 
     def __init__(self, owner: Callable[[], ProcessAndLoop], create: Callable[[], T]) -> None:
@@ -100,20 +100,20 @@ class PerLoop(Generic[T]):
                 value = self._spare.pop()
             except IndexError:
                 value = self._create()
-            # Two threads may come here at once: both take what the first of them stored.
+            # If two threads get here at once, both use the value that the first one stored.
             value = self._values.setdefault(owner, value)
         return value
 
     def take(self) -> list[T]:
-        """Give up the value of this process and event loop, and one that nobody has asked for."""
+        """Remove and return the value of this process and event loop, and one that was never used."""
         found, self._spare = self._spare, []
-        with contextlib.suppress(RuntimeError, KeyError):  # no event loop runs here, or has none
+        with contextlib.suppress(RuntimeError, KeyError):  # no event loop is running, or it has no value
             found.append(self._values.pop(self._owner()))
         return found
 
 
 class ThreadPermits:
-    """Lets so many threads do something at once, at a tenth of what a semaphore costs."""
+    """Limits how many threads do something at once, ten times as fast as a semaphore."""
 
     def __init__(self, count: int) -> None:
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -121,7 +121,7 @@ class ThreadPermits:
             self.release()
 
     def acquire(self, timeout_s: float) -> bool:
-        """Wait for a permit, for at most so many seconds. Return whether there was one."""
+        """Wait for a permit for at most this many seconds. Return whether one was acquired."""
         try:
             self._permits.get(timeout=max(timeout_s, 0))
         except queue.Empty:
@@ -134,19 +134,19 @@ class ThreadPermits:
 
 
 class TaskPermits:
-    """Lets so many tasks of one event loop do something at once. See `ThreadPermits`."""
+    """Limits how many tasks of one event loop do something at once. See `ThreadPermits`."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
     @functools.cached_property
     def _permits(self) -> "anyio.Semaphore":
-        import anyio  # noqa: PLC0415 - sync users need not pay for it
+        import anyio  # noqa: PLC0415 - not needed by sync code
 
         return anyio.Semaphore(self._count)  # it belongs to the event loop that it is created in
 
     async def acquire(self, timeout_s: float) -> bool:
-        """Wait for a permit, for at most so many seconds. Return whether there was one."""
+        """Wait for a permit for at most this many seconds. Return whether one was acquired."""
         if self._permits.value:
             self._permits.acquire_nowait()
             return True
@@ -177,7 +177,7 @@ def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
         schedule = _asyncio_loop().call_soon_threadsafe
 
     def run_soon() -> None:
-        with contextlib.suppress(RuntimeError):  # also what trio's RunFinishedError is
+        with contextlib.suppress(RuntimeError):  # trio's RunFinishedError is a RuntimeError as well
             schedule(callback)
 
     return run_soon
@@ -185,8 +185,8 @@ def from_any_thread(callback: Callable[[], object]) -> Callable[[], object]:
 
 @contextlib.contextmanager
 def limit_by_timer(limit_s: float) -> "Generator[anyio.CancelScope]":
-    """Cancel what is done within after so many seconds, even if the loop's clock stands still."""
-    import anyio  # noqa: PLC0415 - sync users need not pay for it
+    """Cancel the block after this many seconds, even if the loop's clock is frozen."""
+    import anyio  # noqa: PLC0415 - not needed by sync code
 
     with anyio.CancelScope() as scope:
         timer = threading.Timer(limit_s, from_any_thread(scope.cancel))
@@ -199,7 +199,7 @@ def limit_by_timer(limit_s: float) -> "Generator[anyio.CancelScope]":
 
 
 async def sleep_by_timer(delay_s: float) -> None:
-    """Sleep for so many seconds, even if the loop's clock stands still."""
+    """Sleep for this many seconds, even if the loop's clock is frozen."""
     import anyio  # noqa: PLC0415 - see above
 
     with limit_by_timer(delay_s):
@@ -207,7 +207,7 @@ async def sleep_by_timer(delay_s: float) -> None:
 
 
 def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Start a task in the current event loop that belongs to no scope of the caller. `work` must not raise.
+    """Start a task in the current event loop, outside of the caller's scopes. `work` must not raise.
 
     Raises:
         RuntimeError: No event loop is running in this thread.
@@ -216,7 +216,7 @@ def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         sys.modules["trio"].lowlevel.spawn_system_task(work, context=contextvars.copy_context())
     else:
         task = _asyncio_loop().create_task(work())
-        _tasks.add(task)  # the loop itself would let it be collected
+        _tasks.add(task)  # the loop alone would allow its collection
         task.add_done_callback(_tasks.discard)
 
 
@@ -224,10 +224,10 @@ _tasks: set[Any] = set()
 
 
 def _trio_token() -> Any:
-    """Return the token of the trio run that this task belongs to, or None if it is not a task of trio.
+    """Return the token of the trio run of this task; None if it is not a task of trio.
 
-    trio 0.28 and older do not have `in_trio_task`. `in_trio_run` is not asked: if trio runs as a guest of
-    asyncio, it is true in the tasks of asyncio as well.
+    trio 0.28 and older do not have `in_trio_task`. `in_trio_run` is not used, because it is also true in
+    tasks of asyncio while trio runs as its guest.
     """
     trio = sys.modules.get("trio")
     try:
@@ -241,6 +241,6 @@ def _trio_token() -> Any:
 
 
 def _asyncio_loop() -> Any:
-    import asyncio  # noqa: PLC0415 - code in a loop has it loaded, and sync code need not load it
+    import asyncio  # noqa: PLC0415 - already loaded in async code, and not needed by sync code
 
     return asyncio.get_running_loop()

@@ -1,7 +1,7 @@
-"""Reads a JSON object as one of our models, tolerantly. Pure: it reports nothing and sends nothing.
+"""Reads a JSON object as one of our models, tolerantly. Pure.
 
-Names, JSON types, and formats come from the contract, as `tools/contract_facts.py` has written them beside
-the generated client, so that no table here repeats them.
+Names, JSON types, and formats come from the contract, which `tools/contract_facts.py` has written beside the
+generated client, so that no table here repeats them.
 """
 
 import datetime as dt
@@ -16,16 +16,16 @@ from thrive_learning._formats import FORMATS, form_of
 from thrive_learning._json_text import JSON_NAMES, dump
 from thrive_learning.drift import Drift
 
-#: How many unknown fields of one object are listed by name. A server may send any number.
+#: How many unknown fields of one object are reported individually. A server may send any number.
 MAX_UNKNOWN_FIELDS: Final = 50
 
-#: How many unreadable items of one array are listed one by one: as many as a page may have.
+#: How many unreadable items of one array are reported individually. A page may have this many.
 MAX_UNREADABLE_ITEMS: Final = 1000
 
-# How many different unknown fields a reader remembers, so that equal ones share an object.
+# How many different unknown fields a reader remembers, so that equal problems share an object.
 _MAX_REMEMBERED = 500
 
-#: What Python reads each type of JSON as.
+#: The Python types of each JSON type.
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -48,7 +48,7 @@ _EXPECTED = {
 
 
 class DescribedField(Protocol):
-    """One field as the contract describes it; see `FieldFacts` of the generated client."""
+    """One field in the contract; see `FieldFacts` of the generated client."""
 
     @property
     def name(self) -> str: ...
@@ -69,12 +69,12 @@ class DescribedField(Protocol):
 
 
 class ReceivedJson(NamedTuple):
-    """What a model was read from.
+    """The JSON of a model.
 
     Attributes:
         text: The JSON as received.
-        values: The value that each field had then, in the order of the fields.
-        problems: Each difference from the contract. Objects of one response with the same differences share
+        values: The value of each field at that time, in the order of the fields.
+        problems: The departures from the contract. Objects of one response with the same departures share
             this list, so that its text is masked once.
     """
 
@@ -84,17 +84,17 @@ class ReceivedJson(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a JSON object or array was read as.
+    """The result of reading a JSON object or array.
 
     Attributes:
-        document: The least that the generated parser reads. What it makes of that is not used, because it
-            would reject everything for the flaw of one field.
-        values: The values of an object's fields, by the names of our model's attributes.
-        received: What our model was read from.
+        document: The minimal document for the generated parser. The parser's result is not used, because it
+            would reject everything for one invalid field.
+        values: The values of an object's fields, by attribute name of our model.
+        received: The JSON of our model.
         items: The models of an array.
-        problems: Each difference from the contract, without repetitions.
-        lists: The lists that hold them.
-        flaw: Why no model can be made of it; None if one can.
+        problems: The departures from the contract, without duplicates.
+        lists: The lists that contain them.
+        flaw: Why a model cannot be created; None if it can.
     """
 
     document: Any = None
@@ -106,10 +106,10 @@ class Reading(NamedTuple):
     flaw: str | None = None
 
     def show_as(self, shown: Sequence[Drift]) -> None:
-        """Let the models show the problems in another form.
+        """Replace the problems of the models.
 
         Args:
-            shown: One for each of `problems`, in their order.
+            shown: The replacement of each of `problems`, in order.
         """
         by_identity = {id(drift): other for drift, other in zip(self.problems, shown, strict=True)}
         for drifts in self.lists:
@@ -117,11 +117,11 @@ class Reading(NamedTuple):
 
 
 class Pass:
-    """One reading of a JSON text: the problems found so far.
+    """One reading of a JSON text, with the problems found so far.
 
     Args:
-        reader: The reader for the model that the text holds, or whose items it holds.
-        item_reader: The reader for the items that become models while the text is parsed.
+        reader: The reader for the model in the text, or for its items.
+        item_reader: The reader for the items that are converted during parsing.
     """
 
     __slots__ = ("_item_reader", "_known", "_made", "_reader")
@@ -133,14 +133,14 @@ class Pass:
         self._known: dict[tuple[int, ...], list[Drift]] = {}
 
     def item(self, value: object, text: str) -> Any:
-        """Return what becomes of an item of an array while the text is parsed.
+        """Convert an item of an array during parsing.
 
         Args:
             value: The item.
             text: Its JSON text.
 
         Returns:
-            Our model, or what is wrong with the item, as text.
+            Our model, or what is wrong with the item as text.
         """
         return self._item_reader.item(value, text, self)
 
@@ -152,10 +152,10 @@ class Pass:
         Args:
             reader: The reader for the items.
             wire_name: The name of the array.
-            values: Its items, or what has become of them.
-            problems: Gets what is wrong with them.
+            values: Its items, possibly converted.
+            problems: Receives what is wrong with the items.
         """
-        # One array was made while the text was parsed. There may be others, beside it and within its items.
+        # One array was converted during parsing. There may be others, beside it and within its items.
         made = values if values is self._made else [reader.item(value, dump(value), self) for value in values]
         if str not in map(type, made):
             return tuple(made)
@@ -171,17 +171,17 @@ class Pass:
         return tuple(model for model in made if not isinstance(model, str))
 
     def shared(self, problems: list[Drift]) -> list[Drift]:
-        """Return the list that objects with these problems share."""
-        # By identity: that is much faster, and the reader has one object for each unknown field.
+        """Return the list that objects with the same problems share."""
+        # By identity, which is much faster. The reader has one object for each unknown field.
         return self._known.setdefault(tuple(map(id, problems)), problems)
 
     def read(self, document: dict[str, Any], text: str, *, is_made: bool = False) -> Reading:
-        """Compare a JSON object with the contract, and convert what the contract describes.
+        """Compare a JSON object with the contract, and convert its documented fields.
 
         Args:
             document: The object; it is not changed.
             text: Its JSON text.
-            is_made: Whether the items of the field `items_of` are what `item` has returned.
+            is_made: Whether the items of the field `items_of` were converted by `item`.
         """
         self._made = document.get(self._reader.items_of or "") if is_made else None
         values, problems, flaw = self._reader.take(document, self)
@@ -190,7 +190,7 @@ class Pass:
         return self._concluded(document=least, values=values, received=received, flaw=flaw)
 
     def read_items(self, made: list[Any]) -> Reading:
-        """Conclude the reading of a JSON array, each of whose items is what `item` has returned."""
+        """Complete the reading of a JSON array whose items were converted by `item`."""
         self._made = made
         problems: list[Drift] = []
         items = self.items(self._item_reader, "", made, problems)
@@ -200,30 +200,30 @@ class Pass:
     def _concluded(self, **found: Any) -> Reading:
         lists = [*self._known.values()]
         problems = {drift: drift for drifts in lists for drift in drifts}
-        for drifts in lists:  # equal ones become identical
+        for drifts in lists:  # equal problems become identical
             drifts[:] = [problems[drift] for drift in drifts]
         return Reading(problems=tuple(problems.values()), lists=lists, **found)
 
 
-#: Turns a JSON value into one of Python, and adds to a list how it departs from the contract. A value that
-#: departs becomes None.
+#: Converts a JSON value, and appends its departures from the contract to a list. A value that departs becomes
+#: None.
 _Convert: TypeAlias = Callable[[Any, list[Drift], Pass], Any]
 
 
 def _departs(_value: Any, _problems: list[Drift], _current: Pass) -> Any:
-    """Stand for a JSON type that a field may not have. It is compared, and never called."""
+    """Mark a JSON type that a field may not have. It is only compared and never called."""
 
 
 class Reader:
     """Reads JSON objects as one model.
 
     Args:
-        fields: What the contract says of the model.
-        model: Our model. Its public attributes are the fields of the contract, and no others.
+        fields: The model in the contract.
+        model: Our model. Its public attributes are exactly the fields in the contract.
         reader_of: Returns the reader for a model by the name of its schema.
 
     Raises:
-        TypeError: The contract has a field that the model lacks, or the other way round.
+        TypeError: The model lacks a field of the contract, or has one that the contract lacks.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class Reader:
         self.fields: tuple[DescribedField, ...] = tuple(described[name] for name in own)
         self._reader_of = reader_of
         self._blank: dict[str, Any] = dict.fromkeys(own)
-        # A model that departs is an empty one. Any other field that departs is None.
+        # A nested model with a wrong type becomes an empty model. Any other invalid field becomes None.
         self._defaults: list[tuple[str, str, bool, Callable[[], Any]]] = [
             (field.name, field.wire_name, field.model is not None, own[field.name].factory)
             for field in self.fields
@@ -245,9 +245,9 @@ class Reader:
         self._slots = {field.wire_name: (field.name, *self._converters(field)) for field in self.fields}
         self._required = [(field.name, field) for field in self.fields if field.is_required]
         self._unknown: dict[tuple[str, type], Drift] = {}
-        #: The names of the models that are part of this one.
+        #: The names of the models within this one.
         self.parts: list[str] = [*filter(None, map(_model_of, self.fields))]
-        #: The name in JSON of the field whose items are models; None if no field has such items.
+        #: The name in JSON of the field whose items are models; None without such a field.
         self.items_of: str | None = None
         self._item_model: str | None = None
         for field in self.fields:
@@ -263,13 +263,13 @@ class Reader:
         items_are_others = self._item_model is not None and not is_array
         return Pass(self, self._reader_of(str(self._item_model)) if items_are_others else self)
 
-    def take(  # noqa: C901 - it runs for every record, and calls would cost
+    def take(  # noqa: C901 - it runs for every record, and calls would be slow
         self, document: dict[str, Any], current: Pass
     ) -> tuple[dict[str, Any], list[Drift], str | None]:
-        """Convert what the contract describes.
+        """Convert the documented fields of an object.
 
         Returns:
-            The values of the fields, each difference from the contract, and why no model can be made of them.
+            The values of the fields, the departures from the contract, and why a model cannot be created.
         """
         values = self._blank.copy()
         problems: list[Drift] = []
@@ -304,7 +304,7 @@ class Reader:
         return values, problems, None
 
     def item(self, value: object, text: str, current: Pass) -> Any:
-        """Return our model of an item of an array, or what is wrong with the item, as text."""
+        """Return our model of an item of an array, or what is wrong with the item as text."""
         if isinstance(value, dict):
             return self.model_of(cast("dict[str, Any]", value), text, current)
         return f"it is {JSON_NAMES[value.__class__]}, not an object"
@@ -316,7 +316,7 @@ class Reader:
         return drift
 
     def _flaw(self, field: DescribedField, document: dict[str, Any]) -> str | None:
-        """Say what is wrong with a required field that has no value; None if it may have none."""
+        """Return what is wrong with a required field that has no value; None if it may lack one."""
         if field.wire_name not in document:
             return f"the field {field.wire_name!r} is missing"
         kind = document[field.wire_name].__class__
@@ -326,7 +326,7 @@ class Reader:
         return None if converters[kind] is None else f"the field {field.wire_name!r} cannot be read"
 
     def least(self, value_of: Callable[[str], Any]) -> dict[str, Any]:
-        """Return the least that the generated parser reads: the required fields.
+        """Return the minimal document for the generated parser: the required fields.
 
         Args:
             value_of: Returns the value of a field by its name.
@@ -334,20 +334,20 @@ class Reader:
         return {field.wire_name: self._for_parser(field, value_of(name)) for name, field in self._required}
 
     def _for_parser(self, field: DescribedField, value: Any) -> Any:
-        if isinstance(value, tuple):  # an array, whose items have been read here
+        if isinstance(value, tuple):  # an array whose items were converted here
             return []
         if isinstance(value, (dt.date, uuid.UUID)):
             return str(value) if isinstance(value, uuid.UUID) else value.isoformat()
         if field.values is not None and str(value) not in field.values:
-            return next(iter(field.values.values()))  # it would reject an undocumented value
+            return next(iter(field.values.values()))  # the parser would reject an undocumented value
         if field.model is not None and isinstance(value, self._reader_of(field.model).model):
             return self._reader_of(field.model).least(functools.partial(getattr, value))
         return value
 
-    # One value
+    # Single values
 
     def _converters(self, field: DescribedField) -> tuple[dict[type, _Convert | None], str]:
-        """Return how to convert a value of each type, and the types in words. None takes it as it is."""
+        """Return the converter of each type, and the types in words. None keeps the value unchanged."""
         python_types = [kind for name in field.json_types for kind in _PYTHON_TYPES[name]]
         words = " or ".join(_EXPECTED[name] for name in field.json_types)
         converters: dict[type, _Convert | None] = dict.fromkeys(python_types)
@@ -401,7 +401,7 @@ class Reader:
         return convert
 
     def model_of(self, document: dict[str, Any], text: str, current: Pass) -> Any:
-        """Return our model of an object within another one, or what is wrong with the object."""
+        """Return our model of a nested object, or what is wrong with the object."""
         values, problems, flaw = self.take(document, current)
         if flaw is not None:
             return flaw
@@ -411,10 +411,10 @@ class Reader:
     # As a JSON schema
 
     def json_schema(self, within: tuple[type, ...] = ()) -> dict[str, Any]:
-        """Return the model as a JSON schema, as the contract describes it.
+        """Return the JSON schema of the model in the contract.
 
         Args:
-            within: The models that this one is part of. A model that is part of itself is any object there.
+            within: The enclosing models. A model within itself becomes any object.
 
         Source: JSON Schema 2020-12.
         """
@@ -451,7 +451,7 @@ def _check_fields(model: type, own: set[str], described: set[str]) -> None:
         if name in own:
             raise TypeError(f"{model.__name__}.{name} is not in the contract. Remove it, or add it there.")
         raise TypeError(
-            f"the contract has {model.__name__}.{name}, and the class has no such attribute. Add it to "
+            f"The contract has {model.__name__}.{name}, and the class has no such attribute. Add it to "
             f"{model.__module__}.{model.__qualname__}, with its line in the docstring."
         )
 

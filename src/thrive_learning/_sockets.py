@@ -1,4 +1,4 @@
-"""What both engines need of sockets: connecting in sync code, what has arrived, and why something failed."""
+"""The socket functions that both engines use: connecting, waiting for data, and explaining failures."""
 
 import os
 import select
@@ -10,29 +10,29 @@ from typing import Any, Final, TypeAlias
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
 
-#: An address has so long to answer before the next one is tried. Seconds. Source: RFC 8305 section 5.
+#: How long an address may take before the next one is tried, in seconds. Source: RFC 8305 section 5.
 HEAD_START_S: Final = 0.25
 
-#: An address as `getaddrinfo` returns it: the family, and what `connect` takes.
+#: An address of `getaddrinfo`: the family, and the argument of `connect`.
 Address: TypeAlias = tuple[int, Any]
 
-#: When an address last failed, or was slower than another one. Attempts begin with those not in here.
+#: When each address last failed or was slower than another one. Attempts begin with addresses not in here.
 failed_at: dict[Any, float] = {}
 _MOST_FAILED = 256
 
-# EAI_NODATA is not on all systems. EAI_AGAIN, which may pass, is not among them.
+# EAI_NODATA is not on all systems. EAI_AGAIN is not included, because it is transient.
 _UNKNOWN_HOST = {getattr(socket, name, socket.EAI_NONAME) for name in ("EAI_NONAME", "EAI_NODATA")}
 
 
 def note_failure(address: Any) -> None:
-    """Let attempts begin with other addresses. Before there are too many failed ones, all are forgotten."""
+    """Make attempts begin with other addresses. If too many addresses have failed, forget all of them."""
     if len(failed_at) >= _MOST_FAILED:
         failed_at.clear()
     failed_at[address] = monotonic()
 
 
 def in_order(found: list[Any]) -> list[Address]:
-    """Sort what `getaddrinfo` returned: by turns of IPv6 and IPv4, and addresses that have failed last.
+    """Sort the result of `getaddrinfo`: alternate IPv6 and IPv4, and put failed addresses last.
 
     Source: RFC 8305 section 4.
     """
@@ -47,18 +47,18 @@ def in_order(found: list[Any]) -> list[Address]:
 def connect(
     host: str, port: int, left: Callable[[], float], use: Callable[[socket.socket], None]
 ) -> socket.socket:
-    """Connect to an address of a host. None of them may use up the time of the others.
+    """Connect to an address of a host, without letting one address use up the time of the others.
 
-    An address that is slow is tried again after the others, with four times as much time.
+    A slow address is tried again after the others, with four times as much time.
 
     Args:
         host: The name or the address.
         port: The port.
-        left: Returns how many seconds are left for all addresses; raises if there are none, or after a cut.
-        use: Takes a socket before it connects, so that another thread can cut it; raises after a cut.
+        left: Returns the remaining seconds for all addresses; raises if no time is left or after a cut.
+        use: Receives a socket before it connects, so that another thread can cut it; raises after a cut.
 
     Raises:
-        OSError: No address has answered in time.
+        OSError: No address responded in time.
     """
     untried = in_order(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     patience, failure = HEAD_START_S, OSError("it has no address")
@@ -92,7 +92,7 @@ def _connected(address: Address, limit: float, use: Callable[[socket.socket], No
 
 
 class Arrivals:
-    """Waits for something to arrive on a socket. The poll object is made once for each connection.
+    """Waits for data on a socket. The poll object is created once per connection.
 
     Args:
         sock: The socket.
@@ -105,7 +105,7 @@ class Arrivals:
         self._poll: Any = None
 
     def wait(self, seconds: float) -> bool:
-        """Return whether something has arrived or the socket is closed, after at most so many seconds."""
+        """Return whether data has arrived or the socket is closed, after at most this many seconds."""
         if self._sock.fileno() < 0:
             return True
         if self._poll is None:
@@ -113,14 +113,14 @@ class Arrivals:
                 return bool(select.select([self._sock], [], [], seconds)[0])
             self._poll = select.poll()
             self._poll.register(self._sock, select.POLLIN)
-        return bool(self._poll.poll(min(seconds * 1000, 2e9)))  # which is what fits: 23 days
+        return bool(self._poll.poll(min(seconds * 1000, 2e9)))  # the largest valid timeout, 23 days
 
 
 def explain(error: BaseException) -> tuple[str, bool]:
-    """Return what the system or TLS says of a failure, and whether the same attempt would fail again."""
+    """Return the description of a failure by the system or TLS, and whether it would happen again."""
     text = str(error)
     if isinstance(error, socket.gaierror):
         return text, error.errno in _UNKNOWN_HOST
     if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
-        return f"[Errno {error.errno}] {os.strerror(error.errno)}", False  # event loops word it differently
+        return f"[Errno {error.errno}] {os.strerror(error.errno)}", False  # event loops use different texts
     return text, isinstance(error, UnicodeError) or "CERTIFICATE_VERIFY_FAILED" in text

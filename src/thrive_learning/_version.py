@@ -1,4 +1,4 @@
-"""The version of the distribution; the build and the User-Agent read it from here."""
+"""The version of the distribution, for the build and the User-Agent."""
 
 #: The version of this package.
 __version__ = "0.1.0"

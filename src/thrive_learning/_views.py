@@ -1,8 +1,8 @@
-"""Reads a JSON object as an attrs class, by the names and the types of its attributes. Pure.
+"""Reads a JSON object as an attrs class, by the names and types of its attributes. Pure.
 
-It is for JSON that the contract does not describe; `_reading` is for what it does. The attribute `first_name`
-is the member `firstName`. Its type says what the value may be, and its default what a missing value or null
-becomes. A value of another type is left out and reported, so that no attribute ever has a wrong value.
+It is for JSON that is not in the contract; `_reading` is for JSON in the contract. The attribute `first_name`
+is the member `firstName`. Its type determines the valid values, and its default replaces a missing value or
+null. A value of another type is left out and reported, so that no attribute ever has a wrong value.
 """
 
 import functools
@@ -19,20 +19,20 @@ from thrive_learning.drift import Drift
 
 T = TypeVar("T")
 
-#: How many problems of one object are kept. A list may have any number of members.
+#: The maximum number of reported problems per object. A list may have any number of members.
 MAX_PROBLEMS: Final = 50
 
 _EXPECTED: dict[object, str] = {str: "a string", bool: "a boolean", int: "a whole number"}
 
 
 class _Member(NamedTuple):
-    """A member of a JSON object, as an attribute describes it.
+    """A member of a JSON object, as described by an attribute.
 
     Attributes:
         name: The attribute's name.
         wire_name: Its name in JSON.
-        kind: What its value is read as: `str`, `bool`, `int`, a date and time, or another attrs class.
-        is_list: Whether it is an array of such values.
+        kind: The type of its value: `str`, `bool`, `int`, a date and time, or another attrs class.
+        is_list: Whether the member is an array of such values.
     """
 
     name: str
@@ -47,10 +47,10 @@ def read_view(
     """Read a JSON object, tolerantly.
 
     Args:
-        model: The attrs class. Every attribute that is read has a default.
+        model: The attrs class. Every attribute in JSON has a default.
         received: The object.
         only: The attributes to read; None for all of them.
-        **more: Arguments of the class that are not read.
+        **more: Arguments of the class that are not from JSON.
 
     Returns:
         An instance, and what is wrong with the values that were left out.
@@ -89,7 +89,7 @@ def _values(
 
 
 def _value(kind: Any, value: object, where: str, problems: list[Drift]) -> Any:
-    """Return a value that is not null as it is read; None, with a problem, if it cannot be."""
+    """Convert a value that is not null; None, with a problem, if it is not valid."""
     found = JSON_NAMES[type(value)]
     if kind in _EXPECTED:
         if type(value) is kind:
@@ -112,7 +112,7 @@ def _value(kind: Any, value: object, where: str, problems: list[Drift]) -> Any:
 
 @functools.cache
 def _members(model: Any) -> tuple[_Member, ...]:
-    """Describe the members that a class names: its attributes whose types can be read."""
+    """Return the members that a class describes, which are its attributes with convertible types."""
     members: list[_Member] = []
     for field in attrs.fields(model):
         first, *_ = typing.get_args(field.type) or (field.type,)

@@ -23,7 +23,7 @@ def test_a_field(copy: Copy) -> None:
     succeeded(copy.generate())
 
     use = 'print(make_activity(device_name="x"))'
-    missing = "the contract has Activity.device_name, and the class has no such attribute. Add it to"
+    missing = "The contract has Activity.device_name, and the class has no such attribute. Add it to"
     failed(copy.run("ThriveClient.sandbox()"), missing, "with its line in the docstring")
     failed(copy.run(f"from thrive_learning.testing import make_activity\n{use}"), "device_name")
 

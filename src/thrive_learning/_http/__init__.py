@@ -1,1 +1,1 @@
-"""Sends and receives bytes: the port, and httpx's transports behind it."""
+"""Sends and receives bytes, through a port with httpx's transports behind it."""

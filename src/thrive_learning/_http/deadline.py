@@ -1,8 +1,8 @@
-"""Sync connections for httpcore whose every operation ends with the call.
+"""Sync connections for httpcore whose operations all end with the call.
 
-A time-out per read starts anew with every byte: a server that sends one byte a second would hold a call for
-as long as it likes. In async code a cancel scope around the call ends it; in sync code only the socket can.
-Name resolution is outside the deadline, because Python cannot interrupt it.
+A timeout per read restarts with every byte, so a server that sends one byte a second could hold a call
+forever. In async code, a cancel scope around the call ends it. In sync code, only the socket can. Name
+resolution is outside the deadline, because Python cannot interrupt it.
 """
 
 import contextlib
@@ -20,24 +20,24 @@ from thrive_learning._http.surplus import READ_BYTES, Guard, corrected
 from thrive_learning._interruptions import interruption
 from thrive_learning._sockets import Arrivals, connect
 
-# How much is sent at once, and how much of TLS is read at once: a record has up to 16 KiB.
+# The size of one write, and of one read of TLS, whose records have up to 16 KiB.
 _PIECE_BYTES = 32_768
 _ADDRESSES = {"client_addr": "getsockname", "server_addr": "getpeername"}
 
 
 class Backend(httpcore.NetworkBackend):
-    """Opens one connection at a time, for one call at a time. Another thread may cut it."""
+    """Opens one connection at a time, for one call at a time. Another thread may cut the connection."""
 
     #: The limits of the current call.
     budget: Budget
 
     def __init__(self) -> None:
         self.is_cut: bool = False
-        self._sock = socket.socket()  # so that there always is one to close
+        self._sock = socket.socket()  # so that there is always a socket to close
         self._sock.close()
 
     def left(self, timeout: float | None) -> float:
-        """Return how long an operation may take in seconds, or raise `OSError`."""
+        """Return the seconds that an operation may take, or raise `OSError`."""
         if self.is_cut:
             raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
         left = self.budget.remaining()
@@ -62,13 +62,13 @@ class Backend(httpcore.NetworkBackend):
         self.left(None)  # fails after a cut
 
     def cut(self) -> None:
-        """Let the thread that waits for the connection fail at once."""
+        """Make a wait for the connection in another thread fail at once."""
         self.is_cut = True
         with contextlib.suppress(OSError):  # it is not connected
             self._sock.shutdown(socket.SHUT_RDWR)  # closing it would not wake the thread
 
     def close(self) -> None:
-        """Close the connection, be it one whose handshake failed."""
+        """Close the connection, even if its handshake failed."""
         self._sock.close()
 
 
@@ -110,7 +110,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
         raise failure
 
     def close(self) -> None:
-        self.sock.close()  # without a word to the server, which might answer late or never
+        self.sock.close()  # without notifying the server, which might respond late or never
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
@@ -134,7 +134,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
 
 
 class _TlsStream(_SocketStream):
-    """TLS upon a connection, or within TLS. A flood of records without data ends with the call as well."""
+    """TLS over a connection, or within TLS. A flood of records without data also ends with the call."""
 
     def __init__(
         self, below: _SocketStream, context: ssl.SSLContext, host: str, timeout: float | None

@@ -1,4 +1,4 @@
-"""Any transport of httpx or httpx2 as an engine: httpx's own, the sandbox's, or the caller's."""
+"""Uses any transport of httpx or httpx2 as an engine: httpx's own, the sandbox's, or the caller's."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ from thrive_learning._sockets import explain
 from thrive_learning.errors import TRANSIENT_STATUS_CODES
 
 _LIBRARIES = {"httpx", "httpx2"}
-# What a transport may raise. Other exceptions are defects, and pass unchanged.
+# The exceptions that a transport may raise. Other exceptions are defects and are not converted.
 _FAILURES: dict[port.FailureKind, str] = {
     "timeout": "ConnectTimeout ReadTimeout WriteTimeout PoolTimeout TimeoutException",
     "connect": "ConnectError",
@@ -41,7 +41,7 @@ def library_of(transport: object) -> str | None:
 
 
 def failure_of(error: BaseException) -> BaseException:
-    """Return what to raise for what a transport raised: a `TransportError`, or the exception as it is."""
+    """Return the exception to raise for a transport's: a `TransportError`, or the exception unchanged."""
     causes = list(_causes(error))
     for cause in causes:
         interrupted = interruption(cause)
@@ -51,10 +51,10 @@ def failure_of(error: BaseException) -> BaseException:
         name, library = kind.__name__, kind.__module__.partition(".")[0]
         if name in _KINDS and library in {*_LIBRARIES, "builtins", "ssl", "anyio"}:
             text, is_lasting = explain(causes[-1])
-            if type(causes[-1]).__name__ == "EndOfStream":  # what anyio makes of it in a handshake
+            if type(causes[-1]).__name__ == "EndOfStream":  # anyio's exception during a handshake
                 text = _HUNG_UP
             text = text or str(error)
-            if library == "builtins":  # of a transport of the caller's
+            if library == "builtins":  # from the caller's transport
                 text = f"{type(error).__name__}: {text}"
             phase = cast("port.Phase", name.removesuffix("Timeout").lower()) if "Timeout" in name else None
             is_final = _is_final(_KINDS[name], text, is_lasting=is_lasting)
@@ -63,17 +63,17 @@ def failure_of(error: BaseException) -> BaseException:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and its causes. httpcore's pool removes them, but not from the arguments."""
+    """Yield an exception and its causes. httpcore's pool clears causes, but they remain in the arguments."""
     while error is not None:
         yield error
-        if isinstance(error, BaseExceptionGroup):  # an attempt for each address
+        if isinstance(error, BaseExceptionGroup):  # one attempt per address
             error = cast("BaseException", error.exceptions[-1])
         else:
             error = error.__cause__ or next((it for it in error.args if isinstance(it, BaseException)), None)
 
 
 def _is_final(kind: port.FailureKind, text: str, *, is_lasting: bool) -> bool:
-    """Return whether the same attempt would fail again; one that a proxy rejects may lock an account."""
+    """Return whether the same attempt would fail again, or, after a proxy's rejection, lock an account."""
     if kind == "proxy" and text[:3].isdigit():
         return int(text[:3]) not in TRANSIENT_STATUS_CODES
     if kind == "proxy":
@@ -84,7 +84,7 @@ def _is_final(kind: port.FailureKind, text: str, *, is_lasting: bool) -> bool:
 class _Content:
     """The body of a request, in one piece.
 
-    httpx's own is an async generator: one that a failed write leaves half-way ends in a warning later.
+    httpx's own is an async generator, which causes a warning if a failed write leaves it unfinished.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -105,7 +105,7 @@ class _Content:
 
 
 class Adapter:
-    """An engine upon transports of httpx or httpx2, written once. In sync code its coroutines never wait."""
+    """An engine over transports of httpx or httpx2. In sync code, its coroutines block."""
 
     is_async: bool
 
@@ -119,7 +119,7 @@ class Adapter:
     async def exchange(
         self, request: port.Request, budget: Budget, *, fresh: bool
     ) -> tuple[Any, Any, "_Body"]:
-        """Send a request once and return the status and the headers of its response, and its body."""
+        """Send a request once. Return the status and the headers of its response, and its body."""
         transport = await self.take(budget, fresh=fresh)
         try:
             if self.is_async:
@@ -133,7 +133,7 @@ class Adapter:
         raise failure
 
     def _build(self, request: port.Request, budget: Budget) -> Any:
-        """Return a request for the transport. Its URL goes as text, which is what httpx parses fastest."""
+        """Return a request for the transport. Its URL is text, which httpx parses fastest."""
         known, headers = self._known
         if known is not request.headers:
             headers = self._library.Headers(request.headers)
@@ -148,8 +148,8 @@ class Adapter:
         )
 
     async def take(self, budget: Budget, *, fresh: bool) -> Any:
-        """Return the transport for a request, which is to be given back."""
-        del budget, fresh  # another library's transport looks after its connections itself
+        """Return the transport for a request, which must be given back."""
+        del budget, fresh  # another library's transport manages its connections
         return self._transport
 
     async def give_back(self, transport: Any, *, is_broken: bool) -> None:
@@ -168,7 +168,7 @@ class Adapter:
 
 
 class _Body:
-    """The body of a response. An async generator that is left early would end in a warning later."""
+    """The body of a response. An unfinished async generator would cause a warning."""
 
     def __init__(self, engine: Adapter, transport: Any, stream: Any) -> None:
         self._engine, self._transport, self._stream = engine, transport, stream
@@ -218,8 +218,8 @@ class _Body:
         raise failure
 
     async def _leave(self) -> None:
-        """Cancel the next read, and with it each generator of httpx and httpcore that waits for it."""
-        import anyio  # noqa: PLC0415 - sync code need not load it
+        """Cancel the next read, and with it each waiting generator of httpx and httpcore."""
+        import anyio  # noqa: PLC0415 - not needed by sync code
 
         with anyio.CancelScope() as reading, contextlib.suppress(port.TransportError):
             reading.cancel()

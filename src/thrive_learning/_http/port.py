@@ -1,4 +1,4 @@
-"""What the code above knows of HTTP: a request, a response, and an engine that exchanges them. Pure."""
+"""The HTTP interface of the code above: a request, a response, and an engine that exchanges them. Pure."""
 
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -8,17 +8,17 @@ from thrive_learning._budget import Budget
 
 T = TypeVar("T")
 
-#: Names and values as they go on the wire.
+#: Names and values in wire format.
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 class Origin(NamedTuple):
-    """A server that requests go to.
+    """A server that requests are sent to.
 
     Attributes:
         scheme: `https` or `http`.
-        host: The host name in ASCII, or the address; IPv6 addresses stand without brackets.
-        port: The TCP port, the scheme's default included.
+        host: The host name in ASCII, or the address; IPv6 addresses without brackets.
+        port: The TCP port, which may be the scheme's default.
 
     Source: RFC 6454 section 4.
     """
@@ -41,14 +41,14 @@ def parse_url(url: str) -> tuple[Origin, bytes, bytes]:
 
 
 class Request:
-    """A request, complete as it goes on the wire.
+    """A complete request in wire format.
 
     Args:
-        method: In capitals.
+        method: The method, in capitals.
         origin: The server.
-        target: The path and query in origin form, with nothing left to encode.
-        headers: All of them, `Host` first, and `Content-Length` if there is a body. Requests of one client
-            with the same headers have the same object here, so that an engine need encode it only once.
+        target: The path and query in origin form, percent-encoded.
+        headers: All headers, `Host` first, and `Content-Length` if there is a body. Requests of one client
+            with the same headers share this object, so that an engine can encode it once.
         body: The whole body.
     """
 
@@ -64,7 +64,7 @@ class Request:
         self.body: bytes = body
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.origin.host}>"  # headers, body, and token URL hold secrets
+        return f"<Request {self.method} {self.origin.host}>"  # headers, body, and token URL contain secrets
 
 
 class Response:
@@ -73,9 +73,9 @@ class Response:
     Args:
         status: The status code.
         headers: As received.
-        chunks: The body as received, not decompressed; it raises `TransportError`.
-        close: Ends the exchange, whether or not the body was read; the connection is kept only if nothing
-            speaks against its next use. It is called once.
+        chunks: The body as received, not decompressed. Iteration may raise `TransportError`.
+        close: Ends the exchange, whether or not the body was read. The connection is kept only if it can be
+            reused. Called once.
     """
 
     __slots__ = ("chunks", "close", "headers", "status")
@@ -90,7 +90,7 @@ class Response:
 
 
 class AsyncResponse:
-    """See `Response`."""
+    """The async form of `Response`."""
 
     __slots__ = ("aclose", "chunks", "headers", "status")
 
@@ -107,12 +107,13 @@ class AsyncResponse:
         self.aclose: Callable[[], Awaitable[None]] = aclose
 
 
-#: What an exchange failed at. "request" is ours: it cannot be sent as it is. "thread" is that of a resolver.
+#: The step that failed. "request" means a request that cannot be sent, and "thread" one that cannot be
+#: started.
 FailureKind: TypeAlias = Literal[
     "connect", "proxy", "read", "write", "protocol", "request", "thread", "timeout", "other"
 ]
 
-#: The limit that a time-out belongs to: a field of `Timeout`.
+#: The time limit that was exceeded, as a field of `Timeout`.
 Phase: TypeAlias = Literal["connect", "read", "write", "pool"]
 
 
@@ -120,10 +121,10 @@ class TransportError(Exception):
     """An exchange failed. It never leaves this SDK, because its frames hold the Authorization header.
 
     Args:
-        kind: What the exchange failed at.
-        text: Why, in the words of the system or of the peer, not masked.
-        phase: The limit that passed, of a time-out.
-        is_final: Whether the same attempt would fail in the same way: the host is unknown, say.
+            kind: The step that failed.
+            text: The reason, in the words of the system or of the peer, not masked.
+            phase: For a timeout, the limit that was exceeded.
+            is_final: Whether the same attempt would fail again, such as for an unknown host.
     """
 
     def __init__(
@@ -143,34 +144,34 @@ class TransportError(Exception):
 
 
 def without_frames(error: TransportError) -> TransportError:
-    """Return an error that keeps no frames: theirs hold headers, and would form a cycle with the caller's."""
+    """Return an error without frames, which would hold headers and form a cycle with the caller's."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine of sync code, which blocks instead of waiting, and return what it returns."""
+    """Run a coroutine of sync code, which blocks instead of suspending, and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         result: T = end.value
         return result
-    raise AssertionError("a coroutine of sync code waits")
+    raise AssertionError("a coroutine of sync code suspended")
 
 
 class Engine(Protocol):
-    """Sends requests for threads. It may be used by any number of them at once."""
+    """Sends requests for threads. Any number of threads may share it."""
 
     def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
-        """Send a request once and return the head of its response.
+        """Send a request once, and return the head of its response.
 
         Args:
             request: The request.
-            budget: The limits of the call; every operation on a socket ends with it, those of the body too.
+            budget: The limits of the call. Every operation on a socket ends with it, including the body's.
             fresh: Whether to open a new connection, because an idle one has failed.
 
         Raises:
-            TransportError: There is no response.
+            TransportError: No response arrived.
         """
         ...
 
@@ -183,7 +184,7 @@ class AsyncEngine(Protocol):
     """Sends requests for the tasks of one event loop. A cancel scope around the call is its deadline."""
 
     async def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> AsyncResponse:
-        """Send a request once and return the head of its response. See `Engine.send`."""
+        """Send a request once, and return the head of its response. See `Engine.send`."""
         ...
 
     async def aclose(self) -> None:
@@ -191,5 +192,5 @@ class AsyncEngine(Protocol):
         ...
 
 
-#: How long a server may be expected to keep an idle connection, in seconds; httpx's default.
+#: How long a server is expected to keep an idle connection, in seconds; httpx's default.
 IDLE_TIMEOUT_S: Final = 5.0

@@ -1,4 +1,4 @@
-"""How requests leave this machine: the engine for each proxy, in each process and event loop, and its TLS."""
+"""Chooses the engine and TLS context of requests, per proxy, process, and event loop."""
 
 import functools
 import inspect
@@ -18,25 +18,25 @@ from thrive_learning.errors import ConfigurationError
 
 EngineT = TypeVar("EngineT")
 
-#: How the User-Agent names the library.
+#: The name of the library in the User-Agent.
 LIBRARY = f"httpx/{httpx.__version__}"
 
 
 def tls_context(verify: object) -> SSLContext:
-    """Return the TLS context of a client. Clients that want the same share one: it is expensive to create.
+    """Return the TLS context of a client. Clients with the same settings share one, because creation is slow.
 
     Args:
-        verify: True for certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR name; a context
-            of the caller's; or False, which trusts any server and is for tests alone.
+        verify: True for certifi's certificates, or those in SSL_CERT_FILE or SSL_CERT_DIR; a context of the
+            caller; or False, which trusts every server and is only for tests.
 
     Raises:
-        ConfigurationError: It is anything else, or the certificates cannot be read.
+        ConfigurationError: The value is anything else, or the certificates cannot be read.
     """
     if isinstance(verify, SSLContext):
         return verify
     if not isinstance(verify, bool):
         raise ConfigurationError(
-            f"verify is {verify!r}. Pass True, or an ssl.SSLContext for certificates of your own."
+            f"verify is {verify!r}. Pass True, or an ssl.SSLContext for your own certificates."
         )
     try:
         return _shared_context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
@@ -54,19 +54,19 @@ class Routes(Generic[EngineT]):
     """The engines of one client.
 
     Args:
-        build: Creates an engine from a TLS context and the URL of a proxy, None to connect directly.
+        build: Creates an engine from a TLS context and the URL of a proxy; None for a direct connection.
         is_async: Whether engines belong to an event loop.
-        urls: The URLs that the client's requests go to; they go nowhere else.
-        transport: A transport of httpx or httpx2 for everything, which the caller closes; or a function that
-            returns one, which is closed with the client.
-        proxy: The URL of a proxy for everything; None leaves it to the environment.
+        urls: The URLs of the client's requests. Requests to any other URL are not possible.
+        transport: A transport of httpx or httpx2 for all requests, which the caller closes; or a function
+            that returns one, which is closed with the client.
+        proxy: The URL of a proxy for all requests; None uses the environment.
         verify: See `tls_context`.
 
     Raises:
         ConfigurationError: One of these is not valid.
     """
 
-    def __init__(  # noqa: PLR0913 - these are the options of the clients
+    def __init__(  # noqa: PLR0913 - the options of the clients
         self,
         *,
         build: Callable[[SSLContext, str | None], EngineT],
@@ -104,11 +104,11 @@ class Routes(Generic[EngineT]):
         raise ConfigurationError(problem)
 
     def route(self, origin: Origin) -> Route | None:
-        """Return how a request leaves this machine; None if the caller's own transport decides."""
+        """Return the way a request leaves this machine; None if the caller's own transport decides."""
         return route_through(self._proxies[origin], self._proxy) if self._has_routes else None
 
     def proxy_secrets(self) -> tuple[str, ...]:
-        """Return what proxies could repeat of their credentials."""
+        """Return the forms in which proxies could repeat their credentials."""
         return tuple(secret for url in self._proxies.values() if url for secret in proxy_secrets(url))
 
     def engine(self, origin: Origin) -> EngineT:
@@ -118,7 +118,7 @@ class Routes(Generic[EngineT]):
         return self._engines.get()[self._proxies[origin]]
 
     def take_those_to_close(self) -> list[EngineT]:
-        """Give up the engines of this process and event loop, and those that nobody has asked for."""
+        """Remove and return the engines of this process and event loop, and those that were never used."""
         if self._injected is not None:
             return []
         return [engine for engines in self._engines.take() for engine in engines.values()]
@@ -133,7 +133,7 @@ def _check_signature(function: Callable[..., object]) -> None:
         problem = f"transport= is a function that cannot be called without arguments ({error})"
     else:
         return
-    raise ConfigurationError(f"{problem}. Pass a transport, or a function that returns one.")
+    raise ConfigurationError(f"{problem}. Pass a transport, or a function that returns a transport.")
 
 
 def _adapted(transport: object, *, is_async: bool) -> Any:

@@ -1,8 +1,8 @@
 """The default engine: httpx's own transports side by side, each with one connection.
 
-httpx's pool looks at all of its connections for every request, and collapses at about a hundred in flight. A
-transport with one connection has nothing to look through, and taking the one that was given back last costs
-the same however many there are.
+httpx's pool scans all of its connections for every request, and collapses at about a hundred in flight. A
+transport with one connection has nothing to scan, and reusing the one that became idle last takes the same
+time for any number.
 """
 
 import collections
@@ -27,10 +27,10 @@ _CLOSED = "the client is closed"
 
 
 class _OneConnection:
-    """What both kinds of transport have in common: a pool of one connection that our backend opens.
+    """The shared part of both transports: a pool of one connection that our backend opens.
 
-    httpx keeps its pool in `_pool`, the one private name that the default engine uses. If it is not there,
-    time limits would not hold, so no client is created.
+    httpx keeps its pool in `_pool`, the one private name that the default engine uses. Without it, time
+    limits would not hold, so no client is created.
     """
 
     pool_kind: Any
@@ -46,8 +46,8 @@ class _OneConnection:
         as_httpx.__init__(verify=context, proxy=known)
         if not isinstance(getattr(self, "_pool", None), self.pool_kind):
             raise ConfigurationError(
-                f"engine='httpx' does not support httpx {httpx.__version__}. Install httpx 0.28.1, or pass a "
-                "transport of your own as transport=."
+                f"engine='httpx' does not support httpx {httpx.__version__}. Install httpx 0.28.1, or pass "
+                "your own transport as transport=."
             )
         self.backend = self.backend_kind()
         self._pool = self.pool_kind(
@@ -70,7 +70,7 @@ class _Transport(_OneConnection, httpx.HTTPTransport):
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections. An attempt to open one ends when it is closed."""
+    """Opens connections. Closing it ends an attempt to connect."""
 
     is_cut = False
 
@@ -106,20 +106,20 @@ class _AsyncTransport(_OneConnection, httpx.AsyncHTTPTransport):
 
 
 class _SideBySide(Adapter):
-    """What both engines have in common: which transports there are, and which of them are idle."""
+    """The shared part of both engines: all transports, and which of them are idle."""
 
     transport_kind: Any
 
     def __init__(self, context: SSLContext, proxy: str | None) -> None:
         self._open = functools.partial(self.transport_kind, context, proxy)
-        super().__init__(self._open())  # now, so that a mistake shows where the client is created
+        super().__init__(self._open())  # created now, so that a wrong setting fails at the client's creation
         self._all: set[Any] = set()
         self._idle: collections.deque[Any] = collections.deque()
         self._is_closed = False
         self._permits: Any = (TaskPermits if self.is_async else ThreadPermits)(MAX_CONNECTIONS)
 
     async def take(self, budget: Budget, *, fresh: bool) -> Any:
-        """Return a transport that nobody else uses."""
+        """Return a transport for exclusive use."""
         acquired = self._permits.acquire(min(budget.timeout.pool, budget.remaining()))
         if not (await acquired if self.is_async else acquired):
             raise TransportError("timeout", phase="pool")
@@ -137,7 +137,7 @@ class _SideBySide(Adapter):
         return transport
 
     def _next(self) -> Any:
-        try:  # contextlib.suppress costs more than all of this
+        try:  # contextlib.suppress would take longer than this function
             return self._idle.pop()
         except IndexError:
             transport = self._open()
@@ -159,12 +159,12 @@ class _SideBySide(Adapter):
             self._permits.release()
 
     async def _close_expired(self, now: float) -> None:
-        """Close the transports that have been idle for too long; once the engine is closed, all idle ones."""
+        """Close the transports that have been idle for too long; if the engine is closed, all idle ones."""
         since = now - (0 if self._is_closed else IDLE_TIMEOUT_S)
         try:
             while self._idle[0].idle_since <= since:
                 await self._close(self._idle.popleft())
-        except IndexError:  # none is left, or another thread was quicker
+        except IndexError:  # none is left, or another thread took it
             return
 
     async def _close(self, transport: Any) -> None:
@@ -172,27 +172,27 @@ class _SideBySide(Adapter):
         await self.end(transport)
 
     async def end_all(self) -> None:
-        """Close all connections. What waits for one of them gets a `TransportError` at once."""
+        """Close all connections. A caller that waits for one of them gets a `TransportError` at once."""
         self._is_closed = True
         for transport in list(self._all):
             transport.backend.cut()
-            if self.is_async:  # a thread closes what it uses itself
+            if self.is_async:  # threads close their own transports
                 await self._close(transport)
         await self._close_expired(monotonic())
 
 
 class StockEngine(_SideBySide, HttpxEngine):
-    """Sends the requests of threads. See `port.Engine`.
+    """Sends requests for threads. See `port.Engine`.
 
     Args:
-        context: For TLS.
-        proxy: The URL of a proxy; None connects directly.
+        context: The TLS context.
+        proxy: The URL of a proxy; None for direct connections.
     """
 
     transport_kind = _Transport
 
 
 class AsyncStockEngine(_SideBySide, AsyncHttpxEngine):
-    """Sends the requests of the tasks of one event loop. See `StockEngine`."""
+    """Sends requests for the tasks of one event loop. See `StockEngine`."""
 
     transport_kind = _AsyncTransport

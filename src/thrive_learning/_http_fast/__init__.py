@@ -1,1 +1,1 @@
-"""The fast engine, an extra: a connection pool and asyncio streams of our own, and llhttp as the parser."""
+"""The fast engine, an extra: our own connection pool and asyncio streams, with llhttp as the parser."""

@@ -1,4 +1,4 @@
-"""Connecting to the address of a host that answers first, in async code."""
+"""Connects to the first address of a host that responds, in async code."""
 
 import ipaddress
 import socket
@@ -19,7 +19,7 @@ Attempt: TypeAlias = Callable[[Address], Awaitable[Stream]]
 
 
 async def connect(host: str, port: int, _budget: Budget, ends: float, guard: Guard) -> Stream:
-    """Connect to the address of a host that answers first; all of them together have the one limit."""
+    """Connect to the first address of a host that responds. All attempts share one time limit."""
     with anyio.move_on_after(ends - monotonic()) as scope:
         guard(scope.cancel)
         return await _race(_sockets.in_order(await _look_up(host, port)), _attempt())
@@ -52,16 +52,16 @@ async def _look_up(host: str, port: int) -> list[Any]:
 
 
 async def _race(addresses: list[Address], attempt: Attempt) -> Stream:
-    """Try addresses one after the other until one has answered, each with a head start before the next.
+    """Try addresses in turn until one responds, each with a head start over the next.
 
-    asyncio can do that too, but other event loops that stand in for its own cannot.
+    asyncio can do that too, but other event loops that replace its own cannot.
     """
     failure = OSError("it has no address")
     connected: list[Stream] = []
 
     async def run(address: Address, has_failed: anyio.Event) -> None:
         nonlocal failure
-        _sockets.note_failure(address[1])  # until it has answered
+        _sockets.note_failure(address[1])  # until it responds
         try:
             connected.append(await attempt(address))
         except OSError as error:
@@ -81,6 +81,6 @@ async def _race(addresses: list[Address], attempt: Attempt) -> Stream:
         if connected:
             return connected.pop(0)
     finally:
-        for stream in connected:  # nobody gets these
+        for stream in connected:  # not returned to the caller
             stream.close()
     raise failed("connect", failure)

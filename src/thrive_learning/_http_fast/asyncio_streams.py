@@ -1,7 +1,7 @@
 """Connections on asyncio, on its transports.
 
-What arrives is taken from the socket at once, so a call waits once for its response and asks the selector for
-nothing. An idle connection may hence hold what nobody has asked for, or know that the server has gone.
+Data is read from the socket as it arrives, so a call waits once for its response and does not use the
+selector. An idle connection may therefore hold unrequested data, or know that the server has closed it.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from thrive_learning._http_fast import streams
 from thrive_learning._http_fast.streams import Stream, failed, limit_s, timed_out
 from thrive_learning._sockets import Address, Arrivals
 
-#: Gets what has arrived, or None when its time is over.
+#: Receives the data that arrived, or None after its time limit.
 Waiter: TypeAlias = asyncio.Future[bytes | None]
 
-# Above it nothing more is taken from the socket until somebody reads: a flood fills no memory.
+# Above it, nothing more is read from the socket until the caller reads, so that a flood does not fill the
+# memory.
 _UNREAD_BYTES = 65_536
 
 
@@ -31,7 +32,7 @@ async def connect(address: Address) -> "AsyncioStream":
 
 
 class AsyncioStream(asyncio.BufferedProtocol, Stream):
-    """A connection without TLS: asyncio's transport reports what happens."""
+    """A connection without TLS. asyncio's transport reports its events."""
 
     _transport: asyncio.Transport
     _arrivals: Arrivals
@@ -42,10 +43,10 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
         self._unread = b""
         self._is_full = False
         self._has_ended = False
-        self._lost: str | None = None  # why it is gone
+        self._lost: str | None = None  # the reason of the loss
         self._reader: Waiter | None = None
         self._writer: Waiter | None = None
-        # What is waited for, and until when.
+        # The current wait and its end.
         self._waiter: Waiter | None = None
         self._ends = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -53,15 +54,15 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._arrivals = Arrivals(transport.get_extra_info("socket"))
-        transport.set_write_buffer_limits(0)  # a write waits until the system has all of it
+        transport.set_write_buffer_limits(0)  # a write waits until the system has accepted all data
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - it is asyncio's
-        self._arrival = bytearray(streams.READ_BYTES)  # asyncio's own would be 256 KiB, with every read
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - from asyncio
+        self._arrival = bytearray(streams.READ_BYTES)  # asyncio's default is 256 KiB per read
         return self._arrival
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(memoryview(self._arrival)[:nbytes])
-        self._arrival = _NOTHING  # an idle connection holds none
+        self._arrival = _NOTHING  # an idle connection has no buffer
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(data)
             return
@@ -73,10 +74,10 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
     def eof_received(self) -> bool:
         self._has_ended = True
         _wake(self._reader)
-        return True  # the server sends no more; we may
+        return True  # the server has finished sending, but we may still send
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:  # a write may have failed before all that has arrived was read
+        if exc is not None:  # a write may have failed before all received data was read
             self._unread += _left_in(self._transport.get_extra_info("socket"))
         if self._lost is None:
             self._lost = streams.CLOSED if exc is None else failed("read", exc).text
@@ -93,7 +94,7 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
 
     async def read(self, budget: Budget, ends: float | None = None) -> bytes:
         if self._unread or self._has_ended or self._lost is not None:
-            await asyncio.sleep(0)  # a flood gives way to others, and to a deadline
+            await asyncio.sleep(0)  # let other tasks and the deadline run during a flood
         else:
             self._reader = self._loop.create_future()
             data = await self._settled(self._reader, "read", budget.timeout.read, ends)
@@ -116,7 +117,7 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
             raise TransportError("write", self._lost)
 
     async def _settled(self, waiter: Waiter, phase: Phase, timeout: float, ends: float | None) -> bytes:
-        """Wait, for so long, or for what is left of a handshake."""
+        """Wait for the timeout, or for the rest of a handshake."""
         self._waiter, self._ends = waiter, self._loop.time() + limit_s(timeout, ends)
         if self._timer is None or self._timer.when() > self._ends:
             self._ring()
@@ -129,9 +130,9 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
         return data
 
     def _ring(self) -> None:
-        """End the wait if its time is over, or look again then.
+        """End the wait if its time is over, or else check again at its end.
 
-        One timer serves all waits: it rings too early for most of them, and is set anew then.
+        One timer serves all waits. It fires too early for most of them, and is then set again.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -145,7 +146,7 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
             waiter.set_result(None)
 
     def is_readable(self) -> bool:
-        # What has arrived while the event loop was busy is still in the socket.
+        # Data that arrived while the event loop was busy is still in the socket.
         return bool(self._unread) or self._has_ended or self._lost is not None or self._arrivals.wait(0)
 
     def cut(self) -> None:
@@ -154,7 +155,7 @@ class AsyncioStream(asyncio.BufferedProtocol, Stream):
     def close(self) -> None:
         if self._lost is None:
             self._lost = streams.CLOSED
-        self._transport.abort()  # the event loop closes the socket in its next round
+        self._transport.abort()  # the event loop closes the socket in its next iteration
 
 
 _NOTHING = bytearray()
@@ -166,7 +167,7 @@ def _wake(waiter: Waiter | None) -> None:
 
 
 def _left_in(sock: Any) -> bytes:
-    """Return what has arrived on the socket of a transport that no longer reads."""
+    """Return the data that arrived on the socket of a transport that no longer reads."""
     with contextlib.suppress(OSError), socket.fromfd(sock.fileno(), sock.family, sock.type) as copy:
         copy.setblocking(False)  # noqa: FBT003
         return copy.recv(streams.READ_BYTES)

@@ -1,4 +1,4 @@
-"""Connections to origins, with TLS and through proxies, and the exchange of messages on them."""
+"""Opens connections to origins, with TLS and through proxies, and exchanges messages on them."""
 
 import base64
 import ssl
@@ -14,16 +14,16 @@ from thrive_learning._http_fast.streams import CLOSED, Guard, Stream
 from thrive_learning._http_fast.tls import TlsStream
 from thrive_learning.errors import TRANSIENT_STATUS_CODES
 
-#: Connects to a host and port, until an end on the monotonic clock.
+#: Connects to a host and port before a time on the monotonic clock.
 Connect: TypeAlias = Callable[[str, int, Budget, float, Guard], Awaitable[Stream]]
 
 
 class RouteToOrigins:
-    """How connections are opened.
+    """The way connections are opened.
 
     Args:
-        context: For TLS with servers, and with a proxy whose URL begins with https.
-        proxy: The URL of a proxy for https, with its user name and password; None to connect directly.
+        context: The TLS context for servers, and for a proxy whose URL begins with https.
+        proxy: The URL of a proxy for https, with its user name and password; None for direct connections.
         connect: Connects to a host.
     """
 
@@ -43,7 +43,7 @@ class RouteToOrigins:
             self._proxy_headers += ((b"Proxy-Authorization", b"Basic " + base64.b64encode(user)),)
 
     def tunnel_request(self, origin: Origin) -> bytes:
-        """Return what asks the proxy for a tunnel. It has headers of its own, and none of ours."""
+        """Return the request to the proxy for a tunnel. It has none of our headers."""
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
         target = f"{host}:{origin.port}".encode("ascii")
         headers = ((b"Host", target), *self._proxy_headers)
@@ -51,11 +51,11 @@ class RouteToOrigins:
 
 
 class PooledConnection:
-    """A connection to an origin, for one request at a time. It opens when it is first used.
+    """A connection to an origin, for one request at a time. It is opened at its first use.
 
     Args:
-        origin: Where it leads.
-        route: How it gets there.
+        origin: The server.
+        route: The way to the server.
     """
 
     __slots__ = ("_cut", "_idle_until", "_is_cut", "_is_sent", "_route", "_stream", "origin", "reader")
@@ -70,10 +70,10 @@ class PooledConnection:
         self._idle_until = 0.0
 
     async def send(self, message: bytes, budget: Budget, *, has_body: bool) -> None:
-        """Send a request and read the head of its response.
+        """Send a request, and read the head of its response.
 
         Raises:
-            TransportError: There is no response.
+            TransportError: No response arrived.
         """
         if self._route is not None:
             await self._open(self._route, budget)
@@ -123,7 +123,7 @@ class PooledConnection:
         except TransportError as error:
             if error.kind == "timeout":
                 raise
-            failure = error  # a server that hangs up early may have said why
+            failure = error  # a server that closes early may have sent a reason
             self._is_sent = False
         while reader.status is None:
             reader.check()
@@ -133,10 +133,10 @@ class PooledConnection:
             reader.feed(data)
 
     async def read(self, budget: Budget) -> bytes:
-        """Return the next piece of the body; nothing after its end.
+        """Return the next piece of the body, or no bytes at its end.
 
         Raises:
-            TransportError: It cannot be read on.
+            TransportError: The rest cannot be read.
         """
         reader = self.reader
         while True:
@@ -147,18 +147,18 @@ class PooledConnection:
             reader.feed(await self._stream.read(budget))
 
     def end(self) -> bool:
-        """End the exchange, and return whether nothing speaks against the next one."""
+        """End the exchange, and return whether the connection can be reused."""
         reader = self.reader
         self._idle_until = monotonic() + IDLE_TIMEOUT_S
         return self._is_sent and reader.may_go_on and not (reader.has_surplus or self._is_cut)
 
     def has_expired(self) -> bool:
-        """Return whether it was idle for long, or something that nobody asked for has arrived."""
+        """Return whether it was idle for too long or received unrequested data."""
         expired: bool = monotonic() > self._idle_until or self._stream.is_readable()
         return expired
 
     def cut(self) -> None:
-        """Make it fail, in whatever it waits for."""
+        """Make the current operation fail."""
         self._is_cut = True
         if self._cut is not None:
             self._cut()

@@ -1,7 +1,7 @@
-"""The fast engine: connections of our own, whose responses are read by llhttp. An extra.
+"""The fast engine, an extra: our own connections, whose responses llhttp parses.
 
-What opens connections and exchanges messages is written once, as coroutines. In sync code they never wait,
-because the methods of its streams block; `port.run` runs them.
+Opening connections and exchanging messages are written once, as coroutines. In sync code, the coroutines
+block instead of suspending, and `port.run` runs them.
 """
 
 import functools
@@ -21,11 +21,11 @@ from thrive_learning._loops import TaskPermits, ThreadPermits
 
 
 class _Engine:
-    """What both engines have in common.
+    """The shared part of both engines.
 
     Args:
-        context: For TLS.
-        proxy: The URL of a proxy for https, with its user name and password; None to connect directly.
+        context: The TLS context.
+        proxy: The URL of a proxy for https, with its user name and password; None for direct connections.
     """
 
     is_async: bool
@@ -37,13 +37,13 @@ class _Engine:
         self._pool = Pool(RouteToOrigins(context, proxy, connect), self._permits)
 
     async def exchange(self, request: Request, budget: Budget, *, fresh: bool) -> PooledConnection:
-        """Send a request once and return its connection, which has read the head of the response."""
+        """Send a request once, and return its connection, which has read the head of the response."""
         message = self._writer.write(request)
         acquired = self._permits.acquire(min(budget.timeout.pool, budget.remaining()))
         if not (await acquired if self.is_async else acquired):
             raise TransportError("timeout", f"{MAX_CONNECTIONS} requests are in flight", phase="pool")
         connection = self._pool.take(request.origin, fresh=fresh)
-        if not self.is_async:  # another thread may cut it; a task is canceled
+        if not self.is_async:  # another thread may cut it; tasks are canceled instead
             budget.connection = connection
         try:
             await connection.send(message, budget, has_body=request.method != "HEAD")
@@ -55,7 +55,7 @@ class _Engine:
 
 
 class _Rest:
-    """The rest of a body. A generator that is left early would end with a warning, at some other time."""
+    """The rest of a body. An unfinished generator would cause a warning later."""
 
     __slots__ = ("_budget", "_connection")
 
@@ -88,7 +88,7 @@ class FastEngine(_Engine):
     is_async = False
 
     def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
-        """Send a request once and return the head of its response."""
+        """Send a request once, and return the head of its response."""
         connection = run(self.exchange(request, budget, fresh=fresh))
         reader: Any = connection.reader
         rest = iter(reader.pieces) if reader.is_complete else _Rest(connection, budget)
@@ -109,7 +109,7 @@ class AsyncFastEngine(_Engine):
     is_async = True
 
     async def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> AsyncResponse:
-        """Send a request once and return the head of its response."""
+        """Send a request once, and return the head of its response."""
         connection = await self.exchange(request, budget, fresh=fresh)
         reader: Any = connection.reader
         body = _Rest(connection, budget)
@@ -122,4 +122,4 @@ class AsyncFastEngine(_Engine):
         """Close all connections. A task that waits for one of them gets a `TransportError` at once."""
         self._pool.close()
         with anyio.CancelScope(shield=True):
-            await anyio.lowlevel.checkpoint()  # asyncio closes sockets in its next round
+            await anyio.lowlevel.checkpoint()  # asyncio closes sockets in its next iteration

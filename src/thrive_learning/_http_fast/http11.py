@@ -1,7 +1,7 @@
-"""HTTP/1.1 as bytes: requests from their parts, and responses from what arrives, by llhttp. Pure.
+"""HTTP/1.1 in wire format: serializes requests, and parses responses with llhttp. Pure.
 
-llhttp is the parser of Node.js, and httptools brings it to Python. The other engine reads with h11: where h11
-is stricter, llhttp is held to it here; where h11 takes what servers do get wrong, llhttp is allowed to.
+llhttp is the parser of Node.js, and httptools brings it to Python. The other engine uses h11. Where h11 is
+stricter, llhttp is held to it here. Where h11 tolerates a server's mistake, llhttp is allowed to.
 """
 
 import re
@@ -11,10 +11,10 @@ import httptools
 
 from thrive_learning._http.port import Headers, Request, TransportError
 
-# A head, and what may come between two pieces of a body, as with h11.
+# The size limit of a head, and of the data between two pieces of a body, as in h11.
 _MAX_HEAD_BYTES: Final = 100 * 1024
 
-# As h11 has them.
+# As in h11.
 _METHOD = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[\x21-\x7e]+")
 _NAME = re.compile(_METHOD.pattern.encode())
@@ -25,19 +25,19 @@ _CHUNKED_HEAD: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class RequestWriter:
-    """Writes requests. Headers that are the same object as before are not encoded again."""
+    """Serializes requests. Headers in the same object as before are not encoded again."""
 
     __slots__ = ("_encoded",)
 
     def __init__(self) -> None:
-        # In one tuple, because threads share it.
+        # One tuple, because threads share it.
         self._encoded: tuple[Headers | None, bytes] = (None, b"")
 
     def write(self, request: Request) -> bytes:
-        """Return a request as it goes on the wire.
+        """Return a request in wire format.
 
         Raises:
-            TransportError: A part of it is not legal where it stands, such as the end of a line.
+            TransportError: A part is not legal in its position, such as a line end.
         """
         if not (_METHOD.fullmatch(request.method) and _TARGET.fullmatch(request.target)):
             raise TransportError("request", "illegal method or target", is_final=True)
@@ -58,7 +58,7 @@ def _head(headers: Headers) -> bytes:
 
 
 class ResponseReader:
-    """Reads the responses of one connection, one after the other."""
+    """Reads the responses of one connection in turn."""
 
     __slots__ = (
         "_codings",
@@ -78,9 +78,9 @@ class ResponseReader:
 
     def __init__(self) -> None:
         parser: Any = httptools.HttpResponseParser(self)
-        # h11 takes these as well: lines without a carriage return, values that go on in the next line or hold
-        # control characters, blanks after the size of a chunk, and a length besides the chunks, which it
-        # ignores.
+        # h11 also accepts these: lines without a carriage return, values that continue in the next line or
+        # contain control characters, blanks after the size of a chunk, and a length in addition to chunks,
+        # which it ignores.
         parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_optional_cr_before_lf=True,
@@ -95,7 +95,7 @@ class ResponseReader:
 
         Args:
             has_body: False for a response to HEAD or CONNECT. llhttp would wait for its body, so the
-                connection cannot go on.
+                connection cannot be reused.
         """
         self._has_body = has_body
         self._dechunker: ResponseReader | None = None
@@ -103,23 +103,23 @@ class ResponseReader:
         self._since = 0
         #: The status, once the head is complete.
         self.status: int | None = None
-        #: What the server calls it.
+        #: The reason phrase.
         self.reason = b""
         #: The headers as received.
         self.headers: list[tuple[bytes, bytes]] = []
-        #: The body as received since somebody took it.
+        #: The received pieces of the body that have not been taken.
         self.pieces: list[bytes] = []
-        #: Whether all of it has arrived.
+        #: Whether the response is complete.
         self.is_complete = False
-        #: Whether the connection may be used for another request, once it is complete.
+        #: Whether the connection can be reused once the response is complete.
         self.may_go_on = False
-        #: Whether more has arrived than belongs to it.
+        #: Whether data arrived beyond the end of the response.
         self.has_surplus = False
-        #: Why it cannot be read further, or None if it can.
+        #: Why the rest cannot be read; None if it can.
         self.flaw: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived; nothing means that the connection has ended."""
+        """Parse received data. No data means that the connection has ended."""
         if not data:
             self._end()
             return
@@ -127,7 +127,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
-            # httptools catches every exception in a callback, Ctrl-C included.
+            # httptools catches every exception in a callback, including Ctrl-C.
             interruption = error.__context__ or error
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.is_complete:
@@ -140,7 +140,7 @@ class ResponseReader:
             return
         self._since += len(data)
         if self._since > _MAX_HEAD_BYTES:
-            self.flaw = self.flaw or f"there is no end to it after {_MAX_HEAD_BYTES} bytes"
+            self.flaw = self.flaw or f"it has no end after {_MAX_HEAD_BYTES} bytes"
 
     def _end(self) -> None:
         if self.status is None:
@@ -151,51 +151,51 @@ class ResponseReader:
             self.is_complete = True
 
     def check(self) -> None:
-        """Make sure that reading on may lead somewhere.
+        """Check that the response can still be completed.
 
         Raises:
-            TransportError: What has arrived is not a response, or its end is missing.
+            TransportError: The received data is not a response, or is incomplete.
         """
         if self.flaw is not None:
             raise TransportError("protocol", self.flaw)
 
     def take(self) -> bytes:
-        """Return what has arrived of the body since the last time."""
+        """Return the pieces of the body that arrived since the last call."""
         pieces = self.pieces
         if not pieces:
             return b""
         self.pieces, self._since = [], 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    # The parser calls these. What follows a complete response is not part of it.
+    # The parser calls these. Data after a complete response is not part of it.
 
     def on_message_begin(self) -> None:
-        """Note what nobody has asked for."""
+        """Record a message that was not requested."""
         if self.is_complete:
             self.has_surplus = True
 
     def on_status(self, reason: bytes) -> None:
-        """Keep the reason, which may come in parts."""
+        """Store the reason phrase, which may arrive in parts."""
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; those after the body say nothing that is needed."""
+        """Store a header. Headers after the body are not needed."""
         if self.status is None:
             self.headers.append((name, value.rstrip(b" \t")))
             if len(name) == 17 and name.lower() == b"transfer-encoding":  # noqa: PLR2004
                 self._codings.append(value)
-            if name[-1:] == b" ":  # llhttp would still read a length or a coding from it
+            if name[-1:] == b" ":  # llhttp would still use it as a length or a coding
                 self.flaw = self.flaw or "illegal header"
 
     def on_headers_complete(self) -> None:
-        """Take the status, if this is the head of a response that h11 would accept as well."""
+        """Store the status, if h11 would accept this head as well."""
         if self.status is not None or self.flaw is not None:
             return
         status: int = self._parser.get_status_code()
         self.flaw = self._flaw_of_head(status)
         if self.flaw is not None:
             return
-        if status >= 200:  # noqa: PLR2004 - those below it announce another
+        if status >= 200:  # noqa: PLR2004 - lower statuses precede another response
             self.status = status
             self.is_complete = not self._has_body
         else:
@@ -203,7 +203,7 @@ class ResponseReader:
 
     def _flaw_of_head(self, status: int) -> str | None:
         if status < 100 or status == 101:  # noqa: PLR2004
-            return f"status {status} was not asked for"
+            return f"status {status} was not requested"
         if _ILLEGAL.search(b"".join([value for _name, value in self.headers])):
             return "illegal header"
         codings = self._codings
@@ -212,13 +212,14 @@ class ResponseReader:
         if len(codings) > 1 or codings[0].rstrip(b" \t").lower() != b"chunked":
             return "Only Transfer-Encoding: chunked is supported"
         if b"\t" in codings[0]:
-            # llhttp does not know this coding by a tab after it, and would read to the end of the connection.
+            # llhttp does not recognize this coding if a tab follows it, and would read to the end of the
+            # connection.
             self._dechunker = ResponseReader()
             self._dechunker.feed(_CHUNKED_HEAD)
         return None
 
     def on_body(self, piece: bytes) -> None:
-        """Keep a piece of the body."""
+        """Store a piece of the body."""
         if self.status is None:
             return
         if self.is_complete:
@@ -233,7 +234,7 @@ class ResponseReader:
         self.is_complete, self.flaw = self._dechunker.is_complete, self._dechunker.flaw
 
     def on_message_complete(self) -> None:
-        """Note the end, if it is not that of an informational response."""
+        """Record the end, unless the response is informational."""
         if self.is_complete or self.flaw is not None:
             return
         if self.status is None:

@@ -1,7 +1,7 @@
-"""The pool: takes an idle connection or makes one, and keeps it for the next request.
+"""The pool, which takes an idle connection or creates one, and keeps it for the next request.
 
-The connection that came back last is taken first. That costs the same however many there are, and keeps those
-in use warm.
+The connection that became idle last is taken first. This takes the same time for any number, and keeps the
+connections in use warm.
 """
 
 import collections
@@ -16,8 +16,8 @@ class Pool:
     """The connections of one engine, shared by threads or by the tasks of one event loop.
 
     Args:
-        route: How they are opened.
-        permits: One has been acquired when a connection is taken; the pool returns it.
+        route: The way connections are opened.
+        permits: The permits for connections. The caller acquires one before `take`, and the pool releases it.
     """
 
     def __init__(self, route: RouteToOrigins, permits: ThreadPermits | TaskPermits) -> None:
@@ -32,8 +32,8 @@ class Pool:
         """Return a connection, which must be put back or dropped.
 
         Args:
-            origin: Where it leads.
-            fresh: Whether it must be a new one.
+            origin: The server.
+            fresh: Whether the connection must be new.
 
         Raises:
             TransportError: The pool is closed.
@@ -50,12 +50,12 @@ class Pool:
             raise
         self._open.add(connection)
         if self._is_closed:
-            self.drop(connection)  # whose permit wakes the next one that waits
+            self.drop(connection)  # whose permit wakes the next waiting caller
             raise TransportError("other", "the connections are closed")
         return connection
 
     def put_back(self, connection: PooledConnection) -> None:
-        """Keep a connection for the next request, if nothing speaks against it."""
+        """Keep a connection for the next request, if it can be reused."""
         if not connection.end():
             self.drop(connection)
             return
@@ -70,7 +70,7 @@ class Pool:
             self.close()
 
     def _close_expired(self, idle: collections.deque[PooledConnection]) -> None:
-        """Close those that nobody has needed for long. They are on the left."""
+        """Close connections that have been idle for too long. They are on the left."""
         while (connection := _pop(idle, 0)) is not None:
             if not connection.has_expired():
                 idle.appendleft(connection)
@@ -89,18 +89,18 @@ class Pool:
         connection.close()
 
     def close(self) -> None:
-        """Close idle connections, and make those fail that are in use; their users close them."""
+        """Close idle connections, and make the others fail. Their users close them."""
         self._is_closed = True
         for idle in list(self._idle.values()):
             while (connection := _pop(idle)) is not None:
                 self._close(connection)
         for connection in list(self._open):
             connection.cut()
-        self._permits.release()  # which wakes one that waits
+        self._permits.release()  # which wakes a waiting caller
 
 
 def _pop(idle: collections.deque[PooledConnection], end: int = -1) -> PooledConnection | None:
-    """Return the last or the first one, unless another thread was faster."""
+    """Return the last or the first connection, unless another thread took it."""
     try:
         return idle.pop() if end else idle.popleft()
     except IndexError:

@@ -1,6 +1,7 @@
-"""Connections of sync code. Every operation on a socket ends with the call, and another thread may cut it.
+"""Connections of sync code, whose operations all end with the call. Another thread may cut a connection.
 
-Name resolution is outside: Python cannot interrupt it. The system's resolver has limits of its own.
+Name resolution is outside the deadline, because Python cannot interrupt it. The system's resolver has its own
+limits.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from thrive_learning._http_fast.streams import READ_BYTES, Guard, Stream, failed
 
 
 class SocketStream(Stream):
-    """A connection without TLS. Its socket never blocks: to set a time-out for each operation costs more."""
+    """A connection without TLS. Its socket is nonblocking, because a timeout per operation is slower."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -35,7 +36,7 @@ class SocketStream(Stream):
         is_ready = True
         try:
             while is_ready:
-                try:  # noqa: SIM105 - contextlib.suppress costs more than the call
+                try:  # noqa: SIM105 - contextlib.suppress is slower than the call
                     unsent = unsent[self._sock.send(unsent) :]
                 except BlockingIOError:
                     pass
@@ -50,7 +51,7 @@ class SocketStream(Stream):
         raise failure
 
     async def _is_ready(self, budget: Budget, limit: float, *, to_write: bool = False) -> bool:
-        """Wait until the socket can be read or written, and return whether that was in time."""
+        """Wait until the socket can be read or written. Return False if the time limit ends first."""
         left = min(budget.remaining(), limit)
         if left <= 0:
             return False
@@ -65,14 +66,14 @@ class SocketStream(Stream):
 
     def cut(self) -> None:
         with contextlib.suppress(OSError):  # it is closed already
-            self._sock.shutdown(socket.SHUT_RDWR)  # closing it would wake nobody
+            self._sock.shutdown(socket.SHUT_RDWR)  # closing it would not wake the thread
 
     def close(self) -> None:
         self._sock.close()
 
 
 async def connect(host: str, port: int, budget: Budget, ends: float, guard: Guard) -> SocketStream:
-    """Connect to an address of a host; all of them together have the one limit."""
+    """Connect to an address of a host. All attempts share one time limit."""
 
     def left() -> float:
         left = min(ends - monotonic(), budget.remaining())

@@ -1,8 +1,8 @@
-"""TLS upon any stream, which may be TLS itself: that of a proxy.
+"""TLS over any stream, which may itself be TLS with a proxy.
 
-One implementation serves sync code, asyncio, and trio. `ssl.SSLSocket` reads on within OpenSSL as long as a
-peer sends, whatever the limit; asyncio's own TLS holds 256 KiB for each connection, and waits for a silent
-server when it closes.
+One implementation serves sync code, asyncio, and trio. `ssl.SSLSocket` keeps reading within OpenSSL as long
+as the peer sends, beyond any limit. asyncio's own TLS uses 256 KiB per connection, and waits for a silent
+server on close.
 """
 
 import ssl
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class TlsStream(Stream):
-    """TLS upon a stream. `shake_hands` comes first.
+    """TLS over a stream. Call `shake_hands` first.
 
     Args:
-        stream: What is below.
-        context: The certificates to trust, and the like.
+        stream: The stream below.
+        context: The TLS context.
         host: The name that the certificate must have.
     """
 
@@ -31,7 +31,7 @@ class TlsStream(Stream):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
     async def shake_hands(self, budget: Budget, ends: float) -> None:
-        """Agree on keys and check the certificate, all of it within one limit."""
+        """Make the handshake and verify the certificate within one time limit."""
         try:
             await self._move(budget, ends, self._tls.do_handshake)
         except ssl.SSLError as error:
@@ -45,7 +45,7 @@ class TlsStream(Stream):
         raise failure
 
     async def _move(self, budget: Budget, ends: float | None, step: Callable[..., T], *arguments: Any) -> T:
-        """Take a step of TLS, with the bytes that it has to send and those that it waits for."""
+        """Run a step of TLS, and exchange the bytes that it sends and receives."""
         while True:
             try:
                 result, waits = step(*arguments), False
@@ -54,7 +54,7 @@ class TlsStream(Stream):
             if self._outgoing.pending:
                 await self._stream.write(self._outgoing.read(), budget, ends)
             if not waits:
-                return result  # type: ignore[return-value]  # it is that of the step
+                return result  # type: ignore[return-value]  # it is the result of the step
             data = await self._stream.read(budget, ends)
             if data:
                 self._incoming.write(data)
