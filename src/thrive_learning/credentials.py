@@ -341,7 +341,7 @@ class ClientCredentials:
         return scopes
 
 
-#: What a client takes as its credentials.
+#: The credentials of a client.
 Credentials = BasicCredentials | ClientCredentials
 
 

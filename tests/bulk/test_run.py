@@ -863,7 +863,7 @@ async def test_whoever_waits_learns_that_the_loop_ended_the_run(
             task.cancel()
 
     killer = asyncio.create_task(cancel_all())
-    with pytest.raises(ThriveError, match="the event loop ended the run"):
+    with pytest.raises(ThriveError, match="The event loop ended the run"):
         await anext(client.activities.get_many(numbered(), concurrency=2))
     await killer
 

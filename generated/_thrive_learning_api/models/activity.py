@@ -20,17 +20,16 @@ T = TypeVar("T", bound="Activity")
 
 @_attrs_define
 class Activity:
-    """One activity record. Only the id may be relied on; any other field can be absent.
+    """One activity record. Only the ID is always present; any other field can be absent.
 
     Attributes:
         id (str): Unique ID for this activity record.
         user (str | Unset): User ID for the user who triggered this activity record.
-        type_ (ActivityType | str | Unset): The type of activity being logged, one of the known values or any other
-            text.
+        type_ (ActivityType | str | Unset): The type of activity being logged, one of the known values or another text.
         name (str | Unset): The name of the activity logged.
         date (datetime.datetime | Unset): Timestamp when the activity occurred.
         context_id (str | Unset): Unique identifier for the context item.
-        context_type (str | Unset): What this activity was in relation to.
+        context_type (str | Unset): The kind of item that the activity relates to.
         data (ActivityData | Unset): Free-form JSON whose content depends on the type of activity.
         with_ (ActivityContext | None | Unset): Additional context information, or null.
     """

@@ -18,11 +18,11 @@ T = TypeVar("T", bound="ActivityPage")
 
 @_attrs_define
 class ActivityPage:
-    """A page of activity records. Only the results may be relied on.
+    """A page of activity records. Only the results are always present.
 
     Attributes:
         results (list[Activity]): The records of this page.
-        pagination (Pagination | Unset): Where a page stands among all pages. The counts may contradict each other.
+        pagination (Pagination | Unset): The position of a page among all pages. The counts may contradict each other.
     """
 
     results: list[Activity]

@@ -16,9 +16,9 @@ class Error:
     """The body of an error response.
 
     Attributes:
-        status (int | Unset): The HTTP status code, repeated.
+        status (int | Unset): The HTTP status code again.
         error (str | Unset): The name of the error.
-        message (str | Unset): What went wrong, in words.
+        message (str | Unset): A description of the error.
     """
 
     status: int | Unset = UNSET

@@ -13,13 +13,13 @@ T = TypeVar("T", bound="Pagination")
 
 @_attrs_define
 class Pagination:
-    """Where a page stands among all pages. The counts may contradict each other.
+    """The position of a page among all pages. The counts may contradict each other.
 
     Attributes:
-        total_results (int | Unset): How many records pass the filters.
-        total_pages (int | Unset): How many pages they take.
-        page (int | Unset): The number of this page, counted from 1.
-        per_page (int | Unset): How many records a page has.
+        total_results (int | Unset): The number of records that match the filters.
+        total_pages (int | Unset): The number of pages.
+        page (int | Unset): The number of this page, from 1.
+        per_page (int | Unset): The number of records per page.
     """
 
     total_results: int | Unset = UNSET

@@ -125,7 +125,7 @@ def sync_detailed(
 ) -> Response[ActivityPage | Error]:
     """Query activity records
 
-     Retrieves a page of the activity records that pass all filters.
+     Retrieves a page of the activity records that match all filters.
 
     Args:
         page (int | Unset):  Default: 1.
@@ -177,7 +177,7 @@ def sync(
 ) -> ActivityPage | Error | None:
     """Query activity records
 
-     Retrieves a page of the activity records that pass all filters.
+     Retrieves a page of the activity records that match all filters.
 
     Args:
         page (int | Unset):  Default: 1.
@@ -224,7 +224,7 @@ async def asyncio_detailed(
 ) -> Response[ActivityPage | Error]:
     """Query activity records
 
-     Retrieves a page of the activity records that pass all filters.
+     Retrieves a page of the activity records that match all filters.
 
     Args:
         page (int | Unset):  Default: 1.
@@ -274,7 +274,7 @@ async def asyncio(
 ) -> ActivityPage | Error | None:
     """Query activity records
 
-     Retrieves a page of the activity records that pass all filters.
+     Retrieves a page of the activity records that match all filters.
 
     Args:
         page (int | Unset):  Default: 1.
