@@ -7,7 +7,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
-SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # over the processors
+SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # on all processors
 # Other sessions run these, because they need libraries that no other test may depend on.
 ELSEWHERE = [
     f"--ignore=tests/{name}" for name in ("contract", "observers", "programs", "releases", "with_httpx2")
@@ -23,17 +23,17 @@ SHORT = [
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"  # `uv sync` brings a kept environment in line with uv.lock
-# A Python that is not there is skipped (nox itself would fail where CI is set), and never downloaded.
+# A missing Python is skipped and never downloaded. By default, nox would fail where CI is set.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
-# nox finds the interpreters of uv, and those of pyenv only as far as its current setting allows.
+# nox finds the interpreters of uv, but only those of pyenv that its current setting allows.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin")
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *sorted(map(str, PYENV))])
 
 
 def sync(session: nox.Session, *options: str) -> None:
-    """Make the session's environment what uv.lock says, hashes included: nothing more, nothing less."""
+    """Sync the session's environment with uv.lock, including hashes."""
     session.run_install("uv", "sync", "--locked", "--quiet", *options)
 
 
@@ -124,7 +124,7 @@ def pythons(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, default=False)
 def tests(session: nox.Session) -> None:
-    """All tests but those of other sessions; `nox -s tests-3.11 -- tests/test_ids.py` runs some of them."""
+    """Run all tests except those of other sessions; `nox -s tests-3.11 -- tests/test_ids.py` runs some."""
     sync(session, "--all-extras", "--group", "tests")
     data = {"COVERAGE_FILE": f".coverage.{session.python}"}
     session.run("coverage", "erase", env=data)
@@ -143,7 +143,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0], name="old-trio", default=False)
 def old_trio(session: nox.Session) -> None:
-    """Use the oldest trio that works, and leave older ones that are installed unused."""
+    """Run tests with the oldest supported trio, and with older ones that must not be used."""
     sync(session, "--all-extras", "--group", "tests")
     for version in ("0.22.0", "0.28.0"):
         session.install("--quiet", f"trio=={version}")
@@ -163,7 +163,7 @@ def observers(session: nox.Session) -> None:
 def httpx2(session: nox.Session) -> None:
     """Send requests through the transports of httpx2."""
     sync(session, "--all-extras", "--group", "httpx2")
-    # The second and the third skip what needs httpx2 where it is not installed.
+    # The second and the third skip tests that need httpx2 if it is not installed.
     session.run(
         "pytest",
         "tests/with_httpx2",
@@ -175,7 +175,7 @@ def httpx2(session: nox.Session) -> None:
 
 @nox.session(requires=["tests-3.11"])
 def coverage(session: nox.Session) -> None:
-    """Every branch of src/ was taken by the tests, on one Python or another."""
+    """Check that the tests of all Pythons together cover every branch of src/."""
     sync(session, "--only-group", "coverage")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
@@ -205,7 +205,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Spend four hours of fake time with everything that goes wrong, and count what is left behind."""
+    """Run for four hours of fake time with all kinds of faults, and check for leaks."""
     sync(session, "--all-extras", "--group", "tests")
     session.run("python", "-W", "error", "-m", "tools.soak", *session.posargs)
 
@@ -241,7 +241,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, and use the wheel as a user would."""
-    sync(session, "--group", "package")  # has uv, which builds
+    sync(session, "--group", "package")  # includes uv, which builds
     session.run("python", "-m", "tools.wheel")
 
 

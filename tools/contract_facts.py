@@ -1,4 +1,4 @@
-"""What the contract says and the generated client does not: written beside it, as a module of plain data.
+"""Writes the contract's facts that the generated client lacks beside it, as a module of plain data.
 
 `contract_checks` refuses what the generator ignores, and what the SDK does not read.
 """
@@ -25,7 +25,7 @@ SAFE_METHODS = frozenset({"get", "head"})
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _FORMATS = {"date-time": "dt.datetime", "date": "dt.date", "uuid": "uuid.UUID"}
 
-_HEADER = '''"""What the contract says and the generated client does not; by tools/contract_facts.py."""
+_HEADER = '''"""The contract's facts that the generated client lacks, written by tools/contract_facts.py."""
 
 import datetime as dt
 import uuid

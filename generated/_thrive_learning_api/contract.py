@@ -1,4 +1,4 @@
-"""What the contract says and the generated client does not; by tools/contract_facts.py."""
+"""The contract's facts that the generated client lacks, written by tools/contract_facts.py."""
 
 import datetime as dt
 from typing import Any, Final, NamedTuple, TypedDict
