@@ -1,4 +1,4 @@
-"""What the tests of the command share."""
+"""Shared parts of the tests of the command."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ OAUTH = {
     "THRIVE_CLIENT_SECRET": SECRETS["THRIVE_CLIENT_SECRET"],
 }
 
-#: What a terminal obeys: control characters, separators of lines and marks that reorder text.
+#: Characters that a terminal interprets: control characters, line separators, and marks that reorder text.
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -41,10 +41,10 @@ def assert_complaint(result: Result, code: int) -> None:
 
 @contextlib.contextmanager
 def forgotten(*prefixes: str) -> Iterator[None]:
-    """Let modules be imported anew whose names begin so, and have the old ones back in the end.
+    """Let modules with this prefix be imported again, and restore the old ones at the end.
 
-    Those of a package stand in it as well, where `from package import module` finds them first. Two of one
-    module would each have its classes, and an `except` of the one does not see the errors of the other.
+    Modules are attributes of their package as well, where `from package import module` finds them first. Two
+    copies of one module would have separate classes, and an `except` of one does not see errors of the other.
     """
 
     def loaded() -> dict[str, ModuleType]:

@@ -36,7 +36,7 @@ class _Request:
     def __init__(self, request: SandboxRequest, path: str) -> None:
         self.method = request.method.lower()
         self.host_url = "http://sandbox.test"
-        # What the parameters are has no say in what the response may be.
+        # The parameters do not affect the possible responses.
         self.path = "/rest/v1" + re.sub(r"\{[^}]+\}", "x", path)
         self.parameters = RequestParameters()
         self.content_type = ""

@@ -124,10 +124,10 @@ def kept() -> Iterator[Kept]:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command in this process, its output captured and hence not a terminal."""
+    """Run the command in this process, with captured output, which is not a terminal."""
 
     def run(*arguments: str) -> Result:
-        from thrive_learning.cli import program  # noqa: PLC0415 - coverage has to see it being imported
+        from thrive_learning.cli import program  # noqa: PLC0415 - coverage must see the import
 
         code = program.run(arguments)
         captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""An API that exports are tested against, on loopback: it has a record for every ID, and counts requests."""
+"""An API on loopback for tests of exports, with a record for every ID and a count of requests."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-#: What the server answers for an ID: a status, and a JSON object.
+#: The server's response for an ID: a status, and a JSON object.
 Answer = Callable[[str], tuple[int, dict[str, Any]]]
 
 

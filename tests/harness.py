@@ -1,4 +1,4 @@
-"""What the tests share: one body for the sync client and for the async one on asyncio and on trio."""
+"""Shared parts of the tests: one body for the sync client and for the async one on asyncio and trio."""
 
 import inspect
 import json
@@ -85,7 +85,7 @@ class Blocking:
 
 
 class BlockingStream(Iterator[Any]):
-    """What an async client iterates over, as a sync iterator. Each item is asked for in a task of its own."""
+    """The items of an async iterator, as a sync iterator. Each item is requested in its own task."""
 
     def __init__(self, stream: AsyncResultStream | AsyncActivityStream, portal: BlockingPortal) -> None:
         self._stream = stream

@@ -168,7 +168,7 @@ ID = "60d5ec49b60b4b3a2c8f9a10"
 """
 
 
-# What is said of changes
+# Reports about changes
 
 
 #: The tests that compare the contract with what is handwritten.
@@ -178,7 +178,7 @@ ALL = (
     *("tests/test_client.py", "-k", "each or names or twins or exported or docstring or checkers"),
 )
 NAMES = ("tests/contract/test_names.py",)
-#: What follows the contract: the test kit, the tests of wrong values, and the schema for pydantic.
+#: The parts that follow the contract: the test kit, the tests of wrong values, and the schema for pydantic.
 FOLLOWING = (
     *("tests/testing/test_kit_and_contract.py", "tests/test_models.py", "tests/test_pydantic.py"),
     *("-k", "fields or wrong_json_type or schema"),

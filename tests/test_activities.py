@@ -80,7 +80,7 @@ def freshly(name: str) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.parametrize("region", HOSTS, ids=str)
 @pytest.mark.parametrize("name", FILTERS)
-def test_what_a_list_sends(flavour: Flavour, network: respx.MockRouter, region: Region, name: str) -> None:
+def test_the_query_of_a_list(flavour: Flavour, network: respx.MockRouter, region: Region, name: str) -> None:
     route = network.get(url__startswith=f"https://{HOSTS[region]}/rest/v1/activities").respond(200, json=BODY)
     given, sent = freshly(name)
     with flavour.open(region, BASIC) as client:
@@ -95,7 +95,9 @@ def test_what_a_list_sends(flavour: Flavour, network: respx.MockRouter, region: 
 
 @pytest.mark.parametrize("region", HOSTS, ids=str)
 @pytest.mark.parametrize("name", FILTERS)
-def test_what_a_walk_sends(flavour: Flavour, network: respx.MockRouter, region: Region, name: str) -> None:
+def test_the_queries_of_a_walk(
+    flavour: Flavour, network: respx.MockRouter, region: Region, name: str
+) -> None:
     tokens = network.post(f"https://{HOSTS[region]}/oauth2/token/{TENANT_ID}").mock(
         return_value=token_response()
     )

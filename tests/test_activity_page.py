@@ -137,7 +137,7 @@ def test_a_wrong_count_is_none(value: Any) -> None:
 
 
 @pytest.mark.parametrize("document", [{}, {"results": None}, {"results": {}}, {"results": "x"}, []])
-def test_what_has_no_results_is_not_a_page(document: Any) -> None:
+def test_a_response_without_results_is_not_a_page(document: Any) -> None:
     with pytest.raises(ConfigurationError):
         ActivityPage.from_dict(document)
 

@@ -1,4 +1,4 @@
-"""What the benchmarks decide without measuring: what numbers come to, and what the tables say."""
+"""The parts of the benchmarks that do not measure: calculations and tables."""
 
 import builtins
 import inspect
@@ -103,7 +103,7 @@ def test_a_target_is_met_or_not(target: Target, met: str) -> None:
     assert line.strip("| ").split(" | ")[-1].strip() == met
 
 
-def test_what_is_not_available_is_not_met_and_what_was_not_run_is_not_named() -> None:
+def test_unavailable_targets_are_not_met_and_unrun_ones_are_omitted() -> None:
     shown = targets_table(ROWS, [Target("fast", "warm", "faster", 1), Target("cold", "cold", "ours", 1)])
     [line] = shown.splitlines()[2:]
     assert "not available yet" in line
@@ -135,7 +135,7 @@ def test_contenders_have_names_of_their_own() -> None:
         assert len(names) == len(set(names))
 
 
-# What is fetched
+# Fetched data
 
 
 def test_the_record_is_the_example_of_the_contract(contract: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ def test_the_record_is_the_example_of_the_contract(contract: dict[str, Any]) -> 
     assert success["content"]["application/json"]["examples"]["referencePage"]["value"] == RECORD
 
 
-def test_what_contenders_give_is_compared_with_the_record() -> None:
+def test_results_of_contenders_are_compared_with_the_record() -> None:
     with ThriveClient.sandbox() as client:
         assert mismatch(client.activities.get(ACTIVITY_ID)) is None
     assert mismatch(RECORD) is None
@@ -208,7 +208,7 @@ def test_the_guard_says_what_became_dearer_and_what_cheaper() -> None:
 
 
 @pytest.mark.parametrize("name", canned.RUNS)
-def test_what_the_guard_counts_gives_the_record(name: str) -> None:
+def test_the_counts_of_the_guard_become_the_record(name: str) -> None:
     """In a process of its own, because it replaces what connects to a host."""
     command = [sys.executable, "-m", "benchmarks.canned", name, "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -39,7 +39,7 @@ def found(report: CheckReport) -> dict[str, tuple[str, str]]:
     return {finding.subject: (str(finding.status), finding.detail) for finding in report.findings}
 
 
-#: What the clients of these tests send: the API knows nothing else.
+#: The credentials of these tests. The API rejects all others.
 KNOWN = {
     "Bearer fake-token",
     "Basic " + base64.b64encode(f"{TENANT_ID}:fake-api-secret".encode()).decode(),
@@ -61,7 +61,7 @@ def answering(read: httpx.Response, token: httpx.Response | None = None) -> Answ
     return rejecting(lambda request: (token or token_response()) if request.method == "POST" else read)
 
 
-# What it finds
+# Findings
 
 
 def test_all_is_well_with_oauth(flavour: Flavour) -> None:
@@ -237,7 +237,7 @@ def test_made_up_credentials_are_new_each_time_and_do_not_show(flavour: Flavour,
     assert not [text for text in kept.texts() for header in made_up if header[6:] in text]
 
 
-#: What stands for another server: each with the status that a check reports for it.
+#: Responses of other servers, each with the status that a check reports for it.
 STRANGERS: dict[str, tuple[httpx.Response, str]] = {
     "http.server": (
         httpx.Response(404, html="<h1>Error response</h1>", headers={"server": "SimpleHTTP"}),
@@ -294,7 +294,7 @@ HINT = "If they were issued for another region (staging, production-mea, staging
 
 
 @pytest.mark.parametrize(("status", "hinted"), [(400, False), (401, True), (403, False), (204, False)])
-def test_what_the_api_refuses_is_a_failure(flavour: Flavour, status: int, hinted: bool) -> None:  # noqa: FBT001
+def test_a_rejection_by_the_api_is_a_failure(flavour: Flavour, status: int, hinted: bool) -> None:  # noqa: FBT001
     with flavour.answering(answering(httpx.Response(status))) as client:
         report = client.check()
     [failed] = [finding for finding in report.findings if finding.status is CheckStatus.FAILED]
@@ -306,7 +306,7 @@ def test_what_the_api_refuses_is_a_failure(flavour: Flavour, status: int, hinted
 
 
 @pytest.mark.parametrize("body", ["[]", "{}", '{"id": 1}', "<html>"])
-def test_an_answer_that_is_no_record_is_a_failure(flavour: Flavour, body: str) -> None:
+def test_a_response_without_a_record_is_a_failure(flavour: Flavour, body: str) -> None:
     with flavour.answering(answering(httpx.Response(200, text=body))) as client:
         report = client.check(ACTIVITY_ID)
     [failed] = [finding for finding in report.findings if finding.status == "failed"]
@@ -351,7 +351,7 @@ def test_a_region_of_ones_own_gets_no_such_hint(flavour: Flavour) -> None:
         assert "another region" not in found(client.check())["api"][1]
 
 
-def test_what_never_answers(flavour: Flavour) -> None:
+def test_a_server_that_never_responds(flavour: Flavour) -> None:
     def refused(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
@@ -478,7 +478,7 @@ def test_the_clock_is_compared(
 @pytest.mark.parametrize(
     "date", ["", "yesterday", f"Fri, 15 Jan {10**20} 08:00:00 GMT", "Fri, 15 Jan 2027 08:00:00 -0000"]
 )
-def test_a_date_that_is_none_or_has_no_zone(
+def test_an_invalid_date_or_one_without_a_zone(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
     monkeypatch.setattr(
@@ -489,7 +489,7 @@ def test_a_date_that_is_none_or_has_no_zone(
     assert status == ("ok" if "2027" in date else "skipped")
 
 
-def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_response_is_not_clock_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_000.0]
     monkeypatch.setattr("thrive_learning._checking.run.time.time", lambda: now[0])
 
@@ -502,7 +502,7 @@ def test_a_slow_answer_is_no_skew(flavour: Flavour, monkeypatch: pytest.MonkeyPa
         assert found(client.check())["clock"] == ("ok", "within 1 s of the server's")
 
 
-# The way out
+# Connections
 
 
 def examined(region: Region = Region.PRODUCTION, **options: Any) -> dict[str, tuple[str, str]]:
@@ -539,7 +539,7 @@ def test_the_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert examined(local)["certificates"] == ("skipped", "not needed for plain HTTP to this machine")
 
 
-# What it takes and gives
+# Arguments and results
 
 
 def test_a_bad_id_or_a_closed_client_sends_nothing(flavour: Flavour) -> None:

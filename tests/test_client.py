@@ -161,13 +161,13 @@ def test_a_client_prints_its_region_alone(flavour: Flavour) -> None:
 
 
 @pytest.mark.parametrize("credentials", [None, ("tenant", "secret"), "secret", object()])
-def test_what_are_no_credentials(flavour: Flavour, credentials: Any) -> None:
+def test_invalid_credentials_are_rejected(flavour: Flavour, credentials: Any) -> None:
     with pytest.raises(ConfigurationError, match="Pass BasicCredentials or ClientCredentials") as caught:
         flavour.client_class(Region.PRODUCTION, credentials)
     assert "secret" not in str(caught.value).replace("ClientCredentials", "")
 
 
-def test_what_is_no_region(flavour: Flavour) -> None:
+def test_an_invalid_region_is_rejected(flavour: Flavour) -> None:
     with pytest.raises(ConfigurationError, match="'mars' is not a region"):
         flavour.client_class("mars", BASIC)
 

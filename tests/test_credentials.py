@@ -76,7 +76,7 @@ def _our_locals(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("tenant_id", ["", " x", "x\n", "a:b", ".", "..", "a\r\nb", None, 5])
-def test_what_is_no_tenant_id(tenant_id: Any) -> None:
+def test_an_invalid_tenant_id_is_rejected(tenant_id: Any) -> None:
     with pytest.raises(ConfigurationError, match="tenant_id is"):
         BasicCredentials(tenant_id, "fake")
     with pytest.raises(ConfigurationError, match="tenant_id is"):
@@ -142,7 +142,7 @@ def test_a_scope_that_the_service_does_not_know(
 
 
 @pytest.mark.parametrize("client_auth", ["jwt", None, [], {}])
-def test_what_is_no_client_auth(client_auth: Any) -> None:
+def test_an_invalid_client_auth_is_rejected(client_auth: Any) -> None:
     with pytest.raises(ConfigurationError, match="Choose 'auto', 'post', or 'basic'"):
         ClientCredentials("tenant", "client", "fake", client_auth=client_auth)
 

@@ -102,7 +102,7 @@ def test_the_tree() -> None:
     assert {type(example) for example in EXAMPLES} == set(classes)
 
 
-def test_what_errors_hold() -> None:
+def test_the_attributes_of_errors() -> None:
     nothing = dict.fromkeys(("error", "message", "request_id", "retry_after", "region"))
     response = nothing | {"status_code": 404, "body": "", "in_api_format": False}
     assert vars(TokenError("m", status_code=400)) == {

@@ -10,7 +10,7 @@ import thrive_learning
 from thrive_learning import errors
 
 
-def test_what_is_exported_is_what_is_there() -> None:
+def test_exports_match_the_modules() -> None:
     assert sorted(thrive_learning.__all__) == dir(thrive_learning)
     for name in thrive_learning.__all__:
         value = getattr(thrive_learning, name)

@@ -90,7 +90,7 @@ def identifiers(count: int) -> list[str]:
     return [f"{number:024x}" for number in range(count)]
 
 
-# What is sent
+# Queries
 
 
 def test_without_filters_nothing_but_the_page_is_sent() -> None:
@@ -224,7 +224,7 @@ def test_a_walk_that_begins_in_the_future_is_rejected() -> None:
     assert filters(since=NEW_YEAR, until=later).with_end().until == later
 
 
-# What is rejected
+# Rejected values
 
 TEXTS: dict[str, Any] = {
     "empty": "",
@@ -273,7 +273,7 @@ def test_a_comma_in_a_type_is_rejected(name: str) -> None:
 @pytest.mark.parametrize(
     "values", ["viewed", b"viewed", Kind.VIEWED, None, 7, Unprintable(), "v" * 10_000], ids=type
 )
-def test_what_is_not_a_list_is_rejected(name: str, values: Any) -> None:
+def test_a_value_that_is_not_a_list_is_rejected(name: str, values: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} is .*Pass a list") as caught:
         filters(**{name: values})
     assert len(str(caught.value)) < 200
@@ -347,7 +347,7 @@ def test_types_to_keep_and_types_to_leave_out_exclude_each_other() -> None:
     ],
     ids=type,
 )
-def test_what_is_not_a_datetime_is_rejected(name: str, moment: Any) -> None:
+def test_a_value_that_is_not_a_datetime_is_rejected(name: str, moment: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} is .*Pass a datetime with a time zone"):
         filters(**{name: moment})
 

@@ -24,7 +24,7 @@ def test_hexadecimal_digits_are_an_id(text: str) -> None:
 
 
 @given(st.text() | st.text(HEX, max_size=30).filter(lambda text: len(text) != 24))
-def test_any_other_text_is_none(text: str) -> None:
+def test_any_other_value_is_rejected(text: str) -> None:
     if len(text) == 24 and set(text) <= set(HEX):
         return
     with pytest.raises(InvalidIdError) as caught:
@@ -88,12 +88,12 @@ def test_a_subclass_of_str_comes_back_as_plain_text() -> None:
     assert type(activity_id(Text("60d5ec49b60b4b3a2c8f9a10"))) is str
 
 
-def test_what_only_says_that_it_is_text() -> None:
+def test_an_object_that_only_claims_to_be_text_is_rejected() -> None:
     for value in (Mock(spec=str), 10**5000):
         with pytest.raises(InvalidIdError, match="not str"):
             activity_id(value)
 
 
-def test_what_does_not_print_itself_is_shown_by_its_type() -> None:
+def test_a_value_whose_repr_fails_is_shown_by_its_type() -> None:
     with pytest.raises(InvalidIdError, match=r"^a value of type int is not an activity ID"):
         activity_id(10**5000)

@@ -1,4 +1,4 @@
-"""An exception of a signal handler is told apart from a failure of the same type, wherever it is raised."""
+"""An exception of a signal handler is distinguished from a failure of the same type, anywhere."""
 
 import asyncio
 import json
@@ -26,15 +26,15 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SI
 
 
 class OsLimit(TimeoutError):  # noqa: N818 - as job queues name theirs
-    """What ends a job; it looks like a failure of the network."""
+    """An exception that ends a job and looks like a failure of the network."""
 
 
 class ValueLimit(ValueError):  # noqa: N818
-    """What ends a job; it looks like a failure of a parser."""
+    """An exception that ends a job and looks like a failure of a parser."""
 
 
 class JsonLimit(json.JSONDecodeError):
-    """What ends a job; it looks like a failure of the JSON decoder."""
+    """An exception that ends a job and looks like a failure of the JSON decoder."""
 
     def __init__(self) -> None:
         super().__init__("over", "", 0)
@@ -116,7 +116,7 @@ def test_a_transport_of_the_caller(interrupt: Interrupt) -> None:
         client.activities.get(ACTIVITY_ID)
 
 
-def test_what_is_called_with_each_attempt(interrupt: Interrupt) -> None:
+def test_on_attempt_is_called_with_each_attempt(interrupt: Interrupt) -> None:
     with ThriveClient.sandbox(on_attempt=interrupt(OsLimit)) as client, pytest.raises(OsLimit):
         client.activities.get(ACTIVITY_ID)
 

@@ -42,7 +42,7 @@ def test_lone_surrogates_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(("value", "error"), [(float("inf"), ValueError), ({1}, TypeError)])
-def test_what_json_does_not_have_is_rejected(value: object, error: type[Exception]) -> None:
+def test_values_that_json_lacks_are_rejected(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         dump(value)
 
@@ -127,7 +127,7 @@ CHARACTERS = st.text('[]{},:" \t\n\\u1e-.Etrufalsn\x00\u00a0\ufeffresults', max_
 
 
 @given(CHARACTERS | DOCUMENTS, CHARACTERS, st.floats(0, 1), st.integers(0, 3), st.sampled_from([None, "a"]))
-def test_what_is_not_json_is_rejected_as_json_does(
+def test_invalid_json_is_rejected_as_by_the_json_module(
     text: str, inserted: str, position: float, deleted: int, name: str | None
 ) -> None:
     at = round(position * len(text))

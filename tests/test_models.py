@@ -94,7 +94,7 @@ def test_unknown_fields_are_kept(flavour: Flavour) -> None:
     assert activity.with_ == {"b": {"c": 1.5}}
 
 
-def test_what_is_changed_by_the_caller_does_not_change_the_record(flavour: Flavour) -> None:
+def test_a_change_by_the_caller_does_not_change_the_record(flavour: Flavour) -> None:
     activity = get(flavour, page_response())
     activity.to_dict()["data"]["source"]["source"] = "changed"
     assert activity.data is not None
@@ -313,7 +313,7 @@ def test_a_stored_record_is_read_as_a_response_is(flavour: Flavour) -> None:
     ],
     ids=range(8),
 )
-def test_what_is_not_a_record_is_rejected(stored: Any, problem: str) -> None:
+def test_a_value_that_is_not_a_record_is_rejected(stored: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         Activity.from_dict(stored)
     assert caught.value.__context__ is None
@@ -380,7 +380,7 @@ def test_a_record_made_in_python_gives_its_fields() -> None:
     assert made.data == {"k": [1]}
 
 
-def test_what_is_known_of_the_response(flavour: Flavour) -> None:
+def test_the_facts_of_the_response(flavour: Flavour) -> None:
     response = httpx.Response(200, json=PAGE_EXAMPLE, headers={"x-amzn-requestid": "req-1"})
     with flavour.answering(lambda _request: response) as client:
         result: ApiResponse[Activity] = client.activities.get_with_response(ACTIVITY_ID)

@@ -20,7 +20,7 @@ def test_the_defaults() -> None:
 
 @pytest.mark.parametrize("phase", ["total", "connect", "read", "write", "pool"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, None, "5", True])
-def test_no_limit_is_no_option(phase: str, value: Any) -> None:
+def test_a_timeout_without_a_limit_is_rejected(phase: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"Timeout.{phase} is"):
         Timeout(**{phase: value})
 

@@ -40,7 +40,7 @@ from thrive_learning._settings.engine_names import ENGINES, EngineName
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 SANDBOX = Sandbox()
-#: Of the sandbox: it opens nothing else, so it may travel.
+#: The sandbox's secret, which protects nothing, so it may be pickled.
 CREDENTIALS = ClientCredentials(
     SANDBOX.tenant_id, SANDBOX.client_id, Secret(SANDBOX.client_secret, may_pickle=True)
 )
@@ -255,7 +255,7 @@ def test_a_secret_travels_only_if_its_owner_says_so(
         pickle.loads(data)
 
 
-def test_what_does_not_travel() -> None:
+def test_clients_that_cannot_be_pickled() -> None:
     wrong: list[dict[str, Any]] = [
         {"verify": ssl.create_default_context()},
         {"proxy": "http://me:canary@proxy:1"},

@@ -42,7 +42,7 @@ def test_an_instance_stays_the_same_object() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{}, {"id": 5}, "x", [RECORD], None, {1: 2}])
-def test_what_is_not_a_record_is_a_validation_error(wrong: Any) -> None:
+def test_a_value_that_is_not_a_record_is_a_validation_error(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Activity).validate_python(wrong)
     with pytest.raises(ValidationError):

@@ -336,7 +336,7 @@ def test_unknown_fields_beyond_the_limit_are_counted() -> None:
         assert problems(read(**{f"g{number}": 1})) == [f"the contract has no field 'g{number}' (a number)"]
 
 
-# What the generated parser is given
+# Input of the generated parser
 
 
 def strict_reader(schema: str) -> Reader:

@@ -160,14 +160,14 @@ def test_loopback_may_be_plain_http(url: str) -> None:
         ("https://api.example.com/version}", "Remove its placeholder"),
     ],
 )
-def test_what_credentials_must_not_be_sent_to(url: Any, problem: str) -> None:
+def test_urls_that_must_not_get_credentials(url: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         Region.custom("mine", **CUSTOM | {"api_url": url})
     assert "api_url of region 'mine'" in str(caught.value)
     assert repr(str(url).rstrip("/")) in str(caught.value)
 
 
-def test_a_url_that_is_no_text_is_not_shown() -> None:
+def test_a_url_that_is_not_text_is_not_shown() -> None:
     bytes_: Any = b"https://x.example.com/{tenant_id}"
     with pytest.raises(ConfigurationError) as caught:
         Region.custom("mine", api_url=CUSTOM["api_url"], token_url=bytes_)
@@ -238,13 +238,13 @@ def test_a_tenant_id_stays_one_segment_of_the_path(tenant_id: str) -> None:
         "https://[v1.a]/x",
     ],
 )
-def test_what_httpx_would_read_otherwise(url: str) -> None:
+def test_urls_that_httpx_parses_differently(url: str) -> None:
     with pytest.raises(ConfigurationError):
         Region.custom("mine", **CUSTOM | {"api_url": url})
 
 
 @pytest.mark.parametrize("service", ["api", None])
-def test_what_is_no_service(service: Any) -> None:
+def test_an_invalid_service_is_rejected(service: Any) -> None:
     with pytest.raises(ConfigurationError, match="service is"):
         Region.PRODUCTION.token_url("t", service)
 

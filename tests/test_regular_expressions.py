@@ -12,7 +12,7 @@ import pytest
 
 import thrive_learning
 
-#: What a text is made of, with something in front that a pattern may begin with, and something behind that it
+#: The parts of a text, with something in front that a pattern may begin with, and something behind that it
 #: does not end with.
 FILLINGS = [*" \ta0A,;\"'\\=.-/_:[\n\x01é", "a.", "a b", "/a", "a=", ": ", "(at "]
 BEGINNINGS = ["", "a", "0", "/", '"', "fault", "fault=", "2020-01-01T00:00:00.", " (at line ", "a_secret"]

@@ -28,7 +28,7 @@ from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
 from thrive_learning._settings.proxies import proxy_secrets
 
 SECRET, TOKEN, TENANT = "canary%secret&1", "canary-token-2", "canary-tenant-3"
-#: Every form in which a secret stands in a request.
+#: Every form of a secret in a request.
 FORMS = [
     SECRET,
     TOKEN,
@@ -117,7 +117,7 @@ def test_nothing_shows(
     shown += kept.texts()
     hits = [(form, text) for form in FORMS for text in shown if form in text]
     assert not hits
-    # The tenant ID is no secret, and still no business of an INFO record.
+    # The tenant ID is not a secret, but does not belong in an INFO record.
     assert not [
         r for r in kept.records if r.levelno >= logging.INFO and TENANT in f"{r.getMessage()} {r.args}"
     ]

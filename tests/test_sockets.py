@@ -1,4 +1,4 @@
-"""What both engines need of sockets. How they connect is tested with the engines."""
+"""The socket functions of both engines. Connecting is tested with the engines."""
 
 import select
 import socket

@@ -1,4 +1,4 @@
-"""What happens if Python cannot start a thread: the pids limit is reached, or the interpreter is exiting."""
+"""Calls while Python cannot start a thread, because of the pids limit or an exiting interpreter."""
 
 import asyncio
 import logging

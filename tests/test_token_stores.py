@@ -175,7 +175,7 @@ def test_one_of_many_threads_gets_the_lock(store: TokenStore) -> None:
     release()
 
 
-# What is stored
+# Stored data
 
 
 @given(
@@ -225,7 +225,7 @@ GOOD = '{"value": "canary", "expires_at": 1.0, "lifetime_s": 1.0, "scopes": []}'
         GOOD.replace("{", '{"more": 1, '),
     ],
 )
-def test_what_is_no_stored_token(text: str | bytes) -> None:
+def test_an_invalid_stored_token_is_rejected(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="not written by this package") as caught:
         StoredToken.from_json(text)
     assert "canary" not in str(caught.value)
@@ -524,7 +524,7 @@ def test_an_entry_that_is_not_right_is_replaced(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files in folders")
 @pytest.mark.parametrize("put_there", [a_link, a_pipe, a_folder])
-def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(
+def test_other_kinds_of_files_are_neither_read_nor_replaced(
     files: FileTokenStore, put_there: Callable[[Path], object]
 ) -> None:
     files.save(KEY, token("canary-old"))
@@ -634,7 +634,7 @@ def test_a_file_of_another_user_is_not_removed(
     assert entry(files, ANOTHER_KEY).exists()
 
 
-def test_whoever_reads_while_another_writes_finds_a_whole_token(files: FileTokenStore) -> None:
+def test_a_reader_during_a_write_finds_a_complete_token(files: FileTokenStore) -> None:
     files.save(KEY, token("x" * 5000))
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Deliveries of webhooks: nothing unsigned is accepted, and nothing received leads to another exception."""
+"""Webhook deliveries. Unsigned ones are rejected, and no delivery causes another exception."""
 
 import copy
 import datetime as dt
@@ -79,7 +79,7 @@ def test_a_signed_delivery_is_accepted() -> None:
 
 
 def test_the_signature_is_that_of_rfc_4231() -> None:
-    """Test case 2 of the RFC: nothing of ours computed it."""
+    """Test case 2 of the RFC, which our code did not compute."""
     digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
     verify(b"what do ya want for nothing?", f"sha256={digest}", "Jefe")
 
@@ -244,7 +244,7 @@ def test_headers_that_contradict_each_other_are_rejected() -> None:
 
 
 @pytest.mark.parametrize("headers", [5, "x-hmac-signature", [SIGNATURE], [5], object()])
-def test_what_headers_cannot_be_is_a_mistake_of_the_receiver(headers: Any) -> None:
+def test_invalid_headers_are_a_mistake_of_the_receiver(headers: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"headers is of type \w+\. Pass a mapping"):
         construct_event(BODY, headers, SECRET)
 
@@ -574,7 +574,7 @@ def test_an_unknown_event_survives(event_type: str) -> None:
     assert len(event.deduplication_key) == 64
 
 
-def test_what_departs_from_the_documentation_is_none_and_reported() -> None:
+def test_a_departure_from_the_documentation_becomes_null_and_is_reported() -> None:
     event = parse(
         body_of(
             eventType="assignment.assigned",
@@ -668,7 +668,7 @@ def test_another_event_has_another_key() -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_an_event_that_cannot_be_told_from_others_by_its_ids_is_never_lost() -> None:
+def test_an_event_without_distinct_ids_is_never_lost() -> None:
     for known in ({"createdAt": None}, {"user": {"email": "a"}, "content": None}):
         first, again = key_of(**known, page=1), key_of(**known, page=1, dispatchedAt="2026-11-29T00:00:00Z")
         assert first == again
@@ -729,7 +729,7 @@ def test_the_search_finds_what_is_there() -> None:
     assert [text for text in shown(caught.value) if "canary" in text]
 
 
-# What the sandbox sends
+# Deliveries of the sandbox
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)

@@ -1,4 +1,4 @@
-"""Servers of this machine that several processes share: one that gives tokens, and Redis."""
+"""Servers on this machine for several processes: a token server, and Redis."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
-        with contextlib.suppress(OSError):  # whoever asked was killed
+        with contextlib.suppress(OSError):  # the client was killed
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -210,7 +210,7 @@ class Machine:
         return self.process.returncode
 
     def kill(self) -> None:
-        """Kill each of its processes, as SIGKILL does: nothing is given back."""
+        """Kill each of its processes with SIGKILL, so that nothing is released."""
         if self.process.returncode is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.end()

@@ -107,7 +107,7 @@ PATTERNS = (
 )
 
 #: The first words of test names that hide what the test rejects or shows.
-VAGUE_TEST = re.compile(r"test_(?:what|those|that_which|whoever|who|nobody|none)_")
+VAGUE_TEST = re.compile(r"test_(?:what|those|that_which|whoever|who)_")
 
 _VERBS = """
     Abort Accept Acquire Act Add Adopt Advance Allow Answer Append Apply Ask Assert Assume Attach

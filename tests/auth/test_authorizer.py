@@ -245,7 +245,7 @@ def test_how_long_a_token_lives(flavour: Flavour, fields: dict[str, Any], lifeti
     assert remaining == pytest.approx(lifetime_s, abs=30)
 
 
-def test_what_a_token_response_need_not_say(flavour: Flavour) -> None:
+def test_optional_fields_of_a_token_response_may_be_missing(flavour: Flavour) -> None:
     with flavour.answering(Api(token_response(token_type="bEaReR", scope=None, other=1)), OAUTH) as client:
         assert client.tokens.get().scopes == (Scope.READ,)  # RFC 6749 section 5.1: as asked for
 
@@ -278,7 +278,7 @@ NO_TOKEN_TYPE = "its token_type is not Bearer"
         ),
     ],
 )
-def test_a_token_response_that_makes_no_sense(
+def test_an_invalid_token_response_is_an_error(
     flavour: Flavour, response: httpx.Response, problem: str
 ) -> None:
     with flavour.answering(Api(response), OAUTH) as client, pytest.raises(TokenError) as caught:
@@ -415,7 +415,7 @@ SECRET = 'p"/ %\N{EURO SIGN}q'
         r"the+access\/token",
     ],
 )
-def test_what_the_api_repeats_of_a_call_is_masked(flavour: Flavour, repeated: str) -> None:
+def test_secrets_that_the_api_repeats_are_masked(flavour: Flavour, repeated: str) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return token_response("the+access/token")
@@ -562,7 +562,7 @@ class HangingTokens(httpx.AsyncBaseTransport):
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_leader_lets_another_caller_lead() -> None:
+async def test_a_canceled_leader_lets_another_caller_lead() -> None:
     transport = HangingTokens()
     results: list[str] = []
     async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport) as client:
@@ -786,7 +786,7 @@ def test_a_leader_that_outstays_its_time_holds_no_thread() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "POST" and not asked.is_set():
             asked.set()
-            assert release.wait(60)  # a transport that knows no time-outs
+            assert release.wait(60)  # a transport without timeouts
         return token_response() if request.method == "POST" else page_response()
 
     with ThriveClient(Region.PRODUCTION, OAUTH, transport=httpx.MockTransport(handler)) as client:
@@ -867,7 +867,7 @@ def test_a_phase_of_the_token_request_that_takes_too_long(flavour: Flavour) -> N
 
 
 @pytest.mark.parametrize("service", ["webhooks", None, []])
-def test_what_is_no_service(flavour: Flavour, service: Any) -> None:
+def test_an_invalid_service_is_rejected(flavour: Flavour, service: Any) -> None:
     with flavour.answering(Api(), OAUTH) as client, pytest.raises(ConfigurationError, match="service is"):
         client.tokens.get(service)
 

@@ -1,4 +1,4 @@
-"""What is sent to the token endpoint, what its replies mean, and what their errors say."""
+"""Requests to the token endpoint, and the meaning and errors of its replies."""
 
 import base64
 import json
@@ -82,7 +82,7 @@ def test_http_basic_is_tried_once_and_kept(flavour: Flavour) -> None:
     assert endpoint.methods == ["post", "basic", "basic", "basic"]
 
 
-def test_what_worked_is_not_changed_by_a_later_rejection(flavour: Flavour) -> None:
+def test_a_method_that_worked_survives_a_later_rejection(flavour: Flavour) -> None:
     answers = [token_response(), rejection()]
     endpoint = Endpoint(lambda _method: answers.pop(0))
     with flavour.answering(endpoint, OAUTH) as client:
@@ -203,7 +203,7 @@ def test_no_connection_does_not_lead_to_http_basic_either(flavour: Flavour) -> N
     assert sent == ["POST"]
 
 
-def test_an_error_tells_of_both_tries(flavour: Flavour) -> None:
+def test_an_error_names_both_attempts(flavour: Flavour) -> None:
     endpoint = Endpoint(
         post=rejection(400, error="invalid_client", error_description="by form"),
         basic=rejection(401, error="invalid_client", error_description="by Basic"),
@@ -221,7 +221,7 @@ def test_an_error_tells_of_both_tries(flavour: Flavour) -> None:
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_a_second_try_that_the_server_does_not_answer_tells_of_the_first(flavour: Flavour) -> None:
+def test_a_second_attempt_without_a_response_names_the_first(flavour: Flavour) -> None:
     def answer(method: str) -> httpx.Response:
         if method == "basic":
             raise httpx.ConnectError("refused")
@@ -236,7 +236,7 @@ def test_a_second_try_that_the_server_does_not_answer_tells_of_the_first(flavour
     assert endpoint.methods == ["post", "basic"]
 
 
-def test_a_second_try_that_fails_otherwise_tells_of_the_first(flavour: Flavour) -> None:
+def test_a_second_attempt_that_fails_otherwise_names_the_first(flavour: Flavour) -> None:
     endpoint = Endpoint(post=rejection(), basic=httpx.Response(503))
     with flavour.answering(endpoint, OAUTH) as client, pytest.raises(TokenError) as caught:
         client.tokens.get()
@@ -246,7 +246,7 @@ def test_a_second_try_that_fails_otherwise_tells_of_the_first(flavour: Flavour) 
     assert caught.value.is_transient
 
 
-def test_a_page_after_the_first_try_tells_of_it(flavour: Flavour) -> None:
+def test_a_page_after_the_first_attempt_names_it(flavour: Flavour) -> None:
     endpoint = Endpoint(post=rejection(), basic=httpx.Response(200, text="<html>"))
     with flavour.answering(endpoint, OAUTH) as client, pytest.raises(TokenError) as caught:
         client.tokens.get()
@@ -262,7 +262,7 @@ def test_wrong_credentials_cost_two_requests_and_then_none(flavour: Flavour) -> 
     assert endpoint.methods == ["post", "basic"]
 
 
-# What errors say
+# Error messages
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_a_token_in_a_response_that_is_rejected_is_masked(flavour: Flavour) -> N
     assert "the-token" not in str(caught.value) + repr(vars(caught.value))
 
 
-# What a token response may look like
+# Formats of token responses
 
 
 @pytest.mark.parametrize(

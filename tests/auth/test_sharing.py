@@ -1,4 +1,4 @@
-"""What a client does with a store that it shares: when it looks there, and what a store's trouble means."""
+"""How a client uses a shared token store, and what the store's failures mean."""
 
 import logging
 import pickle
@@ -50,7 +50,7 @@ def _cheap_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Api:
-    """Gives numbered tokens, takes those that it was not told to refuse, and counts."""
+    """Issues numbered tokens, rejects the chosen ones, and counts."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -73,7 +73,7 @@ class Api:
 
 
 class Store(MemoryTokenStore):
-    """A store that can be told to fail, and says what it was asked."""
+    """A store that fails on request, and records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def test_with_basic_credentials_there_is_nothing_to_store(flavour: Flavour, api:
 
 @pytest.mark.parametrize("wrong", ["redis://canary", 5, FileTokenStore, object()])
 @pytest.mark.parametrize("credentials", [BASIC, OAUTH], ids=["Basic", "OAuth"])
-def test_what_is_no_token_store(flavour: Flavour, wrong: Any, credentials: Any) -> None:
+def test_an_invalid_token_store_is_rejected(flavour: Flavour, wrong: Any, credentials: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"token_store is .+\. Pass FileTokenStore") as caught:
         flavour.client_class(Region.STAGING, credentials, token_store=wrong)
     assert "canary" not in str(caught.value)
@@ -302,7 +302,7 @@ def test_a_renewal_finds_the_token_that_another_process_has_renewed(
     assert api.count == 2
 
 
-def test_who_finds_another_process_renewing_goes_on_with_its_token_and_looks_later(
+def test_a_caller_keeps_its_token_while_another_process_renews(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
     with flavour.answering(api, OAUTH, token_store=store) as client:
@@ -345,7 +345,7 @@ def test_a_token_request_that_hangs_leaves_time_for_the_call_with_the_token_of_t
     assert (api.count, api.calls[-1]) == (1, "canary-token-1")
 
 
-def test_a_process_that_starts_late_in_a_tokens_life_renews_it_or_goes_on_with_it(
+def test_a_process_that_starts_late_in_a_tokens_life_renews_or_uses_it(
     flavour: Flavour, api: Api, store: Store
 ) -> None:
     with flavour.answering(api, OAUTH, token_store=store) as client:
@@ -381,7 +381,7 @@ def test_a_refusal_is_raised_and_the_lock_given_back(flavour: Flavour, api: Api,
 # Waiting for another process
 
 
-def test_who_waits_for_another_process_takes_its_token(
+def test_a_caller_that_waits_for_another_process_takes_its_token(
     flavour: Flavour, api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "LOOK_AGAIN_AFTER_S", 0.001)
@@ -503,7 +503,7 @@ def test_a_store_that_cannot_forget_does_not_serve_a_refused_token(
     ("jump_s", "requests"),
     [(0, 1), (-59, 1), (-30 * 60, 2), (-10 * 3600, 2), (50 * 60, 1), (56 * 60, 2), (2 * 3600, 2)],
 )
-def test_what_a_jump_of_the_wall_clock_does(
+def test_a_jump_of_the_wall_clock(
     flavour: Flavour, api: Api, store: Store, jump_s: float, requests: int
 ) -> None:
     """Far back, the store's token claims a life that it never had; ahead, it has expired."""
@@ -538,7 +538,7 @@ def test_an_expired_token_that_a_jump_makes_look_valid_costs_one_401(
 
 
 def lines(kept: Kept) -> list[str]:
-    """What operators are told, attempts aside."""
+    """Log records for operators, without attempts."""
     return [
         f"{record.levelname} {record.getMessage()} {record.args} {record.exc_info}"
         for record in kept.records
@@ -606,7 +606,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while(flavour: Flavour, api: Api
         assert store.asked == ["load", "load"]
 
 
-def test_an_entry_that_is_none_is_replaced(flavour: Flavour, api: Api, store: Store, kept: Kept) -> None:
+def test_an_invalid_entry_is_replaced(flavour: Flavour, api: Api, store: Store, kept: Kept) -> None:
     store.fails["load"] = ValueError("canary")
     with flavour.answering(api, OAUTH, token_store=store) as client:
         get(client)
@@ -702,7 +702,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 class Slow(Store):
-    """A store one of whose methods waits until it is told to go on."""
+    """A store with one method that waits until it is released."""
 
     def __init__(self, method: str) -> None:
         super().__init__()
@@ -717,7 +717,7 @@ class Slow(Store):
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """As `Api`; the first token request never gets an answer, if it is told so."""
+    """Like `Api`; optionally, the first token request never gets a response."""
 
     def __init__(self, api: Api, *, hangs: bool = False) -> None:
         self.api = api
@@ -747,7 +747,7 @@ async def test_the_event_loop_is_not_blocked_and_the_deadline_holds(api: Api) ->
 
 
 @pytest.mark.anyio
-async def test_a_lock_that_is_gained_after_its_caller_was_cancelled_is_given_back(api: Api) -> None:
+async def test_a_lock_acquired_after_its_caller_was_canceled_is_released(api: Api) -> None:
     store = Slow("try_lock")
     async with AsyncThriveClient(
         Region.PRODUCTION, OAUTH, transport=AsyncTransport(api), token_store=store
@@ -760,7 +760,7 @@ async def test_a_lock_that_is_gained_after_its_caller_was_cancelled_is_given_bac
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_token_request_gives_the_lock_back(api: Api, store: Store) -> None:
+async def test_a_canceled_token_request_releases_the_lock(api: Api, store: Store) -> None:
     transport = AsyncTransport(api, hangs=True)
     async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport, token_store=store) as client:
         with anyio.fail_after(30):

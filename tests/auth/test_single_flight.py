@@ -463,7 +463,7 @@ async def test_tasks_wait_for_a_flight_that_another_thread_settles() -> None:
 
 
 @pytest.mark.anyio
-async def test_tasks_wait_no_longer_than_they_are_told() -> None:
+async def test_tasks_wait_no_longer_than_their_limit() -> None:
     with anyio.fail_after(10):
         await Flight().wait_async(0.001)
 

@@ -1,4 +1,4 @@
-"""What comes of a token request that brings no token, and of tokens that the API does not accept."""
+"""Token requests that fail, and tokens that the API rejects."""
 
 import contextlib
 import threading
@@ -83,7 +83,7 @@ def numbered() -> Callable[[httpx.Request], httpx.Response]:
     return lambda _request: token_response(f"token-{next(numbers)}")
 
 
-#: What a token endpoint can answer besides a token, and how many requests it takes to know that.
+#: Responses of a token endpoint without a token, and the number of requests until that is known.
 OUTCOMES = [
     (httpx.Response(200, json={"error": "invalid_client", "error_description": "why"}), 2),
     (httpx.Response(200, json={"message": "why"}), 1),
@@ -285,7 +285,7 @@ def test_a_limit_of_one_call_is_not_remembered(flavour: Flavour) -> None:
         assert api.tokens == 3
 
 
-def test_what_says_nothing_about_the_endpoint_is_not_remembered(flavour: Flavour) -> None:
+def test_failures_that_are_not_the_endpoints_are_not_remembered(flavour: Flavour) -> None:
     region = Region.custom("mine", api_url="https://a.example", token_url="https://a.example/{tenant_id}")
     with flavour.open(region, OAUTH, transport=httpx.MockTransport(Api(token_response()))) as client:
         for _ in range(2):
@@ -310,7 +310,7 @@ def test_a_renewal_that_fails_is_remembered_and_the_token_serves_on(flavour: Fla
     assert (api.tokens, api.calls) == (3, 23)
 
 
-def test_what_is_remembered_keeps_no_frame(flavour: Flavour) -> None:
+def test_a_remembered_failure_keeps_no_frame(flavour: Flavour) -> None:
     with flavour.answering(Api(httpx.ConnectError("refused")), OAUTH) as client:
         with pytest.raises(ConnectionFailedError):
             client.activities.get(ACTIVITY_ID)

@@ -43,7 +43,7 @@ def test_all_pause_as_long_as_the_server_asks_or_a_retry_would_wait() -> None:
     assert pauses == [0.5, 1.0, 2.0, 2.0]
     ours.slow(50.0, 50.0, 7.0)
     assert ours.resumes_at == 57.0
-    ours.slow(49.0, 51.0, 9.0)  # sent before the pause: it halves nothing, but the longer pause counts
+    ours.slow(49.0, 51.0, 9.0)  # sent before the pause, so the limit stays, but the longer pause counts
     assert ours.resumes_at == 60.0
     ours.slow(49.0, 51.5, 1.0)
     assert ours.resumes_at == 60.0

@@ -114,7 +114,7 @@ def until(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-# What comes out
+# Results
 
 
 def test_five_thousand_records_take_five_requests_and_one_token(flavour: Flavour) -> None:
@@ -356,7 +356,7 @@ def test_as_long_as_the_server_asks(flavour: Flavour) -> None:
     ],
     ids=str,
 )
-def test_a_page_that_fails_for_good_is_raised_after_the_records_before(
+def test_a_page_that_fails_permanently_is_raised_after_earlier_records(
     flavour: Flavour, trouble: httpx.Response, kind: type[ThriveError]
 ) -> None:
     records: list[Activity] = []
@@ -714,7 +714,7 @@ def test_a_stream_that_another_thread_collects() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_cannot_go_on_with_a_stream() -> None:
+def test_a_forked_child_cannot_continue_a_stream() -> None:
     with ThriveClient(Region.PRODUCTION, BASIC, transport=httpx.MockTransport(Pages(1000))) as client:
         stream = client.activities.iterate(per_page=10)
         assert len([*itertools.islice(stream, 11)]) == 11
@@ -782,7 +782,7 @@ async def test_cancellation_ends_a_walk(server: Chaos) -> None:
                 scope.deadline = anyio.current_time() + 0.1  # the next page does not come
         assert scope.cancelled_caught
         assert taken == 2
-        assert tasks() <= before + 1  # the one that has told of its end
+        assert tasks() <= before + 1  # the task that reported the end
 
 
 @pytest.mark.anyio
@@ -799,7 +799,7 @@ async def test_an_end_before_the_last_page_waits_for_the_tasks(anyio_backend: st
         before = tasks()
         stream = client.activities.iterate(per_page=10)
         assert len([record async for record in stream]) == 15
-        assert tasks() <= before + 1  # the one that has told of its end
+        assert tasks() <= before + 1  # the task that reported the end
 
 
 @pytest.mark.anyio
@@ -836,7 +836,7 @@ def test_a_walk_stays_in_its_event_loop() -> None:
     gc.collect()
 
 
-def test_what_is_returned_has_the_types_that_are_exported() -> None:
+def test_results_have_the_exported_types() -> None:
     with ThriveClient.sandbox() as client:
         assert isinstance(client.activities.iterate(), ActivityStream)
     assert isinstance(AsyncThriveClient.sandbox().activities.iterate(), AsyncActivityStream)

@@ -114,7 +114,7 @@ def echoing(request: httpx.Request) -> httpx.Response:
     return page_response(id=request.url.path.rpartition("/")[2])
 
 
-# What comes out
+# Results
 
 
 def test_many_records(flavour: Flavour, server: Chaos) -> None:
@@ -409,7 +409,7 @@ def test_the_deadline_in_a_pause(flavour: Flavour, server: Chaos) -> None:
     assert {result.id for result in results} == set(KNOWN) - set(left)  # whatever was read is a result
 
 
-def test_what_every_id_would_get_is_raised(flavour: Flavour) -> None:
+def test_an_error_that_every_id_would_get_is_raised(flavour: Flavour) -> None:
     requests: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -435,7 +435,7 @@ def test_a_defect_is_raised(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.anyio
 async def test_an_end_of_the_program_reaches_the_caller(client: AsyncThriveClient) -> None:
     class Ends(BaseException):
-        """What is no Exception, and no cancellation."""
+        """Neither an Exception nor a cancellation."""
 
     def ids() -> Iterator[str]:
         yield ACTIVITY_ID
@@ -514,7 +514,7 @@ def test_the_client_closes_between_two_results(flavour: Flavour) -> None:
 
 
 @pytest.mark.parametrize("ids", [ACTIVITY_ID, ACTIVITY_ID.encode(), None, 7])
-def test_what_are_no_ids(flavour: Flavour, ids: Any) -> None:
+def test_invalid_ids_argument_is_rejected(flavour: Flavour, ids: Any) -> None:
     with flavour.answering(echoing) as client, pytest.raises(ConfigurationError, match="ids is of type"):
         client.activities.get_many(ids)
 
@@ -692,7 +692,7 @@ async def test_cancellation_ends_a_run(client: AsyncThriveClient, server: Chaos)
         async for _result in client.activities.get_many(numbered(), concurrency=4):
             pass
     assert scope.cancelled_caught
-    assert tasks() <= before + 1  # the one that has told of its end
+    assert tasks() <= before + 1  # the task that reported the end
 
 
 @pytest.mark.anyio
@@ -786,7 +786,7 @@ async def test_async_ids_wait_for_a_pause_to_end(client: AsyncThriveClient, serv
 
 
 class Endless:
-    """Async IDs that are no generator."""
+    """Async IDs that do not come from a generator."""
 
     def __aiter__(self) -> "Endless":
         return self
@@ -797,7 +797,7 @@ class Endless:
 
 
 @pytest.mark.anyio
-async def test_async_ids_that_are_no_generator(client: AsyncThriveClient) -> None:
+async def test_async_ids_without_a_generator(client: AsyncThriveClient) -> None:
     async with client.activities.get_many(Endless(), concurrency=2) as results:
         for _ in range(20):
             assert (await anext(results)).id == ACTIVITY_ID
@@ -805,7 +805,7 @@ async def test_async_ids_that_are_no_generator(client: AsyncThriveClient) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_run_that_is_cancelled_before_it_begins(client: AsyncThriveClient) -> None:
+async def test_a_run_canceled_before_it_begins(client: AsyncThriveClient) -> None:
     before = tasks()
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -849,7 +849,7 @@ def test_an_event_loop_that_ends_takes_the_run_with_it(run: Callable[[Any], obje
 
 
 @pytest.mark.anyio
-async def test_whoever_waits_learns_that_the_loop_ended_the_run(
+async def test_a_waiting_caller_learns_that_the_loop_ended_the_run(
     client: AsyncThriveClient, server: Chaos, anyio_backend: str
 ) -> None:
     if anyio_backend != "asyncio":
@@ -943,7 +943,7 @@ def vars_of_basic() -> tuple[str, str]:
     return SANDBOX_BASIC.tenant_id, chaos.SANDBOX.api_secret
 
 
-def test_what_is_given_has_the_types_that_are_exported() -> None:
+def test_streams_have_the_exported_types() -> None:
     with ThriveClient.sandbox() as client:
         assert isinstance(client.activities.get_many([]), ResultStream)
     assert isinstance(AsyncThriveClient.sandbox().activities.get_many([]), AsyncResultStream)

@@ -644,7 +644,7 @@ def test_at_the_deadline_every_id_that_was_read_has_its_result() -> None:
     assert ours.is_over
 
 
-def test_what_waits_at_the_deadline_has_its_result() -> None:
+def test_ids_that_wait_at_the_deadline_get_a_result() -> None:
     ours = schedule(2, deadline=10.0)
     one, _two = fill(ours)
     ours.finish(one, throttled(retry_after=5.0), 1.0)
@@ -704,7 +704,7 @@ def test_an_id_is_read_in_a_pause_if_nothing_else_is_left_to_wait_for() -> None:
     assert [type(result.error) for result in taken(ours)] == [RateLimitedError, DeadlineExceededError]
 
 
-# What ends a run
+# Ends of runs
 
 
 @pytest.mark.parametrize(
@@ -718,7 +718,7 @@ def test_an_id_is_read_in_a_pause_if_nothing_else_is_left_to_wait_for() -> None:
         TokenError("a page", status_code=200),
     ],
 )
-def test_what_every_id_would_get_ends_the_run(error: ThriveError) -> None:
+def test_an_error_that_every_id_would_get_ends_the_run(error: ThriveError) -> None:
     ours = schedule(3, ordered=True)
     jobs = fill(ours)
     ours.finish(jobs[2], record(jobs[2]), 0.0)

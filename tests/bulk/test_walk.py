@@ -231,7 +231,7 @@ def test_each_part_of_many_content_ids_has_its_walk() -> None:
     assert walk.current is first
     assert walk.take(2, page(2, 3, total=2, total_results=3)) != []
     assert walk.current.content_ids == filters.content_ids[MAX_VALUES : 2 * MAX_VALUES]
-    # What is known of the last page stays until the next one comes.
+    # The pagination of the last page remains until the next page arrives.
     assert walk.pagination == Pagination(total_pages=2, total_results=3)
     assert (walk.number, walk.is_over, [*walk.pages()]) == (2, False, [1])
     assert [activity.id for activity in walk.take(1, page(3, 4, total=1))] == ["4"]

@@ -1,4 +1,4 @@
-"""What departs from the contract is reported once per kind, and never with a secret."""
+"""Departures from the contract are reported once per kind, and never with a secret."""
 
 import json
 import logging
@@ -151,7 +151,7 @@ def test_a_secret_that_is_echoed_is_masked(flavour: Flavour) -> None:
         assert "ZXUtd2" not in text  # the beginning of the Basic credentials
 
 
-def test_what_cannot_be_masked_is_not_shown() -> None:
+def test_text_that_cannot_be_masked_is_not_shown() -> None:
     def failing() -> tuple[str, ...]:
         raise LookupError("the function that gives the secret failed")
 

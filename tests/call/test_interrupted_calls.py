@@ -52,11 +52,11 @@ TOKEN_ANSWER = token_response(TOKEN).content
 
 
 class Limit(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded
-    """What ends a job: an ordinary exception."""
+    """An ordinary exception that ends a job."""
 
 
 class LimitOfTime(TimeoutError):  # noqa: N818
-    """What ends a job, of a type that sockets raise as well."""
+    """An exception that ends a job, of a type that sockets raise as well."""
 
 
 class Slow(chaos.Server):
@@ -100,7 +100,7 @@ def links(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def serialized(value: object, depth: int = 6) -> Iterator[str]:
-    """Show a local variable as an error tracker does: it opens containers, decodes bytes, prints the rest."""
+    """Show a local variable as an error tracker does, with containers opened and bytes decoded."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         yield bytes(value).decode("latin-1")
     elif isinstance(value, str) or not depth:
@@ -342,7 +342,7 @@ def test_a_bulk_run_can_be_interrupted_at_any_moment(engine: Any, kind: type[Bas
 
 
 @pytest.mark.parametrize("kind", [Limit, RuntimeError, AssertionError])
-def test_what_a_transport_of_the_caller_raises_besides_failures_passes_unchanged(
+def test_other_exceptions_of_the_callers_transport_pass_unchanged(
     flavour: Flavour, kind: type[Exception]
 ) -> None:
     raised = kind("broken")
@@ -402,7 +402,7 @@ async def on_trio(client: AsyncThriveClient, moment: float, way: str) -> BaseExc
 )
 @pytest.mark.parametrize("credentials", CREDENTIALS)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_cancelled_call_shows_nothing(engine: Any, credentials: str, backend: str, way: str) -> None:
+def test_a_canceled_call_shows_nothing(engine: Any, credentials: str, backend: str, way: str) -> None:
     attempt = on_asyncio if backend == "asyncio" else on_trio
 
     async def main() -> None:

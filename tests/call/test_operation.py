@@ -85,7 +85,7 @@ def documented() -> list[int]:
 
 
 def test_each_documented_status_has_a_class_of_its_own_and_each_class_a_documented_status() -> None:
-    """Those of the server share one. A class that no operation documents would never be raised."""
+    """All 5xx share one class. A class without a documented status would never be raised."""
     own = [status for status in documented() if not 500 <= status <= 599]
     assert own == sorted(_BY_STATUS), "give each documented status a class in _exchange/messages.py"
     assert len({*_BY_STATUS.values()}) == len(_BY_STATUS)
@@ -168,7 +168,7 @@ def test_nothing_is_read_of_a_success_without_a_body(monkeypatch: pytest.MonkeyP
     assert not operation.is_list
 
 
-def test_an_object_and_a_page_are_told_apart() -> None:
+def test_an_object_and_a_page_are_distinguished() -> None:
     record = Operation.returning(Activity, ADDRESS, get_activity, subject="activity {id}")
     page = Operation.returning(ActivityPage, "activities.list", list_activities, subject="x", key="{page}")
     assert (record.is_list, page.is_list) == (False, True)

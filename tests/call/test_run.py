@@ -42,7 +42,7 @@ def failing(parser: Callable[..., Any], error: Exception, *, in_parser: bool) ->
 @pytest.mark.parametrize(
     "error", [TypeError("x"), ValueError("x"), KeyError("x"), AttributeError("x")], ids=repr
 )
-def test_a_generated_parser_that_fails_is_no_exception_of_its_own(
+def test_a_failing_generated_parser_raises_our_own_error(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     get = generated.GET_ACTIVITY

@@ -232,7 +232,7 @@ def test_every_phase_has_its_limit(flavour: Flavour) -> None:
 
 
 @pytest.mark.parametrize("application", ["", " a", "a  b", "a\r\nx: y", "\N{EURO SIGN}", "a\tb", 5])
-def test_what_cannot_stand_in_a_user_agent(flavour: Flavour, application: Any) -> None:
+def test_an_invalid_application_name_is_rejected(flavour: Flavour, application: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         flavour.client_class(Region.PRODUCTION, BASIC, application=application)
     assert str(caught.value) == (
@@ -304,7 +304,7 @@ def test_a_body_above_the_cap_is_not_read_to_its_end(flavour: Flavour) -> None:
         error = raised_by(client)
     assert type(error) is UnexpectedResponseError
     assert "larger than 1048576 bytes; max_record_bytes= raises this limit" in str(error)
-    assert len(read) in {2, 3}  # an async read is cancelled when it has begun
+    assert len(read) in {2, 3}  # an async read is canceled after it has begun
     assert body.closed
 
 
@@ -371,7 +371,7 @@ def test_a_phase_that_takes_too_long(
     with flavour.answering(handler) as client:
         error = raised_by(client)
     if type(cause) is TimeoutError:
-        # It is not a time-out of httpx, and the call is not over.
+        # It is not a timeout of httpx, and the call is not over.
         limit = "the transport failed" if in_the_body else "the transport failed: TimeoutError: x"
         assert type(error) is ConnectionFailedError
     else:
@@ -425,7 +425,7 @@ async def test_a_transport_that_never_answers_ends_with_the_call() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_call_that_is_cancelled_at_its_deadline_says_what_it_tried() -> None:
+async def test_a_call_canceled_at_its_deadline_reports_its_attempts() -> None:
     transport = Silent(httpx.Response(503, headers={"x-request-id": "r-1"}))
     async with AsyncThriveClient(Region.PRODUCTION, BASIC, transport=transport, retry=AT_ONCE) as client:
         with pytest.raises(DeadlineExceededError) as caught:
@@ -577,7 +577,7 @@ class Origin:
 
 
 @pytest.mark.parametrize("proxied", [False, True])
-def test_a_client_opens_its_own_way_out_and_closes_it(
+def test_a_client_opens_its_own_connections_and_closes_them(
     flavour: Flavour, authority: trustme.CA, *, proxied: bool
 ) -> None:
     trusting = ssl.create_default_context()
@@ -625,7 +625,7 @@ def failing_first(failure: Callable[[], httpx.Response]) -> Callable[[httpx.Requ
     ],
     ids=["status", "cut", "reset"],
 )
-def test_what_is_logged_and_noted_of_each_request(
+def test_each_request_is_logged_and_recorded(
     flavour: Flavour,
     caplog: pytest.LogCaptureFixture,
     failure: Callable[[], httpx.Response],
@@ -838,7 +838,7 @@ def test_a_call_that_is_canceled_without_an_attempt_in_progress_names_its_url() 
     client.close()
 
 
-def test_what_the_generated_parser_sees() -> None:
+def test_the_generated_parser_gets_the_parsed_json() -> None:
     reply = Reply(status_code=200, headers=[(b"a", b"b")], body=b"{}")
     response = DocumentedResponse(reply, {"a": 1})
     assert (response.status_code, response.content) == (200, b"{}")

@@ -1,4 +1,4 @@
-"""What the generator ignores is refused, and what is written beside its code agrees with that code."""
+"""Contracts that the generator ignores in part are rejected, and our facts agree with its code."""
 
 import ast
 import copy
@@ -367,7 +367,7 @@ def test_the_contract_itself_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(("change", "problem"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_supported_is_refused(change: Change, problem: str) -> None:
+def test_unsupported_contracts_are_rejected(change: Change, problem: str) -> None:
     contract = Contract()
     change(contract)
     with pytest.raises(ContractError) as caught:
@@ -476,7 +476,7 @@ ENUMS: dict[str, Json] = {
 
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the generator writes from a contract of difficult names and types."""
+    """The generated code for a contract with difficult names and types."""
     folder = tmp_path_factory.mktemp("nasty")
     contract = Contract()
     contract.schemas |= ENUMS
@@ -547,7 +547,7 @@ def test_the_values_of_enums_have_the_names_that_are_expected(nasty: Path) -> No
         assert class_name(name) == name
 
 
-def test_what_is_written_can_be_imported(nasty: Path) -> None:
+def test_the_written_module_can_be_imported(nasty: Path) -> None:
     code = "from _thrive_learning_api.contract import MODELS, OPERATIONS; print(MODELS['Nasty'])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=nasty.parent, capture_output=True, text=True, check=False

@@ -91,7 +91,7 @@ def test_writing_twice_gives_the_same_bytes_and_clears_what_is_left_over(copy: P
     assert f"{PACKAGE}/extra.py" not in contents(copy)
 
 
-def test_what_the_generator_warns_about_is_an_error(tmp_path: Path) -> None:
+def test_a_warning_of_the_generator_is_an_error(tmp_path: Path) -> None:
     contract = tmp_path / "dubious.yaml"
     contract.write_text(CONTRACT.replace("        '400':", "        '4OO':"), encoding="utf-8")
     result = run("check", "--contract", contract)

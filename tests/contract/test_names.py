@@ -45,7 +45,7 @@ def defined(tree: ast.Module) -> Iterator[str]:
                 pass
 
 
-def test_what_a_public_module_defines_is_exported_or_private() -> None:
+def test_names_in_public_modules_are_exported_or_private() -> None:
     strange = {
         module: names
         for module, tree in parsed(*SOURCE.glob("[a-z]*.py"))

@@ -156,7 +156,7 @@ def test_a_class_whose_status_is_no_longer_documented(copy: Copy) -> None:
     failed(copy.test(*OPERATIONS), "give each documented status a class in _exchange/messages.py", "409")
 
 
-# What the generator ignores
+# Parts that the generator ignores
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,9 @@ def test_a_class_whose_status_is_no_longer_documented(copy: Copy) -> None:
         ),
     ],
 )
-def test_what_the_generator_ignores(copy: Copy, change: Callable[[Copy], object], says: str) -> None:
+def test_parts_of_a_contract_that_the_generator_ignores(
+    copy: Copy, change: Callable[[Copy], object], says: str
+) -> None:
     change(copy)
     failed(copy.generate(), says)
     assert (copy.root / "generated").is_dir()

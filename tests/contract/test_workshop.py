@@ -1,4 +1,4 @@
-"""What the workshop rests on: exact pins, known settings, scripts that notice what is wrong."""
+"""The foundations of the workshop: exact pins, known settings, and scripts that detect mistakes."""
 
 import ast
 import re
@@ -91,7 +91,7 @@ def imported(source: str) -> set[str]:
     return names
 
 
-def test_what_generates_needs_nothing_but_its_group() -> None:
+def test_generation_needs_only_its_group() -> None:
     """The sessions `generate` and `drift` install no more."""
     imports = {"openapi_python_client": "openapi-python-client", "ruamel": "ruamel-yaml"}
     names = ("generation", "contract_checks", "contract_facts", "contract_walk")

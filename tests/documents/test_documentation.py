@@ -1,6 +1,6 @@
 """The documents are true: their code runs, what they show is printed, and what they name is there.
 
-Every Python block is executed, in one namespace for each document. What it prints has to stand in a `text`
+Every Python block is executed, in one namespace for each document. Its output must be in a `text`
 block behind it. One that begins with `# name.py` is a file. Shell blocks are read by `Shell`, which knows the
 few commands that documents use. The four regions, and hosts below `.example`, are answered by a sandbox.
 """
@@ -52,7 +52,7 @@ from thrive_learning.cli import program
 from thrive_learning.sandbox import Sandbox
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("openapi/*.md")])
-#: What a block may be. Each kind is executed or compared; another name could hide a block from that.
+#: The kinds of blocks. Each kind is executed or compared. A block of another kind would not be checked.
 LANGUAGES = ["python", "sh", "console", "text", "toml", "layers", "mermaid"]
 SETTINGS = {
     "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
@@ -75,7 +75,7 @@ def read(name: str) -> str:
 
 
 def stable(text: str) -> str:
-    """What is shown or printed, but for what differs from run to run."""
+    """The shown or printed text, except parts that differ between runs."""
     text = re.sub(r"(request\s+ID\s+)[0-9a-f]{32}", r"\1…", text)
     text = re.sub(r"\S+(?=[/\\]thrive-learning[/\\]config\.toml)", "~/.config", text)
     text = re.sub(r"in [0-9.]+ s \([0-9,]+/s\)", "in …", text)
@@ -232,7 +232,7 @@ class Runner:
         self._capture = capture
         self._shell = shell
         self._python = PythonEvaluator()
-        # What the last block printed, None where that is not known; and whether the next one has to show it.
+        # The output of the last block, None if unknown; and whether the next block must show it.
         self._printed: str | None = None
         self._has_to_be_shown = False
         self.count = 0
@@ -260,7 +260,7 @@ class Runner:
         self._has_to_be_shown = bool(self._printed)
 
     def sh(self, example: Example) -> None:
-        """Commands that succeed; what the last one prints may stand in the next block."""
+        """Commands that succeed. The next block may show the output of the last one."""
         self.end()
         self.count += 1
         lines = example.parsed.splitlines()
@@ -304,7 +304,7 @@ class Runner:
             resolved([profile_layer(file, name)])
 
     def end(self) -> None:
-        """What a Python block printed was shown."""
+        """The output of a Python block was shown."""
         assert not self._has_to_be_shown, f"the document does not show that this is printed: {self._printed}"
 
 
@@ -403,7 +403,7 @@ def test_a_block_that_is_wrong_is_noticed(wrong: str, runner: Runner) -> None:
         execute(document, runner)
 
 
-def test_the_two_commands_stand_in_the_readme() -> None:
+def test_the_two_commands_are_in_the_readme() -> None:
     for command in (
         "python3 -m pip install '.[cli]' && thrive activity get 60d5ec49b60b4b3a2c8f9a10 --sandbox",
         "python3 -m pip install 'nox[uv]' && nox",
@@ -479,7 +479,7 @@ def test_nothing_of_one_machine_and_nothing_that_looks_like_a_secret(path: Path)
     assert not re.search(r"(?<![\w.])/(?:home|Users|root|tmp|work|opt)/|\.\./shared|[A-Za-z0-9+/]{40,}", text)
 
 
-# What is there, and what the documents say is there
+# The code compared with the documents
 
 
 def rows(name: str, heading: str) -> list[list[str]]:
@@ -608,7 +608,7 @@ def test_every_dependency_has_a_sentence_and_no_other() -> None:
     assert sorted(shown) == sorted(dependencies())
 
 
-def test_every_extra_stands_in_the_readme() -> None:
+def test_every_extra_is_in_the_readme() -> None:
     extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
     assert first_column("README.md", "Extras") == list(extras)
 

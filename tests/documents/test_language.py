@@ -139,8 +139,14 @@ def test_names_of_tests_are_read_and_their_strings_are_not(tmp_path: Path) -> No
         def test_an_invalid_concurrency_is_rejected():
             # This has to fail.
             pass
+
+        def test_a_missing_id_is_none():
+            pass
+
+        def test_an_id_that_is_none():
+            pass
         """
-    assert rules(check(tmp_path, "tests/test_it.py", module)) == ["is-no", "vague-test", "has-to"]
+    assert rules(check(tmp_path, "tests/test_it.py", module)) == ["is-no", "vague-test", "has-to", "is-none"]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_chunk_boundaries_never_matter(encoding: str, sent: bytes, cuts: Sequenc
 
 
 @pytest.mark.parametrize("size", range(95, 106))
-def test_what_is_wrong_first_counts_first(size: int) -> None:
+def test_the_first_flaw_counts(size: int) -> None:
     """A wrong checksum right behind the last byte that fits, or behind the first that does not."""
     sent = bytearray(gzip.compress(bytes(100)))
     sent[-8] ^= 1
@@ -154,7 +154,7 @@ def test_the_limit_holds_for_all_members_together() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"x"])
 def test_thousands_of_members_take_little_time(content: bytes) -> None:
-    """What zlib copies behind each member must not be the rest of the body."""
+    """After each member, zlib must not copy the rest of the body."""
     members = DEFAULT_RECORD_BYTES // len(gzip.compress(content))
     sent = gzip.compress(content) * members
     copied, real = 0, zlib.decompressobj
@@ -203,7 +203,7 @@ def test_an_empty_body_may_be_called_compressed() -> None:
     assert read("gzip")[1].flaw is None
 
 
-def test_compressed_data_that_is_none() -> None:
+def test_invalid_compressed_data_is_a_flaw() -> None:
     got, body = read("gzip", b"<html>", b"more")
     assert (got, body.cut) == (b"", False)
     assert "cannot be decompressed" in str(body.flaw)

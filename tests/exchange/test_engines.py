@@ -43,7 +43,7 @@ NOT_FOR_FAST: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", NOT_FOR_FAST)
-def test_what_the_fast_engine_cannot_do_is_an_error(what: str) -> None:
+def test_unsupported_options_of_the_fast_engine_are_rejected(what: str) -> None:
     changes, message = NOT_FOR_FAST[what]
     assert choose(asked("httpx", **changes)) == "httpx"
     assert "canary" not in repr(asked("fast", **changes))

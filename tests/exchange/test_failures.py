@@ -311,7 +311,7 @@ def test_which_time_limit_has_passed(
     assert limit is None or f"did not answer within Timeout.{limit} s," in str(found)
 
 
-def test_what_python_says_if_it_cannot_start_a_thread() -> None:
+def test_pythons_messages_about_a_thread_that_cannot_start() -> None:
     for text in ("can't start new thread", "cannot schedule new futures after interpreter shutdown"):
         assert is_thread_shortage(RuntimeError(text))
         assert not is_thread_shortage(ValueError(text))

@@ -214,7 +214,7 @@ def test_retry_after_as_a_date_is_the_time_until_then(seconds: int) -> None:
         (b"true", "JSON, but a boolean and"),
     ],
 )
-def test_what_is_no_json_object(body: bytes, problem: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_a_flaw(body: bytes, problem: str) -> None:
     read = json_object(body)
     assert isinstance(read, str)
     assert problem in read
@@ -417,7 +417,7 @@ def test_an_error_of_somebody_else_says_that_its_body_cannot_be_read() -> None:
     assert "staging answered 404 with a body that cannot be used, because it was cut off." in str(error)
 
 
-def test_a_token_that_is_not_accepted_is_no_matter_of_the_credentials() -> None:
+def test_a_rejected_token_is_not_blamed_on_the_credentials() -> None:
     with_token = Circumstances(
         region="staging",
         subject="activity 60d5",
@@ -495,7 +495,7 @@ def test_the_first_header_that_names_a_request_id_counts(
     assert error_for(500, b"", **arrived).request_id == found
 
 
-def test_what_the_server_repeats_is_masked() -> None:
+def test_secrets_that_the_server_repeats_are_masked() -> None:
     error = error_for(400, b'{"error": "canary", "message": "you sent canary", "more": "canary"}')
     assert "canary" not in str(error) + error.body + str(error.error) + str(error.message)
     assert "**********" in error.body

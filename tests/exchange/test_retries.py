@@ -72,7 +72,7 @@ def test_a_wait_is_within_its_bounds(
     pytest.fail("it never ends")
 
 
-def test_what_the_server_asks_for_is_a_floor() -> None:
+def test_the_wait_is_at_least_what_the_server_asks_for() -> None:
     assert failed(retries(draw=0.0), 429, retry_after=7) == 7
     assert failed(retries(), 429, retry_after=0.1) == 0.5
     assert failed(retries(total=60), 429, retry_after=61) is None
@@ -89,7 +89,7 @@ def test_a_wait_that_takes_all_the_time_is_not_worth_it() -> None:
         assert failed(ours, 429, retry_after=asked) == delay
 
 
-def test_what_is_noted_of_each_try() -> None:
+def test_each_attempt_is_recorded() -> None:
     class Moving(Budget):
         now = 10.0  # the call has done something else before
 
@@ -103,7 +103,7 @@ def test_what_is_noted_of_each_try() -> None:
     ours = Retries(budget, quota, seen.append, [earlier], draw=lambda: 1.0, **about)
     budget.now = 12.0
     assert failed(ours, request_id="r-1") == 0.5
-    budget.now = 12.0 + 0.5 + 3.0  # the wait is no part of the next try
+    budget.now = 12.0 + 0.5 + 3.0  # the wait does not belong to the next attempt
     assert failed(ours, 429, retry_after=20.0) == 20.0
     budget.now += 20.0 + 4.0
     ours.after(status_code=200, error=None, may_pass=False, request_id="r-3")
@@ -167,18 +167,18 @@ def test_success_fills_the_quota_up_again() -> None:
 
 @pytest.mark.parametrize("field", ["first_delay", "max_delay"])
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, None, "1", True])
-def test_what_is_no_delay(field: str, value: Any) -> None:
+def test_an_invalid_delay_is_rejected(field: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"RetryPolicy.{field} is"):
         RetryPolicy(**{field: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, None, "3", True])
-def test_what_is_no_number_of_attempts(value: Any) -> None:
+def test_an_invalid_number_of_attempts_is_rejected(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"RetryPolicy\.attempts is"):
         RetryPolicy(attempts=value)
 
 
-def test_what_is_no_policy(flavour: Flavour) -> None:
+def test_an_invalid_policy_is_rejected(flavour: Flavour) -> None:
     with flavour.answering(lambda _request: page_response()) as client:
         with pytest.raises(ConfigurationError, match="retry is 3"):
             client.activities.get(ACTIVITY_ID, retry=3)
@@ -257,7 +257,7 @@ def test_a_failure_that_stays(flavour: Flavour, waits: list[float]) -> None:
     assert len(waits) == 2
 
 
-def test_a_connection_that_fails_for_good(flavour: Flavour, waits: list[float]) -> None:
+def test_a_connection_that_fails_permanently(flavour: Flavour, waits: list[float]) -> None:
     causes = [httpx.ConnectError("refused")] * 3
     with flavour.answering(Script(*causes), retry=RetryPolicy()) as client:
         with pytest.raises(ConnectionFailedError) as caught:
@@ -267,7 +267,7 @@ def test_a_connection_that_fails_for_good(flavour: Flavour, waits: list[float]) 
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 418, 422, 501, 302, 525])
-def test_what_is_not_tried_again(flavour: Flavour, waits: list[float], status: int) -> None:
+def test_failures_that_are_not_retried(flavour: Flavour, waits: list[float], status: int) -> None:
     script = Script(status)
     with flavour.answering(script, retry=RetryPolicy()) as client, pytest.raises(ThriveError) as caught:
         client.activities.get(ACTIVITY_ID)

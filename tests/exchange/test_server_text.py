@@ -74,7 +74,7 @@ def test_the_longest_secret_is_masked_first() -> None:
 
 
 @given(st.text(), st.integers(1, 50))
-def test_what_is_shown_is_one_short_printable_line(text: str, limit: int) -> None:
+def test_shown_text_is_one_short_printable_line(text: str, limit: int) -> None:
     line = show(text, ("canary",), limit)
     assert line.isprintable()
     assert len(line) <= limit

@@ -178,7 +178,7 @@ ConnectionFault = Callable[[Line], None]
 
 @dataclass
 class Trouble:
-    """What goes wrong, and where.
+    """A fault and its place.
 
     Args:
         request: After a request was read.

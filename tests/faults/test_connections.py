@@ -272,7 +272,7 @@ def test_closing_the_client_ends_calls_that_wait(flavour: Flavour) -> None:
             assert type(error) is ClientClosedError
 
 
-# What is written in ways that differ.
+# Parts that are written differently.
 
 
 def test_white_space_behind_chunked(flavour: Flavour) -> None:

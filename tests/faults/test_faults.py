@@ -1,4 +1,4 @@
-"""Every fault, where it may strike and on each kind of client: one table says what it comes to."""
+"""A table with the outcome of every fault, in every place and for each kind of client."""
 
 import contextlib
 import time
@@ -84,7 +84,7 @@ def fails(request: chaos.Fault, expected: Expected) -> Row:
 
 
 def passes(request: chaos.Fault) -> Row:
-    """Give the row of what looks like a fault and is none."""
+    """Return the row of a response that only looks like a fault."""
     return Row(Trouble(request), GOOD, GOOD)
 
 
@@ -132,7 +132,7 @@ ROWS: dict[str, Row] = {
     "dribbles": late(chaos.dribble),
     "dribbles in the body": late(chaos.dribble_body),
     "slow headers": late(chaos.slow_headers),
-    # What is no HTTP.
+    # Bytes that are not HTTP.
     "garbage": fails(chaos.says(b"\x00\xff\xfe" * 100 + b"\r\n\r\n"), lost("broke the HTTP protocol")),
     "another protocol": fails(chaos.says(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), lost("broke the HTTP protocol")),
     "garbage without end": fails(chaos.endless(b"", b"x" * 65536), lost("broke the HTTP protocol")),

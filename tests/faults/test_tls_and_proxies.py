@@ -220,7 +220,7 @@ def test_a_fault_of_a_proxy(
 def test_a_proxy_that_fails_behind_connect_costs_no_connections(
     flavour: Flavour, authority: Authority, trusting: dict[str, Any]
 ) -> None:
-    """The pool holds 100 connections: one that is lost with each failure would use them up."""
+    """The pool has 100 connections. Losing one with each failure would use them up."""
     with nothing_left(flavour), Chaos(authority.server) as server, Proxy(connected_and_reset) as proxy:
         with flavour.open(
             region(server, server),
@@ -281,7 +281,7 @@ def _trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("way", ["proxy=", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "none"])
-def test_what_a_proxy_sees(
+def test_a_proxy_sees_only_the_tunnel_request(
     flavour: Flavour, authority: Authority, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     with nothing_left(flavour), Chaos(authority.server) as server, Proxy() as proxy:

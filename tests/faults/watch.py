@@ -1,4 +1,4 @@
-"""What a test of faults measures, and that it leaves nothing behind."""
+"""Measures a test of faults, and checks that nothing is left behind."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ def add_those_of(worker: dict[str, Any]) -> None:
 
 
 def _threads() -> int:
-    # Those that resolve names belong to the event loops, which live on.
+    # Threads that resolve names belong to the event loops, which remain.
     names = [thread.name for thread in threading.enumerate()]
     return len([name for name in names if not name.lower().startswith(("asyncio", "trio", "anyio"))])
 
@@ -51,7 +51,7 @@ def _count(flavour: Flavour) -> tuple[int, int, int]:
 def nothing_left(flavour: Flavour) -> Iterator[None]:
     """Fail if a socket, thread or task is there afterwards that was not there before.
 
-    What is only waiting for the garbage collector ends in a ResourceWarning, which is an error here.
+    Objects that only wait for the garbage collector cause a ResourceWarning, which is an error here.
     """
     before = after = _count(flavour)
     yield

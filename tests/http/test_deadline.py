@@ -107,7 +107,7 @@ def test_nothing_is_opened_after_a_cut() -> None:
 
 
 class InterruptionError(OSError):
-    """What a signal handler raises."""
+    """The exception of a signal handler."""
 
 
 @pytest.mark.parametrize("place", ["settimeout", "connect", "send", "recv"])
@@ -143,7 +143,7 @@ def test_the_exception_of_a_signal_handler_passes_unchanged(
 
 
 @pytest.mark.parametrize("has_poll", [True, False])
-def test_what_is_readable_is_seen(monkeypatch: pytest.MonkeyPatch, *, has_poll: bool) -> None:
+def test_readable_data_is_noticed(monkeypatch: pytest.MonkeyPatch, *, has_poll: bool) -> None:
     if not has_poll:  # as on Windows
         monkeypatch.delattr(select, "poll")
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -131,7 +131,7 @@ def test_a_transport_of_the_callers(library: str, *, is_async: bool, called: boo
 
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("wrong", ["a name", httpx.Client, lambda: 3])
-def test_what_is_not_a_transport(wrong: Any, *, is_async: bool) -> None:
+def test_an_invalid_transport_is_rejected(wrong: Any, *, is_async: bool) -> None:
     with pytest.raises(ConfigurationError, match=r"Pass an httpx\.(Async)?BaseTransport or httpx2\."):
         routes(transport=wrong, is_async=is_async)
 

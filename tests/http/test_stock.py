@@ -218,7 +218,7 @@ def test_without_the_one_private_name_there_is_no_client(kind: Kind, monkeypatch
         (AsyncStockEngine if kind.is_async else StockEngine)(ssl.create_default_context(), None)
 
 
-def test_what_wraps_httpxs_transport_sees_each_request(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrapper_of_httpxs_transport_sees_each_request(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenTelemetry wraps this method."""
     seen: list[str] = []
     whole, whole_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
@@ -352,7 +352,7 @@ def test_an_unknown_host_is_final(kind: Kind, monkeypatch: pytest.MonkeyPatch) -
             assert (caught.value.kind, caught.value.is_final) == ("connect", is_final)
 
 
-def test_a_host_that_is_no_name(kind: Kind) -> None:
+def test_an_invalid_host_name_is_rejected(kind: Kind) -> None:
     with kind.stock() as engine, pytest.raises(TransportError) as caught:
         engine.send(request_to(443, host="a" * 70 + ".example"))
     assert caught.value.kind in {"connect", "other"}

@@ -100,7 +100,7 @@ def test_a_connection_with_a_surplus_is_dropped(
 
 
 @pytest.mark.parametrize("behind", ["close_notify", "garbage"])
-def test_a_connection_that_tls_cannot_go_on_with_is_dropped(
+def test_a_connection_that_tls_cannot_continue_is_dropped(
     kind: Kind, server_context: ssl.SSLContext, client_context: ssl.SSLContext, behind: str
 ) -> None:
     def end(line: Line, answer: Answer) -> None:

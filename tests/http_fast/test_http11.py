@@ -203,7 +203,7 @@ def test_a_response_to_head_has_no_body() -> None:
     assert (reader.take(), reader.flaw, reader.may_go_on) == (b"", None, False)
 
 
-def test_what_ended_with_the_connection_does_not_go_on() -> None:
+def test_a_connection_that_ended_is_not_reused() -> None:
     reader = ResponseReader()
     reader.feed(SAME["until the end"])
     reader.feed(b"")
@@ -220,7 +220,7 @@ def test_what_ended_with_the_connection_does_not_go_on() -> None:
     ],
     ids=["headers", "a header", "the size of a chunk", "trailers"],
 )
-def test_what_has_no_end_is_not_read_for_ever(start: bytes, more: bytes) -> None:
+def test_an_endless_response_is_not_read_forever(start: bytes, more: bytes) -> None:
     reader = ResponseReader()
     reader.feed(start)
     fed = len(start)
@@ -228,7 +228,7 @@ def test_what_has_no_end_is_not_read_for_ever(start: bytes, more: bytes) -> None
         reader.feed(more)
         fed += len(more)
         assert fed < 110_000
-    assert fed > 100_000 or more == b"0" * 600  # llhttp finds that there is no such number
+    assert fed > 100_000 or more == b"0" * 600  # llhttp rejects the number
     with pytest.raises(TransportError):
         reader.check()
 

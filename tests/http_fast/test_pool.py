@@ -74,6 +74,6 @@ def test_a_connection_that_is_cut_before_it_opens_is_not_opened(threads: Pool) -
     assert not connection.end()
 
 
-def test_an_empty_idle_list_is_no_surprise() -> None:
+def test_an_empty_idle_list_is_expected() -> None:
     nobody: collections.deque[PooledConnection] = collections.deque()
     assert (pool._pop(nobody), pool._pop(nobody, 0)) == (None, None)

@@ -242,7 +242,7 @@ async def until(happens: Any) -> None:
 
 
 @on_asyncio
-async def test_what_arrived_before_a_failed_write_can_be_read() -> None:
+async def test_data_from_before_a_failed_write_can_be_read() -> None:
     async with connected() as ends:
         ends.peer.sendall(b"why")
         reset(ends.peer)
@@ -283,7 +283,7 @@ async def test_a_flood_is_not_kept_in_memory() -> None:
 
 
 @on_asyncio
-async def test_who_always_finds_something_gives_way() -> None:
+async def test_a_reader_that_always_finds_data_yields_to_others() -> None:
     async with connected() as ends:
         ends.peer.sendall(b"x")
         await until(lambda: ends.stream._unread)
@@ -307,7 +307,7 @@ async def test_one_timer_serves_many_waits() -> None:
             tasks.start_soon(stream.read, budget(read=20))
             await until(lambda: stream._waiter)
             assert stream._timer is timers[2]
-            stream._ring()  # too early, so it is set anew
+            stream._ring()  # too early, so it is set again
             assert stream._timer.when() > timers[2].when()
             ends.peer.sendall(b"x")
             await until(lambda: not stream._waiter)

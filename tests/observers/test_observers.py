@@ -1,4 +1,4 @@
-"""What each tool sees of our requests, on each engine, is what the table in the documents says."""
+"""Each tool sees the requests of each engine that the table in the documents lists."""
 
 import re
 import subprocess
@@ -59,7 +59,7 @@ def test_the_table_has_every_tool_once() -> None:
     assert {cell for tool in TOOLS for cell in TABLE[tool]} == {"every request", "nothing"}
 
 
-def test_what_a_tool_sees_of_the_client_of_httpx(
+def test_requests_that_a_tool_sees_of_an_httpx_client(
     tool: str, watch: Watch, thrive_server: ServedSandbox
 ) -> None:
     """The control: as far as a tool sees anything at all, it does so here."""
@@ -69,7 +69,7 @@ def test_what_a_tool_sees_of_the_client_of_httpx(
 
 
 @pytest.mark.parametrize("engine", ["httpx", "fast"])
-def test_what_a_tool_sees_of_an_engine(
+def test_requests_that_a_tool_sees_of_an_engine(
     flavour: Flavour, engine: str, tool: str, watch: Watch, thrive_server: ServedSandbox
 ) -> None:
     region, credentials = thrive_server.region, thrive_server.sandbox.credentials
@@ -81,7 +81,7 @@ def test_what_a_tool_sees_of_an_engine(
     ]
     expected = both if TABLE[tool][SENDERS.index(engine)] == "every request" else []
     assert seen == expected
-    # What was mocked was not sent, and what no tool saw was.
+    # Mocked requests were not sent, and requests that no tool saw were.
     assert (name == MOCKED["name"]) == (not thrive_server.sandbox.requests)
 
 
@@ -99,7 +99,7 @@ def test_a_recorded_cassette_is_played_again(
 
 @pytest.mark.parametrize("runtime", ["sync", "asyncio", "trio"])
 @pytest.mark.parametrize("sender", SENDERS)
-def test_what_mocket_sees(sender: str, runtime: str) -> None:
+def test_requests_that_mocket_sees(sender: str, runtime: str) -> None:
     seen = TABLE["mocket"][SENDERS.index(sender)]
     command = [sys.executable, str(Path(__file__).with_name("through_mocket.py")), sender, runtime]
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
@@ -141,7 +141,7 @@ def test_the_recipe_for_sentry_reports_each_attempt(flavour: Flavour, thrive_ser
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if TABLE[tool][1] == "nothing"])
-def test_what_patches_the_client_of_httpx_sees_one_as_a_transport(
+def test_patches_of_httpx_clients_see_a_client_used_as_transport(
     watch: Watch, thrive_server: ServedSandbox
 ) -> None:
     transport = shown("through_a_client.py")["ThroughClient"]

@@ -1,4 +1,4 @@
-"""Read a record from which mocket stands in front of, and print its name.
+"""Read a record from behind mocket, and print its name.
 
 A process of its own, because mocket replaces `socket.socket`, as pytest-socket does.
 

@@ -1,6 +1,6 @@
 """The tools, each as a context manager that lists the URLs of the requests that the tool has seen.
 
-What a tool mocks is answered with `MOCKED`, so that a test can tell its answer from the sandbox's.
+Mocked requests get the response `MOCKED`, so that a test can distinguish it from the sandbox's.
 """
 
 from collections.abc import Callable, Iterator

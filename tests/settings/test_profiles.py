@@ -114,7 +114,7 @@ def test_without_a_home_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught.value.__context__ is None
 
 
-def test_what_stands_in_which_line(tmp_path: Path) -> None:
+def test_the_line_of_each_key(tmp_path: Path) -> None:
     path = written(tmp_path, FILE)
     file = load_profiles(path)
     assert file.tables == {
@@ -212,9 +212,7 @@ def test_a_file_that_is_not_there_or_not_to_be_read_holds_none(tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
-def test_what_is_not_a_file_that_can_be_read_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, pipe = tmp_path / "loop", tmp_path / "pipe"
     loop.symlink_to(loop)
     os.mkfifo(pipe)
@@ -263,7 +261,7 @@ def test_a_file_that_others_can_replace_is_not_read(tmp_path: Path, is_linked: b
     folder.chmod(0o777)
     with pytest.raises(ConfigurationError, match=rf"can replace {path}, .* chmod o-w {folder}$"):
         load_profiles(path)
-    folder.chmod(0o1777)  # as /tmp is: nobody can replace a file of another user there
+    folder.chmod(0o1777)  # like /tmp, where users cannot replace files of other users
     assert load_profiles(path).absence is None
 
 
@@ -297,7 +295,7 @@ def test_where_the_system_knows_no_owners(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("mode", "is_private"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)]
 )
-def test_who_may_read_it(tmp_path: Path, mode: int, is_private: bool) -> None:  # noqa: FBT001
+def test_readers_of_the_file(tmp_path: Path, mode: int, is_private: bool) -> None:  # noqa: FBT001
     path = written(tmp_path, FILE)
     path.chmod(mode)
     assert load_profiles(path).is_private is is_private

@@ -113,7 +113,7 @@ def test_oauth(monkeypatch: pytest.MonkeyPatch, scopes: str | None, expected: tu
         (BASIC | {"THRIVE_TENANT_ID": "a:b"}, "THRIVE_TENANT_ID.*tenant_id is 'a:b'"),
     ],
 )
-def test_what_is_missing_contradictory_or_wrong(
+def test_missing_contradictory_and_invalid_settings(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], message: str
 ) -> None:
     put(monkeypatch, environment)
@@ -251,7 +251,7 @@ def test_the_engine_is_httpx_by_default_and_then_not_listed() -> None:
     assert "engine" not in {setting.key for setting in found.origins}
 
 
-def test_where_nothing_is_said_of_the_region_it_is_production() -> None:
+def test_the_default_region_is_production() -> None:
     found = resolved([environment_layer(BASIC)])
     assert found.origins[0] == Setting("region", "production", "default")
 
@@ -317,7 +317,7 @@ def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
         (OWN_REGION | {"THRIVE_TOKEN_URL": "https://a.example/token"}, "{tenant_id}"),
     ],
 )
-def test_a_region_of_ones_own_that_is_none(environment: dict[str, str], said: str) -> None:
+def test_an_invalid_custom_region_is_rejected(environment: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         resolved([environment_layer(BASIC | environment)])
     assert caught.value.__context__ is None

@@ -99,7 +99,7 @@ def test_a_pipe_is_not_a_secret_file_and_nobody_waits_for_it(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
-def test_who_else_can_use_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_users_that_can_use_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "secret"
     path.write_text("fake")
     for mode, exposure in {

@@ -1,4 +1,4 @@
-"""What type checkers say of the Python blocks in the documents: a reader's editor must not underline them.
+"""Type checkers accept the Python blocks in the documents, so a reader's editor does not underline them.
 
 Each block is a module of its own, as a reader copies it. It imports the names that earlier blocks of its page
 define. A block that begins with `# name.py` is a module with that name.

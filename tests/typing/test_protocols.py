@@ -1,6 +1,6 @@
-"""What type checkers say of the protocols: mypy and pyright read this file, and pytest runs it.
+"""Types of the protocols. mypy and pyright read this file, and pytest runs it.
 
-A comment that ignores an error is an error of mypy's where there is none: so it shows that fakes which are
+A comment that ignores an error is an error of mypy if the line has no error. So it shows that fakes which are
 wrong are refused.
 """
 
@@ -119,7 +119,7 @@ async def test_the_async_client_and_a_fake_fit() -> None:
     assert await user_of_async(FakeAsyncClient(), ID) == "f" * 24
 
 
-def test_what_is_wrong_does_not_fit() -> None:
+def test_wrong_types_do_not_fit() -> None:
     with pytest.raises(TypeError):
         user_of(WrongClient(), ID)  # type: ignore[arg-type]
     twisted: ThriveClientProtocol = FakeAsyncClient()  # type: ignore[assignment]

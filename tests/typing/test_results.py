@@ -1,4 +1,4 @@
-"""What type checkers say of `ActivityResult`: mypy and pyright read this file, and pytest runs it."""
+"""Types of `ActivityResult`. mypy and pyright read this file, and pytest runs it."""
 
 from collections.abc import Iterable
 from typing import assert_never, assert_type

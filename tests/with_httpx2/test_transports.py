@@ -31,7 +31,7 @@ from thrive_learning.testing import ServedSandbox
 ONCE = RetryPolicy(attempts=1)
 AT_ONCE = RetryPolicy(first_delay=0)
 
-#: What the transports of both libraries may raise.
+#: The exceptions that the transports of both libraries may raise.
 FAILURES = [
     "ConnectError",
     "ConnectTimeout",
@@ -158,7 +158,7 @@ def test_a_failure_within_a_body_comes_to_the_same_as_that_of_httpx(flavour: Fla
 
 
 def test_the_lists_of_failures_are_complete() -> None:
-    """What httpx2 has besides is raised by its client, or when a body is read twice, never by a transport."""
+    """Other exceptions of httpx2 are raised by its client or by a second read, never by a transport."""
 
     def names(kind: type[Any]) -> set[str]:
         children: list[type[Any]] = kind.__subclasses__()
