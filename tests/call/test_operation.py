@@ -128,7 +128,7 @@ ADDRESS = "activities.get"
 def test_a_description_that_contradicts_the_contract_is_rejected(
     describe: Callable[[], object], says: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"^the contract says that {ADDRESS} {says}"):
+    with pytest.raises(TypeError, match=f"^The contract says that {ADDRESS} {says}"):
         describe()
 
 

@@ -126,5 +126,5 @@ def test_a_path_is_sent_as_it_is(template: RequestTemplate, path: str) -> None:
     ],
 )
 def test_a_path_that_leads_elsewhere_is_rejected(template: RequestTemplate, path: str) -> None:
-    with pytest.raises(ConfigurationError, match="begin with a slash"):
+    with pytest.raises(ConfigurationError, match="begins with a slash"):
         template.request("get", path, {}, b"Basic x")
