@@ -299,7 +299,7 @@ def test_an_array_is_read_item_by_item() -> None:
     assert [item.id for item in reading.items] == ["a", "b", "c"]
     assert [str(problem) for problem in reading.problems] == [
         "the field 'text' is null, not a string",
-        "The contract has no field 'more' (a number)",
+        "the contract has no field 'more' (a number)",
         "the item [1] cannot be read: it is a number, not an object",
         "the item [4] cannot be read: the field 'id' is missing",
     ]
@@ -331,9 +331,9 @@ def test_equal_problems_of_different_items_are_shown_alike() -> None:
 
 def test_unknown_fields_beyond_the_limit_are_counted() -> None:
     many = {f"f{number}": None for number in range(MAX_UNKNOWN_FIELDS + 3)}
-    assert problems(read(**many))[-1] == "The contract has no field '…' (3 more unknown fields)"
+    assert problems(read(**many))[-1] == "the contract has no field '…' (3 more unknown fields)"
     for number in range(600):  # more than the reader remembers
-        assert problems(read(**{f"g{number}": 1})) == [f"The contract has no field 'g{number}' (a number)"]
+        assert problems(read(**{f"g{number}": 1})) == [f"the contract has no field 'g{number}' (a number)"]
 
 
 # Input of the generated parser

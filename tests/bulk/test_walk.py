@@ -122,7 +122,7 @@ def test_pages_without_anything_new_do_not_go_on_forever() -> None:
     assert [activity.id for activity in walk.take(1, page(1, 2))] == ["1", "2"]
     for number in range(2, FRUITLESS_PAGES + 1):
         assert walk.take(number, page(2, 1, total=10**9)) == []
-    with pytest.raises(UnexpectedResponseError, match=r"pages 2 to 11 hold no record .* Ask the API"):
+    with pytest.raises(UnexpectedResponseError, match=r"pages 2 to 11 have no records .* Ask the API"):
         walk.take(FRUITLESS_PAGES + 1, page(2, 1, total=10**9))
 
 
@@ -251,7 +251,7 @@ def test_pages_without_anything_new_are_counted_for_each_part() -> None:
 
 def test_a_page_to_begin_with_is_rejected_where_several_walks_have_it() -> None:
     filters = ActivityFilters(content_ids=tuple(f"{number:024x}" for number in range(MAX_VALUES + 1)))
-    with pytest.raises(ConfigurationError, match=r"page=2 does not say .* the 101 content_ids\. Pass page=1"):
+    with pytest.raises(ConfigurationError, match=r"page=2 is ambiguous, .* the 101 content_ids\. Pass page=1"):
         Walk(filters, 2, 5)
 
 

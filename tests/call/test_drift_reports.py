@@ -250,5 +250,5 @@ def test_unknown_fields_beyond_a_number_are_counted() -> None:
     fields: dict[str, Any] = {f"field{number}": number for number in range(1000)}
     problems = Activity.from_dict({**fields, "id": "x", "name": None}).problems
     assert len(problems) == MAX_UNKNOWN_FIELDS + 2
-    assert str(problems[-1]) == "The contract has no field '…' (950 more unknown fields)"
+    assert str(problems[-1]) == "the contract has no field '…' (950 more unknown fields)"
     assert str(problems[-2]) == "the field 'name' is null, not a string"
