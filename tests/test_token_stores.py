@@ -394,7 +394,7 @@ def test_the_folder_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, str(tmp_path))
     assert FileTokenStore("~/.myapp").folder == tmp_path / ".myapp"
     for folder, problem in (
-        ("~no-such-user/x", "no such user"),
+        ("~no-such-user/x", "the user is unknown"),
         ("", "'' is not a path"),
         ("a\0", "not a path"),
     ):

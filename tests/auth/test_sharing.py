@@ -633,7 +633,7 @@ def test_a_corrupt_file_is_replaced(flavour: Flavour, api: Api, tmp_path: Path, 
         path.write_text("canary")
     assert api.count == 2
     [line] = lines(kept)
-    assert "its entry is not written by this package; it is replaced" in line
+    assert "its entry was not written by this package; it is replaced" in line
     assert "canary" not in line
 
 
@@ -646,7 +646,7 @@ def test_a_folder_that_is_open_to_others_is_not_used(
         get(client)
     assert api.count == 1
     [line] = lines(kept)
-    assert "its folder is open to other users (mode 0755): chmod go= it" in line
+    assert "its folder is open to other users (mode 0755). Run chmod go= on it" in line
     assert not list(tmp_path.iterdir())
 
 

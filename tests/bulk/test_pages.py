@@ -433,7 +433,7 @@ def test_a_list_without_an_end_is_given_up(flavour: Flavour) -> None:
     records: list[Activity] = []
     with nothing_left(flavour), flavour.answering(same) as client:
         stream = client.activities.iterate()
-        with pytest.raises(UnexpectedResponseError, match="pages 2 to 11 hold no record"):
+        with pytest.raises(UnexpectedResponseError, match="pages 2 to 11 have no record"):
             records.extend(stream)
         assert list(stream) == []
     assert identifiers(records) == [1]

@@ -251,7 +251,9 @@ def test_pages_without_anything_new_are_counted_for_each_part() -> None:
 
 def test_a_page_to_begin_with_is_rejected_where_several_walks_have_it() -> None:
     filters = ActivityFilters(content_ids=tuple(f"{number:024x}" for number in range(MAX_VALUES + 1)))
-    with pytest.raises(ConfigurationError, match=r"page=2 is ambiguous, .* the 101 content_ids\. Pass page=1"):
+    with pytest.raises(
+        ConfigurationError, match=r"page=2 is ambiguous, .* the 101 content_ids\. Pass page=1"
+    ):
         Walk(filters, 2, 5)
 
 

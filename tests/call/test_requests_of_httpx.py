@@ -78,7 +78,7 @@ def test_a_path_begins_with_a_slash(path: str) -> None:
         RequestTemplate(API_URLS[0], HEADERS).request("get", path, {}, b"Basic x")
     assert (
         str(caught.value)
-        == f"{path!r} is not a path of the contract. Those begin with a slash and are percent-encoded."
+        == f"{path!r} is not a path of the contract. A path begins with a slash and is percent-encoded."
     )
 
 

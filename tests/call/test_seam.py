@@ -236,8 +236,8 @@ def test_an_invalid_application_name_is_rejected(flavour: Flavour, application: 
     with pytest.raises(ConfigurationError) as caught:
         flavour.client_class(Region.PRODUCTION, BASIC, application=application)
     assert str(caught.value) == (
-        f"application is {application!r}: pass visible ASCII characters such as 'reports/1.4', with single "
-        "spaces between words"
+        f"application is {application!r}. Pass visible ASCII characters such as 'reports/1.4', with single "
+        "spaces between words."
     )
 
 

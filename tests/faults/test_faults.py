@@ -171,8 +171,8 @@ ROWS: dict[str, Row] = {
     "gzip in members": passes(chaos.compressed_in_members),
     "gzip and zero bytes": Row(
         Trouble(chaos.compressed_and_padded),
-        broken("goes on after the end"),
-        token_error("goes on after the end"),
+        broken("continues after the end"),
+        token_error("continues after the end"),
     ),
     "gzip cut": fails(chaos.compressed_cut, lost("compressed data ends too early")),
     "gzip that is none": Row(

@@ -88,5 +88,5 @@ def test_a_coroutine_of_sync_code_must_not_wait() -> None:
         yield
 
     waiting: Any = wait()
-    with pytest.raises(AssertionError, match=r"^a coroutine of sync code waits$"):
+    with pytest.raises(AssertionError, match=r"^a coroutine of sync code suspended$"):
         run(waiting)

@@ -345,7 +345,7 @@ def test_an_invalid_custom_region_is_rejected(environment: dict[str, str], said:
         ('[default]\napi_secret_command = "echo x | rev"', r":2: the command contains '\|'.* sh -c"),
         (
             '[default]\napi_secret_file = "~no-such-user/x"',
-            r":2: '~no-such-user/x' begins with .* no such user",
+            r":2: '~no-such-user/x' begins with .* the user is unknown",
         ),
         ('[default]\napi_secret = " canary"', r":2: the secret begins with white space. Remove it"),
         (
