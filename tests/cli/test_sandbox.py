@@ -186,6 +186,21 @@ def test_the_five_ids_are_there() -> None:
     assert set(ids) <= core.records.keys()
 
 
+@pytest.mark.parametrize(
+    ("platform", "lines"),
+    [
+        ("linux", {"unset THRIVE_API_SECRET", "unset THRIVE_CLIENT_ID THRIVE_CLIENT_SECRET THRIVE_SCOPES"}),
+        ("win32", {"Remove-Item -ErrorAction Ignore Env:THRIVE_API_SECRET"}),
+    ],
+)
+def test_the_settings_are_for_the_shell_of_the_system(platform: str, lines: set[str]) -> None:
+    core = Sandbox()
+    shown = welcome("http://127.0.0.1:1", FaultySandbox(core), platform).splitlines()
+    assert lines <= {*shown}
+    first = "export" if platform == "linux" else "$env:THRIVE_API_URL"
+    assert any(line.startswith(first) for line in shown)
+
+
 def ids_in(lines: list[str]) -> list[str]:
     return [line.rpartition(" ")[2] for line in lines if line.startswith("thrive activity get ")]
 

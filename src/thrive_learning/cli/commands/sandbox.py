@@ -1,7 +1,6 @@
 """`thrive sandbox`: the sandbox as a server, and what another terminal needs to reach it."""
 
 import functools
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
@@ -10,6 +9,7 @@ import click
 
 from thrive_learning.cli.commands.completion import complete_faults
 from thrive_learning.cli.options import Whole
+from thrive_learning.cli.shells import remove_variables, set_variable
 from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from thrive_learning.sandbox.deliveries import Deliveries
 
 _IDS_TO_TRY = 5
+_OAUTH_VARIABLES = ("THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET", "THRIVE_SCOPES")
 
 _EPILOG = """\b
 Examples:
@@ -185,18 +186,19 @@ def sandbox(  # noqa: PLR0913 - its options
     raise ConfigurationError(problem)
 
 
-def welcome(url: str, served: "FaultySandbox") -> str:
+def welcome(url: str, served: "FaultySandbox", platform: str = sys.platform) -> str:
     """Return where the server is, and what to paste into another terminal.
 
     Args:
         url: The URL of the server, without a slash at its end.
         served: Its sandbox.
+        platform: The platform as in `sys.platform`, which decides on the shell.
     """
     from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
 
     core = served.sandbox
     variables = server.client_variables(url, core).items()
-    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables)
+    settings = "\n".join(set_variable(name, value, platform) for name, value in variables)
     examples = "\n".join(
         f"thrive activity get {activity_id}" for activity_id, _ in core.collection.some(_IDS_TO_TRY)
     )
@@ -207,13 +209,13 @@ The sandbox listens on {url}
 This is a fake API: it never contacts Thrive, and its credentials are public.
 Open it in a browser, or paste into another terminal, for OAuth:
 
-{exports}
-unset THRIVE_API_SECRET
+{settings}
+{remove_variables(["THRIVE_API_SECRET"], platform)}
 
 For HTTP Basic, paste this as well:
 
-unset THRIVE_CLIENT_ID THRIVE_CLIENT_SECRET THRIVE_SCOPES
-export THRIVE_API_SECRET={shlex.quote(core.api_secret)}
+{remove_variables(_OAUTH_VARIABLES, platform)}
+{set_variable("THRIVE_API_SECRET", core.api_secret, platform)}
 
 Then try:
 
