@@ -7,9 +7,9 @@
 - The reference of the public names and of the contract is added to the page that introduces it.
 """
 
+import os
 import posixpath
 import re
-import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +28,8 @@ TAKEN_ALONG = {
     "CONTRIBUTING.md": "contributing.md",
     "openapi/DEVIATIONS.md": "reference/deviations.md",
 }
+_WRITTEN = {"__pycache__", "build", "dist", "htmlcov"}
+_HIDDEN = {".ci", ".github"}  # which belong to the repository
 _ASSETS = (".png", ".svg")
 _LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 
@@ -38,15 +40,14 @@ def project() -> Any:
 
 
 def repository_files() -> list[str]:
-    """Return the files of the repository that Git knows or would add."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607 - Git of the user
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout.split("\0")
-    return [name for name in listed if name and (ROOT / name).exists()]
+    """Return the paths of the repository's files, without those that tools write."""
+    found: list[str] = []
+    for folder, subfolders, files in os.walk(ROOT):
+        subfolders[:] = [
+            name for name in subfolders if name not in _WRITTEN and (name in _HIDDEN or name[0] != ".")
+        ]
+        found += [(Path(folder) / name).relative_to(ROOT).as_posix() for name in files]
+    return found
 
 
 def places_of(files: list[str]) -> dict[str, str]:
