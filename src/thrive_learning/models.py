@@ -145,7 +145,9 @@ class ApiResponse(Generic[_T]):
 
 
 class _Result:
-    """The runtime class of `ActivityResult`: the parent of both results, which can also create them."""
+    """The result of one ID of `activities.get_many`: an `ActivityFound` or an `ActivityFailed`."""
+
+    # It is `ActivityResult` when the program runs, and can then create both.
 
     __slots__ = ()
 
