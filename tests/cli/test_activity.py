@@ -71,7 +71,7 @@ def test_no_ids_on_stdin_are_an_error(call: Call, stdin: Any, content: bytes) ->
         code, printed, err = call("activity", "get", "-", "--sandbox", *options)
         assert (code, printed) == (10, out)
         assert err == (
-            "thrive: error: stdin contains no IDs. Check the file, or the command that should print them.\n"
+            "thrive: error: stdin contains no IDs. Check the file or the command that produces it.\n"
         )
 
 
@@ -205,7 +205,7 @@ def test_verbose_tells_of_settings_and_attempts_but_no_secret(
         "thrive: api_secret: ********** (THRIVE_API_SECRET)",
     ]
     assert lines[3].startswith("thrive: attempt 1: status 503 after 0.0")
-    assert ", request id r-1; again in " in lines[3]
+    assert ", request ID r-1; retrying in " in lines[3]
     assert lines[4].startswith("thrive: attempt 2: ConnectionFailedError after ")
     assert lines[5].startswith("thrive: attempt 3: status 200 after ")
     assert len(lines) == 6

@@ -78,7 +78,7 @@ def test_items_without_an_id_are_said(call: Call, server: ListServer) -> None:
     server.hook = lambda _page, _query: (200, {"results": [{}, record_of(1, 0)]})
     code, out, err = call(*LIST)
     assert (code, json.loads(out)["id"]) == (0, f"{1:024x}")
-    assert "thrive: error: 1 of the 2 items on this page has no ID and was left out\n" in err
+    assert "thrive: error: 1 of the 2 items on this page has no ID and was skipped\n" in err
 
 
 def test_records_that_depart_from_the_contract_are_counted_and_shown_on_request(
@@ -106,7 +106,7 @@ def test_records_that_depart_from_the_contract_are_counted_and_shown_on_request(
 
 def test_the_first_page_of_the_sandbox_is_as_documented(terminal: Call) -> None:
     code, out, err = terminal(*LIST, "--sandbox")
-    assert (code, err) == (0, "thrive: records 1 to 20 of 35; --page 2 shows the next ones\n")
+    assert (code, err) == (0, "thrive: records 1 to 20 of 35; use --page 2 for the next page\n")
     dates = [line[:19] for line in out.splitlines()[1:]]
     assert dates == sorted(dates, reverse=True)
     assert all(date.startswith("2024-06-03 ") for date in dates)
@@ -116,7 +116,7 @@ def test_the_first_page_of_the_sandbox_is_as_documented(terminal: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--type", "a", "--omit-type", "b"), "--type and --omit-type exclude each other"),
+        (("--type", "a", "--omit-type", "b"), "--type and --omit-type cannot be used together"),
         (("--page", "0"), "'0' is not a whole number of at least 1."),
         (("--per-page", "1001"), "'1001' is not a whole number from 1 to 1000."),
         (("--since", "x"), "'x' is not a time."),
@@ -136,21 +136,25 @@ def page_of(count: int, **pagination: Any) -> ActivityPage:
     return ActivityPage.from_dict({"results": results, "pagination": pagination})
 
 
-NEXT = "shows the next ones"
+NEXT = "for the next page"
 
 
 @pytest.mark.parametrize(
     ("found", "page", "text"),
     [
-        (page_of(20, totalResults=34_223, totalPages=1712), 1, f"records 1 to 20 of 34,223; --page 2 {NEXT}"),
+        (
+            page_of(20, totalResults=34_223, totalPages=1712),
+            1,
+            f"records 1 to 20 of 34,223; use --page 2 {NEXT}",
+        ),
         (
             page_of(20, totalResults=99, totalPages=9, perPage=50),
             2,
-            f"records 51 to 70 of 99; --page 3 {NEXT}",
+            f"records 51 to 70 of 99; use --page 3 {NEXT}",
         ),
         (page_of(1, totalResults=21, totalPages=2), 2, "record 21 of 21"),
-        (page_of(20, totalResults=3, totalPages=9), 2, "records 21 to 40; --page 3 shows the next ones"),
-        (page_of(20), 1, "records 1 to 20; --page 2 shows the next ones"),
+        (page_of(20, totalResults=3, totalPages=9), 2, "records 21 to 40; use --page 3 for the next page"),
+        (page_of(20), 1, "records 1 to 20; use --page 2 for the next page"),
         (page_of(19), 1, "records 1 to 19"),
         (page_of(0), 5, "no records on page 5"),
         (page_of(0, totalResults=0), 1, "no records on page 1, 0 in total"),

@@ -100,7 +100,7 @@ def test_it_says_where_each_setting_comes_from(
     out = terminal("check").out
     assert "SETTING        VALUE                FROM\n" in out
     assert f"\nregion         staging              profile 'default' in {path}:2\n" in out
-    assert f"(not used)           THRIVE_CLIENT_ID; shadows profile 'default' in {path}:3\n" in out
+    assert f"(not used)           THRIVE_CLIENT_ID; overrides profile 'default' in {path}:3\n" in out
     assert "\nwarning  settings      THRIVE_SCOPE is not a setting" in out
     assert "canary" not in out + json.dumps(document)
 
@@ -132,7 +132,7 @@ def test_the_exit_code_is_that_of_the_first_failure(
         router.get(url__regex="/activity/").mock(side_effect=to_ours(read))
         ended, document, err = as_json(call, ACTIVITY_ID)
     assert (ended, document["ok"]) == (code, False)
-    assert err == f"thrive: error: the check failed: {failed}\n"
+    assert err == f"thrive: error: check failed: {failed}\n"
 
 
 @pytest.mark.usefixtures("oauth")
@@ -160,7 +160,7 @@ def test_a_check_that_cannot_find_out_does_not_succeed(
         router.get(url__regex="/activity/").mock(return_value=read)  # whoever asks
         ended, document, err = as_json(call)
     assert (ended, document["ok"]) == (code, False)
-    assert err == f"thrive: error: the check could not find out whether these work: {unknown}\n"
+    assert err == f"thrive: error: could not check: {unknown}\n"
 
 
 def test_another_path_of_the_sandbox_is_not_green(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_another_path_of_the_sandbox_is_not_green(call: Call, monkeypatch: pytes
             monkeypatch.setenv(f"THRIVE_{name}", value)
         code, document, err = as_json(call)
     assert (code, document["ok"]) == (6, False)
-    assert err == "thrive: error: the check failed: api\n"
+    assert err == "thrive: error: check failed: api\n"
     [api] = [finding for finding in document["findings"] if finding["subject"] == "api"]
     assert f"{server.url}/rest/v2/activity/{'0' * 24} answered 404" in api["detail"]
 
@@ -197,7 +197,7 @@ def test_a_server_of_files_is_not_green(call: Call, monkeypatch: pytest.MonkeyPa
         server.shutdown()
     assert (without[0], without[1]["ok"]) == (6, False)
     assert (with_id[0], with_id[1]["ok"]) == (11, False)
-    assert with_id[2] == "thrive: error: the check could not find out whether these work: credentials\n"
+    assert with_id[2] == "thrive: error: could not check: credentials\n"
 
 
 def refusing_but(accepting: str, router: respx.MockRouter) -> respx.Route:
@@ -224,10 +224,10 @@ def test_credentials_go_to_other_regions_only_for_the_asking(call: Call, termina
             ("production-mea", False),
             ("staging-mea", False),
         ]
-        assert document["other_regions"][0]["detail"] == "accepts them: use --region staging"
+        assert document["other_regions"][0]["detail"] == "accepts the credentials. Use --region staging"
         out = terminal("check", "--try-regions").out
-    assert "\nok       staging         accepts them: use --region staging\n" in out
-    assert "\nrefused  staging-mea     " in out
+    assert "\nok        staging         accepts the credentials. Use --region staging\n" in out
+    assert "\nrejected  staging-mea     " in out
 
 
 @pytest.mark.usefixtures("oauth")
@@ -239,7 +239,7 @@ def test_a_region_that_answers_anybody_does_not_count_as_accepting(call: Call, t
         out = terminal("check", "--try-regions").out
     [staging] = [place for place in document["other_regions"] if place["region"] == "staging"]
     assert (staging["accepted"], "may not be the API" in staging["detail"]) == (None, True)
-    assert "\nunknown  staging         a server that may not be the API" in out
+    assert "\nunknown   staging         a server that may not be the API" in out
 
 
 @pytest.mark.usefixtures("oauth", "api")

@@ -91,7 +91,7 @@ def test_it_asks_tries_and_writes(answering: Answer, path: Path, api: respx.Mock
     assert code == 0, err
     assert "Region (production, staging, production-mea, staging-mea, custom) [production]: " in err
     assert "Tenant ID: " in err
-    assert f"wrote the profile 'default' to {path}\n" in err
+    assert f"saved profile 'default' to {path}\n" in err
     assert "ok       token" in out
     assert SECRET not in out + err
     assert load_profiles(path).tables == {
@@ -175,14 +175,14 @@ def test_what_does_not_work_is_written_only_if_the_user_says_so(answering: Answe
     code, out, err = answering(*OAUTH_ANSWERS, "n")
     assert code == 4
     assert "failed" in out
-    assert "the check failed: credentials, token" in err
-    assert err.endswith("thrive: nothing was written\n")
+    assert "check failed: credentials, token" in err
+    assert err.endswith("thrive: the profile was not saved\n")
     assert not path.parent.exists()
     code, _, err = answering(*OAUTH_ANSWERS, "")
     assert (code, path.parent.exists()) == (4, False)
     code, out, err = answering(*OAUTH_ANSWERS, "y")
     assert code == 4
-    assert f"wrote the profile 'default' to {path}\n" in err
+    assert f"saved profile 'default' to {path}\n" in err
     assert load_profiles(path).tables["default"]["client_id"] == "reports"
     assert SECRET not in out + err
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_known_is_not_called_good(answering: Answer, path: Path) 
         router.get(url__regex=r"/activity/").respond(404, html="<h1>Not Found</h1>")
         code, _, err = answering(*OAUTH_ANSWERS, "n")
     assert code != 0
-    assert "Write the profile all the same? [y/N]: " in err
+    assert "Save the profile anyway? [y/N]: " in err
     assert not path.parent.exists()
 
 
@@ -204,8 +204,8 @@ def test_a_profile_that_exists_is_replaced_only_if_the_user_says_so(answering: A
     path.write_text(old)
     code, out, err = answering("n")
     assert (code, out) == (2, "")
-    assert f"The profile 'default' in {path} exists. Replace it? [y/N]: " in err
-    assert "The profile 'default' was kept. Name another one with --profile." in err
+    assert f"Profile 'default' already exists in {path}. Replace it? [y/N]: " in err
+    assert "Profile 'default' was not replaced. Use --profile to create another one." in err
     assert answering("").code == 2
     assert path.read_text() == old
     assert answering("y", *OAUTH_ANSWERS).code == 0
@@ -228,16 +228,16 @@ def test_a_profile_that_changes_meanwhile_is_kept(
 ) -> None:
     path.parent.mkdir()
     path.write_text(before)
-    tried = config_init._tried
+    tried = config_init._check
 
     def slowly(answers: config_init._Answers) -> int:
         change_profile(path, "default", lambda _file: {"tenant_id": "theirs"})
         return tried(answers)
 
-    monkeypatch.setattr(config_init, "_tried", slowly)
+    monkeypatch.setattr(config_init, "_check", slowly)
     code, _, err = answering(*(["y"] if before else []), *OAUTH_ANSWERS)
     assert code == 2
-    assert "was changed meanwhile, and was kept. Run this again" in err
+    assert "has changed in the meantime, and was not replaced. Run the command again" in err
     assert load_profiles(path).tables == {"default": {"tenant_id": "theirs"}}
 
 
@@ -268,7 +268,10 @@ def test_without_a_terminal_it_is_wrong_usage(
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _prompt: pytest.fail("it asked"))
     code, out, err = call("config", "init")
     assert (code, out) == (2, "")
-    assert "there is no terminal to ask them at. Run it in a terminal, or use 'thrive config set'." in err
+    assert (
+        "thrive config init needs a terminal to ask questions. Run it in a terminal, or use 'thrive config set'."
+        in err
+    )
     assert not path.parent.exists()
 
 
@@ -289,7 +292,7 @@ def test_what_is_wrong_with_the_file_is_said_before_the_questions(
         patch.setattr(config_init, "load_profiles", lambda _path: unreadable)
         code, out, err = answering()
     assert (code, out) == (2, "")
-    assert f"{path} cannot be read (Permission denied). Name another file in THRIVE_CONFIG_FILE" in err
+    assert f"{path} cannot be read (Permission denied). Set THRIVE_CONFIG_FILE to another path" in err
     monkeypatch.setitem(sys.modules, "tomlkit", None)
     code, _, err = answering()
     assert (code, "Region" in err) == (2, False)
@@ -322,13 +325,13 @@ def test_no_frame_of_an_error_holds_a_secret(
         caught.append(error)
         return 2
 
-    monkeypatch.setattr("thrive_learning.cli.program._reported", report)
+    monkeypatch.setattr("thrive_learning.cli.program._report", report)
 
     def failing(*_: object) -> int:
         change_profile(path, "default", lambda _file: {"tenant_id": "theirs"})
         return 0
 
-    monkeypatch.setattr(config_init, "_tried", failing)
+    monkeypatch.setattr(config_init, "_check", failing)
     answering("y", *OAUTH_ANSWERS)
     [error] = caught
     trace = error.__traceback__
@@ -374,6 +377,6 @@ def test_a_real_terminal_does_not_show_the_secret(path: Path) -> None:
         os.close(terminal)
     text = seen.decode()
     assert os.waitstatus_to_exitcode(status) == 0, text
-    assert "wrote the profile 'default'" in text.replace("\r\n", "")
+    assert "saved profile 'default'" in text.replace("\r\n", "")
     assert CORE.api_secret not in text
     assert load_profiles(path).tables["default"]["api_secret"] == CORE.api_secret

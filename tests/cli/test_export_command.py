@@ -57,7 +57,7 @@ def test_records_are_written_as_received_and_each_once(call: Call) -> None:
     said = err.splitlines()
     assert said[0].startswith("thrive: exported 2 records in ")
     assert said[0].endswith("; out.ndjson has 2")
-    assert said[1:] == ["thrive: 1 repeated ID skipped"]
+    assert said[1:] == ["thrive: skipped 1 repeated ID"]
     assert not Path("out.failures.ndjson").exists()
 
 
@@ -130,27 +130,33 @@ def test_ids_from_stdin_and_records_to_stdout(call: Call, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("ids.txt", "-o", "out.ndjson", "--resume", "--force"), "--resume and --force exclude each other"),
-        (("ids.txt", "-o", "-", "--resume"), "cannot resume stdout: records are written to it as a stream"),
-        (("ids.txt", "-o", "-", "--to", "csv"), "--to csv needs a regular file, and stdout is a stream"),
+        (
+            ("ids.txt", "-o", "out.ndjson", "--resume", "--force"),
+            "--resume and --force cannot be used together",
+        ),
+        (("ids.txt", "-o", "-", "--resume"), "cannot resume stdout, because it is a stream"),
+        (("ids.txt", "-o", "-", "--to", "csv"), "--to csv needs a file, but stdout is a stream"),
         (
             ("ids.txt", "-o", "out.csv", "--to", "parquet"),
-            "--to parquet and -o out.csv contradict each other",
+            "--to parquet does not match -o out.csv",
         ),
-        (("ids.txt", "-o", "out.csv", "--to", "ndjson"), "--to ndjson and -o out.csv contradict each other"),
+        (("ids.txt", "-o", "out.csv", "--to", "ndjson"), "--to ndjson does not match -o out.csv"),
         (("ids.txt", "-o", "there.csv"), "there.csv already exists. Use --resume to"),
         (
             ("ids.txt", "-o", "out.ndjson", "--from", "text", "--column", "x"),
-            "--column is for csv, and IDS is",
+            "--column applies only to csv, but IDS is",
         ),
         (
             ("ids.txt", "-o", "out.ndjson", "--column", "x", "--field", "x"),
-            "--field is for json and ndjson, and IDS is",
+            "--field applies only to json and ndjson, but IDS is",
         ),
-        (("ids.ndjson", "-o", "ids.ndjson", "--force"), "ids.ndjson is a file of the export itself"),
+        (
+            ("ids.ndjson", "-o", "ids.ndjson", "--force"),
+            "ids.ndjson is both the input and a file of the export",
+        ),
         (
             ("out.failures.ndjson", "-o", "out.ndjson", "--force"),
-            "failures.ndjson is a file of the export",
+            "failures.ndjson is both the input and a file of the export",
         ),
         (("no-such.txt", "-o", "out.ndjson"), "'no-such.txt' does not exist"),
         (("ids.txt", "-o", "out.ndjson", "--concurrency", "0"), "--concurrency"),
@@ -162,22 +168,28 @@ def test_ids_from_stdin_and_records_to_stdout(call: Call, monkeypatch: pytest.Mo
         (("ids.txt", "-o", "out.ndjson", "--deadline", "inf"), "'inf' is not a number of seconds"),
         (("ids.txt", "-o", "out.ndjson", "--timeout", "nan"), "'nan' is not a number of seconds"),
         (("ids.txt", "-o", "out.ndjson", "--timeout", "0"), "'0' is not a number of seconds greater than 0."),
-        (("ids.txt", "-o", ""), "-o is ''. Name a file, or - for stdout"),
+        (("ids.txt", "-o", ""), "-o is ''. Use the path of a file, or - for stdout"),
         (
             ("ids.txt", "-o", "x.xlsx"),
             "unknown extension .xlsx in -o x.xlsx. Use one of .ndjson, .jsonl, .p",
         ),
         (("ids.txt", "-o", "x.json"), "unknown extension .json in -o x.json"),
         (("ids.txt", "-o", "x.ndjson.gz"), "unknown extension .gz"),
-        (("ids.txt", "-o", "no/x.ndjson"), "the folder no does not exist. Create it, or name another output"),
+        (
+            ("ids.txt", "-o", "no/x.ndjson"),
+            "the folder no does not exist. Create it, or choose another output",
+        ),
         (("ids.txt", "-o", "no/x.csv"), "the folder no does not exist"),
-        (("ids.txt", "-o", "."), "cannot write .: it is a folder. Name a file"),
-        (("ids.txt", "-o", "new/"), "cannot write new/: it is a folder. Name a file"),
+        (("ids.txt", "-o", "."), "cannot write .: it is a folder. Choose a file"),
+        (("ids.txt", "-o", "new/"), "cannot write new/: it is a folder. Choose a file"),
         (("ids.txt", "-o", "ids.txt/x.ndjson"), "cannot write ids.txt/x.ndjson: Not a directory"),
-        (("ids.txt", "-o", "x.ndjson", "--spreadsheet-safe"), "--spreadsheet-safe is for CSV"),
-        (("ids.txt", "-o", "x.ndjson", "--from", "text", "--delimiter", ";"), "--delimiter is for csv"),
-        (("ids.txt", "-o", "x.ndjson", "--delimiter", ";;"), "--delimiter is ';;'. Write one character"),
-        (("ids.txt", "-o", "x.ndjson", "--delimiter", '"'), "Write one character"),
+        (("ids.txt", "-o", "x.ndjson", "--spreadsheet-safe"), "--spreadsheet-safe applies only to CSV"),
+        (
+            ("ids.txt", "-o", "x.ndjson", "--from", "text", "--delimiter", ";"),
+            "--delimiter applies only to csv",
+        ),
+        (("ids.txt", "-o", "x.ndjson", "--delimiter", ";;"), "--delimiter is ';;'. Use one character"),
+        (("ids.txt", "-o", "x.ndjson", "--delimiter", '"'), "Use one character"),
         (("ids.txt",), "Missing option '-o'"),
     ],
 )
@@ -213,7 +225,7 @@ def test_resume_fetches_what_is_missing_and_nothing_else(call: Call, monkeypatch
         use(monkeypatch, server)
         first = call(*EXPORT, say_ids(*ids[:2]), "-o", "out.ndjson", "--timeout", "0.4")
         assert first.code == 9
-        assert "thrive: --resume fetches 1 of them again\n" in first.err
+        assert "thrive: --resume would fetch 1 of them again\n" in first.err
         assert {one["retryable"] for one in lines_of("out.failures.ndjson")} == {True, False}
         broken = False
         server.counts.clear()
@@ -268,8 +280,8 @@ def test_a_line_that_cannot_be_read_ends_it_with_all_before_it_safe(call: Call) 
     code, out, err = call(*EXPORT, "ids.txt", "-o", "out.ndjson", "--sandbox", "--quiet")
     assert (code, out) == (10, "")
     assert err.splitlines() == [
-        "thrive: what came so far is safe in out.ndjson: the same command with --resume continues from there",
-        "thrive: error: ids.txt, line 3, cannot be read: its byte 1 is not UTF-8",
+        "thrive: records so far are kept in out.ndjson. Run the same command with --resume to continue",
+        "thrive: error: cannot read ids.txt, line 3: byte 1 is not valid UTF-8",
     ]
     assert len(lines_of("out.ndjson")) == 2
     code, out, err = call(*EXPORT, "ids.txt", "-o", "-", "--sandbox", "--quiet")
@@ -283,13 +295,13 @@ def test_the_deadline_ends_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> No
         code, _, err = call(*EXPORT, say_ids(*ids), "-o", "out.ndjson", "--deadline", "0.5")
         assert code == 9
         assert (
-            "thrive: the deadline came before the end of the IDs: the same command with --resume continues"
+            "thrive: --deadline was reached before the last ID. Run the same command with --resume to continue"
             in err
         )
         assert len(lines_of("out.ndjson")) < len(ids)
         code, _, err = call(*EXPORT, "ids.txt", "-o", "-", "--deadline", "0.000001", "--concurrency", "1")
         assert code == 9
-        assert err.endswith("thrive: the deadline came before the end of the IDs\n")
+        assert err.endswith("thrive: --deadline was reached before the last ID\n")
 
 
 def test_a_disk_that_is_full_is_said(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,13 +309,13 @@ def test_a_disk_that_is_full_is_said(call: Call, monkeypatch: pytest.MonkeyPatch
 
     def full(files: ExportFiles, key: bytes, line: bytes) -> None:
         if files.records == 1:
-            raise OutputError(f"{files.paths.output} cannot be written: No space left on device")
+            raise OutputError(f"cannot write {files.paths.output}: No space left on device")
         written(files, key, line)
 
     monkeypatch.setattr(ExportFiles, "write_record", full)
     code, out, err = call(*EXPORT, say_ids(ACTIVITY_ID, OTHER_ID), "-o", "out.ndjson", "--sandbox")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == "thrive: error: out.ndjson cannot be written: No space left on device"
+    assert err.splitlines()[-1] == "thrive: error: cannot write out.ndjson: No space left on device"
     assert "--resume" in err
     assert len(lines_of("out.ndjson")) == 1
 
@@ -329,7 +341,7 @@ def test_what_a_crash_left_is_said(call: Call) -> None:
         file.write(b'{"id"')
     code, _, err = call(*EXPORT, ids, "-o", "out.ndjson", "--sandbox", "--resume")
     assert code == 0
-    assert err.startswith("thrive: cut 5 bytes off out.ndjson: a record that was not whole\n")
+    assert err.startswith("thrive: removed incomplete data (5 bytes) from the end of out.ndjson\n")
     assert lines_of("out.ndjson") == [PAGE_EXAMPLE]
 
 
@@ -349,7 +361,7 @@ def test_a_table_is_made_of_the_records(call: Call, output: str, to: tuple[str, 
     assert err.endswith(f"thrive: 1 row is in {table}\n")
     say_ids(ACTIVITY_ID, OTHER_ID)
     code, _, err = call(*EXPORT, ids, "-o", output, *to, "--sandbox", "--resume")
-    assert (code, err.endswith(f"thrive: 2 rows are in {table}\n")) == (0, True)
+    assert (code, err.endswith(f"thrive: wrote 2 rows to {table}\n")) == (0, True)
     assert Path(table).stat().st_size
     assert ids_of(table.rpartition(".")[0] + ".ndjson") == sorted([ACTIVITY_ID, OTHER_ID])
 
@@ -392,7 +404,7 @@ def test_ctrl_c_leaves_what_is_there_and_says_how_to_go_on(server: ExportServer)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
-    assert b"thrive: what came so far is safe in out.ndjson: the same command with --resume" in err
+    assert b"thrive: records so far are kept in out.ndjson. Run the same command with --resume" in err
     assert b"Traceback" not in err
     count = len(lines_of("out.ndjson"))
     assert f"out.ndjson has {count}\n".encode() in err

@@ -89,25 +89,41 @@ def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
     [
         (b"", b"{}\n", "its journal is missing"),
         (FIRST[:-1], b"{}\n", "its journal is missing"),
-        (b"{}\n", b"", "its journal is not one that this version can read"),
-        (b"[]\n", b"", "its journal is not one that this version can read"),
-        (b"x\n", b"", "its journal is not one that this version can read"),
-        (json.dumps({"thrive_export": 2, "origin": ORIGIN}).encode() + b"\n", b"", "this version can read"),
-        (json.dumps({"thrive_export": 1, "origin": 5}).encode() + b"\n", b"", "this version can read"),
+        (b"{}\n", b"", "its journal cannot be read by this version"),
+        (b"[]\n", b"", "its journal cannot be read by this version"),
+        (b"x\n", b"", "its journal cannot be read by this version"),
+        (
+            json.dumps({"thrive_export": 2, "origin": ORIGIN}).encode() + b"\n",
+            b"",
+            "cannot be read by this version",
+        ),
+        (
+            json.dumps({"thrive_export": 1, "origin": 5}).encode() + b"\n",
+            b"",
+            "cannot be read by this version",
+        ),
         (Head("the sandbox").text(), b"{}\n", f"its records come from the sandbox, not from {ORIGIN}"),
         (
             json.dumps({"thrive_export": 1, "origin": ORIGIN, "query": 5}).encode() + b"\n",
             b"",
-            "this version can read",
+            "cannot be read by this version",
         ),
         (Head(ORIGIN, {}).text(), b"{}\n", "it is an export of a period"),
-        (b"x" * 5000, b"", "its journal is not one that this version can read"),
-        (b"\0" * 5000, b"", "its journal is not one that this version can read"),
+        (b"x" * 5000, b"", "its journal cannot be read by this version"),
+        (b"\0" * 5000, b"", "its journal cannot be read by this version"),
         (b"\0" * 50, b"{}\n", "its journal is missing"),
-        (cut_at(10_000)[0], b"".join(LINES)[:50], "it has 50 bytes, and had 92"),
-        (cut_at(10_000)[0], b"x" * 200, "its records no longer end where they did"),
-        (FIRST + Entry.checkpoint(1).text(), b"\n", "its journal contradicts itself"),
-        (FIRST + b"-" * 43 + Entry.checkpoint(0).text(), b"", "its journal has a gap"),
+        (cut_at(10_000)[0], b"".join(LINES)[:50], "it has 50 bytes, but its journal says 92"),
+        (
+            cut_at(10_000)[0],
+            b"x" * 200,
+            "it was changed, because a record does not end where its journal says",
+        ),
+        (FIRST + Entry.checkpoint(1).text(), b"\n", "its journal is damaged \\(a checkpoint does not match"),
+        (
+            FIRST + b"-" * 43 + Entry.checkpoint(0).text(),
+            b"",
+            "its journal is damaged \\(it has an invalid entry",
+        ),
     ],
 )
 def test_what_no_crash_could_have_done_is_refused(journal: bytes, output: bytes, said: str) -> None:
@@ -149,7 +165,7 @@ def test_a_page_whose_records_are_not_whole_is_the_next_one() -> None:
 
 @pytest.mark.parametrize(
     ("before", "said"),
-    [(HEAD, "it is an export by IDs"), (Head(ORIGIN, {}), "its filters or its period differ")],
+    [(HEAD, "it is an export by IDs"), (Head(ORIGIN, {}), "its period differs")],
 )
 def test_an_export_of_other_records_is_not_resumed(before: Head, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):

@@ -114,9 +114,9 @@ def test_what_cannot_be_a_folder_is_rejected(tmp_path: Path) -> None:
     assert folder_of(str(tmp_path / "link")) == tmp_path
     (tmp_path / "file").touch()
     for name, problem in (
-        ("", "Name a folder"),
-        ("-", "Name a folder"),
-        ("a\0", "Name a folder"),
+        ("", "Choose a folder"),
+        ("-", "Choose a folder"),
+        ("a\0", "Choose a folder"),
         (str(tmp_path / "file"), "is not a folder"),
         (str(tmp_path / "a" / "b"), "does not exist. Create it first"),
         ("x" * 5000, "File name too long"),
@@ -128,5 +128,5 @@ def test_what_cannot_be_a_folder_is_rejected(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     write(tmp_path, line(1, None))
     (tmp_path / f"day={NO_DAY}").touch()
-    with pytest.raises(OutputError, match=f"day={NO_DAY} cannot be written"):
+    with pytest.raises(OutputError, match=f"cannot write .*day={NO_DAY}: "):
         publish(tmp_path, "ndjson", TAG)

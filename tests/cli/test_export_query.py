@@ -76,5 +76,5 @@ def test_filters_in_another_order_are_the_same() -> None:
 def test_a_time_of_our_files_has_a_time_zone() -> None:
     assert parse_stored_time(BEGIN.isoformat()) == BEGIN
     for text in ("2026-01-01", "x", None, 5):
-        with pytest.raises(ConfigurationError, match="it has the time"):
+        with pytest.raises(ConfigurationError, match="its time"):
             parse_stored_time(text)

@@ -130,7 +130,7 @@ def test_everything_is_fetched_once_the_server_works_again(
     api.broken[part] = BROKEN[answer]
     code, out, err = call(*EXPORT)
     assert (code != 0, out) == (True, "")
-    assert "there already" not in err
+    assert "already in the output" not in err
     if Path("out.failures.ndjson").exists():
         failures = [json.loads(line) for line in Path("out.failures.ndjson").read_text().splitlines()]
         assert all(failure["retryable"] for failure in failures)
@@ -138,7 +138,7 @@ def test_everything_is_fetched_once_the_server_works_again(
     code, out, err = call(*EXPORT, "--resume")
     assert (code, out) == (0, ""), err
     assert asked_for() == IDS[1:]
-    assert "there already" not in err
+    assert "already in the output" not in err
 
 
 @pytest.mark.parametrize("answer", BROKEN)
@@ -154,11 +154,11 @@ def test_an_export_ends_with_the_reason_if_nothing_would_work(
     code, out, err = call(*EXPORT, "--resume")
     assert (code in {4, 6, 8}, out) == (True, ""), err
     assert api.sent[part] < 100  # it ends after a few failures
-    assert "2 IDs skipped: there already" in err
+    assert "skipped 2 IDs: already in the output" in err
     said = err.splitlines()
     assert said[-1].startswith("thrive: error: ")  # the reason
     assert said[-2] == (
-        "thrive: what came so far is safe in out.ndjson: the same command with --resume continues from there"
+        "thrive: records so far are kept in out.ndjson. Run the same command with --resume to continue"
     )
 
 
@@ -167,11 +167,11 @@ def test_only_what_the_api_itself_does_not_have_is_final(call: Call, api: Api) -
     assert call(*EXPORT).code == 9
     code, _, err = call(*EXPORT, "--resume")
     assert code == 9
-    assert "2 IDs skipped: there already" in err
-    assert "2 IDs skipped: failed for good before" in err
+    assert "skipped 2 IDs: already in the output" in err
+    assert "skipped 2 IDs: failed permanently in an earlier run" in err
     assert re.search(r"^thrive:   1 NotFoundError: ", err, re.MULTILINE)
     assert re.search(r"^thrive:   1 InvalidIdError: 'foo' is not", err, re.MULTILINE)
-    assert "these failures are final: --resume does not fetch them again" in err
+    assert "these failures are final: --resume would not fetch them again" in err
     assert max(api.asked.values()) == 1
 
 
@@ -202,7 +202,7 @@ def test_records_stay_when_the_url_changes(call: Call, api: Api, monkeypatch: py
     )
     monkeypatch.setenv("THRIVE_API_URL", f"{api.url}/rest/v1")
     code, _, err = call(*EXPORT, "--resume")
-    assert (code, "2 IDs skipped: there already" in err) == (0, True)
+    assert (code, "skipped 2 IDs: already in the output" in err) == (0, True)
     assert max(api.asked.values()) == 1
 
 

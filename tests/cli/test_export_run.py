@@ -140,8 +140,8 @@ def test_what_is_counted_makes_the_summary() -> None:
         "  1 ServerError: d failed",
     ]
     assert tally.summary(None)[1:] == [
-        "1 repeated ID skipped",
-        "1 empty cell skipped",
+        "skipped 1 repeated ID",
+        "skipped 1 empty cell",
         "4 IDs failed",
         *kinds,
     ]
@@ -153,8 +153,8 @@ def test_what_is_counted_makes_the_summary() -> None:
         "5 IDs failed: see out.failures.ndjson",
         *kinds,
         "  1 InvalidIdError: x failed",
-        "--resume fetches 3 of them again",
-        "10 rows are in out.csv",
+        "--resume would fetch 3 of them again",
+        "wrote 10 rows to out.csv",
     ]
 
 
@@ -168,8 +168,8 @@ def test_failures_of_earlier_runs_count() -> None:
     assert tally.summary(ExportPaths.of(Path("out.ndjson")), Path("t.csv"))[1:] == [
         "1 ID failed: see out.failures.ndjson",
         "  1 NotFoundError: x failed",
-        "these failures are final: --resume does not fetch them again",
-        "1 row is in t.csv",
+        "these failures are final: --resume would not fetch them again",
+        "wrote 1 row to t.csv",
     ]
 
 
@@ -179,7 +179,7 @@ def test_the_summary_says_why_ids_were_skipped() -> None:
     done = {key_of(ids[0]): HAS_RECORD, key_of(ids[1]): HAS_FAILED}
     assert list(unseen([*ids, ids[3], ids[0]], done, tally)) == ids[2:]
     assert tally.summary(None)[1:] == [
-        "2 IDs skipped: there already",
-        "1 ID skipped: failed for good before",
-        "1 repeated ID skipped",
+        "skipped 2 IDs: already in the output",
+        "skipped 1 ID: failed permanently in an earlier run",
+        "skipped 1 repeated ID",
     ]

@@ -54,7 +54,7 @@ def test_what_is_not_a_state_is_left_alone(tmp_path: Path, text: str) -> None:
     with StateFile(path) as file, pytest.raises(ConfigurationError) as raised:
         file.load()
     assert str(raised.value).startswith(f"cannot use {path}: it ")
-    assert str(raised.value).endswith(" Name another file with --state.")
+    assert str(raised.value).endswith(" Choose another file with --state.")
     assert path.read_text() == text
 
 
@@ -82,7 +82,7 @@ def test_a_state_that_cannot_be_written_keeps_the_former_one(tmp_path: Path) -> 
     with StateFile(path) as file:
         file.save(STATE)
         path.parent.rename(tmp_path / "elsewhere")
-        with pytest.raises(OutputError, match="cannot be written"):
+        with pytest.raises(OutputError, match="cannot write"):
             file.save(PENDING)
     with StateFile(tmp_path / "elsewhere" / "state.json") as file:
         assert file.load() == STATE

@@ -75,5 +75,5 @@ def test_what_is_not_a_time_is_rejected(text: str, problem: str) -> None:
 def test_a_span_of_time_is_read() -> None:
     assert span_of(" 5M ") == dt.timedelta(minutes=5)
     for text in ("", "5", "5y", "-5m", "999999999w"):
-        with pytest.raises(ValueError, match=r"is not a span of time\. Write "):
+        with pytest.raises(ValueError, match=r"is not a duration\. Write "):
             span_of(text)

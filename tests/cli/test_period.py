@@ -122,7 +122,9 @@ def test_an_export_is_resumed_with_the_period_of_its_first_run(
     fail_at(server, 3)
     code, _, err = call(*EXPORT, "--since", "5000d", *OUT)
     assert code == 4
-    assert "thrive: what came so far is safe in out.ndjson: the same command with --resume continues" in err
+    assert (
+        "thrive: records so far are kept in out.ndjson. Run the same command with --resume to continue" in err
+    )
     first = server.requests[0]
     server.hook = None
     server.arrive_late(random.Random(1), 1500)  # noqa: S311 - it draws dates
@@ -134,7 +136,7 @@ def test_an_export_is_resumed_with_the_period_of_its_first_run(
     found = ids_of("out.ndjson")
     assert len(found) == len(set(found))
     assert {f"{number:024x}" for number in range(2500)} <= set(found)
-    assert "records skipped: there already" in err
+    assert "records: already exported" in err
     server.requests.clear()
     assert call(*EXPORT, "--since", "5000d", *OUT, "--resume").code == 0
     assert server.requests == []  # it is whole
@@ -150,7 +152,7 @@ def test_a_journal_that_cannot_be_read_is_left_alone(call: Call) -> None:
     Path("out.ndjson.journal").write_text("mine")
     result = call(*ALL, *OUT, "--resume")
     assert_complaint(result, 2)
-    assert "its journal is not one that this version can read" in result.err
+    assert "its journal cannot be read by this version" in result.err
     assert Path("out.ndjson.journal").read_text() == "mine"
 
 
@@ -209,8 +211,8 @@ def test_another_export_is_not_resumed(call: Call, server: ListServer) -> None:
     call(*ALL, *OUT)
     Path("ids.txt").write_text(f"{1:024x}\n")
     for arguments, problem in (
-        ((*EXPORT, "--since", "2025-12-30"), "its filters or its period differ"),
-        ((*ALL, "--type", "viewed"), "its filters or its period differ"),
+        ((*EXPORT, "--since", "2025-12-30"), "its period differs"),
+        ((*ALL, "--type", "viewed"), "its filters differ"),
         ((*EXPORT, "ids.txt"), "it is an export of a period"),
     ):
         result = call(*arguments, *OUT, "--resume")
@@ -236,7 +238,7 @@ def test_a_table_is_made_of_the_records(call: Call, server: ListServer) -> None:
     assert not Path("out.csv").exists()
     server.hook = None
     code, _, err = call(*ALL, "-o", "out.csv", "--resume", "--spreadsheet-safe")
-    assert (code, err.splitlines()[-1]) == (0, "thrive: 2,500 rows are in out.csv")
+    assert (code, err.splitlines()[-1]) == (0, "thrive: wrote 2,500 rows to out.csv")
     with Path("out.csv").open(newline="") as file:
         assert len({row["id"] for row in csv.DictReader(file)}) == 2500
 
@@ -254,13 +256,13 @@ def test_records_go_to_a_stream(call: Call, server: ListServer) -> None:
     assert call(*ALL, "-o", "-", "--quiet", "--deadline", "0.000001").err == ""
     code, out, err = call(*ALL, "-o", "-", "--deadline", "0.000001")
     assert (code, len(out.splitlines())) == (9, 1)
-    assert err.endswith("thrive: the deadline came before the end of the records\n")
+    assert err.endswith("thrive: --deadline was reached before the last record\n")
 
 
 def test_a_deadline_ends_it_to_be_resumed(call: Call, server: ListServer) -> None:
     code, _, err = call(*ALL, *OUT, "--deadline", "0.000001")
     assert (code, len(lines_of("out.ndjson"))) == (9, 1)
-    assert "thrive: the deadline came before the end of the records: the same command with --resume" in err
+    assert "thrive: --deadline was reached before the last record. Run the same command with --resume" in err
     assert call(*ALL, *OUT, "--resume", "--quiet") == (0, "", "")
     assert len(set(ids_of("out.ndjson"))) == 2500
     assert len(server.requests) >= 3
@@ -271,7 +273,7 @@ def test_items_without_an_id_are_counted(call: Call, server: ListServer) -> None
     server.hook = lambda _page, _query: (200, {"pagination": {"totalPages": 1}, "results": items})
     code, _, err = call(*ALL, *OUT)
     assert (code, ids_of("out.ndjson")) == (9, [f"{1:024x}"])
-    assert "thrive: 2 items without an ID left out\n" in err
+    assert "thrive: skipped 2 items without an ID\n" in err
 
 
 def test_a_pause_is_shown(call: Call, server: ListServer) -> None:
@@ -299,7 +301,7 @@ def test_a_closed_pipe_ends_it_quietly(
 def test_a_folder_has_a_part_for_each_day(call: Call, server: ListServer) -> None:
     server.add([86_400_000, 86_400_001, 3 * 86_400_000])
     code, _, err = call(*ALL, *LAKE)
-    assert (code, err.splitlines()[-1]) == (0, "thrive: 2,503 rows are in lake, in 3 parts")
+    assert (code, err.splitlines()[-1]) == (0, "thrive: wrote 2,503 rows in 3 parts to lake")
     days = {path.parent.name: len(lines_of(path)) for path in parts_of(Path("lake"))}
     assert days == {"day=2026-01-01": 2500, "day=2026-01-02": 2, "day=2026-01-04": 1}
     before = sorted(parts_of(Path("lake")))
@@ -314,7 +316,7 @@ def test_a_folder_is_resumed_or_replaced_or_left_alone(call: Call, server: ListS
     server.hook = None
     result = call(*ALL, *LAKE)
     assert_complaint(result, 2)
-    assert "lake already has an export. Use --resume to continue or --force to replace it." in result.err
+    assert "lake already contains an export. Use --resume to continue or --force to replace it." in result.err
     assert call(*ALL, *LAKE, "--resume").code == 0
     [first] = parts_of(Path("lake"))
     assert call(*EXPORT, "--since", "2025-12-30", *LAKE, "--force").code == 0
@@ -324,9 +326,9 @@ def test_a_folder_is_resumed_or_replaced_or_left_alone(call: Call, server: ListS
         path.unlink()
     result = call(*ALL, *LAKE, "--resume")
     assert_complaint(result, 2)
-    assert "lake already has an export. Use --force to replace it." in result.err
+    assert "lake already contains an export. Use --force to replace it." in result.err
     result = call(*ALL, *LAKE, "--resume", "--force")
-    assert "--resume and --force exclude each other." in result.err
+    assert "--resume and --force cannot be used together." in result.err
 
 
 def test_a_folder_has_parquet_by_default(call: Call, server: ListServer) -> None:
@@ -356,7 +358,7 @@ def test_each_run_exports_what_is_new(call: Call, server: ListServer) -> None:
     server.add([15 * 60_000 + 500, 5 * 60_000 + 500])  # one within the overlap, and one that is too late
     code, _, err = at(call, 30)
     assert code == 0
-    assert "thrive: 301 records skipped: there already" in err
+    assert "thrive: skipped 301 records: already exported" in err
     assert [path.name for path in outputs()] == [
         "out-20260101T002000Z.ndjson",
         "out-20260101T003000Z.ndjson",
@@ -372,7 +374,7 @@ def test_a_run_without_anything_new_writes_nothing(call: Call, server: ListServe
     at(call, 20)
     count = len(server.requests)
     code, _, err = call(*STATE, "--until", "2026-01-01T00:14:59", "-o", "out-{until}.ndjson")
-    assert (code, err) == (0, "thrive: there is nothing new: state.json is at 2026-01-01 00:14:59 UTC\n")
+    assert (code, err) == (0, "thrive: nothing to export: state.json is already at 2026-01-01 00:14:59 UTC\n")
     assert len(server.requests) == count
 
 
@@ -383,10 +385,7 @@ def test_a_run_that_was_interrupted_is_continued_first(call: Call, server: ListS
     server.hook = None
     code, _, err = at(call, 40)
     assert code == 0
-    assert (
-        f"thrive: continuing the run that was interrupted: {Path('out-20260101T003000Z.ndjson').absolute()}"
-        in err
-    )
+    assert f"thrive: continuing the interrupted run: {Path('out-20260101T003000Z.ndjson').absolute()}" in err
     assert [len(lines_of(path)) for path in outputs()] == [1800, 600]
     assert len(set(ids_of(*outputs()))) == 2400
     assert not list(Path().glob("*.journal"))
@@ -400,11 +399,11 @@ def test_the_output_that_was_interrupted_can_be_named_again(call: Call, server: 
     code, _, err = call(*run)
     assert code == 0
     assert "out.ndjson has" not in err
-    assert f"thrive: 2,500 rows are in {Path('out.csv').absolute()}\n" in err
+    assert f"thrive: wrote 2,500 rows to {Path('out.csv').absolute()}\n" in err
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "state.json", "state.json.lock"]
     result = call(*run)
     assert_complaint(result, 2)
-    assert "out.csv already exists, and each run with --state writes an output of its own." in result.err
+    assert "out.csv already exists, but each run with --state needs a new output." in result.err
     assert json.loads(Path("state.json").read_text())["pending"] is None
     assert call(*run, "--force").code == 0
     with Path("out.csv").open(newline="") as file:
@@ -465,7 +464,7 @@ def test_each_run_adds_parts_to_a_folder(call: Call, server: ListServer) -> None
     assert list(Path("lake/_thrive").iterdir()) == []
     result = run("2026-01-01T00:41", "--force")
     assert_complaint(result, 2)
-    assert "--force has nothing to overwrite" in result.err
+    assert "--force cannot be used with --state and --partition-by" in result.err
 
 
 def test_a_folder_that_was_interrupted_is_continued_and_then_added_to(call: Call, server: ListServer) -> None:
@@ -482,7 +481,7 @@ def test_a_folder_of_an_export_without_a_state_is_left_alone(call: Call, server:
     assert call(*ALL, *LAKE).code == 0
     result = call(*STATE, *LAKE)
     assert_complaint(result, 2)
-    assert "lake has an export that was begun without --state. Name another folder." in result.err
+    assert "lake contains an export without --state. Choose another folder." in result.err
     assert len(server.requests) == 3
 
 
@@ -493,13 +492,13 @@ def test_a_state_of_another_export_is_left_alone(call: Call, server: ListServer)
         (("--type", "viewed"), "it belongs to an export with other filters"),
         (
             ("--sandbox",),
-            "its records come from region here, tenant eu-west-2_AbcdEfghI, not from the sandbox",
+            "it belongs to region here, tenant eu-west-2_AbcdEfghI, not to the sandbox",
         ),
     ):
         result = at(call, 30, *arguments)
         assert_complaint(result, 2)
         assert f"cannot use state.json: {problem}" in result.err
-        assert ". Name another file with --state." in result.err
+        assert ". Choose another file with --state." in result.err
     assert Path("state.json").read_bytes() == before
     assert len(server.requests) == 2
 
@@ -517,29 +516,44 @@ def test_later_runs_need_no_since(call: Call, server: ListServer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((), "Name a file with IDS, or use --since to export all records of a period."),
-        (("--until", "2026-01-01"), "Name a file with IDS, or use --since"),
-        (("--since", "1d", "--concurrency", "3"), "--concurrency is for an export by IDS. Leave it out."),
-        (("--since", "1d", "--from", "csv"), "--from is for an export by IDS. Leave it out."),
-        (("ids.txt", "--since", "1d"), "--since is for an export without IDS, of all records of a period."),
-        (("ids.txt", "--overlap", "1d"), "--overlap is for an export without IDS"),
+        ((), "No records are selected. Pass a file with IDs, or use --since to export a period."),
+        (("--until", "2026-01-01"), "Pass a file with IDs, or use --since"),
+        (
+            ("--since", "1d", "--concurrency", "3"),
+            "--concurrency is for an export by IDs and cannot be used with a period. Remove it.",
+        ),
+        (
+            ("--since", "1d", "--from", "csv"),
+            "--from is for an export by IDs and cannot be used with a period. Remove it.",
+        ),
+        (("ids.txt", "--since", "1d"), "--since is for an export of a period and cannot be used with IDS."),
+        (("ids.txt", "--overlap", "1d"), "--overlap is for an export of a period"),
         (("--since", "yesterday"), "'yesterday' is not a time. Write 2026-01-31, "),
-        (("--since", "1d", "--state", "s", "--overlap", "x"), "'x' is not a span of time."),
-        (("--since", "9000-01-01"), "--since is in the future. Set it to an earlier time."),
+        (("--since", "1d", "--state", "s", "--overlap", "x"), "'x' is not a duration."),
+        (("--since", "9000-01-01"), "is in the future. Set it to an earlier time."),
         (
             ("--since", "2026-01-02", "--until", "2026-01-01"),
-            "--since is 2026-01-02 00:00:00 UTC, and --until is 2026-01-01 00:00:00 UTC.",
+            "--since (2026-01-02 00:00:00 UTC) must be before --until (2026-01-01 00:00:00 UTC).",
         ),
-        (("--since", "1d", "--type", "a", "--omit-type", "b"), "--type and --omit-type exclude each other"),
+        (
+            ("--since", "1d", "--type", "a", "--omit-type", "b"),
+            "--type and --omit-type cannot be used together",
+        ),
         (("--since", "1d", "--content-id", "x"), "content_ids has the value 'x'"),
-        (("--since", "1d", "--resume", "--force"), "--resume and --force exclude each other."),
-        (("--since", "1d", "--spreadsheet-safe"), "--spreadsheet-safe is for CSV, and the output is ndjson."),
-        (("--since", "1d", "-o", "x-{until}"), "{until} in -o is for --state. Write the name itself."),
-        (("--since", "1d", "--state", "s", "-o", "-"), "--state needs an output that is safe on a disk"),
+        (("--since", "1d", "--resume", "--force"), "--resume and --force cannot be used together."),
+        (
+            ("--since", "1d", "--spreadsheet-safe"),
+            "--spreadsheet-safe applies only to CSV, but the output is ndjson.",
+        ),
+        (
+            ("--since", "1d", "-o", "x-{until}"),
+            "{until} in -o needs --state. Add --state, or remove {until}.",
+        ),
+        (("--since", "1d", "--state", "s", "-o", "-"), "--state needs a file as output"),
         *(
             (
                 ("--since", "1d", "--state", state, "-o", output),
-                f"--state {state} and the files of the export",
+                f"--state {state} would overwrite a file of the export",
             )
             for state, output in [
                 ("x.ndjson", "x.ndjson"),
@@ -550,7 +564,7 @@ def test_later_runs_need_no_since(call: Call, server: ListServer) -> None:
             ]
         ),
         (("--since", "1d", "-o", "-", "--resume"), "cannot resume stdout"),
-        (("--since", "1d", "--partition-by", "day", "-o", "-"), "Name a folder."),
+        (("--since", "1d", "--partition-by", "day", "-o", "-"), "Choose a folder."),
         (("--since", "1d", "-o", "out.json"), "unknown extension .json"),
         (("--since", "1d", "--state", "s", "-o", "out.json"), "unknown extension .json"),
         (("--since", "1d", "--partition-by", "month"), "'month' is not 'day'"),

@@ -419,7 +419,7 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((*GET, "--sandbox", "--region", "staging"), "--sandbox and --region exclude each other"),
+        ((*GET, "--sandbox", "--region", "staging"), "--sandbox and --region cannot be used together"),
         ((*GET, "--region", "mars"), "'mars' is not one of 'production', 'staging', 'production-mea'"),
         ((*GET, "--sandbox", "--timeout", "0"), "--timeout"),
         ((*GET, "--sandbox", "--timeout", "nan"), "nan"),
@@ -429,8 +429,8 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         (("activity", "get", "\x1b[31m", "--sandbox"), "is not an activity ID"),
         (("regions", "\x1b[31m\nb"), "unexpected extra argument"),
         (("activity", "get"), "Missing argument 'ID...'"),
-        ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile exclude each other"),
-        ((*GET, "--sandbox", "--engine", "fast"), "--sandbox and --engine exclude each other"),
+        ((*GET, "--sandbox", "--profile", "x"), "--sandbox and --profile cannot be used together"),
+        ((*GET, "--sandbox", "--engine", "fast"), "--sandbox and --engine cannot be used together"),
         ((*GET, "--engine", "auto"), "'auto' is not one of 'httpx', 'fast'."),
         (("activity", "git"), "No such command 'git'"),
         ((*GET, "--region"), "Option '--region' requires an argument.\nTry 'thrive activity get --help'."),
@@ -570,7 +570,7 @@ def full_disk() -> TextIO:
     ("output", "code", "said"),
     [
         (closed_pipe, 141, ""),
-        (full_disk, 1, "thrive: error: the output cannot be written: No space left on device\n"),
+        (full_disk, 1, "thrive: error: cannot write the output: No space left on device\n"),
     ],
 )
 def test_an_output_that_cannot_be_written(

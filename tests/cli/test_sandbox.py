@@ -52,7 +52,7 @@ class Running:
         self.lines: list[str] = []
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
-            if line == "Ctrl-C ends it.\n":
+            if line == "Press Ctrl-C to stop.\n":
                 break
         self.url = re.findall(r"http://[\w.:\[\]]+", self.lines[0])[0] if self.lines else ""
 
@@ -228,7 +228,7 @@ def test_it_serves_as_many_generated_records_as_asked_and_lets_others_arrive(tmp
     assert {record["id"] for record in pages[0]["results"]} & {record["id"] for record in pages[1]["results"]}
     assert [record["id"] for record in records] == ids_in(running.lines)
     assert (records[0], len(records)) == (RECORD, 5)
-    assert "Arrivals after each list request: 3 dated now, 2 with a date in the past" in running.lines
+    assert "New records after each list request: 3 dated now, 2 with an earlier date" in running.lines
 
 
 def test_the_page_names_every_fault() -> None:
@@ -248,10 +248,10 @@ def test_the_page_names_every_fault() -> None:
         (["--generate", "0"], "'0' is not a whole number from 1 to 9999999999."),
         (["--arrivals", "-1"], "'-1' is not a whole number of at least 0."),
         (["--late-arrivals", "x"], "'x' is not a whole number of at least 0."),
-        (["--webhook-url", "http://127.0.0.1:1/"], "Webhooks are sent when records arrive. Add --arrivals"),
+        (["--webhook-url", "http://127.0.0.1:1/"], "Webhooks are sent only for new records. Add --arrivals"),
         (
             ["--webhook-secret", "x", "--arrivals", "1"],
-            "--webhook-secret is for --webhook-url, which is missing",
+            "--webhook-secret needs --webhook-url",
         ),
         (["--webhook-url", "x", "--arrivals", "1"], "for --webhook-url: this is not a URL for webhooks"),
         (["--token-lifetime", "0"], "'0' is not a whole number of at least 1."),
@@ -297,7 +297,7 @@ def test_without_the_extra_it_says_what_to_install(
         code, err = failing(capsys=capsys)
 
     assert code == 2
-    assert f"(there is no {missing}" in err
+    assert f"({missing}" in err
     assert "python3 -m pip install 'thrive-learning[sandbox]'" in err
 
 

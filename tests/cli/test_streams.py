@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 
 GET = f"activity get {ACTIVITY_ID} --sandbox"
-NO_STDOUT = "stdout is closed, and this command writes to it. Redirect it to a file."
-NO_STDIN = "stdin is closed, and this command reads it. Redirect it from a file."
+NO_STDOUT = "stdout is closed, but this command writes to it. Redirect it to a file."
+NO_STDIN = "stdin is closed, but this command reads it. Redirect it from a file."
 
 
 class Done(NamedTuple):
@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, command: str) -> None:
     done = shell(tmp_path, f"THRIVE {command} 0> /dev/null")
     assert done.code in {2, 10}
     assert done.out == ""
-    assert "stdin cannot be read" in done.err
+    assert "cannot read stdin" in done.err
     assert "output" not in done.err
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, command: str) -> None:
 def test_a_full_disk_is_named(tmp_path: Path, command: str) -> None:
     done = shell(tmp_path, f"THRIVE {command} >/dev/full")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "thrive: error: the output cannot be written: No space left on device\n"
+    assert done.err == "thrive: error: cannot write the output: No space left on device\n"
 
 
 def test_all_streams_closed(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ class Unreadable(io.BytesIO):
 def test_stdin_that_fails_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Unreadable()))
     assert call("config", "set", "api_secret") == (
-        *(2, "", "thrive: error: api_secret: stdin cannot be read (Input/output error)\n"),
+        *(2, "", "thrive: error: api_secret: cannot read stdin (Input/output error)\n"),
     )
     result = call("activity", "get", "-", "--sandbox", "-o", "ndjson")
-    assert result == (10, "", "thrive: error: stdin cannot be read: it is not open for reading\n")
+    assert result == (10, "", "thrive: error: cannot read stdin: it is not open for reading\n")
 
 
 def test_stderr_that_fails_is_no_reason_to_fail(
@@ -210,7 +210,7 @@ def test_a_closed_stream_fails_when_it_is_used() -> None:
         lambda: ClosedInput().buffer,
     )
     for use in uses:
-        with pytest.raises(click.UsageError, match=r"is closed, and this command"):
+        with pytest.raises(click.UsageError, match=r"is closed, but this command"):
             use()
     discard(cast("TextIO", output))
     assert not ClosedInput().isatty()

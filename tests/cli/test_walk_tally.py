@@ -47,9 +47,9 @@ def test_the_summary_says_what_was_done() -> None:
     assert tally.is_partial
     assert tally.summary(Path("out.ndjson"), Path("out.csv")) == [
         "exported 1 record in 10.0 s (0/s); out.ndjson has 2",
-        "1 record skipped: there already",
-        "2 items without an ID left out",
-        "1 row is in out.csv",
+        "skipped 1 record: already exported",
+        "skipped 2 items without an ID",
+        "wrote 1 row to out.csv",
     ]
     tally.rows, tally.parts = 2, 1
-    assert tally.summary(None, Path("lake"))[-1] == "2 rows are in lake, in 1 part"
+    assert tally.summary(None, Path("lake"))[-1] == "wrote 2 rows in 1 part to lake"

@@ -1,4 +1,4 @@
-"""Text on a terminal: which characters it would obey or hide, and how many columns it takes. Pure."""
+"""Escape characters that control a terminal or are invisible, and wrap text to a width. Pure."""
 
 import re
 import unicodedata
@@ -7,47 +7,49 @@ from itertools import zip_longest
 
 GAP = "  "
 
-# Everything that is not plain ASCII or a line end: it is looked at one by one.
+# Characters other than printable ASCII and line ends. Each is examined.
 _NOT_PLAIN = re.compile(r"[^\n\x20-\x7e]")
 
-# Categories of characters that a terminal obeys (controls), that reorder or hide text (formats, separators of
-# lines and paragraphs), or that have no agreed look (surrogates, private use, unassigned).
-_OBEYED_OR_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Categories of characters that control a terminal (controls), that reorder or hide text (formats, line and
+# paragraph separators), or that have no standard appearance (surrogates, private use, unassigned).
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
-# Letters, marks, and symbols of other categories that show nothing: most of Default_Ignorable_Code_Point in
+# Invisible letters, marks, and symbols of other categories: most of Default_Ignorable_Code_Point in
 # DerivedCoreProperties.txt of the Unicode Character Database, and three that look blank.
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 
-_JAMO = re.compile("[\u1161-\u11ff\ud7b0-\ud7ff]")  # vowels and finals, drawn into the syllable before them
+_JAMO = re.compile(
+    "[\u1161-\u11ff\ud7b0-\ud7ff]"
+)  # vowels and finals, drawn as part of the syllable before them
 _FOUR_DIGITS = 0xFFFF  # the highest code that JSON and Python write with four digits
-_SMALLEST = 8  # columns: a narrower cell would help nobody
+_SMALLEST = 8  # columns; narrower cells are not readable
 
 
 def visible(text: str) -> str:
-    r"""Escape what a terminal would obey or not show, as in `\u001b` or `\U000e0041`; line ends stay."""
+    r"""Escape characters that are unsafe or invisible, as in `\u001b` or `\U000e0041`, except line ends."""
     return _NOT_PLAIN.sub(lambda match: _escaped(match[0]) if _is_hidden(match[0]) else match[0], text)
 
 
 def visible_json(text: str) -> str:
-    r"""Escape the same in JSON text, where it can only be part of a string: as in `\ud83d\udc4d`."""
+    r"""Escape the same characters in JSON text, where they are part of strings, as in `\ud83d\udc4d`."""
     return _NOT_PLAIN.sub(lambda match: _escaped_json(match[0]) if _is_hidden(match[0]) else match[0], text)
 
 
 def escaped_json(text: str) -> str:
-    """Escape all that is not ASCII in JSON text."""
+    """Escape all characters beyond ASCII in JSON text."""
     return _NOT_PLAIN.sub(lambda match: _escaped_json(match[0]), text)
 
 
 def one_line(text: str) -> str:
-    """Escape what a terminal would obey or not show, line ends included."""
+    """Escape characters that are unsafe or invisible, including line ends."""
     return visible(text).replace("\n", "\\n")
 
 
 def width_of(text: str) -> int:
-    """Return how many columns visible text takes.
+    """Return the width of visible text in columns.
 
     Source: Unicode Standard Annex #11, "East Asian Width".
     """
@@ -55,7 +57,7 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, width: int, ellipsis: str) -> str:
-    """Cut visible text in one line to a width; the ellipsis, one column wide, stands for what is missing."""
+    """Cut one line of visible text to a width. The ellipsis, one column wide, replaces the rest."""
     if width_of(text) <= width:
         return text
     used = index = 0
@@ -68,12 +70,12 @@ def rows(cells: Sequence[Sequence[str]], widths: Sequence[int | None]) -> list[l
     """Wrap cells, each under its own column.
 
     Args:
-        cells: The cells of each row, visible and in one line or more.
-        widths: How many columns of characters each column of cells has at most; None for no limit.
+        cells: The cells of each row, as visible text with one or more lines.
+        widths: The maximum width of each column in characters; None for no limit.
 
     Returns:
-        For each row its lines, each of them a list of cells, all but the last one padded to the width of
-        their column.
+        The lines of each row. Each line is a list of cells, all but the last one padded to the width of their
+        column.
     """
     wrapped = [[_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)] for row in cells]
     used = [max(width_of(line) for cell in column for line in cell) for column in zip(*wrapped, strict=True)]
@@ -88,33 +90,33 @@ def rows(cells: Sequence[Sequence[str]], widths: Sequence[int | None]) -> list[l
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
-    """Break lines at spaces where there are some, and anywhere else where there are none."""
+    """Break lines at spaces if possible, and otherwise anywhere."""
     if width is None:
         return text.split("\n")
     lines: list[str] = []
     for rest in text.split("\n"):
         while (end := _end_of_line(rest, max(width, _SMALLEST))) < len(rest):
             lines.append(rest[:end].rstrip(" "))
-            rest = rest[end:]  # noqa: PLW2901 - what is left of it
+            rest = rest[end:]  # noqa: PLW2901 - the rest of the line
         lines.append(rest)
     return lines
 
 
 def _end_of_line(text: str, width: int) -> int:
-    """Return how many characters go into a line."""
+    """Return how many characters fit into a line."""
     used = index = 0
     while index < len(text) and (used := used + _columns_of(text[index])) <= width:
         index += 1
     if index == len(text):
         return index
     if text[index] == " ":
-        return index + 1  # the space goes with the line that it ends
+        return index + 1  # the space belongs to the line that it ends
     space = text.rfind(" ", 0, index)
     return space + 1 if text[: space + 1].strip(" ") else index
 
 
 def _is_hidden(character: str) -> bool:
-    return unicodedata.category(character) in _OBEYED_OR_HIDDEN or bool(_BLANK.match(character))
+    return unicodedata.category(character) in _UNSAFE or bool(_BLANK.match(character))
 
 
 def _escaped(character: str) -> str:

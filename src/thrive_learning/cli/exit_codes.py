@@ -1,4 +1,4 @@
-"""What the command's exit codes mean, and which of them an error gets."""
+"""The exit codes of the command, their meanings, and the code of each error."""
 
 import enum
 from typing import Self
@@ -19,7 +19,7 @@ from thrive_learning.errors import (
     UnexpectedResponseError,
 )
 
-# Error codes with which a token endpoint denies access, whatever the status.
+# Error codes with which a token endpoint denies access, regardless of the status.
 # Source: RFC 6749 section 5.2; the vendor's pages on errors.
 _DENIALS = frozenset(
     {"invalid_client", "unauthorized_client", "invalid_scope", "access_denied", "unauthorized", "forbidden"}
@@ -27,28 +27,28 @@ _DENIALS = frozenset(
 
 
 class ExitCode(enum.IntEnum):
-    """How the command ended. The numbers are stable: scripts rely on them.
+    """How the command ended. The numbers are stable, because scripts rely on them.
 
     Attributes:
-        meaning: How the help and the documentation explain it.
+        meaning: The explanation in the help and the documentation.
     """
 
     meaning: str
 
-    OK = 0, "all went well, the output is complete"
-    UNEXPECTED = 1, "any other error"
-    USAGE = 2, "wrong usage, ID, setting or installation; nothing was sent"
-    NOT_FOUND = 3, "the region holds no such record"
-    ACCESS_DENIED = 4, "the credentials are not accepted, or do not allow this"
-    RATE_LIMITED = 5, "too many requests; wait before the next"
-    API_FAILED = 6, "the API failed, or refused for another reason"
-    NO_ANSWER = 7, "the connection failed, or there was no answer in time"
-    UNEXPECTED_RESPONSE = 8, "the answer breaks the API's contract"
-    INCOMPLETE = 9, "an export ended, and some records are missing: its summary says why"
-    UNREADABLE_INPUT = 10, "the input has no IDs or cannot be read; records written so far are safe"
-    UNKNOWN = 11, "a check could not find out whether the settings work"
+    OK = 0, "success; the output is complete"
+    UNEXPECTED = 1, "another error, such as an output that cannot be written"
+    USAGE = 2, "invalid usage, ID, setting, or installation"
+    NOT_FOUND = 3, "the API has no record with this ID"
+    ACCESS_DENIED = 4, "the credentials were rejected, or do not allow this"
+    RATE_LIMITED = 5, "too many requests; wait before you retry"
+    API_FAILED = 6, "the API failed, or rejected the request for another reason"
+    NO_ANSWER = 7, "the connection failed or timed out"
+    UNEXPECTED_RESPONSE = 8, "the response does not match the API's contract"
+    INCOMPLETE = 9, "an export ended without some records; its summary says why"
+    UNREADABLE_INPUT = 10, "the input has no IDs or cannot be read; records already written are kept"
+    UNKNOWN = 11, "a check could not determine whether the settings work"
     INTERRUPTED = 130, "interrupted with Ctrl-C"
-    PIPE_CLOSED = 141, "the reader of the output went away, as `head` does"
+    PIPE_CLOSED = 141, "the reader of the output closed it, as `head` does"
 
     def __new__(cls, number: int, meaning: str) -> Self:
         """Create a code."""
@@ -58,7 +58,7 @@ class ExitCode(enum.IntEnum):
 
 
 def exit_code(error: BaseException) -> ExitCode:  # noqa: C901, PLR0911, PLR0912 - a table: the first row that fits
-    """Give the exit code for an error, whatever raised it."""
+    """Return the exit code for an error."""
     match error:
         case InvalidIdError() | ConfigurationError() | click.UsageError() | ModuleNotFoundError():
             return ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""The options that say which activity records are wanted."""
+"""The options that select activity records."""
 
 import datetime as dt
 import functools
@@ -21,7 +21,7 @@ class When(click.ParamType[Any]):
         """Return the time.
 
         Raises:
-            click.BadParameter: It is not one.
+            click.BadParameter: The value is not a time.
         """
         try:
             return moment_of(value, dt.datetime.now(dt.UTC))
@@ -31,15 +31,15 @@ class When(click.ParamType[Any]):
 
 
 class Span(click.ParamType[Any]):
-    """A span of time."""
+    """A duration."""
 
-    name = "span"
+    name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the span.
+        """Return the duration.
 
         Raises:
-            click.BadParameter: It is not one.
+            click.BadParameter: The value is not a duration.
         """
         try:
             return span_of(value)
@@ -49,7 +49,7 @@ class Span(click.ParamType[Any]):
 
 
 class FilterOptions(NamedTuple):
-    """What the options say.
+    """The values of the options.
 
     Attributes:
         since: The beginning of the period; None for no limit.
@@ -68,20 +68,19 @@ class FilterOptions(NamedTuple):
     content_type: str | None
 
     def check(self) -> None:
-        """Check what two options say together.
+        """Check that no two options contradict each other.
 
         Raises:
-            click.UsageError: They contradict each other.
+            click.UsageError: Two options contradict each other.
         """
         if self.types and self.omit_types:
             raise click.UsageError(
-                "--type and --omit-type exclude each other, because the API does not document what both do "
-                "together. Leave one of them out."
+                "--type and --omit-type cannot be used together, because the API does not document their "
+                "combination. Remove one of them."
             )
         if self.since is not None and self.until is not None and self.since.at >= self.until.at:
             raise click.UsageError(
-                f"--since is {_shown(self.since)}, and --until is {_shown(self.until)}. Set --since to an "
-                "earlier time."
+                f"--since ({_shown(self.since)}) must be before --until ({_shown(self.until)})."
             )
 
     def arguments(self) -> dict[str, Any]:
@@ -109,16 +108,20 @@ def filter_options(command: Command) -> Command:
         "--type", "types", metavar="TYPE", multiple=True, help="Only this type, such as viewed. Repeatable."
     )
     @click.option(
-        "--omit-type", "omit_types", metavar="TYPE", multiple=True, help="All types but this. Repeatable."
+        "--omit-type",
+        "omit_types",
+        metavar="TYPE",
+        multiple=True,
+        help="All types except this one. Repeatable.",
     )
     @click.option(
         "--content-id",
         "content_ids",
         metavar="ID",
         multiple=True,
-        help="Only activities on the content with this ID. Repeatable.",
+        help="Only activities on content with this ID. Repeatable.",
     )
-    @click.option("--content-type", metavar="TYPE", help="Only activities on content of this type.")
+    @click.option("--content-type", metavar="TYPE", help="Only activities on this type of content.")
     @functools.wraps(command)
     def with_filters(*positional: Any, **given: Any) -> None:
         filters = FilterOptions(**{name: given.pop(name) for name in FilterOptions._fields})

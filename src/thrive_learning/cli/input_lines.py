@@ -1,4 +1,4 @@
-"""Lines of text out of the bytes of a file: plain or gzip; UTF-8, or UTF-16 and UTF-32 with a BOM."""
+"""Read lines of text from a file that is plain or gzip, in UTF-8, or in UTF-16 or UTF-32 with a BOM."""
 
 import codecs
 import io
@@ -8,16 +8,16 @@ from itertools import chain
 
 from thrive_learning.errors import ThriveError
 
-#: The longest line, in bytes: what is longer would only fill the memory.
+#: The longest line, in bytes. Longer ones are rejected, because a line is held in memory.
 LONGEST_LINE = 64 * 1024 * 1024
 
 _CHUNK_BYTES = 65_536
-_PIECE_BYTES = 1024 * 1024  # of what a chunk of gzip is decompressed to
+_PIECE_BYTES = 1024 * 1024  # the most that is decompressed at once
 _GZIP = b"\x1f\x8b"
 _AS_GZIP = 16 + zlib.MAX_WBITS
 _LONGEST_BOM = 4
 
-#: The encodings with a byte-order mark, the longer ones first: that of UTF-32 begins with that of UTF-16.
+#: The encodings with a byte-order mark, longer ones first because that of UTF-32 begins with that of UTF-16.
 _ENCODINGS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -27,30 +27,30 @@ _ENCODINGS = {
 
 
 class UnreadableInputError(ThriveError):
-    """The input cannot be read. The message names the file and, where it is one, the line."""
+    """The input cannot be read. The message names the file, and the line if one is at fault."""
 
 
 def unreadable(name: str, problem: str, where: str = "") -> UnreadableInputError:
     """Return the error for an input, or for a line or an item of it."""
-    return UnreadableInputError(f"{name}{where and f', {where},'} cannot be read: {problem}")
+    return UnreadableInputError(f"cannot read {name}{where and f', {where}'}: {problem}")
 
 
 def no_ids(problem: str) -> UnreadableInputError:
     """Return the error for an input without IDs."""
-    return UnreadableInputError(f"{problem}. Check the file, or the command that should print them.")
+    return UnreadableInputError(f"{problem}. Check the file or the command that produces it.")
 
 
 class InputLines:
-    """The lines of an input, read as they are asked for.
+    """The lines of an input, read on demand.
 
-    Whatever is wrong with a line is said when it is reached: the lines before it have been returned by then.
+    An error in a line is raised when the line is reached, after the lines before it were returned.
 
     Args:
         file: The input.
-        name: What messages call it.
+        name: The name of the input in messages.
 
     Attributes:
-        read_bytes: How many bytes of the input stand for the lines that have been returned.
+        read_bytes: How many bytes of the input the returned lines correspond to.
     """
 
     def __init__(self, file: io.BufferedIOBase, name: str) -> None:
@@ -61,7 +61,7 @@ class InputLines:
         self._chunk = 0
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Return each line with its number and its end.
+        """Yield each line with its number. A line includes its line end.
 
         Raises:
             UnreadableInputError: The input cannot be read, is not text, or ends within gzip data.
@@ -76,11 +76,11 @@ class InputLines:
                 yield number, text
 
     def portions(self) -> Iterator[list[bytes]]:
-        """Return lines in UTF-8, as many at a time as have arrived, so that none waits for those after it.
+        """Yield lines in UTF-8, as many at a time as have arrived, so that no line waits for later ones.
 
         Raises:
-            UnreadableInputError: The input cannot be read, or ends within gzip data. What came of a line that
-                was cut off by that is not returned.
+            UnreadableInputError: The input cannot be read, or ends within gzip data. A line that is cut off
+                by that is not returned.
         """
         rest: list[bytes] = []
         length = 0
@@ -122,7 +122,7 @@ class InputLines:
             for chunk in chunks:
                 data = chunk
                 while data:
-                    if member.eof:  # another member, or zeros that fill up a block of a tape
+                    if member.eof:  # another member, or zeros that pad a tape block
                         data = data.lstrip(b"\0")
                         if not data:
                             break
@@ -132,14 +132,14 @@ class InputLines:
                     if piece:
                         yield piece
         except zlib.error:
-            problem = "its gzip data are damaged"
+            problem = "the gzip data is damaged"
         if problem is None and not member.eof:
-            problem = "its gzip data end too early: the file is not whole"
+            problem = "the gzip data is truncated"
         if problem is not None:
             raise unreadable(self.name, problem)
 
     def _transcoded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Turn what has a byte-order mark into UTF-8 without one."""
+        """Convert text with a byte-order mark to UTF-8 without one."""
         head, chunks = _begin(chunks, _LONGEST_BOM)
         encoding = next((name for bom, name in _ENCODINGS.items() if head.startswith(bom)), None)
         if encoding is None:
@@ -151,7 +151,7 @@ class InputLines:
             for text in codecs.iterdecode(chunks, encoding):
                 yield text.encode()
         except UnicodeDecodeError:
-            problem = f"it is not {encoding}, as its byte-order mark says"
+            problem = f"it is not valid {encoding}, although its byte-order mark says so"
         else:
             return
         raise unreadable(self.name, problem)
@@ -160,16 +160,16 @@ class InputLines:
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            problem = f"its byte {error.start + 1} is not UTF-8"
+            problem = f"byte {error.start + 1} is not valid UTF-8"
         else:
             if "\0" not in text:
                 return text
-            problem = "it has a NUL byte. Save UTF-16 with a byte-order mark, and text as UTF-8"
+            problem = "it contains a NUL byte. Save the file as UTF-8, or as UTF-16 with a byte-order mark"
         raise unreadable(self.name, problem, f"line {number}")
 
 
 def _begin(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first bytes, and all chunks, the first of which has those."""
+    """Return at least `size` first bytes if there are so many, and all chunks including these bytes."""
     head = b""
     while len(head) < size and (chunk := next(chunks, b"")):
         head += chunk

@@ -1,4 +1,4 @@
-"""JSON text taken apart and laid out without changing its numbers and escapes, as Python would. Pure."""
+"""Split and indent JSON text without changing its numbers and escapes, which `json` would do. Pure."""
 
 import json
 import re
@@ -9,7 +9,7 @@ _WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class Number:
-    """A number, which stays text."""
+    """A placeholder for a number, which stays text."""
 
     def __init__(self, _text: str) -> None:
         pass
@@ -19,8 +19,8 @@ class Member(NamedTuple):
     """A member of an object.
 
     Attributes:
-        text: Its value as it was received.
-        value: Its value, in which numbers mean nothing.
+        text: The value as received.
+        value: The parsed value, with a `Number` for each number.
     """
 
     text: str
@@ -31,13 +31,13 @@ _decoder = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
 def members_of(text: str) -> dict[str, Member]:
-    """Return the members of a JSON object, each with the text as received.
+    """Return the members of a JSON object, each with its text as received.
 
     Raises:
-        ValueError: It is not a JSON object.
-        RecursionError: It is nested too deeply.
+        ValueError: The text is not a JSON object.
+        RecursionError: The text is nested too deeply.
     """
-    _decoder.decode(text)  # then what follows is well-formed
+    _decoder.decode(text)  # raises unless the text is well-formed, as the code below assumes
     at = _skip(text, 0)
     if text[at] != "{":
         raise ValueError("not an object")
@@ -55,11 +55,11 @@ def members_of(text: str) -> dict[str, Member]:
 
 
 def indented(text: str, indent: int = 2) -> str:
-    """Lay JSON text out, one member or item a line.
+    """Indent JSON text, with one member or item per line.
 
     Args:
         text: Valid JSON.
-        indent: By how many spaces a level is indented.
+        indent: The number of spaces per level.
     """
     parts: list[str] = []
     depth = 0
@@ -78,5 +78,5 @@ def indented(text: str, indent: int = 2) -> str:
 
 
 def _skip(text: str, at: int) -> int:
-    """Return where the white space ends."""
+    """Return the end of the white space."""
     return cast("re.Match[str]", _WHITE_SPACE.match(text, at)).end()

@@ -1,4 +1,4 @@
-"""Points in time as a user writes them: a date, a date and time, or how long ago. Pure."""
+"""Parse times as users write them: a date, a date and time, or a time ago such as `7d`. Pure."""
 
 import datetime as dt
 import re
@@ -10,8 +10,7 @@ _WRITTEN = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
 
-#: How a time is written, for help and messages.
-FORMS = "2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or 24h or 7d ago"
+_FORMS = "2026-01-31, 2026-01-31T12:00, or 2026-01-31T12:00+02:00, or as a time ago, such as 24h or 7d"
 
 
 class Moment(NamedTuple):
@@ -19,8 +18,8 @@ class Moment(NamedTuple):
 
     Attributes:
         at: The time, in UTC.
-        asked: What it was written as, for one that depends on the current time, such as `7d`; else the time
-            itself. Two runs that ask for the same have the same text here.
+        asked: The text as written if it depends on the current time, such as `7d`; otherwise the time itself.
+            Two runs with the same option have the same text here.
     """
 
     at: dt.datetime
@@ -28,14 +27,14 @@ class Moment(NamedTuple):
 
 
 def moment_of(text: str, now: dt.datetime) -> Moment:
-    """Read a time. One without a time zone is in UTC.
+    """Parse a time. A time without a zone is in UTC.
 
     Args:
-        text: What was written.
+        text: The text as written.
         now: The current time, aware of its time zone.
 
     Raises:
-        ValueError: It is not a time, or one that does not exist. The message says so.
+        ValueError: The text is not a time, or the time does not exist. The message says so.
     """
     given = text.strip()
     ago = _AGO.fullmatch(given.lower())
@@ -51,14 +50,14 @@ def moment_of(text: str, now: dt.datetime) -> Moment:
             return Moment(at, at.isoformat())
     except (ValueError, OverflowError):
         pass
-    raise ValueError(f"{text!r} {problem}. Write {FORMS}.")
+    raise ValueError(f"{text!r} {problem}. Write {_FORMS}.")
 
 
 def span_of(text: str) -> dt.timedelta:
-    """Read a span of time, such as `5m` or `1d`.
+    """Parse a duration, such as `5m` or `1d`.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: The text is not a duration.
     """
     found = _AGO.fullmatch(text.strip().lower())
     try:
@@ -66,4 +65,4 @@ def span_of(text: str) -> dt.timedelta:
             return dt.timedelta(**{_UNITS[found[2]]: int(found[1])})
     except OverflowError:
         pass
-    raise ValueError(f"{text!r} is not a span of time. Write a number and s, m, h, d or w, such as 5m.")
+    raise ValueError(f"{text!r} is not a duration. Write a number and a unit (s, m, h, d, or w), such as 5m.")

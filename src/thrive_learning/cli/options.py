@@ -1,4 +1,4 @@
-"""What several commands take, and the client that it makes."""
+"""Options that several commands share, and the client that they configure."""
 
 import contextlib
 import functools
@@ -24,42 +24,56 @@ REGIONS = Region.VENDOR
 
 
 #: The advice to a user who has no credentials yet.
-_FIRST_STEPS = (
-    "Run 'thrive config init' to set them, or add --sandbox to try the command on fake records without any"
-)
+_FIRST_STEPS = "Run 'thrive config init' to set them, or add --sandbox to try the command without credentials"
 
 
-class Seconds(click.FloatRange):
-    """A time limit: more than nothing, and not endless."""
+class Seconds(click.ParamType[Any]):
+    """A finite number of seconds greater than 0."""
 
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+    name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number of seconds.
 
         Raises:
-            click.BadParameter: It is not one.
+            click.BadParameter: The value is not such a number.
         """
-        with contextlib.suppress(click.BadParameter):  # click's own message shows the bounds as `x>0`
-            seconds = super().convert(value, param, ctx)
-            if math.isfinite(seconds):
+        with contextlib.suppress(ValueError):
+            seconds = float(value)
+            if 0 < seconds < math.inf:
                 return seconds
         return self.fail(f"{value!r} is not a number of seconds greater than 0.", param, ctx)
 
 
-class Whole(click.IntRange):
-    """A whole number between bounds."""
+class Whole(click.ParamType[Any]):
+    """A whole number between bounds.
+
+    Unlike `click.IntRange`, it does not add its bounds to the help as `1<=x<=9`.
+
+    Args:
+        lowest: The lowest number.
+        highest: The highest number; None for no limit.
+    """
+
+    name = "number"
+
+    def __init__(self, lowest: int, highest: int | None = None) -> None:
+        self.lowest = lowest
+        self.highest = highest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number.
 
         Raises:
-            click.BadParameter: It is not one, or is out of bounds.
+            click.BadParameter: The value is not a whole number, or is out of bounds.
         """
-        with contextlib.suppress(click.BadParameter):
-            return super().convert(value, param, ctx)
-        bounds = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+        with contextlib.suppress(ValueError):
+            number = int(value)
+            if self.lowest <= number and (self.highest is None or number <= self.highest):
+                return number
+        bounds = (
+            f"of at least {self.lowest}" if self.highest is None else f"from {self.lowest} to {self.highest}"
+        )
         return self.fail(f"{value!r} is not a whole number {bounds}.", param, ctx)
 
 
@@ -69,10 +83,10 @@ class Target(NamedTuple):
     Attributes:
         region: The region's name; None leaves it to the settings.
         profile: The profile's name; None leaves it to THRIVE_PROFILE.
-        sandbox: Whether it is the embedded sandbox.
+        sandbox: Whether to use the embedded sandbox.
         engine: The engine's name; None leaves it to the settings.
         timeout_s: The time limit of a call; None for the client's own.
-        verbose: Whether to tell of settings and attempts.
+        verbose: Whether to log settings and attempts.
     """
 
     region: str | None
@@ -98,7 +112,7 @@ class Target(NamedTuple):
         """Create the client."""
         from thrive_learning.client import ThriveClient  # noqa: PLC0415 - see above
 
-        on_attempt = _tell if self.verbose else None
+        on_attempt = _log_attempt if self.verbose else None
         timeout = Timeout.of(self.timeout_s, Timeout())
         if self.sandbox:
             return ThriveClient.sandbox(timeout=timeout, on_attempt=on_attempt)
@@ -113,21 +127,21 @@ class Target(NamedTuple):
         )
 
 
-def _tell(attempt: Attempt) -> None:
-    came_to = attempt.error or f"status {attempt.status_code}"
-    request_id = f", request id {attempt.request_id}" if attempt.request_id else ""
-    pause = f"; again in {attempt.delay:.1f} s" if attempt.delay is not None else ""
-    say(f"attempt {attempt.number}: {came_to} after {attempt.elapsed:.3f} s{request_id}{pause}")
+def _log_attempt(attempt: Attempt) -> None:
+    outcome = attempt.error or f"status {attempt.status_code}"
+    request_id = f", request ID {attempt.request_id}" if attempt.request_id else ""
+    pause = f"; retrying in {attempt.delay:.1f} s" if attempt.delay is not None else ""
+    say(f"attempt {attempt.number}: {outcome} after {attempt.elapsed:.3f} s{request_id}{pause}")
 
 
 def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the profiles that a shell may complete a name to."""
+    """Return the names of profiles that complete a word."""
     from thrive_learning._settings.profiles import config_file, load_profiles  # noqa: PLC0415 - for shells alone
     from thrive_learning.errors import ThriveError  # noqa: PLC0415 - for shells alone
 
     try:
         names = load_profiles(config_file()).tables
-    except ThriveError:  # a shell that completes has no place for messages
+    except ThriveError:  # a message would end up in the middle of the command line
         return []
     return [name for name in names if name.startswith(incomplete)]
 
@@ -138,41 +152,41 @@ profile_option: Callable[[Command], Command] = click.option(
     "--profile",
     metavar="NAME",
     shell_complete=_profiles,
-    help="Use this profile.  [default: THRIVE_PROFILE, or default]",
+    help="Profile to use.  [default: THRIVE_PROFILE, or default]",
 )
 
 
 def output_option(*formats: str, otherwise: str = "json") -> Callable[[Command], Command]:
-    """Add the option that chooses how to print."""
+    """Add the option that chooses the output format."""
     return click.option(
         "-o",
         "--output",
         type=Choice(formats),
-        help=f"How to print it.  [default: table on a terminal, else {otherwise}]",
+        help=f"Output format.  [default: table on a terminal, else {otherwise}]",
     )
 
 
 def talks_to_the_api(command: Command) -> Command:
-    """Add the options of every command that talks to the API; they arrive as one `Target`, in front."""
+    """Add the options of all commands that call the API. They arrive as one `Target`, the first argument."""
 
-    @click.option("--sandbox", is_flag=True, help="Ask the embedded sandbox: no network, no credentials.")
+    @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no network, no credentials.")
     @click.option(
         "--region",
         type=Choice([region.name for region in REGIONS], case_sensitive=False),
-        help=f"Ask this region.  [default: THRIVE_REGION, the profile's, or {Region.PRODUCTION}]",
+        help=f"Region to use.  [default: THRIVE_REGION, the profile's, or {Region.PRODUCTION}]",
     )
     @profile_option
     @click.option(
         "--engine",
         type=Choice(ENGINES),
-        help=f"Send requests with this engine.  [default: THRIVE_ENGINE, the profile's, or {DEFAULT_ENGINE}]",
+        help=f"HTTP engine to use.  [default: THRIVE_ENGINE, the profile's, or {DEFAULT_ENGINE}]",
     )
     @click.option(
         "--timeout",
         "timeout_s",
         type=Seconds(),
         metavar="SECONDS",
-        help=f"Give up a call after this long in total.  [default: {Timeout().total:g}]",
+        help=f"Time limit for each call, including retries.  [default: {Timeout().total:g}]",
     )
     @click.option("-v", "--verbose", is_flag=True, help="Log settings, attempts, and request IDs to stderr.")
     @functools.wraps(command)
@@ -181,7 +195,8 @@ def talks_to_the_api(command: Command) -> Command:
         for name in ("region", "profile", "engine"):
             if target.sandbox and getattr(target, name) is not None:
                 raise click.UsageError(
-                    f"--sandbox and --{name} exclude each other: the sandbox has settings of its own."
+                    f"--sandbox and --{name} cannot be used together: the sandbox has its own settings. "
+                    "Remove one of them."
                 )
         command(target, **given)
 

@@ -1,4 +1,4 @@
-"""Running a command: whatever goes wrong becomes a line or two on stderr and an exit code."""
+"""Run a command: any error becomes one or two lines on stderr and an exit code."""
 
 import os
 import sys
@@ -21,69 +21,71 @@ def run(arguments: Sequence[str], name: str = "thrive") -> int:
     """Run the command.
 
     Args:
-        arguments: What is written on the command line after the command's name.
-        name: How the command was called, for its help and its messages.
+        arguments: The arguments after the command's name.
+        name: The name of the command in its help and messages.
 
     Returns:
         The exit code.
     """
-    asked = os.environ.get(COMPLETION_VARIABLE)
-    if asked:
-        return completed(thrive, asked)
+    instruction = os.environ.get(COMPLETION_VARIABLE)
+    if instruction:
+        return completed(thrive, instruction)
     context = None
     try:
-        # Not click's own main(): it gives every error but those of usage, a closed pipe too, the code 1.
+        # Not click's own main(), which exits with 1 for all errors except those of usage.
         with thrive.make_context(name, list(arguments)) as context:
             thrive.invoke(context)
     except click.exceptions.Exit as end:  # --help and --version
         return end.exit_code
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nobody wants to read a traceback
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - users get a message, not a traceback
         path = name if context is None else context.meta.get(COMMAND_PATH, name)
-        return _reported(error, path, arguments)
+        return _report(error, path, arguments)
     return ExitCode.OK
 
 
-def _reported(error: BaseException, path: str, arguments: Sequence[str]) -> ExitCode:
+def _report(error: BaseException, path: str, arguments: Sequence[str]) -> ExitCode:
     if isinstance(error, OSError) and not isinstance(error, ThriveError):
         discard(sys.stdout)  # the output cannot be written
     if os.environ.get("THRIVE_DEBUG") == "1":
         to_stderr(visible("".join(traceback.format_exception(error))))
-    said = _said(error, path, arguments)
-    if said is not None:
-        to_stderr(said)
+    message = _message(error, path, arguments)
+    if message is not None:
+        to_stderr(message)
     return exit_code(error)
 
 
-def _said(  # noqa: PLR0911 - a table, as in exit_code()
+def _message(  # noqa: PLR0911 - a table, as in exit_code()
     error: BaseException, path: str, arguments: Sequence[str]
 ) -> str | None:
     match error:
         case BrokenPipeError():
             return None
         case KeyboardInterrupt() | click.Abort():
-            return ""  # what follows begins on a line of its own, not behind the terminal's ^C
+            return ""  # so that the shell's prompt does not follow the terminal's ^C
         case click.exceptions.NoArgsIsHelpError():
             return error.format_message()
         case click.UsageError():
             message = error.format_message()
-            if isinstance(error, click.NoSuchOption):  # click's own message lists all options that are near
+            if isinstance(error, click.NoSuchOption):  # click's own message lists all similar options
                 near = did_you_mean(next(iter(error.possibilities or ()), None))
                 message = placement(error, arguments) or f"No such option {error.option_name!r}.{near}"
-            # click's parser does not say which command an option without its value was given to.
+            # click's parser does not set the context of an option without its value.
             path = path if error.ctx is None else error.ctx.command_path
             return f"{complaint(message)}\nTry '{path} --help'."
         case ThriveError():
             return complaint(str(error))
         case OSError():
-            return complaint(f"the output cannot be written: {error.strerror}")
+            return complaint(f"cannot write the output: {error.strerror}")
         case ModuleNotFoundError(name="pyarrow"):
             return complaint(
-                "this needs the extra 'arrow'. Install: python3 -m pip install 'thrive-learning[arrow,cli]'"
+                "Parquet and CSV need the extra 'arrow'. "
+                "Install it with: python3 -m pip install 'thrive-learning[arrow,cli]'"
             )
         case ModuleNotFoundError(name="filelock" | "rich" | "tomlkit"):
             return complaint(
-                "this needs the whole extra 'cli'. Install it: python3 -m pip install 'thrive-learning[cli]'"
+                f"the extra 'cli' is incomplete: {error.name} is not installed. "
+                "Install it with: python3 -m pip install 'thrive-learning[cli]'"
             )
         case _:
-            # Not what it says: nobody has checked that for secrets.
-            return complaint(f"unexpected {type(error).__name__}: THRIVE_DEBUG=1 shows where it happened")
+            # Without its text, which may contain a secret.
+            return complaint(f"unexpected {type(error).__name__}. Set THRIVE_DEBUG=1 to see the traceback")

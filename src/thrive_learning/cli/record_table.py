@@ -1,4 +1,4 @@
-"""Many records as a table, one a row, cut to the width of the terminal. Pure."""
+"""Render records as a table with one row per record, cut to the width of the terminal. Pure."""
 
 import datetime as dt
 from typing import TYPE_CHECKING
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from thrive_learning.models import Activity
 
 _HEADINGS = ("DATE (UTC)", "TYPE", "USER", "CONTEXT", "ID")
-_FIXED = (0, 4)  # the date and the ID are never cut: they are what other commands need
+_FIXED = (0, 4)  # the date and the ID are never cut, because other commands need them
 _NARROWEST = 8
 
 
 def as_record_table(
     records: "Sequence[Activity]", encoding: str, heading: Style = str, width: int | None = None
 ) -> str:
-    """Render records for people.
+    """Render records as a table.
 
     Args:
         records: The records.
-        encoding: The output's, such as `"utf-8"`.
-        heading: Gives the names of the columns the look of it.
-        width: How many columns of characters there are; None for no limit.
+        encoding: The encoding of the output, such as `"utf-8"`.
+        heading: Styles the headings.
+        width: The width of the output in characters; None for no limit.
     """
     cells = [[encodable(one_line(cell), encoding) for cell in _cells(record)] for record in records]
     rows = [list(_HEADINGS), *cells]
@@ -57,12 +57,12 @@ def _date(date: dt.datetime | None) -> str:
         return ""
     try:
         return date.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except OverflowError:  # the first and the last days of the calendar have no UTC
+    except OverflowError:  # the first and last days of the calendar cannot be converted to UTC
         return date.isoformat(" ", "seconds")
 
 
 def _shrink(widths: list[int], width: int) -> None:
-    """Narrow the widest columns, until all of them fit or no column can be narrower."""
+    """Narrow the widest columns until the table fits or no column can be narrower."""
     while sum(widths) + len(GAP) * (len(widths) - 1) > width:
         widest = max((index for index in range(len(widths)) if index not in _FIXED), key=widths.__getitem__)
         if widths[widest] <= _NARROWEST:

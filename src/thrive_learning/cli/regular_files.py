@@ -1,4 +1,4 @@
-"""Create, open, replace, and remove regular files. Links are not followed, and nothing else is touched."""
+"""Create, open, replace, and remove regular files. Links are not followed, and other files are left alone."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from thrive_learning._busy_files import when_free
 from thrive_learning.errors import ConfigurationError
 
-# Not every platform has all of them. Without O_NONBLOCK, opening a FIFO would wait for its other end.
+# Not every platform has all of these. Without O_NONBLOCK, opening a FIFO would wait for its other end.
 _FLAGS: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 _KINDS = {
@@ -27,14 +27,14 @@ _KINDS = {
 
 
 def kind_of(path: Path, *, follow: bool = False) -> str | None:
-    """Return what is at a path, such as "a FIFO"; None if nothing is there.
+    """Return the kind of file at a path, such as "a FIFO"; None if nothing is there.
 
     Args:
         path: The path.
-        follow: Look at the target of a link, and not at the link itself.
+        follow: Look at the target of a link instead of the link itself.
 
     Raises:
-        OSError: The system does not tell.
+        OSError: The file cannot be examined.
     """
     try:
         mode = path.stat(follow_symlinks=follow).st_mode
@@ -47,42 +47,40 @@ def is_there(path: Path) -> bool:
     """Return whether a regular file is at a path.
 
     Raises:
-        ConfigurationError: Something else is.
-        OSError: The system does not tell.
+        ConfigurationError: Another kind of file is there.
+        OSError: The file cannot be examined.
     """
     kind = kind_of(path)
     if kind not in (None, "a regular file"):
-        raise ConfigurationError(
-            f"{path} is {kind}, not a regular file. Move it away, or name another output."
-        )
+        raise ConfigurationError(f"{path} is {kind}, not a regular file. Move it, or choose another path.")
     return kind is not None
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Open the regular file that is there, to be read and appended to.
+    """Open an existing regular file to read it and append to it.
 
     Raises:
-        ConfigurationError: It is not a regular file.
-        OSError: It cannot be opened.
+        ConfigurationError: The file is not a regular file.
+        OSError: The file cannot be opened.
     """
     is_there(path)
     file = _opened(path, os.O_RDWR | os.O_APPEND)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was changed in between
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in between
         file.close()
-        raise ConfigurationError(f"{path} is not a regular file. Name another output.")
+        raise ConfigurationError(f"{path} is not a regular file. Choose another path.")
     return file
 
 
 def create(path: Path, mode: int = 0o666) -> io.FileIO:
-    """Create a file, to be read and appended to.
+    """Create a file to read it and append to it.
 
     Args:
         path: The path.
-        mode: The permissions that it has, unless the umask takes them away.
+        mode: The permissions of the file, before the umask.
 
     Raises:
-        FileExistsError: Something is there, even if it is a link that leads nowhere.
-        OSError: It cannot be created.
+        FileExistsError: Something is there already, including a broken link.
+        OSError: The file cannot be created.
     """
     return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, mode)
 
@@ -95,8 +93,8 @@ def remove(path: Path) -> None:
     """Remove a regular file, if there is one.
 
     Raises:
-        ConfigurationError: It is not a regular file.
-        OSError: It cannot be removed.
+        ConfigurationError: The file is not a regular file.
+        OSError: The file cannot be removed.
     """
     if is_there(path):
         path.unlink()
@@ -104,17 +102,17 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
-    """Write a file that takes the place of the one at a path once it is whole and on the disk.
+    """Write a new file that replaces the one at a path when it is complete and on disk.
 
-    Until then it has a name that nobody can foresee. If anything goes wrong, it is removed.
+    Until then, it has a random name. If anything fails, it is removed.
 
     Args:
         path: The path.
-        mode: The permissions of the new file, unless the umask takes them away.
+        mode: The permissions of the new file, before the umask.
 
     Raises:
-        ConfigurationError: What is to be replaced is not a regular file.
-        OSError: It cannot be written.
+        ConfigurationError: The file at the path is not a regular file.
+        OSError: The file cannot be written.
     """
     is_there(path)
     temporary = path.with_name(f".thrive-{secrets.token_hex(8)}.tmp")
@@ -132,8 +130,8 @@ def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
 
 
 def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can do that."""
-    with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems sync none
+    """Flush the entries of a folder to disk, where the system can do that."""
+    with contextlib.suppress(OSError):  # Windows cannot open a folder, and some file systems cannot sync one
         folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)

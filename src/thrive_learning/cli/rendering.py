@@ -1,7 +1,7 @@
-"""Records as text, for people and for programs. Pure: it writes nothing.
+"""Render records as text, for people and for programs. Pure.
 
-A server's text must neither steer the terminal nor forge output. `cells` says what is escaped and wraps each
-value under its own column. What the output's encoding lacks is escaped as well.
+Text from a server must not control the terminal or forge output. `cells` escapes such characters and wraps
+each value under its own column. Characters that the encoding of the output lacks are escaped too.
 """
 
 import datetime as dt
@@ -15,39 +15,39 @@ from thrive_learning.cli.json_text import indented, members_of
 if TYPE_CHECKING:
     from thrive_learning.models import Activity
 
-#: What is shown in place of a secret.
+#: Shown instead of a secret.
 MASK = "**********"
 
-_WIDEST_NAME = 3  # the names of fields take a third of the width at most
+_WIDEST_NAME = 3  # the names of fields take at most a third of the width
 
 
 class JsonText(NamedTuple):
-    """A value that is JSON as it was received."""
+    """A value that is JSON text as received."""
 
     text: str
 
 
-#: Gives text a look.
+#: Styles text.
 Style = Callable[[str], str]
 
 
 def as_json(value: object, encoding: str) -> str:
-    """Render a value as JSON, in the characters themselves where the encoding has them all.
+    """Render a value as JSON. All characters beyond ASCII are escaped if the encoding lacks one of them.
 
     Args:
-        value: What JSON can say.
-        encoding: The output's, such as `"utf-8"`.
+        value: A JSON value.
+        encoding: The encoding of the output, such as `"utf-8"`.
     """
     return _encodable_json(json.dumps(value, ensure_ascii=False, indent=2), encoding)
 
 
 def as_json_text(text: str, encoding: str, indent: int | None = 2) -> str:
-    """Render JSON as it was received: its numbers and escapes stay as they are. See `as_json`.
+    """Render JSON as received, with its numbers and escapes unchanged. See `as_json`.
 
     Args:
-        text: The JSON, without white space between its tokens.
-        encoding: The output's, such as `"utf-8"`.
-        indent: By how many spaces a level is indented; None for one line.
+        text: The JSON, without white space between tokens.
+        encoding: The encoding of the output, such as `"utf-8"`.
+        indent: The number of spaces per level; None for one line.
     """
     return _encodable_json(text if indent is None else indented(text, indent), encoding)
 
@@ -55,19 +55,19 @@ def as_json_text(text: str, encoding: str, indent: int | None = 2) -> str:
 def _encodable_json(text: str, encoding: str) -> str:
     try:
         text.encode(encoding)
-    except UnicodeEncodeError:  # lone surrogates, which no encoding has, among them
+    except UnicodeEncodeError:  # this includes lone surrogates, which no encoding has
         return escaped_json(text)
     return visible_json(text)
 
 
 def as_table(activity: "Activity", encoding: str, heading: Style = str, width: int | None = None) -> str:
-    """Render a record for people: one field and its value a line, in the order in which they were received.
+    """Render a record for people: one field per line, in the order received.
 
     Args:
-        activity: The record; its unknown fields are shown too.
-        encoding: The output's, such as `"utf-8"`.
-        heading: Gives the name of a field the look of one.
-        width: How many columns of characters there are: see `as_fields`.
+        activity: The record. Its unknown fields are shown too.
+        encoding: The encoding of the output, such as `"utf-8"`.
+        heading: Styles the names of fields.
+        width: The width of the output in characters: see `as_fields`.
     """
     fields: dict[str, object] = {
         name: member.value if isinstance(member.value, str) else JsonText(member.text)
@@ -81,14 +81,13 @@ def as_table(activity: "Activity", encoding: str, heading: Style = str, width: i
 def as_fields(
     fields: Mapping[str, object], encoding: str, heading: Style = str, width: int | None = None
 ) -> str:
-    """Render names and values for people, one field a line.
+    """Render names and values for people, one field per line.
 
     Args:
         fields: The names and values.
-        encoding: The output's, such as `"utf-8"`.
-        heading: Gives the name of a field the look of one.
-        width: How many columns of characters there are: names and values are wrapped under their own columns
-            to fit; None for no limit.
+        encoding: The encoding of the output, such as `"utf-8"`.
+        heading: Styles the names of fields.
+        width: The width of the output in characters, to which the text is wrapped; None for no limit.
     """
     cells = [[encodable(one_line(name), encoding), _value(value, encoding)] for name, value in fields.items()]
     widths: list[int | None] = [None, None]
@@ -113,11 +112,10 @@ def as_columns(
     """Render rows for people, in columns.
 
     Args:
-        cells: The cells of each row; the first row has the names of the columns.
-        encoding: The output's.
-        width: How many columns of characters there are: each cell is wrapped under its own column to fit;
-            None for no limit.
-        heading: Gives the names of the columns the look of it.
+        cells: The cells of each row. The first row has the headings.
+        encoding: The encoding of the output.
+        width: The width of the output in characters, to which cells are wrapped; None for no limit.
+        heading: Styles the headings.
     """
     shown = [[encodable(one_line(cell), encoding) for cell in row] for row in cells]
     widths = _shares([max(map(width_of, column)) for column in zip(*shown, strict=True)], width)
@@ -126,7 +124,7 @@ def as_columns(
 
 
 def _shares(wanted: Sequence[int], width: int | None) -> list[int | None]:
-    """Return how wide each column may be: those that want less than an equal share get what they want."""
+    """Return the width of each column. What a narrow column does not need of its share goes to the others."""
     shares: list[int | None] = [None] * len(wanted)
     if width is None:
         return shares
@@ -139,7 +137,7 @@ def _shares(wanted: Sequence[int], width: int | None) -> list[int | None]:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Escape what an encoding lacks."""
+    """Escape the characters that an encoding lacks."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -151,5 +149,5 @@ def _value(value: object, encoding: str) -> str:
 
 
 def _readable(date: dt.datetime) -> str:
-    # In the time zone that it came in: the first and the last days of the calendar have no UTC.
+    # Not in UTC, to which the first and last days of the calendar cannot be converted.
     return f"{date.replace(tzinfo=None).isoformat(' ', 'seconds')} {date.tzname()}"

@@ -1,7 +1,7 @@
-"""Standard streams that are closed, or that fail.
+"""Handle standard streams that are closed or fail.
 
-Python has None for a closed stream, and the next file that is opened gets its number: a record or a message
-could end up in that file.
+If a standard stream is closed, Python sets it to None, and the next file that is opened gets its descriptor.
+A record or a message could then end up in that file.
 """
 
 import contextlib
@@ -12,61 +12,61 @@ from typing import NoReturn, TextIO
 
 
 class _Closed:
-    """A closed stream: a command that uses it, or asks what it is, ends with a message."""
+    """A closed stream. Using it ends the command with a message."""
 
-    closed = True  # Python asks for it at exit
+    closed = True  # Python reads it at exit
     problem: str
 
     def __getattr__(self, _name: str) -> NoReturn:
-        from click import UsageError  # noqa: PLC0415 - without the extra, there is a message to write first
+        from click import UsageError  # noqa: PLC0415 - without the extra, main() must report that first
 
         raise UsageError(self.problem)
 
     def fileno(self) -> int:
-        """Fail as other streams without a descriptor."""
+        """Raise, like any stream without a descriptor."""
         raise io.UnsupportedOperation
 
 
 class ClosedOutput(_Closed):
     """A closed stdout."""
 
-    problem = "stdout is closed, and this command writes to it. Redirect it to a file."
+    problem = "stdout is closed, but this command writes to it. Redirect it to a file."
 
 
 class ClosedInput(_Closed):
-    """A closed stdin. It is not a terminal."""
+    """A closed stdin."""
 
-    problem = "stdin is closed, and this command reads it. Redirect it from a file."
+    problem = "stdin is closed, but this command reads it. Redirect it from a file."
 
     def isatty(self) -> bool:
-        """Return that it is not a terminal."""
+        """Return False: it is not a terminal."""
         return False
 
 
 def open_closed_streams() -> None:
-    """Make sure that the streams exist and that no file gets their numbers.
+    """Make sure that the streams exist and that no other file gets their descriptors.
 
-    A number that was closed cannot be used under another name either, such as `/dev/stderr`: what is written
-    there would be lost without a word.
+    A closed descriptor also becomes unusable under other names, such as `/dev/stderr`, because data written
+    there would be lost silently.
     """
     for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # the lowest number that is free, hence this one
-    # A type checker does not know that they can be None.
+            os.open(os.devnull, mode)  # the lowest free descriptor, hence this one
+    # Type checkers do not know that these can be None.
     streams: dict[str, TextIO | None] = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
     if streams["stdin"] is None:
-        setattr(sys, "stdin", ClosedInput())  # noqa: B010 - it has what is used of a TextIO
+        setattr(sys, "stdin", ClosedInput())  # noqa: B010 - it has the parts of TextIO that are used
     if streams["stdout"] is None:
         setattr(sys, "stdout", ClosedOutput())  # noqa: B010 - see above
-    if streams["stderr"] is None:  # nobody wants the messages
+    if streams["stderr"] is None:  # discard all messages
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the whole process
 
 
 def discard(stream: TextIO) -> None:
-    """Send what a stream that failed still has to nowhere: Python would try again at exit, and complain."""
-    with contextlib.suppress(OSError, ValueError):  # it may have no number
+    """Discard the buffered data of a stream that failed, or Python would try to write it again at exit."""
+    with contextlib.suppress(OSError, ValueError):  # it may have no descriptor
         number = stream.fileno()
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, number)

@@ -1,13 +1,13 @@
-"""What somebody may have meant who misspelled a name, or who wrote an option in the wrong place."""
+"""Suggestions for misspelled names, and for options after the wrong command."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
-#: What people type who expect a command where an option is.
+#: Options that users may type as commands.
 _OPTIONS_NOT_COMMANDS = {"help": "--help", "version": "--version"}
-#: The key of `Context.meta` that has the words that call the command that was found last.
+#: The key of `Context.meta` for the path of the last command that was found, such as `thrive activity`.
 COMMAND_PATH = "thrive_learning.command_path"
 
 _MOST_LISTED = 4
@@ -15,27 +15,27 @@ _LONGEST_SHOWN = 80
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a wrong one is most like; None if it is like none of them."""
-    import difflib  # noqa: PLC0415 - for mistakes only
+    """Return the known name that is most similar to a wrong one; None if no name is similar."""
+    import difflib  # noqa: PLC0415 - needed only after a mistake
 
     names = {candidate.lower(): candidate for candidate in known}
     wanted = name.lower()[:_LONGEST_SHOWN]
-    # `act` is too short to be like `activity`, and is clear all the same.
+    # For difflib, `act` is too short to be similar to `activity`.
     begun = [candidate for candidate in names if len(wanted) > 1 and candidate.startswith(wanted)]
     found = difflib.get_close_matches(wanted, names, n=1) or begun
     return names[found[0]] if found else None
 
 
 def did_you_mean(meant: str | None) -> str:
-    """Return the question to add to a message; nothing if there is nothing to ask."""
+    """Return the question to add to a message; empty without a suggestion."""
     return "" if meant is None else f" Did you mean {meant!r}?"
 
 
 class Choice(click.Choice[str]):
-    """A choice between names that suggests the nearest one, in messages of one line."""
+    """A choice between names that suggests the most similar one. Its messages have one line."""
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """Return what to add to the message about a missing choice."""
+        """Return the text to add to the message about a missing choice."""
         return f"Choose one of {', '.join(self.choices)}"
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
@@ -45,7 +45,7 @@ class Choice(click.Choice[str]):
 
 
 class Group(click.Group):
-    """A group of commands that suggests the nearest one."""
+    """A group of commands that suggests the most similar one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -76,7 +76,7 @@ class Group(click.Group):
 def _commands_below(
     group: click.Group, ctx: click.Context, words: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield the commands below a group, with the words that lead to each, its own ones first."""
+    """Yield the commands below a group, its own first, with the words that lead to each."""
     commands = [(name, group.get_command(ctx, name)) for name in group.list_commands(ctx)]
     for name, command in commands:
         if command is not None:
@@ -87,11 +87,11 @@ def _commands_below(
 
 
 def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None:
-    """Return where an option goes that was written after the wrong command; None if no command has it.
+    """Return a message about an option after the wrong command; None if no command has the option.
 
     Args:
-        error: What click says of it.
-        arguments: What was written after `thrive`.
+        error: click's error.
+        arguments: The arguments after `thrive`.
     """
     context = error.ctx
     if context is None:
@@ -102,7 +102,7 @@ def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None
         if _has(above.command, option):
             return (
                 f"{option!r} is an option of '{above.command_path}'. "
-                f"Write it directly after that: {above.command_path} {option}"
+                f"Write it there: {above.command_path} {option}"
             )
         above = above.parent
     if not isinstance(context.command, click.Group):
@@ -111,11 +111,11 @@ def placement(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None
     takers = [words for words, command in below if _has(command, option)]
     if not takers:
         return _misspelled(context, option, below, arguments)
-    # Of those that take it, the one that the arguments name.
+    # Prefer the command that the arguments name.
     named = [words for words in takers if _in_order(words, arguments)]
     if named:
         path = " ".join([context.command_path, *named[-1]])
-        return f"{option!r} is an option of '{path}'. Write it after that: {path} {option} ..."
+        return f"{option!r} is an option of '{path}'. Write it there: {path} {option} ..."
     paths = [" ".join([context.command_path, *words]) for words in takers]
     listed = ", ".join(f"'{path}'" for path in paths[:_MOST_LISTED])
     others = " and others" if len(paths) > _MOST_LISTED else ""
@@ -128,7 +128,7 @@ def _misspelled(
     below: Sequence[tuple[tuple[str, ...], click.Command]],
     arguments: Sequence[str],
 ) -> str | None:
-    """Return which option of a command below was meant; None if the option is like none of them."""
+    """Return a message with the most similar option of a subcommand; None if no option is similar."""
     names = {name for _, command in below for parameter in command.params for name in parameter.opts}
     near = nearest(option, sorted(name for name in names if name.startswith("--")))
     if near is None:

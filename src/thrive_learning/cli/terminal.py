@@ -1,4 +1,4 @@
-"""What is written, and how it looks: data to stdout, messages to stderr, colours for terminals alone."""
+"""Write data to stdout and messages to stderr, with colors only on terminals."""
 
 import contextlib
 import logging
@@ -16,19 +16,21 @@ from thrive_learning.drift import Drift
 
 
 def chosen_output(output: str | None, otherwise: str = "json") -> str:
-    """Return the format that was asked for; else a table for a terminal, and another one for a program."""
-    is_terminal = sys.stdout.isatty()  # in any case: a closed stdout fails here, before a request is sent
+    """Return the format from --output, or else a table on a terminal, and another format elsewhere."""
+    is_terminal = (
+        sys.stdout.isatty()
+    )  # evaluated even with --output: a closed stdout must fail before a request is sent
     return output or ("table" if is_terminal else otherwise)
 
 
 def write(text: str, end: str = "\n") -> None:
-    """Write lines to stdout now, where a closed pipe can still be told from success."""
+    """Write lines to stdout and flush them, so that a closed pipe is noticed here."""
     sys.stdout.write(text + end)
     sys.stdout.flush()
 
 
 def write_exact(text: str) -> None:
-    """Write a value and a line end to stdout: for a program in UTF-8, whatever the locale's encoding is."""
+    """Write a value and a line end to stdout, in UTF-8 regardless of the locale unless it is a terminal."""
     if sys.stdout.isatty():
         encoding = sys.stdout.encoding
         write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -38,17 +40,17 @@ def write_exact(text: str) -> None:
 
 
 def say(message: str) -> None:
-    """Write a line to stderr."""
+    """Write a one-line message to stderr."""
     to_stderr(f"thrive: {one_line(message)}")
 
 
 def complain(problem: str) -> None:
-    """Write a line about something that went wrong to stderr."""
+    """Write a one-line error message to stderr."""
     to_stderr(complaint(problem))
 
 
 def to_stderr(text: str) -> None:
-    """Write lines to stderr, and go on if nobody can read them."""
+    """Write lines to stderr, and ignore errors."""
     try:
         click.echo(text, err=True)
     except OSError:
@@ -56,12 +58,12 @@ def to_stderr(text: str) -> None:
 
 
 def complaint(problem: str) -> str:
-    """Give the line about something that went wrong."""
+    """Return a one-line error message."""
     return f"{styled('thrive: error:', sys.stderr, fg='red', bold=True)} {one_line(problem)}"
 
 
 def styled(text: str, stream: TextIO, *, fg: str | None = None, bold: bool = False) -> str:
-    """Give text in a style where the stream is a terminal that may have colours.
+    """Return styled text if the stream is a terminal with colors, or else the text itself.
 
     Source: https://no-color.org
     """
@@ -71,16 +73,16 @@ def styled(text: str, stream: TextIO, *, fg: str | None = None, bold: bool = Fal
 
 
 def heading(text: str) -> str:
-    """Give text of stdout that names what follows."""
+    """Return text for stdout in the style of headings."""
     return styled(text, sys.stdout, bold=True)
 
 
 def page_width() -> int:
-    """Give how many columns a page for people has: those of the terminal, of COLUMNS, or else 80."""
+    """Return the width for tables: that of the terminal, of COLUMNS, or else 80 columns."""
     return shutil.get_terminal_size().columns
 
 
-_PAUSE = "pausing "  # how the announcement of a pause begins
+_PAUSE = "pausing "  # how the log message about a pause begins
 
 
 class _Notices(logging.Handler):
@@ -100,12 +102,12 @@ class _Notices(logging.Handler):
 
 @contextlib.contextmanager
 def noticed(show: Callable[[str], object], *, drift: bool = True) -> Generator[_Notices, None, None]:
-    """Pass the client's warnings to a function, and not to the last resort of `logging`.
+    """Pass the client's warnings to a function instead of the last-resort handler of `logging`.
 
     Args:
-        show: Is called with each of them, by the threads that log them.
-        drift: Whether departures from the contract are among them. If not, the caller must say that there
-            are some: `withheld` of what is yielded counts their kinds.
+        show: Called with each warning, on the thread that logs it.
+        drift: Whether to include departures from the contract. If not, the caller must report that there are
+            some: `withheld` of the yielded object counts their kinds.
     """
     logger, handler = logging.getLogger("thrive_learning"), _Notices(show, drift=drift)
     logger.addHandler(handler)
@@ -116,5 +118,5 @@ def noticed(show: Callable[[str], object], *, drift: bool = True) -> Generator[_
 
 
 def is_pause(notice: str) -> bool:
-    """Return whether all requests wait from now on."""
+    """Return whether a warning says that all requests are paused."""
     return notice.startswith(_PAUSE)

@@ -1,4 +1,4 @@
-"""Receives deliveries of webhooks, and answers 2xx only to those that are verified."""
+"""Receive deliveries of webhooks, and respond with 2xx only if the signature is valid."""
 
 import datetime as dt
 import http.server
@@ -18,13 +18,13 @@ _MOST_DIGITS = 15
 
 
 class Received(NamedTuple):
-    """A delivery that has been answered.
+    """A delivery, after the response was sent.
 
     Attributes:
-        at: When it arrived.
-        body: Its body; empty if it was too large to be read.
-        event: Its event, if it was verified.
-        error: Why it was rejected, if it was.
+        at: When the delivery arrived.
+        body: The body; empty if it was too large to be read.
+        event: The event; None if the delivery was rejected.
+        error: Why the delivery was rejected; None if it was not.
     """
 
     at: dt.datetime
@@ -34,12 +34,12 @@ class Received(NamedTuple):
 
 
 class WebhookReceiver(socketserver.TCPServer):
-    """An HTTP server that verifies deliveries, one after the other.
+    """An HTTP server that verifies deliveries one at a time.
 
     Args:
         host: The name or address to listen on.
         port: The port; 0 for a free one.
-        secrets: What deliveries may be signed with.
+        secrets: The secrets that deliveries may be signed with.
         max_age_s: How old an event may be, in seconds; None for any age.
 
     Raises:
@@ -60,18 +60,18 @@ class WebhookReceiver(socketserver.TCPServer):
         self.arrived: list[Received] = []
         super().__init__((str(address), port), _Handler)
         shown = f"[{host}]" if ":" in host else host
-        #: Where it listens, without a slash at its end.
+        #: The URL of the server, without a slash at the end.
         self.url: str = f"http://{shown}:{self.socket.getsockname()[1]}"
 
     def deliveries(self) -> Iterator[Received]:
-        """Answer requests for ever, and return each delivery when it has been answered."""
+        """Serve requests until the process ends, and yield each delivery after its response."""
         while True:
             self.handle_request()
             yield from self.arrived
             self.arrived.clear()
 
     def handle_error(self, request: Any, client_address: object) -> None:
-        """Go on after a client that hung up or was too slow. Anything else is a defect, and is raised."""
+        """Ignore clients that disconnect or are too slow. Any other exception is a defect and is raised."""
         del client_address
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
@@ -91,14 +91,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         size = int(length)
         if size > MAX_BODY_BYTES:
             error = WebhookError(
-                f"The body of the delivery has {size} bytes, and the limit is {MAX_BODY_BYTES}.",
+                f"The body of the delivery has {size} bytes, which is over the limit of {MAX_BODY_BYTES}.",
                 reason="too_large",
             )
             self._conclude(Received(at, b"", None, error), HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
         body = self.rfile.read(size)
         if len(body) < size:
-            return  # the client hung up
+            return  # the client disconnected
         server = cast("WebhookReceiver", self.server)
         try:
             headers = self.headers.items()
@@ -113,7 +113,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(status, "" if received.error is None else str(received.error))
 
     def do_GET(self) -> None:
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "Webhooks are sent here with POST.", allow="POST")
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "Send webhooks with POST.", allow="POST")
 
     def _answer(self, status: HTTPStatus, text: str, **headers: str) -> None:
         content = f"{text}\n".encode() if text else b""

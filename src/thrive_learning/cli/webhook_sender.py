@@ -1,4 +1,4 @@
-"""Posts deliveries of webhooks to a receiver, as the platform does: once, and without following redirects."""
+"""Post a delivery of a webhook to a receiver, once and without following redirects."""
 
 import re
 import urllib.parse
@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 _NETLOC = re.compile(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
-def problem_of_url(url: str) -> str | None:
-    """Return why deliveries cannot be posted to a URL, and what to do; None if they can."""
+def problem_of_url(url: str) -> str | None:  # noqa: PLR0911 - one for each problem
+    """Return why deliveries cannot be posted to a URL, and what to do; None if the URL is valid."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "is not a URL of visible ASCII characters. Percent-encode the others"
+        return "contains a space or characters that are not printable ASCII. Percent-encode them"
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
     except ValueError as error:
-        return f"is not a URL ({error}). Write it as https://host/path"
+        return f"is not a valid URL ({error}). Write it as https://host/path"
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         return "does not begin with http:// or https:// and a host. Write it as https://host/path"
     if "@" in parts.netloc:
-        return "has a user name in it. Leave it out"
+        return "contains a user name. Remove it"
+    if "\\" in url:
+        return "contains a backslash. Write / instead"
     found = _NETLOC.fullmatch(parts.netloc)
-    if found is None or not is_valid_host(found[1]) or port == 0 or "\\" in url:
-        return "has a host, a port, or a path that is not valid. Write it as https://host/path"
+    if found is None or not is_valid_host(found[1]) or port == 0:
+        return "has an invalid host or port. Write it as https://host/path"
     return None
 
 
@@ -38,15 +40,15 @@ def post(url: str, headers: "Mapping[str, str]", body: bytes, limit_s: float) ->
     """Post a delivery once.
 
     Args:
-        url: A URL without a problem.
+        url: A URL that `require_url` accepts.
         headers: The headers of the delivery.
         body: Its body.
-        limit_s: How long all of it may take, in seconds.
+        limit_s: The time limit in seconds.
 
     Raises:
-        ConnectionFailedError: There is no answer.
+        ConnectionFailedError: There is no response.
     """
-    # --help needs no HTTP.
+    # Imported here because --help does not need them.
     from thrive_learning._budget import Budget  # noqa: PLC0415
     from thrive_learning._exchange.attempts import SyncAttempts  # noqa: PLC0415
     from thrive_learning._exchange.engines import sync_engines  # noqa: PLC0415
@@ -77,7 +79,7 @@ def post(url: str, headers: "Mapping[str, str]", body: bytes, limit_s: float) ->
             Purpose("webhook send", "webhook", url.partition("?")[0]),
         )
     except ConnectionFailedError as error:
-        # The advice is meant for the API, whose URL is that of a region.
+        # The original advice refers to the region's URL.
         message = re.sub(r"the region's URLs?", "the URL", str(error))
         failure = type(error)(message.replace("with timeout=", "with --timeout"))
     finally:
@@ -87,10 +89,10 @@ def post(url: str, headers: "Mapping[str, str]", body: bytes, limit_s: float) ->
 
 
 def require_url(url: str) -> str:
-    """Return a URL that deliveries can be posted to.
+    """Return the URL if deliveries can be posted to it.
 
     Raises:
-        ConfigurationError: It is not one.
+        ConfigurationError: The URL is not valid.
     """
     problem = problem_of_url(url)
     if problem is not None:

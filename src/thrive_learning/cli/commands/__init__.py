@@ -1,4 +1,4 @@
-"""The command itself, and the names of those below it."""
+"""The command `thrive`, and the names of its subcommands."""
 
 import importlib
 
@@ -10,10 +10,10 @@ from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.suggestions import Group
 
 #: The commands below `thrive`, in the order of the help. Each is in the module of its name, which is loaded
-#: when it is asked for: `thrive --version` needs none of them.
+#: on demand: `thrive --version` loads none of them.
 COMMANDS = ("activity", "check", "completion", "config", "regions", "sandbox", "token", "webhook")
 
-# In these texts, click leaves the lines of a paragraph as they are that begins with a line of \b.
+# In help texts, click does not rewrap a paragraph that begins with a line of \b.
 
 _THRIVE = f"""\b
 Examples:
@@ -28,14 +28,14 @@ Exit codes:
 
 
 class LazyGroup(Group):
-    """A group whose commands are loaded when they are asked for."""
+    """A group that loads its commands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands, in the order of the help."""
         return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return the command of a name; None if there is none."""
+        """Return the command with this name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name}")
@@ -44,7 +44,7 @@ class LazyGroup(Group):
 
 
 def _show_version(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001
-    """Print the version. click's own option keeps the first name that the command is called by."""
+    """Print the version under the name that the user ran; click's own option would keep the first name."""
     if value and not context.resilient_parsing:
         click.echo(f"{context.find_root().info_name} {__version__}")
         context.exit()
@@ -62,5 +62,5 @@ def _show_version(context: click.Context, _option: click.Parameter, value: bool)
 def thrive() -> None:
     """Read activity records from Thrive Learning.
 
-    Output goes to stdout, messages to stderr; THRIVE_DEBUG=1 adds the traceback to an error.
+    Data goes to stdout, messages to stderr. Set THRIVE_DEBUG=1 to add a traceback to errors.
     """

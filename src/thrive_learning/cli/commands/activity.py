@@ -38,20 +38,21 @@ Examples:
   thrive activity get {EXAMPLE_ID} | jq -r .type
   thrive activity get - -o ndjson < ids.txt
 
-Several IDs, and those on stdin, are fetched with up to 32 requests at once; with
--v, one by one. Records are printed in the order of the IDs; programs get a line
-of JSON each, and -o json makes one array of them. An ID that fails is reported
-on stderr, the others go on, and the exit code is that of the first failure. What
-no other ID would escape ends the command, such as credentials that are not
-accepted, or a server that asks to wait longer than --timeout.
+Several IDs are fetched with up to 32 requests in flight (1 with -v), and records
+are printed in the order of the IDs. With -o json, they form one array.
 
-Where credentials come from: `thrive config --help`. Exit codes: `thrive --help`.
+An ID that fails is reported on stderr, the others continue, and the exit code is
+that of the first failure. The command stops early if no other ID could succeed,
+such as when the credentials are rejected, or when the server asks to wait longer
+than --timeout.
+
+Credentials: `thrive config --help`. Exit codes: `thrive --help`.
 """
 
 
 @click.group(cls=Group, epilog=_ACTIVITY)
 def activity() -> None:
-    """Activity records: who did what, to what, and when."""
+    """Get, list, and export activity records."""
 
 
 @activity.command(epilog=_GET)
@@ -59,9 +60,9 @@ def activity() -> None:
 @talks_to_the_api
 @output_option("table", "json", "ndjson", otherwise="json, ndjson for several")
 def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
-    """Print the activity records with these IDs, 24 hexadecimal digits each.
+    """Print activity records.
 
-    `-` reads IDs from stdin, one a line.
+    An ID has 24 hexadecimal digits. Use - to read IDs from stdin, one per line.
     """
     alone = len(ids) == 1 and ids[0] != "-"
     printer = _Printer(chosen_output(output, "json" if alone else "ndjson"), alone=alone)
@@ -69,7 +70,7 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
         if alone:
             printer.record(client.activities.get(ids[0]))
             return
-        # What -v tells of an attempt names no ID: it can be told whose it is as long as they take turns.
+        # The lines of -v do not name the ID, so requests are sent one at a time to tell them apart.
         concurrency = 1 if target.verbose else 32
         try:
             with noticed(say):
@@ -111,13 +112,13 @@ def _print_all(
 
 
 def _ends_all(error: ThriveError, limit_s: float) -> bool:
-    """Return whether no other ID would fare better within the time limit of a call."""
+    """Return whether every other ID would fail too within the time limit of a call."""
     retry_after = cast("float | None", getattr(error, "retry_after", None))
     return isinstance(error, TokenError) or (retry_after is not None and retry_after > limit_s)
 
 
 def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
-    """Return the IDs in portions, for `-` what stdin has so far: no record waits for IDs that come later."""
+    """Yield the IDs in portions. For `-`, yield what has arrived, so that no record waits for later IDs."""
     named: list[str] = []
     for activity_id in ids:
         if activity_id != "-":
@@ -132,7 +133,7 @@ def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
 
 
 class _Printer:
-    """Prints records one after the other, in one of the formats."""
+    """Prints records one after the other in one of the formats."""
 
     def __init__(self, output: str, *, alone: bool) -> None:
         self._output = output

@@ -1,4 +1,4 @@
-"""`thrive activity list`: one page of the activity records that pass some filters."""
+"""`thrive activity list`: one page of the activity records that match some filters."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -23,33 +23,31 @@ Examples:
   thrive activity list --until 24h --page 1 --per-page 100
   thrive activity list --since 2020-01-01 -o json | jq -r '.[].id'
 
-A TIME is 2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or how long ago:
-30m, 24h, 7d or 2w. It is in UTC unless it names a time zone.
+A TIME is 2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or a time ago
+such as 30m, 24h, 7d, or 2w. Times without a zone are in UTC.
 
-This shows one page. If records depart from the contract, their number is
-reported, and -v shows how they depart. To get all records, use `thrive activity export --since`.
+To get all pages, use `thrive activity export --since`. If records depart from the
+contract, -v shows how.
 """
 
 
 @click.command(name="list", epilog=_LIST)
 @filter_options
-@click.option(
-    "--page", type=Whole(1), default=1, show_default=True, metavar="N", help="Which page, counted from 1."
-)
+@click.option("--page", type=Whole(1), default=1, show_default=True, metavar="N", help="Page number.")
 @click.option(
     "--per-page",
     type=Whole(1, _MAX_PER_PAGE),
     default=20,
     show_default=True,
     metavar="N",
-    help=f"How many records a page has, at most {_MAX_PER_PAGE:,}.",
+    help=f"Records per page, at most {_MAX_PER_PAGE:,}.",
 )
 @talks_to_the_api
 @output_option("table", "json", "ndjson", otherwise="ndjson")
 def list_command(
     target: Target, filters: FilterOptions, *, page: int, per_page: int, output: str | None
 ) -> None:
-    """List activity records: one page of those that pass all filters."""
+    """List one page of the activity records that match all filters."""
     filters.check()
     chosen = chosen_output(output, "ndjson")
     with target.client() as client, noticed(say, drift=target.verbose):
@@ -59,7 +57,7 @@ def list_command(
     if unreadable:
         items = unreadable + len(found)
         verbs = "has no ID and was" if unreadable == 1 else "have no ID and were"
-        complain(f"{unreadable} of the {items} items on this page {verbs} left out")
+        complain(f"{unreadable} of the {items} items on this page {verbs} skipped")
     if not target.verbose:
         for problem in departures_of(found):
             say(problem)
@@ -68,9 +66,9 @@ def list_command(
 
 
 def departures_of(found: "ActivityPage") -> list[str]:
-    """Return how a page departs from the contract: its own fields one by one, its records in one message.
+    """Return how a page departs from the contract: a message per field of the page, and one for its records.
 
-    Items without an ID are not among them.
+    Items without an ID are not included.
     """
     own = (*found.problems, *found.pagination.problems)
     messages = [
@@ -98,7 +96,7 @@ def _print(found: "ActivityPage", output: str) -> None:
 
 
 def position_of(found: "ActivityPage", page: int, per_page: int) -> str:
-    """Return which records these are, out of how many, and how to see the next ones."""
+    """Return which records these are, out of how many, and how to see the next page."""
     total = found.pagination.total_results
     size = found.pagination.per_page or per_page
     first = (page - 1) * size + 1
@@ -111,4 +109,4 @@ def position_of(found: "ActivityPage", page: int, per_page: int) -> str:
     shown = f"record {first:,}" if first == last else f"records {first:,} to {last:,}"
     pages = found.pagination.total_pages
     has_more = page < pages if pages is not None else len(found) >= size
-    return f"{shown}{of_total}" + (f"; --page {page + 1} shows the next ones" if has_more else "")
+    return f"{shown}{of_total}" + (f"; use --page {page + 1} for the next page" if has_more else "")

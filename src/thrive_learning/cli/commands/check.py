@@ -1,4 +1,4 @@
-"""`thrive check`: whether the settings work, and where they come from."""
+"""`thrive check`: whether the settings work, and where each of them comes from."""
 
 import sys
 from collections.abc import Sequence
@@ -25,22 +25,22 @@ Examples:
   thrive check --try-regions
   thrive check -o json | jq .ok
 
-It says where each setting comes from and what it shadows, which proxy and
-certificates are used, asks for a token, compares its scopes with those that were
-wanted, asks the API for the record (or, without an ID, for one that is not
-there), asks the same once more with made-up credentials, which the API has to
-reject, and compares the clocks. Secrets are masked.
+The report shows the source of each setting and which others it overrides, and
+the proxy and certificates in use. The command requests a token, compares its
+scopes with the requested ones, requests a record from the API, repeats that with
+made-up credentials (which the API must reject), and compares the clocks. Secrets
+are masked.
 
-The exit code is 0 only if the settings are known to work. Otherwise it is that of
-the first failure, or 11 if the check could not find out; see `thrive --help`.
+The exit code is 0 only if the settings work. Otherwise, it is that of the first
+failure, or 11 if the result is unknown. See `thrive --help`.
 """
 
-_COLOURS = {"ok": "green", "warning": "yellow", "unknown": "yellow", "failed": "red", "refused": "red"}
-_ACCEPTANCE = {True: "ok", False: "refused", None: "unknown"}
+_COLORS = {"ok": "green", "warning": "yellow", "unknown": "yellow", "failed": "red", "rejected": "red"}
+_ACCEPTANCE = {True: "ok", False: "rejected", None: "unknown"}
 
 
 class _OtherRegion(NamedTuple):
-    """What another region said to the same credentials."""
+    """Whether another region accepts the same credentials."""
 
     region: str
     accepted: bool | None
@@ -53,23 +53,23 @@ class _OtherRegion(NamedTuple):
 @click.option(
     "--try-regions",
     is_flag=True,
-    help="If the credentials are refused, send them to the vendor's other regions too.",
+    help="If the credentials are rejected, also send them to the vendor's other regions.",
 )
 @output_option("table", "json")
 def check(target: Target, activity_id: str | None, *, try_regions: bool, output: str | None) -> None:
-    """Find out whether the settings work.
+    """Check that the settings work.
 
-    With the ID of a record, that is read; without one, access is tried all the
-    same.
+    ID is the record to read. Without it, access is checked with the ID of a
+    record that does not exist.
     """
     chosen = chosen_output(output)
     settings = None if target.sandbox else target.settings()
     with target.client(settings) as client:
         report = client.check(activity_id)
     elsewhere: list[_OtherRegion] = []
-    if try_regions and settings is not None and settings.region in REGIONS and _was_refused(report):
+    if try_regions and settings is not None and settings.region in REGIONS and _was_rejected(report):
         others = (region for region in REGIONS if region != settings.region)
-        elsewhere = [_asked(target, settings, region) for region in others]
+        elsewhere = [_try_region(target, settings, region) for region in others]
     code = show_report(settings, report, elsewhere, chosen)
     if code:
         raise click.exceptions.Exit(code)
@@ -78,12 +78,12 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
 def show_report(
     settings: "Settings | None", report: "CheckReport", elsewhere: Sequence[_OtherRegion], output: str
 ) -> ExitCode:
-    """Print what a check found.
+    """Print the report of a check.
 
     Args:
         settings: The settings that were checked; None for those of the sandbox.
-        report: What was found.
-        elsewhere: What other regions said to the same credentials.
+        report: The report.
+        elsewhere: Which other regions accept the same credentials.
         output: `"json"` or `"table"`.
 
     Returns:
@@ -95,30 +95,32 @@ def show_report(
         write(_table(settings, report, elsewhere))
     failed, unknown = _failed_and_unknown(report)
     if failed:
-        complain(f"the check failed: {', '.join(finding.subject for finding in failed)}")
+        complain(f"check failed: {', '.join(finding.subject for finding in failed)}")
         error = failed[0].error
-        # Without an error of its own, what failed is that the token allows too little.
+        # A failure without an error means that the token has too few scopes.
         return ExitCode.ACCESS_DENIED if error is None else exit_code(error)
     if unknown:
         subjects = ", ".join(finding.subject for finding in unknown)
-        complain(f"the check could not find out whether these work: {subjects}")
+        complain(f"could not check: {subjects}")
         errors = (finding.error for finding in unknown if finding.error is not None)
         return next(map(exit_code, errors), ExitCode.UNKNOWN)
     return ExitCode.OK
 
 
-def _was_refused(report: "CheckReport") -> bool:
+def _was_rejected(report: "CheckReport") -> bool:
     from thrive_learning._checking.examination import looks_like_another_region  # noqa: PLC0415 - --help needs no HTTP
 
     return any(looks_like_another_region(finding.error) for finding in report.findings)
 
 
-def _asked(target: Target, settings: "Settings", region: Region) -> _OtherRegion:
-    """Send the credentials to another region, which the user has asked for."""
+def _try_region(target: Target, settings: "Settings", region: Region) -> _OtherRegion:
+    """Send the credentials to another region, as --try-regions asks for."""
     with target.client(settings._replace(region=region, origins=())) as client:
         report = client.check()
     if report.ok:
-        return _OtherRegion(region.name, accepted=True, detail=f"accepts them: use --region {region.name}")
+        return _OtherRegion(
+            region.name, accepted=True, detail=f"accepts the credentials. Use --region {region.name}"
+        )
     failed, unknown = _failed_and_unknown(report)
     decisive = failed[0] if failed else unknown[-1]
     return _OtherRegion(
@@ -139,7 +141,7 @@ def _document(
     return report.to_dict() | {
         "settings": [] if settings is None else [setting._asdict() for setting in settings.origins],
         "warnings": [] if settings is None else list(settings.warnings),
-        "other_regions": [place._asdict() for place in elsewhere],
+        "other_regions": [other._asdict() for other in elsewhere],
     }
 
 
@@ -149,22 +151,22 @@ def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequen
     if settings is not None:
         rows = [("SETTING", "VALUE", "FROM")]
         for setting in settings.origins:
-            shadowed = f"; shadows {', '.join(setting.shadowed)}" if setting.shadowed else ""
+            shadowed = f"; overrides {', '.join(setting.shadowed)}" if setting.shadowed else ""
             rows.append((setting.key, setting.value, setting.source + shadowed))
         parts.append(as_columns(rows, encoding, columns, heading))
     found = [("STATUS", "CHECK", "DETAIL")]
     found += [("warning", "settings", warning) for warning in (settings.warnings if settings else ())]
     found += [(str(finding.status), finding.subject, finding.detail) for finding in report.findings]
-    found += [(_ACCEPTANCE[place.accepted], place.region, place.detail) for place in elsewhere]
-    parts.append(_coloured(as_columns(found, encoding, columns, heading)))
+    found += [(_ACCEPTANCE[other.accepted], other.region, other.detail) for other in elsewhere]
+    parts.append(_colored(as_columns(found, encoding, columns, heading)))
     return "\n\n".join(parts)
 
 
-def _coloured(table: str) -> str:
-    """Give the statuses, with which its lines begin, their colours."""
+def _colored(table: str) -> str:
+    """Color the status at the beginning of each line."""
     lines = table.split("\n")
     for number, line in enumerate(lines):
         status, space, rest = line.partition(" ")
-        if status in _COLOURS:
-            lines[number] = styled(status, sys.stdout, fg=_COLOURS[status]) + space + rest
+        if status in _COLORS:
+            lines[number] = styled(status, sys.stdout, fg=_COLORS[status]) + space + rest
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`thrive completion`: what a shell needs to complete commands, options, and values."""
+"""`thrive completion`: shell completion of commands, options, and values."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
 
 _Items: TypeAlias = "list[CompletionItem[str]]"
 
-#: The variable that a shell asks for completions with.
+#: The variable with which a shell asks for completions.
 COMPLETION_VARIABLE = "_THRIVE_COMPLETE"
 
 #: zsh reads the first line of a file in fpath to learn what the file completes.
@@ -34,8 +34,8 @@ Examples:
   thrive completion zsh > ~/.zfunc/_thrive
   thrive completion fish > ~/.config/fish/completions/thrive.fish
 
-For zsh, add the folder to fpath before compinit runs. To use it in the current
-bash or zsh only:
+For zsh, add the folder to fpath before compinit runs. To enable completion in
+the current bash or zsh only:
 
 \b
   eval "$(thrive completion bash)"
@@ -46,39 +46,39 @@ bash or zsh only:
 @click.argument("shell", type=Choice([*_SHELLS]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script for tab completion."""
-    # Not ShellComplete.source(): that of bash looks for bash itself, and complains if it is not there.
+    """Print a shell completion script."""
+    # Not ShellComplete.source(): for bash, that runs bash, and warns if it is not installed.
     made = _SHELLS[shell](context.find_root().command, {}, "thrive", COMPLETION_VARIABLE)
     script = (made.source_template % made.source_vars()).strip().removeprefix(_ZSH_HEADER).lstrip()
-    # fish would cut a description off at its first comma.
+    # Without this, fish cuts a description off at its first comma.
     script = script.replace('string split ","', 'string split -m 1 ","')
     header = f"# Tab completion of thrive {__version__} for {shell}, from `thrive completion {shell}`.\n"
     write(f"{_ZSH_HEADER if shell == 'zsh' else ''}{header}\n{script}")
 
 
 def completed(command: click.Command, instruction: str) -> int:
-    """Print the completions that a shell asks for.
+    """Print the completions that a shell requests.
 
     Args:
         command: The command itself.
-        instruction: What the shell wants, such as `bash_complete`.
+        instruction: The shell's request, such as `bash_complete`.
 
     Returns:
         The exit code.
     """
     try:
         return shell_complete(command, {}, "thrive", COMPLETION_VARIABLE, instruction)
-    except Exception:  # a shell that completes has no place for messages
+    except Exception:  # a message would end up in the middle of the command line
         if os.environ.get("THRIVE_DEBUG") == "1":
             raise
         return 1
 
 
-# What values are completed to
+# The completions of values
 
 
 def complete_keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
-    """Return the keys of a profile that a shell may complete a word to, without those already given."""
+    """Return the keys of a profile that complete a word, without those already on the command line."""
     from thrive_learning._settings.resolution import VARIABLES  # noqa: PLC0415 - for shells alone
 
     given: tuple[str, ...] = context.params.get("keys") or ()
@@ -87,7 +87,7 @@ def complete_keys(context: click.Context, _parameter: click.Parameter, incomplet
 
 
 def complete_value(context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
-    """Return the values that a shell may complete a word to: those of the key in front of it."""
+    """Return the values that complete a word: those of the key before it."""
     from thrive_learning._settings.engine_names import ENGINES  # noqa: PLC0415 - for shells alone
     from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
     from thrive_learning.credentials import ClientAuth, Scope  # noqa: PLC0415 - for shells alone
@@ -105,7 +105,7 @@ def complete_value(context: click.Context, _parameter: click.Parameter, incomple
 
 
 def complete_faults(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
-    """Return the faults that a shell may complete a word to."""
+    """Return the faults that complete a word."""
     from thrive_learning.sandbox.faults import KINDS  # noqa: PLC0415 - for shells alone
 
     statuses = {"429": "too many requests", "500": "the API failed", "503": "the API is not available"}

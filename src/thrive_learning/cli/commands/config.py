@@ -1,4 +1,4 @@
-"""`thrive config`: the file of profiles."""
+"""`thrive config`: the config file and its profiles."""
 
 import os
 import shlex
@@ -37,15 +37,15 @@ Examples:
   thrive config list
   thrive check
 
-Settings come from options, else from environment variables, else from the
-profile that --profile or THRIVE_PROFILE names, or `default` if there is one.
+A setting comes from an option, an environment variable, or a profile, in this
+order. The profile is the one named by --profile or THRIVE_PROFILE, or `default`.
 
 \b
 Key                  Variable
 region               THRIVE_REGION
 tenant_id            THRIVE_TENANT_ID
 api_secret           THRIVE_API_SECRET             HTTP Basic
-api_secret_file      THRIVE_API_SECRET_FILE        a file that holds it
+api_secret_file      THRIVE_API_SECRET_FILE        a file with the secret
 api_secret_command   THRIVE_API_SECRET_COMMAND     a command that prints it
 client_id            THRIVE_CLIENT_ID              OAuth
 client_secret        THRIVE_CLIENT_SECRET
@@ -55,11 +55,11 @@ client_secret_command
 scopes               THRIVE_SCOPES                 such as 'api/read'
 client_auth          THRIVE_CLIENT_AUTH            auto, post, or basic
 engine               THRIVE_ENGINE                 httpx or fast
-api_url              THRIVE_API_URL                a region of your own:
-token_url            THRIVE_TOKEN_URL              all three, and its name
-webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     in region
+api_url              THRIVE_API_URL                a custom region: set all
+token_url            THRIVE_TOKEN_URL              three, and its name in
+webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     region
 
-THRIVE_CONFIG_FILE names another file. A file .env is not read.
+THRIVE_CONFIG_FILE is the path of the config file. .env files are not read.
 """
 
 _INIT = """\b
@@ -68,9 +68,9 @@ Examples:
   thrive config init --profile work
 
 It asks for the region, the kind of credentials, the tenant ID, the client ID,
-and the secret, and runs `thrive check` with them. Nothing is written before
-that, nor if you end it with Ctrl-C. A profile that exists is replaced only if
-you say so.
+and the secret, then runs the same checks as `thrive check`. Until then, nothing
+is saved, and you can stop with Ctrl-C. An existing profile is replaced only if
+you confirm.
 """
 
 _SET = """\b
@@ -80,8 +80,9 @@ Examples:
   thrive config set client_secret_file ~/.secrets/thrive
   thrive config set client_secret < secret.txt
 
-A secret is no argument, since other users of the machine could read it there:
-leave out the value, and it is asked for on a terminal or else read from stdin.
+To set a secret, leave out the value. It is read from the terminal, where it is
+not shown, or from stdin. Secrets are not accepted as arguments, because other
+users of the machine can see those.
 """
 
 _GET = """\b
@@ -110,22 +111,22 @@ Example:
 
 @click.group(cls=Group, epilog=_CONFIG)
 def config() -> None:
-    """Profiles: settings that are kept in a file."""
+    """Manage profiles of settings in the config file."""
 
 
 @config.command(epilog=_PATH)
 def path() -> None:
-    """Print where the file of profiles is, whether it exists or not."""
+    """Print the path of the config file, which need not exist."""
     write_exact(str(_path()))
 
 
 @config.command(epilog=_INIT)
 @profile_option
 def init(*, profile: str | None) -> None:
-    """Ask for the settings, try them, and write them as a profile.
+    """Ask for settings, check them, and save them as a profile.
 
-    The secret is typed in, is not shown, and is written to the file, for you
-    alone (mode 0600).
+    The secret is not shown as you type. Only you can read the config file
+    (mode 0600).
     """
     from thrive_learning.cli.commands.config_init import initialize  # noqa: PLC0415 - --help needs no HTTP
 
@@ -135,7 +136,7 @@ def init(*, profile: str | None) -> None:
 @config.command("list", epilog=_LIST)
 @output_option("table", "json")
 def list_profiles(*, output: str | None) -> None:
-    """List all profiles; secrets are masked."""
+    """List all profiles, with secrets masked."""
     file = load_profiles(_path())
     shown = {
         profile: {key: _shown(key, value) for key, value in table.items()}
@@ -150,15 +151,15 @@ def list_profiles(*, output: str | None) -> None:
         head = ("PROFILE", "KEY", "VALUE")
         write(as_columns([head, *rows], sys.stdout.encoding, page_width(), heading))
     else:
-        say(f"there are no profiles: {file.absence or f'{file.path} is empty'}")
+        say(f"no profiles: {file.absence or f'{file.path} is empty'}")
 
 
 @config.command("get", epilog=_GET)
 @click.argument("key", shell_complete=complete_keys)
 @profile_option
-@click.option("--reveal", is_flag=True, help="Show a secret itself.")
+@click.option("--reveal", is_flag=True, help="Show a secret instead of a mask.")
 def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
-    """Print the value of a key of a profile."""
+    """Print one value of a profile."""
     key = known_key(key)
     file, name = load_profiles(_path()), _profile(profile)
     _check_presence(file, name, [key])
@@ -171,12 +172,16 @@ def get_value(key: str, *, profile: str | None, reveal: bool) -> None:
 @click.argument("value", required=False, shell_complete=complete_value)
 @profile_option
 def set_value(key: str, value: str | None, *, profile: str | None) -> None:
-    """Set a key of a profile; the file is written for you alone (mode 0600)."""
+    """Set one value of a profile.
+
+    Only you can read the config file (mode 0600).
+    """
     key, name, path = known_key(key), _profile(profile), _path()
     if key in SECRET_KEYS:
         if value is not None:
             raise click.UsageError(
-                f"{key} is a secret, and other users can read arguments. Leave out the value, and type it in."
+                f"{key} is a secret, and other users of this machine can see arguments. Leave out the value "
+                "to enter it at a prompt."
             )
         secret = _asked_for(key)
         change_profile(path, name, lambda _file: {key: secret})
@@ -190,14 +195,14 @@ def set_value(key: str, value: str | None, *, profile: str | None) -> None:
             return {key: new}
 
         change_profile(path, name, checked)
-    say(f"set {key} of the profile {name!r} in {path}")
+    say(f"set {key} in profile {name!r} of {path}")
 
 
 @config.command("unset", epilog=_UNSET)
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=complete_keys)
 @profile_option
 def unset_values(keys: tuple[str, ...], *, profile: str | None) -> None:
-    """Remove keys from a profile; one that is left empty goes with them."""
+    """Remove keys from a profile, and the profile if it is then empty."""
     name, path = _profile(profile), _path()
 
     def removals(file: ProfileFile) -> Changes:
@@ -205,14 +210,17 @@ def unset_values(keys: tuple[str, ...], *, profile: str | None) -> None:
         return dict.fromkeys(key.replace("-", "_") for key in keys)
 
     change_profile(path, name, removals)
-    say(f"removed {', '.join(keys)} from the profile {name!r} in {path}")
+    say(f"removed {', '.join(keys)} from profile {name!r} of {path}")
 
 
 def _check_presence(file: ProfileFile, profile: str, keys: Sequence[str]) -> None:
     lack = file.lack_of(profile)
     missing = [] if lack else [key for key in keys if key.replace("-", "_") not in file.tables[profile]]
     if missing:
-        lack = f"the profile {profile!r} in {file.path} has no {', '.join(missing)}"
+        lack = (
+            f"profile {profile!r} of {file.path} has no {', '.join(missing)}. "
+            "Use 'thrive config list' to see its keys"
+        )
     if lack is not None:
         raise ConfigurationError(lack)
 
@@ -221,7 +229,7 @@ def _path() -> Path:
     found = config_file()
     if found is None:
         raise ConfigurationError(
-            "there is no home folder for a file of profiles. Name a file in THRIVE_CONFIG_FILE"
+            "cannot find your home folder, which has the config file. Set THRIVE_CONFIG_FILE to a path"
         )
     return found
 
@@ -241,7 +249,7 @@ def _shown(key: str, value: Any) -> Any:
 
 
 def _asked_for(key: str) -> Secret:
-    """Return a secret from the terminal, without showing it, or from stdin, as UTF-8."""
+    """Read a secret from the terminal, without showing it, or from stdin, as UTF-8."""
     if sys.stdin.isatty():
         text = str(click.prompt(key, hide_input=True, err=True))
         found = secret_from(text.encode(errors="surrogateescape"))
@@ -250,7 +258,7 @@ def _asked_for(key: str) -> Secret:
         try:
             found = secret_from(sys.stdin.buffer.read())
         except OSError as error:
-            found = f"stdin cannot be read ({error.strerror or 'it is not open for reading'})"
+            found = f"cannot read stdin ({error.strerror or 'it is not open for reading'})"
     if isinstance(found, Secret):
         return found
     raise ConfigurationError(f"{key}: {found}")

@@ -1,4 +1,4 @@
-"""Changing the file of profiles: which values it accepts, and how it is replaced whole. Comments stay."""
+"""Change the config file: check values, and replace the file atomically. Comments stay."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from thrive_learning.credentials import BasicCredentials, ClientCredentials, Sec
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.regions import Region
 
-#: How long one process waits for another one that changes the file. Seconds.
+#: How long one process waits for another that has locked the file, in seconds.
 LOCK_LIMIT_S = 10.0
 
 #: New values by key; None removes a key.
@@ -24,10 +24,10 @@ Changes = Mapping[str, str | Secret | None]
 
 
 def known_key(key: str) -> str:
-    """Return a key of a profile, which may be written with `-`.
+    """Return the name of a key of a profile, which may be written with `-` for `_`.
 
     Raises:
-        ConfigurationError: There is no such key; the message names the nearest.
+        ConfigurationError: There is no such key. The message suggests one.
     """
     found = key.replace("-", "_")
     if found in VARIABLES:
@@ -44,10 +44,10 @@ def check_value(key: str, value: str, others: Mapping[str, Any]) -> None:
         others: The other keys of the profile, and their values.
 
     Raises:
-        ConfigurationError: It cannot be the value of this key.
+        ConfigurationError: The value is not valid for this key.
     """
     if not value.strip():
-        raise ConfigurationError(f"the value of {key} is empty. Use 'thrive config unset' to remove a key")
+        raise ConfigurationError(f"the value of {key} is empty. Use 'thrive config unset {key}' to remove it")
     alone = ProfileFile(Path.cwd() / "config.toml", None, {"profile": {key: value}})
     problem = profile_layer(alone, "profile").problem
     if problem is not None:
@@ -68,29 +68,29 @@ def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
             BasicCredentials(value, "checked")
         case "client_id" | "client_auth":
             options: dict[str, Any] = {"client_id": "checked", key: value}
-            ClientCredentials("checked", client_secret="checked", **options)  # noqa: S106 - it is none
+            ClientCredentials("checked", client_secret="checked", **options)  # noqa: S106 - not a secret
         case "engine":
             parse_engine(value)
         case "scopes":
             ClientCredentials("checked", "checked", "checked", value.replace(",", " ").split())
         case _:
-            pass  # a file or a command was checked with the layer
+            pass  # files and commands were checked with the layer
 
 
 def _check_known(region: str) -> None:
     names = [known.name for known in Region.VENDOR]
     if region.strip().lower().replace("_", "-") not in names:
         raise ConfigurationError(
-            f"{region!r} is not one of {', '.join(names)}.{did_you_mean(nearest(region, names))} "
-            f"For a region of your own, set {', '.join(URL_KEYS)} first"
+            f"{region!r} is not a region.{did_you_mean(nearest(region, names))} Choose one of "
+            f"{', '.join(names)}, or set {', '.join(URL_KEYS)} first for a custom region"
         )
 
 
 def absolute(key: str, value: str) -> str:
-    """Return a value as it is to be written: the path of a file is made absolute.
+    """Return a value as it is stored: the path of a file is made absolute.
 
     Raises:
-        ConfigurationError: The path begins with the home folder of nobody.
+        ConfigurationError: The path begins with the home folder of an unknown user.
     """
     if not key.endswith("_file"):
         return value
@@ -101,7 +101,7 @@ def absolute(key: str, value: str) -> str:
 
 
 def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Changes]) -> None:
-    """Change a profile, while no other process changes the file.
+    """Change a profile under a lock, so that no other process changes the file meanwhile.
 
     Args:
         path: The file, which need not exist. A link stays a link, and its target is changed.
@@ -110,7 +110,7 @@ def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Cha
             is created, and under the lock.
 
     Raises:
-        ConfigurationError: The file cannot be read or written, or another process keeps changing it.
+        ConfigurationError: The file cannot be read or written, or another process keeps it locked.
     """
     target = Path(os.path.realpath(path))
     decide(_editable(path, target))
@@ -126,16 +126,19 @@ def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Cha
 
 
 def _editable(path: Path, target: Path) -> ProfileFile:
-    """Return a file of profiles that does not exist yet, or that can be read: a broken one stays as it is."""
+    """Load a config file that is readable or does not exist; a broken one must not be overwritten."""
     file = load_profiles(path)
     if file.absence is not None and os.path.lexists(target):
-        raise ConfigurationError(f"{path} is not a file of profiles. Name one in THRIVE_CONFIG_FILE")
+        raise ConfigurationError(
+            f"{file.absence if file.is_unreadable else f'{path} is not a regular file'}. "
+            "Set THRIVE_CONFIG_FILE to another path"
+        )
     return file
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[None]:
-    """Hold the lock of a file. The lock is a file beside it, and is not taken if that is a link."""
+    """Hold the lock of a file. The lock is a file beside it, and must not be a link."""
     from filelock import FileLock, Timeout  # noqa: PLC0415 - reading needs none
 
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_LIMIT_S, mode=0o600)
@@ -144,9 +147,9 @@ def _locked(path: Path) -> Generator[None]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        problem = f"another process has been changing {path} for {LOCK_LIMIT_S:g} s. Try again"
+        problem = f"another process has locked {path} for {LOCK_LIMIT_S:g} s. Try again"
     except OSError as error:
-        problem = f"{path} cannot be written: {error.strerror} ({error.filename})"
+        problem = f"cannot write {path}: {error.strerror} ({error.filename})"
     if problem is not None:
         raise ConfigurationError(problem)
     try:
@@ -156,7 +159,7 @@ def _locked(path: Path) -> Generator[None]:
 
 
 def with_changes(text: str, profile: str, changes: Changes) -> str:
-    """Return the text of a file of profiles with some keys of a profile set or removed.
+    """Return the text of a config file with some keys of a profile set or removed.
 
     A profile that is left without keys is removed too.
     """
@@ -177,21 +180,21 @@ def with_changes(text: str, profile: str, changes: Changes) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file at once and for its owner alone (mode 0600), so that it survives a crash whole.
+    """Replace a file atomically, readable only by its owner (mode 0600).
 
     Args:
-        path: A regular file, or one that does not exist; its folder exists.
+        path: A regular file, or one that does not exist. Its folder exists.
         text: The new text.
 
     Raises:
-        ConfigurationError: It cannot be written.
+        ConfigurationError: The file cannot be written.
     """
     problem = None
     try:
         with replacing(path, mode=0o600) as file:
             file.write(text.encode())
     except OSError as error:
-        problem = f"{path} cannot be written: {error.strerror}"
+        problem = f"cannot write {path}: {error.strerror}"
     del text  # it may contain secrets
     if problem is not None:
         raise ConfigurationError(problem)

@@ -1,4 +1,4 @@
-"""`thrive config init`: asks for the settings, tries them, and writes them as a profile."""
+"""`thrive config init`: asks for settings, checks them, and saves them as a profile."""
 
 import hashlib
 import importlib
@@ -24,7 +24,7 @@ from thrive_learning.errors import ConfigurationError
 from thrive_learning.regions import Region
 
 _CUSTOM = "custom"
-#: The kinds of credentials, and the key that the secret of each has.
+#: The kinds of credentials, each with the key of its secret.
 _SECRET_OF = {"oauth": "client_secret", "basic": "api_secret"}
 
 
@@ -33,61 +33,62 @@ _Answers = dict[str, str | Secret]
 
 
 def initialize(path: Path, profile: str) -> None:
-    """Ask for the settings, try them, and write them as a profile.
+    """Ask for settings, check them, and save them as a profile.
 
     Args:
-        path: The file of profiles, which need not exist.
+        path: The config file, which need not exist.
         profile: The profile's name.
 
     Raises:
-        click.UsageError: There is no terminal to ask at, or the user keeps the profile that exists.
-        click.Abort: The user ended it. Nothing was written.
-        ConfigurationError: The file cannot be read or written, or the profile was changed meanwhile.
+        click.UsageError: There is no terminal, or the user keeps the existing profile.
+        click.Abort: The user pressed Ctrl-C. Nothing was saved.
+        ConfigurationError: The file cannot be read or written, or the profile has changed meanwhile.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(
-            "thrive config init asks questions, and there is no terminal to ask them at. "
-            "Run it in a terminal, or use 'thrive config set'."
+            "thrive config init needs a terminal to ask questions. Run it in a terminal, or use "
+            "'thrive config set'."
         )
-    for name in ("filelock", "tomlkit"):  # what writes the profile should be missed before the questions
+    for name in ("filelock", "tomlkit"):  # a missing package must be reported before the questions
         importlib.import_module(name)
     file = load_profiles(path)
     if file.is_unreadable:
-        raise ConfigurationError(f"{file.absence}. Name another file in THRIVE_CONFIG_FILE")
+        raise ConfigurationError(f"{file.absence}. Set THRIVE_CONFIG_FILE to another path")
     seen = _digest(file, profile)
-    if seen and not click.confirm(f"The profile {profile!r} in {path} exists. Replace it?", err=True):
-        raise click.UsageError(f"The profile {profile!r} was kept. Name another one with --profile.")
-    answers = _asked()
-    code = _tried(answers)
-    if code and not click.confirm("Write the profile all the same?", err=True):
-        say("nothing was written")
+    if seen and not click.confirm(f"Profile {profile!r} already exists in {path}. Replace it?", err=True):
+        raise click.UsageError(f"Profile {profile!r} was not replaced. Use --profile to create another one.")
+    answers = _ask()
+    code = _check(answers)
+    if code and not click.confirm("Save the profile anyway?", err=True):
+        say("the profile was not saved")
         raise click.exceptions.Exit(code)
 
     def decide(now: ProfileFile) -> Changes:
         if _digest(now, profile) != seen:
             raise ConfigurationError(
-                f"the profile {profile!r} in {path} was changed meanwhile, and was kept. Run this again"
+                f"profile {profile!r} of {path} has changed in the meantime, and was not replaced. "
+                "Run the command again"
             )
         return {**dict.fromkeys(now.tables.get(profile, {})), **answers}  # all other keys are removed
 
     change_profile(path, profile, decide)
-    say(f"wrote the profile {profile!r} to {path}")
-    _name_what_overrides()
+    say(f"saved profile {profile!r} to {path}")
+    _warn_of_overrides()
     if code:
         raise click.exceptions.Exit(code)
 
 
 def _digest(file: ProfileFile, profile: str) -> str:
-    """Return what tells whether a profile has changed; nothing if it does not exist.
+    """Return a digest that shows whether a profile has changed; empty if the profile does not exist.
 
-    Not the profile itself, which may contain a secret: no frame that raises may hold one.
+    The profile itself may contain a secret, and no frame that raises may hold one.
     """
     table = file.tables.get(profile)
     return "" if table is None else hashlib.sha256(repr(table).encode(errors="surrogatepass")).hexdigest()
 
 
-def _asked() -> _Answers:
-    """Ask for everything that a client needs."""
+def _ask() -> _Answers:
+    """Ask for all settings that a client needs."""
     answers: _Answers = {}
     names = [*(region.name for region in REGIONS), _CUSTOM]
     region = _choice("Region", names, Region.PRODUCTION.name)
@@ -108,12 +109,12 @@ def _asked() -> _Answers:
 def _ask_for_urls(answers: _Answers) -> None:
     answers["api_url"] = _value("api_url", "URL of the API, such as https://gateway.example/rest/v1")
     token_url = answers["token_url"] = _value(
-        "token_url", "URL of the token endpoint, with {tenant_id} in it"
+        "token_url", "URL of the token endpoint, with {tenant_id} for the tenant ID"
     )
     answers["webhooks_token_url"] = _value(
-        "webhooks_token_url", "URL of the token endpoint for webhooks, likewise", token_url
+        "webhooks_token_url", "URL of the token endpoint for webhooks", token_url
     )
-    # With the URLs, so that the name of one of the vendor's regions is rejected.
+    # Checked with the URLs, so that the name of one of the vendor's regions is rejected.
     answers["region"] = _value("region", "Name of the region", _CUSTOM, answers)
 
 
@@ -122,7 +123,7 @@ def _choice(question: str, names: Sequence[str], default: str) -> str:
 
 
 def _value(key: str, question: str, default: str | None = None, others: Mapping[str, Any] = {}) -> str:
-    """Ask for a value until it is one that the key may have."""
+    """Ask for a value until it is valid for its key."""
     while True:
         answer = str(click.prompt(question, default=default, err=True)).strip()
         try:
@@ -134,7 +135,7 @@ def _value(key: str, question: str, default: str | None = None, others: Mapping[
 
 
 def _secret(key: str) -> Secret:
-    """Ask for a secret, without showing it, until it is one."""
+    """Ask for a secret, without showing it, until it is valid."""
     while True:
         typed: str = click.prompt(f"{key} (not shown)", hide_input=True, err=True)
         found = secret_from(typed.encode(errors="surrogateescape"))
@@ -144,17 +145,17 @@ def _secret(key: str) -> Secret:
         complain(f"{key}: {found}")
 
 
-def _tried(answers: _Answers) -> ExitCode:
+def _check(answers: _Answers) -> ExitCode:
     """Check the settings as `thrive check` does, and print the report."""
     settings = resolved([Layer({key: Given(value, "your answers") for key, value in answers.items()})])
-    say(f"checking these settings with the region {settings.region.name}")
+    say(f"checking the settings in region {settings.region.name}")
     target = Target(region=None, profile=None, sandbox=False, engine=None, timeout_s=None, verbose=False)
     with target.client(settings) as client:
         return show_report(None, client.check(), (), "table")
 
 
-def _name_what_overrides() -> None:
-    """Warn of variables that are stronger than the profile that was written."""
+def _warn_of_overrides() -> None:
+    """Warn of environment variables that override the new profile."""
     names = [name for name in VARIABLES.values() if os.environ.get(name)]
     if names:
         verb = "overrides" if len(names) == 1 else "override"

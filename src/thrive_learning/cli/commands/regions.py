@@ -1,4 +1,4 @@
-"""`thrive regions`: where the API is."""
+"""`thrive regions`: the regions and their URLs."""
 
 import sys
 
@@ -13,8 +13,8 @@ Examples:
   thrive regions
   thrive regions | jq -r '.[].name'
 
-{tenant_id} stands for the tenant ID. Any other deployment, such as a gateway or
-a sandbox server, is described by settings: see `thrive config --help`.
+{tenant_id} stands for the tenant ID. For a custom region, such as a gateway or a
+sandbox server, set its URLs: see `thrive config --help`.
 """
 
 
@@ -29,7 +29,7 @@ def regions(*, output: str | None) -> None:
         write(as_json(found, encoding))
         return
     blocks = [
-        # Short names: the longest URL has 63 characters, and 80 columns are to be enough.
+        # Short names, because the longest URL has 63 characters and must fit into 80 columns.
         as_fields(
             {"region": region["name"]}
             | {name.removesuffix("_url").removesuffix("_token"): region[name] for name in names},

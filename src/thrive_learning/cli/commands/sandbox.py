@@ -1,4 +1,4 @@
-"""`thrive sandbox`: the sandbox as a server, and what another terminal needs to reach it."""
+"""`thrive sandbox`: the sandbox as a server, and the variables that another terminal needs to use it."""
 
 import functools
 import sys
@@ -38,39 +38,39 @@ Examples:
   curl -H 'Prefer: fault=503' http://127.0.0.1:8000/rest/v1/activity/ID
 
 \b
-Faults, for --fault and for the request header Prefer: fault=...
-  400 to 599      an error with this status; a duration is its Retry-After
-  throttle        429 with Retry-After: 1, or what its duration says
-  slow            the right answer, late: by 1s, or what its duration says
-  cut             the connection ends in the middle of the body
-  html            502 with a page of HTML, as a proxy's
-  expired-token   401, the access token expired
-  revoked-token   401, the access token was revoked
-  wrong-scope     403, the access token does not allow it
-  clock-skew      the clock is 5m ahead, or what its duration says, as in -1h
-With --fault, :3 is for three requests, and without it for all that follow;
-:token is for requests to the token endpoints instead of the API.
-Durations are such as 500ms, 2s, 5m and 1h.
+Faults, for --fault and the request header Prefer: fault=...
+  400 to 599      an error with this status; a duration sets its Retry-After
+  throttle        429 with Retry-After: 1, or the duration
+  slow            the normal response, delayed by 1s, or by the duration
+  cut             the connection closes in the middle of the body
+  html            502 with an HTML page, as from a proxy
+  expired-token   401, because the access token has expired
+  revoked-token   401, because the access token was revoked
+  wrong-scope     403, because of the access token's scopes
+  clock-skew      the server's clock is 5m ahead, or off by the duration (-1h)
+With --fault, append :3 to affect only the next three requests, and :token to
+affect the token endpoints instead of the API. Append durations as :500ms, :2s,
+:5m, or :1h.
 
-Ctrl-C ends the server, with exit code 0.
+Stop the server with Ctrl-C (exit code 0).
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this name or address.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on.")
 @click.option(
     "--port",
     type=Whole(0, 65535),
     default=0,
     metavar="PORT",
-    help="Listen on this port.  [default: a free one]",
+    help="Port to listen on.  [default: a free port]",
 )
 @click.option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Also answer to this host name, such as that of a container; repeatable.",
+    help="Also accept this host name in requests, such as that of a container. Repeatable.",
 )
 @click.option(
     "--records",
@@ -78,28 +78,28 @@ Ctrl-C ends the server, with exit code 0.
     type=click.File("rb"),
     multiple=True,
     metavar="FILE",
-    help="Hold the records of this file too, one JSON object a line; - is stdin.",
+    help="Also serve the records in this file, one JSON object per line; - for stdin. Repeatable.",
 )
 @click.option(
     "--generate",
     "generated",
     type=Whole(1, 9_999_999_999),
     metavar="N",
-    help="Hold this many generated records, dated July 2025 to June 2026, in place of the examples.",
+    help="Serve this many generated records, dated July 2025 to June 2026, instead of the examples.",
 )
 @click.option(
     "--arrivals",
     type=Whole(0),
     default=0,
     metavar="N",
-    help="Let this many records arrive after each list request, dated now.",
+    help="Add this many new records, dated now, after each list request.",
 )
 @click.option(
     "--late-arrivals",
     type=Whole(0),
     default=0,
     metavar="N",
-    help="Let this many more arrive that are dated July 2025 to June 2026.",
+    help="Also add this many new records dated July 2025 to June 2026.",
 )
 @click.option(
     "--fault",
@@ -107,12 +107,12 @@ Ctrl-C ends the server, with exit code 0.
     multiple=True,
     metavar="FAULT",
     shell_complete=complete_faults,
-    help="Let requests fail, as listed; repeatable.",
+    help="Make requests fail (see below). Repeatable.",
 )
 @click.option(
     "--webhook-url",
     metavar="URL",
-    help="Send a webhook to this URL when a record arrives that is completed or passed.",
+    help="Send a webhook to this URL for each new record of type completed or passed.",
 )
 @click.option(
     "--webhook-secret",
@@ -121,18 +121,18 @@ Ctrl-C ends the server, with exit code 0.
 )
 @click.option(
     "--token-lifetime",
-    type=Whole(min=1),
+    type=Whole(1),
     default=3600,
     show_default=True,
     metavar="SECONDS",
-    help="Let access tokens expire after this long.",
+    help="Lifetime of access tokens.",
 )
 @click.option(
     "--client-auth",
     type=click.Choice(["auto", "post", "basic"]),
     default="auto",
     show_default=True,
-    help="Accept clients at the token endpoints by form fields (post), HTTP Basic (basic), or both (auto).",
+    help="How clients authenticate for tokens: form fields (post), HTTP Basic (basic), or either (auto).",
 )
 def sandbox(  # noqa: PLR0913 - its options
     *,
@@ -149,17 +149,17 @@ def sandbox(  # noqa: PLR0913 - its options
     token_lifetime: int,
     client_auth: "ClientAuth",
 ) -> None:
-    """Serve an API to try things on: fake records, public credentials.
+    """Run a fake API with made-up records and public credentials.
 
-    It prints what to paste into another terminal, and a line for each request to stderr. The page to browse
-    and try the API is at /, the contract at /openapi.yaml.
+    It prints the settings to paste into another terminal, and logs each request to stderr. Open / in a
+    browser to try the API. The contract is at /openapi.yaml.
     """
     try:
         from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
     except ImportError as error:
         problem = (
-            f"thrive sandbox needs the extra 'sandbox', which is not installed (there is no {error.name}): "
-            "python3 -m pip install 'thrive-learning[sandbox]'"
+            f"thrive sandbox needs the extra 'sandbox' ({error.name} is not installed). "
+            "Install it with: python3 -m pip install 'thrive-learning[sandbox]'"
         )
     else:
         from thrive_learning.sandbox import FaultySandbox, RecordArrivals  # noqa: PLC0415 - --help needs no sandbox
@@ -168,7 +168,7 @@ def sandbox(  # noqa: PLR0913 - its options
         served = FaultySandbox(core, _script(faults), RecordArrivals(arrivals, late_arrivals))
         if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
             raise click.UsageError(
-                "Webhooks are sent when records arrive. Add --arrivals, such as --arrivals 5."
+                "Webhooks are sent only for new records. Add --arrivals, such as --arrivals 5."
             )
         deliveries = deliveries_to(webhook_url, webhook_secret)
         app = server.SandboxApp(served, on_reply=functools.partial(_report, deliveries=deliveries))
@@ -187,7 +187,7 @@ def sandbox(  # noqa: PLR0913 - its options
 
 
 def welcome(url: str, served: "FaultySandbox", platform: str = sys.platform) -> str:
-    """Return where the server is, and what to paste into another terminal.
+    """Return the start-up text: where the server is, and what to paste into another terminal.
 
     Args:
         url: The URL of the server, without a slash at its end.
@@ -205,14 +205,14 @@ def welcome(url: str, served: "FaultySandbox", platform: str = sys.platform) -> 
     faults = "".join(f"Fault: {fault}\n" for fault in served.script)
     arrivals = _described(served.arrivals)
     return f"""\
-The sandbox listens on {url}
-This is a fake API: it never contacts Thrive, and its credentials are public.
-Open it in a browser, or paste into another terminal, for OAuth:
+The sandbox is running at {url}
+It is a fake API that never contacts Thrive, and its credentials are public.
+Open it in a browser, or paste this into another terminal to use OAuth:
 
 {settings}
 {remove_variables(["THRIVE_API_SECRET"], platform)}
 
-For HTTP Basic, paste this as well:
+To use HTTP Basic instead, also paste this:
 
 {remove_variables(_OAUTH_VARIABLES, platform)}
 {set_variable("THRIVE_API_SECRET", core.api_secret, platform)}
@@ -222,7 +222,7 @@ Then try:
 thrive activity list
 {examples}
 
-{faults}{arrivals}Ctrl-C ends it.
+{faults}{arrivals}Press Ctrl-C to stop.
 """
 
 
@@ -230,7 +230,7 @@ def _described(arrivals: "RecordArrivals") -> str:
     on_time, late = arrivals.after_each_list, arrivals.late_after_each_list
     if not (on_time or late):
         return ""
-    return f"Arrivals after each list request: {on_time} dated now, {late} with a date in the past\n"
+    return f"New records after each list request: {on_time} dated now, {late} with an earlier date\n"
 
 
 def _script(faults: Sequence[str]) -> "FaultScript":
@@ -256,7 +256,7 @@ def _core(
     except ValueError as error:
         problem = str(error)
     else:
-        # Those of the user come first, since the first are shown.
+        # The user's records come first, because the start-up text shows the first ones.
         examples = {} if generated else seeded_records()
         return Sandbox(
             records={**loaded, **examples, **loaded},
@@ -268,14 +268,14 @@ def _core(
 
 
 def deliveries_to(url: str | None, secret: str | None) -> "Deliveries | None":
-    """Return what sends the webhooks of records that arrive, and reports them; None without a URL.
+    """Return the sender of webhooks for new records; None without a URL.
 
     Args:
-        url: Where to.
-        secret: Signs them; None for a public one.
+        url: The receiver.
+        secret: The secret that signs the webhooks; None for a public one.
 
     Raises:
-        click.UsageError: The URL is not valid, or missing although there is a secret.
+        click.UsageError: The URL is not valid, or there is a secret without a URL.
     """
     from thrive_learning.sandbox.deliveries import Deliveries  # noqa: PLC0415 - --help needs no sandbox
     from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET  # noqa: PLC0415
@@ -283,7 +283,9 @@ def deliveries_to(url: str | None, secret: str | None) -> "Deliveries | None":
     if url is None:
         if secret is None:
             return None
-        raise click.UsageError("--webhook-secret is for --webhook-url, which is missing. Add it.")
+        raise click.UsageError(
+            "--webhook-secret needs --webhook-url. Add --webhook-url, or remove --webhook-secret."
+        )
     shown = url.partition("?")[0]  # the query may hold a secret
 
     def report(event_type: str, outcome: str) -> None:

@@ -1,4 +1,4 @@
-"""`thrive token`: an access token for calls of one's own."""
+"""`thrive token`: an access token for calls that the SDK does not make."""
 
 import sys
 
@@ -18,9 +18,8 @@ Examples:
   thrive token --scope api/read --scope api/write -o json
   thrive token --reveal | jq -r .access_token
 
-A token is a secret for as long as it is valid: it is masked unless --reveal is
-given. Each run asks for a new one. It needs OAuth credentials: HTTP Basic has
-no tokens.
+Each run requests a new token. Keep it secret until it expires. OAuth credentials
+are required, because HTTP Basic has no tokens.
 """
 
 
@@ -31,19 +30,19 @@ no tokens.
     type=Choice([service.value for service in Service]),
     default=Service.API.value,
     show_default=True,
-    help="What the token is for.",
+    help="Service that the token is for.",
 )
 @click.option(
     "--scope",
     "scopes",
     type=Choice([scope.value for scope in Scope]),
     multiple=True,
-    help="Ask for this scope; can be given several times.  [default: those of the settings]",
+    help="Scope to request. Repeatable.  [default: those in the settings]",
 )
-@click.option("--reveal", is_flag=True, help="Show the token itself.")
+@click.option("--reveal", is_flag=True, help="Show the token instead of a mask.")
 @output_option("table", "json")
 def token(target: Target, *, service: str, scopes: tuple[str, ...], reveal: bool, output: str | None) -> None:
-    """Fetch an access token."""
+    """Request an access token."""
     chosen = chosen_output(output)
     with target.client() as client:
         given = client.tokens.get(Service(service), scopes=scopes or None)

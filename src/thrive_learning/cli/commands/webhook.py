@@ -1,4 +1,4 @@
-"""`thrive webhook`: tries a receiver of webhooks, or is one."""
+"""`thrive webhook`: sends test webhooks, or receives and verifies them."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from thrive_learning.cli.webhook_receiver import Received
 
 _VARIABLE = "THRIVE_WEBHOOK_SECRET"
-#: How long the platform waits for an answer, in seconds.
+#: How long the platform waits for a response, in seconds.
 _LIMIT_S = 30.0
 
 _WEBHOOK = """\b
@@ -34,10 +34,9 @@ Examples:
   thrive webhook send http://127.0.0.1:8000/webhooks --secret-file secret.txt
   thrive webhook listen --secret-file secret.txt --port 8000
 
-The secret is the one that was agreed with the vendor for the subscription. It
-comes from --secret-file or --secret, or else from THRIVE_WEBHOOK_SECRET. Other
-users of this machine can see --secret in the list of processes, so use it only
-with a secret that is made up for a test.
+The secret is the one agreed with the vendor for the subscription. Pass it with
+--secret-file or THRIVE_WEBHOOK_SECRET. Use --secret only for made-up secrets,
+because other users of this machine can see it in the list of processes.
 """
 
 _SEND = """\b
@@ -45,9 +44,8 @@ Examples:
   thrive webhook send http://127.0.0.1:8000/webhooks --secret-file secret.txt
   thrive webhook send http://127.0.0.1:8000/webhooks --unsigned
 
-The event is made up, and its date is now. It is sent once. Redirects are not
-followed. The exit code is 0 only if the receiver answers 2xx, as the platform
-expects it to.
+The event is dated now and sent once. Redirects are not followed. The exit code
+is 0 only if the receiver responds with 2xx, as the platform requires.
 
 \b
 Events:
@@ -58,22 +56,19 @@ Examples:
   thrive webhook listen --secret-file secret.txt --port 8000
   thrive webhook listen --secret-file new.txt --secret-file old.txt -o ndjson
 
-It answers 204 to deliveries whose signature it has verified, and 400 to all
-others. A terminal shows each of them; programs get a line of JSON each. Of a
-delivery that is not verified, only the reason is shown.
+Deliveries with a valid signature get the status 204, all others 400 or another
+error. Only the reason is shown for a delivery that was rejected.
 
-Ctrl-C ends it, with exit code 0.
+Stop the receiver with Ctrl-C (exit code 0).
 """
 
 
 @click.group(cls=Group, epilog=_WEBHOOK)
 def webhook() -> None:
-    """Webhooks: try a receiver, or see what arrives."""
+    """Send test webhooks, or receive and verify them."""
 
 
-_VISIBLE = (
-    "Other users of this machine can see it in the list of processes, unlike --secret-file and " + _VARIABLE
-)
+_VISIBLE = "Other users of this machine can see it, so use --secret-file for real secrets"
 
 
 @webhook.command(epilog=_SEND)
@@ -85,22 +80,22 @@ _VISIBLE = (
     metavar="EVENT",
     default="content.completed",
     show_default=True,
-    help="Send this event.",
+    help="Event to send.",
 )
 @click.option(
     "--secret-file",
     metavar="FILE",
-    help="Sign it with the secret in this file.  [default: THRIVE_WEBHOOK_SECRET]",
+    help="File with the secret.  [default: THRIVE_WEBHOOK_SECRET]",
 )
-@click.option("--secret", metavar="TEXT", help=f"Sign it with this secret. {_VISIBLE}.")
-@click.option("--unsigned", is_flag=True, help="Do not sign it.")
+@click.option("--secret", metavar="TEXT", help=f"The secret. {_VISIBLE}.")
+@click.option("--unsigned", is_flag=True, help="Send the event without a signature.")
 @click.option(
     "--timeout",
     "limit_s",
     type=Seconds(),
     default=_LIMIT_S,
     metavar="SECONDS",
-    help=f"Wait so long for the answer.  [default: {_LIMIT_S:g}, as the platform does]",
+    help=f"Time limit for the response.  [default: {_LIMIT_S:g}, as on the platform]",
 )
 @output_option("table", "json")
 def send(  # noqa: PLR0913 - its options
@@ -113,12 +108,12 @@ def send(  # noqa: PLR0913 - its options
     limit_s: float,
     output: str | None,
 ) -> None:
-    """Post a made-up event to a receiver."""
+    """Send a made-up event to a receiver."""
     chosen = chosen_output(output)
     require_url(url)
     for name, value in (("--secret-file", secret_file), ("--secret", secret)):
         if unsigned and value is not None:
-            raise click.UsageError(f"--unsigned and {name} exclude each other.")
+            raise click.UsageError(f"--unsigned and {name} cannot be used together. Remove one of them.")
     texts, files = ([] if value is None else [value] for value in (secret, secret_file))
     secrets = () if unsigned else tuple(found.reveal() for found in _secrets(texts, files, "--unsigned"))
     headers, body = delivery(event_type, secrets[0] if secrets else None, time.time())
@@ -129,7 +124,7 @@ def send(  # noqa: PLR0913 - its options
         "status": reply.status_code,
         "accepted": is_accepted,
         "seconds": round(reply.history[0].elapsed, 3),
-        "answer": _shown(reply.body, secrets),
+        "response": _shown(reply.body, secrets),
     }
     if chosen == "table":
         write(as_fields(fields, sys.stdout.encoding, heading, page_width()))
@@ -137,41 +132,41 @@ def send(  # noqa: PLR0913 - its options
         write(as_json(fields, sys.stdout.encoding))
     if not is_accepted:
         complain(
-            f"the receiver answered {reply.status_code}, so the platform would send the event again. "
-            "Let it answer 2xx to a genuine delivery"
+            f"the receiver responded with {reply.status_code}, so the platform would resend the event. "
+            "Respond with 2xx to valid deliveries"
         )
         raise click.exceptions.Exit(ExitCode.UNEXPECTED)
 
 
 @webhook.command(epilog=_LISTEN)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this name or address.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on.")
 @click.option(
     "--port",
     type=Whole(0, 65535),
     default=0,
     metavar="PORT",
-    help="Listen on this port.  [default: a free one]",
+    help="Port to listen on.  [default: a free port]",
 )
 @click.option(
     "--secret-file",
     "secret_files",
     multiple=True,
     metavar="FILE",
-    help="Accept what is signed with the secret in this file; repeatable.  [default: THRIVE_WEBHOOK_SECRET]",
+    help="File with an accepted secret. Repeatable.  [default: THRIVE_WEBHOOK_SECRET]",
 )
 @click.option(
     "--secret",
     "secret_texts",
     multiple=True,
     metavar="TEXT",
-    help=f"Accept what is signed with this secret; repeatable. {_VISIBLE}.",
+    help=f"An accepted secret. Repeatable. {_VISIBLE}.",
 )
 @click.option(
     "--max-age",
     "max_age_s",
     type=Seconds(),
     metavar="SECONDS",
-    help="Reject events that were dispatched longer ago.",
+    help="Reject events dispatched longer ago than this.",
 )
 @output_option("table", "ndjson", otherwise="ndjson")
 def listen(  # noqa: PLR0913 - its options
@@ -183,7 +178,7 @@ def listen(  # noqa: PLR0913 - its options
     max_age_s: float | None,
     output: str | None,
 ) -> None:
-    """Show the webhooks that arrive, and whether they are genuine."""
+    """Receive webhooks, and show whether their signatures are valid."""
     from thrive_learning.cli.webhook_receiver import WebhookReceiver  # noqa: PLC0415 - --help needs no server
 
     show = _as_text if chosen_output(output, "ndjson") == "table" else _as_line
@@ -195,7 +190,7 @@ def listen(  # noqa: PLR0913 - its options
         problem = f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
     else:
         with receiver, contextlib.suppress(KeyboardInterrupt):
-            say(f"listening on {receiver.url}, Ctrl-C ends it")
+            say(f"listening on {receiver.url} (press Ctrl-C to stop)")
             for received in receiver.deliveries():
                 write(show(received))
         return
@@ -203,14 +198,14 @@ def listen(  # noqa: PLR0913 - its options
 
 
 def _secrets(texts: Sequence[str], files: Sequence[str], otherwise: str = "") -> tuple[Secret, ...]:
-    """Return the secrets of the command line or in files, or else that of the environment.
+    """Return the secrets on the command line or in files, or the one in the environment.
 
     Raises:
-        ConfigurationError: The option, the file, or the variable does not hold a secret.
-        click.UsageError: There is no secret, or there are two sources.
+        ConfigurationError: The option, the file, or the variable does not contain a secret.
+        click.UsageError: There is no secret, or both options are used.
     """
     if texts and files:
-        raise click.UsageError("--secret and --secret-file exclude each other.")
+        raise click.UsageError("--secret and --secret-file cannot be used together. Remove one of them.")
     for file in files:
         if exposure := exposure_of(file):
             say(f"warning: {exposure}")
@@ -222,7 +217,7 @@ def _secrets(texts: Sequence[str], files: Sequence[str], otherwise: str = "") ->
         return (_secret_of(_VARIABLE, os.environ[_VARIABLE]),)
     advice = f", or add {otherwise}" if otherwise else ""
     raise click.UsageError(
-        f"There is no secret. Use --secret-file FILE, set {_VARIABLE}, or use --secret{advice}."
+        f"A secret is required. Use --secret-file FILE, set {_VARIABLE}, or use --secret{advice}."
     )
 
 
@@ -240,7 +235,7 @@ def _shown(body: bytes, secrets: tuple[str, ...]) -> str:
 
 
 def _as_line(received: "Received") -> str:
-    """Return a delivery as a line of JSON. The payload is as received, numbers included."""
+    """Return a delivery as a line of JSON. The payload is as received, including its numbers."""
     fields: dict[str, Any] = {"received_at": received.at.isoformat(), "verified": received.event is not None}
     if received.event is None:
         error = received.error

@@ -1,4 +1,4 @@
-"""`thrive activity export`: its options."""
+"""`thrive activity export`: its options and help."""
 
 from typing import Any
 
@@ -22,47 +22,40 @@ Examples:
   thrive activity export --since 2025-01-01 --partition-by day -o activities
   thrive activity export --since 30d --state run.json -o 'run-{until}.ndjson'
 
-IDS is a file with one ID a line, where blank lines and lines that begin with #
-are skipped; CSV with a header (.csv, .tsv); NDJSON (.ndjson, .jsonl); a JSON
-array (.json); or - for stdin. It may be gzip. An ID that is repeated is fetched
-once, and empty cells are skipped and counted.
+IDS is a file, or - for stdin: text with one ID per line, CSV with a header (.csv,
+.tsv), NDJSON (.ndjson, .jsonl), or a JSON array (.json), plain or gzip. Repeated
+IDs are fetched once. Empty cells, blank lines, and text lines that begin with #
+are skipped.
 
-Without IDS, all records since a time are exported, each once. A TIME is
-2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or how long ago: 30m, 24h,
-7d or 2w. It is in UTC unless it names a time zone. The end of the period is
-fixed when the export begins, --resume included.
+Without IDS, all records of a period are exported, each once. A TIME is
+2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or a time ago such as 30m,
+24h, 7d, or 2w. Times without a zone are in UTC. Without --until, the period ends
+when the export begins.
 
---state is for jobs that run again and again: the next run begins where this one
-ended, less --overlap for records that arrive late, and drops those that were
-exported before. The first run needs --since; later ones ignore it. Each run
-writes an output of its own: {until} in its name stands for the end of the
-period. A run that was interrupted is continued first, without --resume.
+Records are written as received, one JSON object per line. IDs that fail go to a
+file beside the output, such as records.failures.ndjson. Parquet and CSV are
+converted from .ndjson at the end, and need the extra 'arrow'.
 
---partition-by day writes a folder with files such as
-day=2026-01-31/part-….parquet, the layout that DuckDB, Spark, and Athena document
-for partitions. The day is that of the record's date in UTC.
+--resume continues an interrupted export from its journal, such as
+records.ndjson.journal. Records in the output are not fetched again. IDs that
+failed are, unless the ID is not valid or the API has no such record. Output to
+stdout, a FIFO, or a device cannot be resumed.
 
-Each record becomes a line of JSON as it was received, in the order in which
-they come. An ID that fails becomes a line of records.failures.ndjson.
+--state is for scheduled jobs. Each run begins where the last one ended, minus
+--overlap for records that arrive late, and skips records that were already
+exported. The first run needs --since; later runs ignore it. Each run needs its
+own output: {until} in the name is replaced by the end of the period. An
+interrupted run is continued first, without --resume.
 
-If anything ends the export, the same command with --resume continues it: what
-is in the output is neither fetched nor written again, and IDs that failed are
-fetched again, unless the ID is not valid or the API itself says that there is
-no such record. It needs records.ndjson.journal, which can be deleted once all
-is done.
+--partition-by day writes files such as day=2026-01-31/part-….parquet, the Hive
+layout that DuckDB, Spark, and Athena document. Days are in UTC.
 
-For Parquet and CSV, the records are written to .ndjson first, and turned into a
-table at the end. That needs the extra 'arrow'.
-
-A device or a FIFO is written as a stream, like stdout, and cannot be resumed.
-
-Exit code 9: the export ended, and some records are missing. The summary says
-how many of them --resume would fetch. Exit code 10: there are no IDs, or they
-cannot be read. If the settings are wrong, or nothing else would work either,
-the export ends after a few failures, with the exit code of the reason.
+Exit code 9 means that records are missing. The summary says how many of them
+--resume would fetch. If no other ID could succeed, such as when the credentials
+are rejected, the export stops early with the exit code of that error.
 """
 
-_FORMATS = ("ndjson", "parquet", "csv")  # the formats of export_output, which --help does not load
+_FORMATS = ("ndjson", "parquet", "csv")  # those of `output`, which --help does not load
 _ID_FORMATS = ("text", "csv", "ndjson", "json")
 
 
@@ -75,20 +68,20 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
     "--state",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Begin where the last run with this file ended.",
+    help="Begin where the last run with this state file ended.",
 )
 @click.option(
     "--overlap",
     type=Span(),
     default="5m",
     show_default=True,
-    metavar="SPAN",
-    help="With --state: how late a record may arrive, such as 5m, 12h or 2d.",
+    metavar="DURATION",
+    help="With --state: how late records may arrive, such as 5m, 12h, or 2d.",
 )
 @click.option(
     "--partition-by",
     type=Choice(("day",)),
-    help="Write a folder with files for each day, Parquet unless --to says otherwise.",
+    help="Write a folder with files for each day, in Parquet unless --to is used.",
 )
 @click.option(
     "-o",
@@ -96,38 +89,38 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
     metavar="FILE",
     required=True,
     type=click.Path(allow_dash=True),  # for shells that complete
-    help="Where the records go; - for stdout.",
+    help="Output file; - for stdout.",
 )
-@click.option("--from", "from_", type=Choice(_ID_FORMATS), help="What IDS is.  [default: by its extension]")
-@click.option("--column", metavar="NAME", help="The column of CSV that has the IDs.  [default: id]")
+@click.option("--from", "from_", type=Choice(_ID_FORMATS), help="Format of IDS.  [default: by its extension]")
+@click.option("--column", metavar="NAME", help="CSV column with the IDs.  [default: id]")
 @click.option(
     "--delimiter",
     metavar="CHARACTER",
-    help="What separates the cells of CSV, such as ';' or '\\t'.  [default: as its header shows]",
+    help="CSV delimiter, such as ';' or '\\t'.  [default: detected from the header]",
 )
-@click.option("--field", metavar="NAME", help="The field of JSON that has the IDs.  [default: id]")
-@click.option("--to", type=Choice(_FORMATS), help="What to write.  [default: by the extension of FILE]")
+@click.option("--field", metavar="NAME", help="JSON field with the IDs.  [default: id]")
+@click.option("--to", type=Choice(_FORMATS), help="Output format.  [default: by the extension of FILE]")
 @click.option(
     "--spreadsheet-safe",
     is_flag=True,
-    help="Put ' in front of cells of CSV that a spreadsheet would run as a formula.",
+    help="Add ' before CSV cells that a spreadsheet would run as a formula.",
 )
-@click.option("--resume", is_flag=True, help="Continue an export; begin it if there is none.")
-@click.option("--force", is_flag=True, help="Overwrite an output that is there.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted export, or begin one.")
+@click.option("--force", is_flag=True, help="Overwrite existing output.")
 @click.option(
     "--concurrency",
     type=Whole(1, MAX_CONNECTIONS),
     default=32,
     show_default=True,
     metavar="N",
-    help="How many requests may be in flight.",
+    help=f"Maximum number of requests in flight, up to {MAX_CONNECTIONS:,}.",
 )
-@click.option("--deadline", type=Seconds(), metavar="SECONDS", help="End the export after this long.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary on stderr; errors all the same.")
+@click.option("--deadline", type=Seconds(), metavar="SECONDS", help="Stop the export after this long.")
+@click.option("--quiet", is_flag=True, help="Show only errors, without progress, warnings, or a summary.")
 @talks_to_the_api
 def export(target: Target, ids: str | None, **given: Any) -> None:
-    """Write many activity records to a file: those with IDS, or those of a period."""
-    # Neither --help nor the other commands need any of it.
+    """Export activity records to a file, by ID or by period."""
+    # Imported here because neither --help nor the other commands need them.
     from thrive_learning.cli.export.period import PeriodOptions  # noqa: PLC0415
     from thrive_learning.cli.export.period_runs import run_period  # noqa: PLC0415
     from thrive_learning.cli.export.run import ExportOptions, run_export  # noqa: PLC0415
@@ -141,13 +134,13 @@ def export(target: Target, ids: str | None, **given: Any) -> None:
         run_export(target, ExportOptions(**{name: given[name] for name in ExportOptions._fields}))
 
 
-#: The options that belong to one of the two kinds of export alone.
+#: The options that apply to only one of the two kinds of export.
 _FOR_IDS = ("from_", "column", "delimiter", "field", "concurrency")
 _FOR_PERIODS = (*FilterOptions._fields, "state", "overlap", "partition_by")
 
 
 def _check_mode(ids: str | None) -> None:
-    """Raise if the options are those of the other kind of export, or of neither."""
+    """Raise if an option belongs to the other kind of export, or if neither kind was chosen."""
     context = click.get_current_context()
     given = [
         parameter.opts[0]
@@ -157,9 +150,13 @@ def _check_mode(ids: str | None) -> None:
     ]
     if ids is not None and given:
         raise click.UsageError(
-            f"{given[0]} is for an export without IDS, of all records of a period. Leave out one of the two."
+            f"{given[0]} is for an export of a period and cannot be used with IDS. Remove one of them."
         )
     if ids is None and not context.params["since"] and not context.params["state"]:
-        raise click.UsageError("Name a file with IDS, or use --since to export all records of a period.")
+        raise click.UsageError(
+            "No records are selected. Pass a file with IDs, or use --since to export a period."
+        )
     if given:
-        raise click.UsageError(f"{given[0]} is for an export by IDS. Leave it out.")
+        raise click.UsageError(
+            f"{given[0]} is for an export by IDs and cannot be used with a period. Remove it."
+        )

@@ -1,4 +1,4 @@
-"""Where an export of a period writes: a file, a table, a folder with a part for each day, or a stream."""
+"""The destination of an export of a period: a file, a table, a folder of parts for each day, or a stream."""
 
 import contextlib
 import importlib
@@ -17,10 +17,10 @@ from thrive_learning.errors import ConfigurationError
 
 
 class Destination(NamedTuple):
-    """Where an export writes.
+    """The destination of an export.
 
     Attributes:
-        output: The records, and the table that is made of them, if there is one.
+        output: The file of the records, and the table that they are converted to, if any.
         folder: The folder of the parts; None without parts.
     """
 
@@ -29,10 +29,10 @@ class Destination(NamedTuple):
 
     @classmethod
     def of(cls, name: str, form: str | None, *, by_day: bool) -> "Destination":
-        """Find out what `-o` names.
+        """Return the destination for the value of `-o`.
 
         Raises:
-            ConfigurationError: Nothing can be written there.
+            ConfigurationError: The destination cannot be written.
         """
         if not by_day:
             return cls(output_of(name, form), None)
@@ -41,22 +41,24 @@ class Destination(NamedTuple):
 
     @property
     def result(self) -> Path | None:
-        """The table, or the folder of the parts; None if the records are all there is."""
+        """The table, or the folder of the parts; None if the records are the result."""
         return self.folder or self.output.table
 
     def check(self, *, resume: bool, force: bool, has_state: bool) -> ExportPaths | None:
-        """Check whether an export can begin or go on there, and return its files; None for a stream.
+        """Check whether an export can begin or continue there, and return its files; None for a stream.
 
         Raises:
-            ConfigurationError: It cannot.
-            click.UsageError: A stream or a table cannot be resumed or overwritten.
+            ConfigurationError: The export cannot begin or continue.
+            click.UsageError: A stream cannot be resumed, or a table already exists.
         """
         if has_state and not (resume or force or self.folder):
             self._check_is_new()
         if self.folder is None:
             return checked_paths(self.output, resume=resume, force=force)
         if self.output.form != "ndjson":
-            importlib.import_module("pyarrow")  # it should be missed before anything is fetched
+            importlib.import_module(
+                "pyarrow"
+            )  # a missing package must be reported before anything is fetched
         paths = ExportPaths.of(records_of(self.folder))
         with explained(self.folder):
             has_journal = is_there(paths.journal)
@@ -66,28 +68,28 @@ class Destination(NamedTuple):
         elif not force and (has_parts or has_journal) and not (resume and has_journal):
             to_continue = "" if resume else "--resume to continue or "
             raise ConfigurationError(
-                f"{self.folder} already has an export. Use {to_continue}--force to replace it."
+                f"{self.folder} already contains an export. Use {to_continue}--force to replace it."
             )
         return paths
 
     def _check_is_new(self) -> None:
-        """Raise if there is an output already: a run of a cron job writes a file of its own."""
+        """Raise if the output exists: each run of a scheduled job must write a new file."""
         for path in (self.output.table, self.output.records):
             if isinstance(path, Path) and path.exists():
                 raise ConfigurationError(
-                    f"{path} already exists, and each run with --state writes an output of its own. Write "
-                    "{until} in its name, as in -o 'records-{until}.ndjson', or use --force to overwrite it."
+                    f"{path} already exists, but each run with --state needs a new output. Add {{until}} to "
+                    "its name, as in -o 'records-{until}.ndjson', or use --force to overwrite."
                 )
 
     def _check_journal(self, paths: ExportPaths, *, has_journal: bool) -> None:
         query = stored_query(paths) if has_journal else None
         if query is not None and not query.get("has_state"):
             raise ConfigurationError(
-                f"{self.folder} has an export that was begun without --state. Name another folder."
+                f"{self.folder} contains an export without --state. Choose another folder."
             )
 
     def prepare(self) -> None:
-        """Create the folder, if there is one to create."""
+        """Create the folder, if the destination is one."""
         if self.folder is not None:
             with explained(self.folder):
                 records_of(self.folder).parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +97,9 @@ class Destination(NamedTuple):
     def finish(
         self, tag: str, *, is_spreadsheet_safe: bool, has_state: bool
     ) -> tuple[int | None, int | None]:
-        """Turn the records into what was asked for, and return the number of rows and of parts, if any.
+        """Convert the records to the result, and return the number of rows and of parts, if any.
 
-        The same records make the same result, however often it is done.
+        This can be repeated: the same records give the same result.
         """
         form = self.output.form
         if self.folder is not None:
@@ -110,14 +112,14 @@ class Destination(NamedTuple):
         return tables.convert(records, self.output.table, form, is_spreadsheet_safe=is_spreadsheet_safe), None
 
     def sync(self, paths: ExportPaths) -> None:
-        """Bring the names of the files to the disk."""
+        """Flush the entries of the folders to disk."""
         sync_folder(paths.output.parent)
         if self.folder is not None:
             for folder in (*self.folder.glob("day=*"), self.folder, self.folder.parent):
                 sync_folder(folder)
 
     def remove_work(self, paths: ExportPaths) -> None:
-        """Remove what only a resumed run needs, once the state says that the run is over."""
+        """Remove files that only a resumed run needs, after the state was saved."""
         with contextlib.suppress(ConfigurationError, OSError):  # the next run removes it
             if self.result is not None:
                 remove(paths.output)
@@ -125,7 +127,7 @@ class Destination(NamedTuple):
 
 
 def stored_query(paths: ExportPaths) -> dict[str, Any] | None:
-    """Return the query that an export was begun with; None if there is none that can be read."""
+    """Return the query that an export began with; None if it cannot be read."""
     with contextlib.suppress(ConfigurationError, OSError):
         if is_there(paths.journal):
             with io.BufferedReader(open_regular(paths.journal)) as file:

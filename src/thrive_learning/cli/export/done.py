@@ -1,4 +1,4 @@
-"""Which IDs are done, and why. Pure."""
+"""The IDs of an export that need no request, and the reasons. Pure."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ from thrive_learning.errors import InvalidIdError
 
 _WIDTH = 12
 
-#: Why an ID needs no request: its record is there, it has failed for good, or this run had it before.
+#: Why an ID needs no request: its record is in the output, it failed permanently, or this run had it already.
 HAS_RECORD, HAS_FAILED, IS_REPEATED = 1, 2, 3
 
 #: The reason for each key of an ID that needs no request.
@@ -15,10 +15,10 @@ Done = dict[bytes, int]
 
 
 def key_of(text: str) -> bytes:
-    """Return the 12 bytes that stand for an ID: its own, so that case makes no difference.
+    """Return the 12-byte key of an ID, which does not depend on upper and lower case.
 
     Args:
-        text: An ID, or what was given in the place of one, which gets 12 bytes of a hash.
+        text: An ID, whose bytes are the key, or other text, whose hash is the key.
     """
     try:
         return bytes.fromhex(activity_id(text))

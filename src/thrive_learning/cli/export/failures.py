@@ -1,4 +1,4 @@
-"""IDs of an export that failed: what is written of each, which are final, how many of each kind. Pure."""
+"""The failed IDs of an export: their lines in the file, which of them are final, and their counts. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from thrive_learning.errors import ThriveError
 
 
 class FailedId(NamedTuple):
-    """What is known of an ID that failed.
+    """The failure of an ID.
 
     Attributes:
         id: The ID as given.
         error: The class of the error.
-        message: What happened and what to do next.
+        message: The message of the error.
         status: The HTTP status; None without a response.
         url: The URL that was requested; None if nothing was sent.
-        retryable: Whether `--resume` fetches the ID again. It does unless the failure is about this ID, and
-            no later request would change it: the ID is not valid, or the API itself has no such record.
+        retryable: Whether `--resume` fetches the ID again. It does not if the failure is final: the ID is not
+            valid, or the API itself has no such record.
     """
 
     id: str
@@ -30,7 +30,7 @@ class FailedId(NamedTuple):
 
     @classmethod
     def of(cls, given: str, error: ThriveError) -> "FailedId":
-        """Describe the failure of an ID."""
+        """Create the failure of an ID from its error."""
         return cls(
             given,
             type(error).__name__,
@@ -42,7 +42,7 @@ class FailedId(NamedTuple):
 
     @classmethod
     def parsed(cls, line: bytes) -> "FailedId | None":
-        """Parse a line; None if it is not valid, such as a torn one."""
+        """Parse a line; None if it is not valid, for example because it is incomplete."""
         if not line.endswith(b"\n"):
             return None
         try:
@@ -54,16 +54,16 @@ class FailedId(NamedTuple):
         return failure if is_valid else None
 
     def line(self) -> bytes:
-        """Return it as one line of JSON."""
+        """Return the failure as one line of JSON."""
         fields = self._asdict()
         text = visible_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
         return text.encode() + b"\n"
 
     def is_final_at(self, base_url: str | None) -> bool:
-        """Return whether no request to an API would change it.
+        """Return whether the failure is final for an API.
 
         Args:
-            base_url: The API's base URL. What another URL says of an ID says nothing about this one.
+            base_url: The API's base URL. A response from another URL does not count.
         """
         return not self.retryable and (
             self.url is None or base_url is None or self.url.startswith(base_url.rstrip("/") + "/")
@@ -74,7 +74,7 @@ class FailureCounts:
     """How many IDs have failed, by the class of their error and the status.
 
     Attributes:
-        total: How many there are.
+        total: The number of failures.
         retryable: How many of them `--resume` fetches again.
     """
 
@@ -84,7 +84,7 @@ class FailureCounts:
         self._kinds: dict[tuple[str, int | None, bool], tuple[int, FailedId]] = {}
 
     def add(self, failure: FailedId, count: int = 1) -> None:
-        """Count a failure, which is the example of its kind if it is the first."""
+        """Count a failure. The first of each kind is its example."""
         kind = failure.error, failure.status, failure.retryable
         before, example = self._kinds.get(kind, (0, failure))
         self._kinds[kind] = before + count, example
@@ -92,7 +92,7 @@ class FailureCounts:
         self.retryable += count * failure.retryable
 
     def update(self, others: "FailureCounts") -> None:
-        """Count those of another run as well."""
+        """Add the counts of another run."""
         for count, example in others.kinds():
             self.add(example, count)
 

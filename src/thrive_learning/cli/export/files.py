@@ -1,4 +1,4 @@
-"""The files of an export: whatever happens at whatever moment, no record in them is lost or doubled."""
+"""The files of an export. No interruption, at any moment, loses or duplicates a record in them."""
 
 import contextlib
 import io
@@ -15,32 +15,31 @@ from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths, OutputEr
 from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
 from thrive_learning.errors import ConfigurationError
 
-#: How often what was written is brought to the disk itself. A crash of the process loses nothing in between,
-#: one of the machine what came since; both are noticed when the export is resumed.
+#: How often data is flushed to disk. A crash of the process loses no data, and a crash of the machine at most
+#: the data since the last flush. A resumed export notices both.
 SYNC_INTERVAL_S, SYNC_INTERVAL_RECORDS = 5.0, 10_000
 
 
 class ExportFiles:
-    """The output, the failures and the journal of one export, which one process at a time can have open.
+    """The output, the failures, and the journal of one export, which only one process at a time can open.
 
-    The journal is locked for as long as they are.
+    The journal is locked while the files are open.
 
     Args:
-        paths: Where they are.
-        origin: Where the records come from. A resumed export must have the same.
-        resume: Continue the export that is there. If there is none, this begins one.
-        force: Begin anew, whatever is there.
-        query: Which records are exported, where no IDs say it. A resumed export must have the same.
-        mark: Is called with the key of each record that is there, in the place of noting it in `done`.
-        clock: Returns seconds; those from one to the next `sync` count.
+        paths: The paths of the files.
+        origin: Where the records come from. A resumed export must have the same origin.
+        resume: Continue an existing export, or begin one.
+        force: Overwrite an existing export.
+        query: Which records an export of a period has. A resumed export must have the same query.
+        mark: Called with the key of each existing record, instead of adding it to `done`.
+        clock: Returns seconds, for the interval between two flushes.
 
     Raises:
-        ConfigurationError: There is an output already, or what is there cannot be resumed. Nothing is created
-            then.
-        OutputError: They cannot be written.
+        ConfigurationError: An output already exists, or cannot be resumed. Nothing was created.
+        OutputError: The files cannot be written.
     """
 
-    def __init__(  # noqa: PLR0913 - what an export can be told
+    def __init__(  # noqa: PLR0913 - the options of an export
         self,
         paths: ExportPaths,
         origin: ExportOrigin,
@@ -54,7 +53,7 @@ class ExportFiles:
         self.paths = paths
         self.is_terminal: bool = False
         self.done: Done = {}
-        #: The failures of earlier runs that stay, and the bytes that were cut off.
+        #: The final failures of earlier runs, and the number of bytes that were cut off the output.
         self.kept_failures: FailureCounts = FailureCounts()
         self.cut_bytes: int = 0
         self._origin = origin
@@ -83,15 +82,15 @@ class ExportFiles:
 
     @property
     def position(self) -> Position:
-        """Where the records come from that are written next."""
+        """The part and page of the records that are written next."""
         return self._extent.position
 
     def _note_done(self, key: bytes) -> None:
         self.done[key] = HAS_RECORD
 
     def _locked_journal(self) -> io.FileIO:
-        """Open the journal, or create it, and lock it."""
-        from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, and for exports alone
+        """Open or create the journal, and lock it."""
+        from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, needed only for exports
 
         path = self.paths.journal
         journal = self._open.enter_context(self._opened(path))
@@ -99,12 +98,13 @@ class ExportFiles:
         if not lock_descriptor(journal.fileno(), blocking=False) or not _is_at(journal, path):
             self._created.clear()
             raise ConfigurationError(
-                f"another export is writing {self.paths.output}. Wait for it, or name another output."
+                f"another export is writing {self.paths.output}. Wait for it to finish, or choose another "
+                "output."
             )
         return journal
 
     def _opened(self, path: Path) -> io.FileIO:
-        """Open a file of the export, and create it if it is not there."""
+        """Open a file of the export, or create it."""
         if is_there(path):
             return open_regular(path)
         file = create(path)
@@ -117,10 +117,13 @@ class ExportFiles:
             self._recover()
         elif not self._has_own_journal():
             raise ConfigurationError(
-                f"{paths.journal} is in the way: it is not a journal of an export. Move it away."
+                f"{paths.journal} exists, but is not the journal of an export. Move it, or choose another "
+                "output."
             )
         if not self._extent.journal_bytes:
-            self._journal.truncate(0)  # a crash leaves an output without a journal, never with a wrong one
+            self._journal.truncate(
+                0
+            )  # a crash now leaves an output without a journal, never with the wrong one
             remove(paths.failures)
             if not resume:
                 remove(paths.output)
@@ -135,7 +138,7 @@ class ExportFiles:
         self.sync()
 
     def _has_own_journal(self) -> bool:
-        """Return whether the file in its place is a journal, and nothing that somebody else needs."""
+        """Return whether the file at the path of the journal is one, and not a file of another program."""
         try:
             head_of(_reader(self._journal))
         except ConfigurationError:
@@ -143,7 +146,7 @@ class ExportFiles:
         return True
 
     def _recover(self) -> None:
-        """Find out what is there."""
+        """Determine how much of an existing export is valid."""
         paths = self.paths
         with contextlib.ExitStack() as opened:
             output: BinaryIO = io.BytesIO()
@@ -157,13 +160,13 @@ class ExportFiles:
                 problem = str(error)
         if problem is not None:
             raise ConfigurationError(
-                f"cannot resume {paths.output}: {problem} (see {paths.journal}). Run the command as it was "
-                "begun, name another output, or overwrite this one with --force."
+                f"cannot resume {paths.output}: {problem} (see {paths.journal}). Repeat the original command "
+                "with --resume, choose another output, or use --force to overwrite."
             )
         self.cut_bytes = size - self._extent.output_bytes
 
     def _keep_failures(self) -> None:
-        """Keep the failures that are final; the IDs of the others are fetched again."""
+        """Keep only the failures that are final. The other IDs are fetched again."""
         path = self.paths.failures
         if not is_there(path):
             return
@@ -185,19 +188,19 @@ class ExportFiles:
         """Write a record.
 
         Args:
-            key: That of the ID that was asked for.
+            key: The key of the requested ID.
             line: The record, with its line end.
 
         Raises:
-            OutputError: It cannot be written. The files are as they were.
+            OutputError: The record cannot be written. The files are unchanged.
         """
         self.write_records([(key, line)])
 
     def write_records(self, records: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write several records at once: see `write_record`.
+        """Write several records at once. See `write_record`.
 
         Raises:
-            OutputError: They cannot be written. The files are as they were.
+            OutputError: The records cannot be written. The files are unchanged.
         """
         entries = b"".join(Entry.of(key, line).text() for key, line in records)
         lines = b"".join(line for _, line in records)
@@ -211,10 +214,10 @@ class ExportFiles:
         self._sync_now_and_then(len(records))
 
     def write_position(self, position: Position) -> None:
-        """Note where the records come from that are written next.
+        """Write the position of the next records to the journal.
 
         Raises:
-            OutputError: It cannot be written. The files are as they were.
+            OutputError: The position cannot be written. The files are unchanged.
         """
         entry = Entry.at(position).text()
         self._write_both(entry, b"")
@@ -232,10 +235,10 @@ class ExportFiles:
             raise
 
     def write_failure(self, failure: FailedId) -> None:
-        """Write what is known of an ID that failed.
+        """Write the failure of an ID.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The failure cannot be written.
         """
         path = self.paths.failures
         with explained(path):
@@ -251,10 +254,10 @@ class ExportFiles:
             self.sync()
 
     def sync(self) -> None:
-        """Bring what was written to the disk itself.
+        """Flush the files to disk.
 
         Raises:
-            OutputError: The disk does not take it.
+            OutputError: The files cannot be flushed.
         """
         with explained(self.paths.output):
             os.fsync(self._output.fileno())
@@ -267,22 +270,22 @@ class ExportFiles:
         self._synced_at, self._unsynced = self._clock(), 0
 
     def _settle(self) -> None:
-        """Cut off what is no whole record: the rest of one that could not be written, or was interrupted."""
+        """Cut off incomplete records, which a failed or interrupted write has left."""
         self._output.truncate(self._extent.output_bytes)
         self._journal.truncate(self._extent.journal_bytes)
 
     def close(self) -> None:
-        """Leave the files as they should be found, whatever went before.
+        """Cut off incomplete records, flush the files, and close them.
 
         Raises:
-            OutputError: The disk does not take the last of it.
+            OutputError: The files cannot be flushed.
         """
         with self._open, explained(self.paths.output):
             self._settle()
             self.sync()
 
     def _discard(self) -> None:
-        """Remove what this run has created."""
+        """Remove the files that this run has created."""
         for path in self._created:
             with contextlib.suppress(OSError, ConfigurationError):
                 remove(path)
@@ -292,17 +295,17 @@ class ExportFiles:
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         is_empty = not self.records and not self.kept_failures.total and self._failures is None
-        if kind is not None and is_empty:  # an export that never came to anything
+        if kind is not None and is_empty:  # the export ended before its first result
             self._discard()
         try:
             self.close()
         except OutputError:
-            if kind is None:  # else that goes first: a full disk says it twice
+            if kind is None:  # the first error is more useful, and a full disk would raise twice
                 raise
 
 
 def _reader(file: io.FileIO) -> BinaryIO:
-    """Return the file from its beginning, to be read through a buffer that does not close it."""
+    """Return a buffered reader from the start of a file. Closing the reader does not close the file."""
     file.seek(0)
     return io.BufferedReader(io.FileIO(file.fileno(), "rb", closefd=False))
 
@@ -316,5 +319,5 @@ def _is_at(file: io.FileIO, path: Path) -> bool:
 
 def _write(file: io.FileIO, data: bytes) -> None:
     written = file.write(data)
-    while written < len(data):  # the disk is full, or nearly so: the next one says it
+    while written < len(data):  # the disk is probably full, and then the next write raises
         written += file.write(data[written:])

@@ -1,4 +1,4 @@
-"""IDs out of lines of text, a column of CSV, a field of NDJSON, or a JSON array: as they are asked for."""
+"""Read IDs on demand from lines of text, a column of CSV, a field of NDJSON, or a JSON array."""
 
 import csv
 import json
@@ -12,25 +12,25 @@ from thrive_learning._ids import activity_id
 from thrive_learning.cli.input_lines import LONGEST_LINE, no_ids, unreadable
 from thrive_learning.errors import InvalidIdError
 
-#: What the extensions of names say of the format; any other one is text. A `.gz` after them is skipped.
+#: The formats by file extension. Other files are text. A `.gz` after the extension is ignored.
 _EXTENSIONS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 
-#: The delimiters that are looked for in the header of a CSV file.
+#: The delimiters that are detected in the header of a CSV file.
 DELIMITERS = (",", ";", "\t", "|")
 
-_SPREADSHEET_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # by which Excel names the delimiter
+_SPREADSHEET_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a line in which Excel names the delimiter
 _LONGEST_HEADER = 100  # lines
 _NO_CELLS: list[str] = []
 
 
 class IdSource(NamedTuple):
-    """Where IDs come from.
+    """The source of IDs.
 
     Attributes:
-        name: What messages call it.
+        name: The name in messages.
         form: "text", "csv", "ndjson", or "json".
-        label: The name of the column or field; text has none.
-        delimiter: What separates the cells of CSV; None to look for it in the header.
+        label: The name of the column or field; not used for text.
+        delimiter: The delimiter of CSV; None to detect it in the header.
     """
 
     name: str
@@ -40,7 +40,7 @@ class IdSource(NamedTuple):
 
 
 def format_of(name: str) -> str:
-    """Guess the format from the extension of a file's name."""
+    """Return the format for the extension of a file's name."""
     path = PurePath(name)
     if path.suffix.lower() == ".gz":
         path = path.with_suffix("")
@@ -50,16 +50,16 @@ def format_of(name: str) -> str:
 def ids_in(
     lines: Iterable[tuple[int, str]], source: IdSource, skip: Callable[[], object] = lambda: None
 ) -> Iterator[str]:
-    """Return the IDs, white space around them removed. Whether they are IDs is not looked at.
+    """Yield the IDs without surrounding white space. They are not validated.
 
     Args:
-        lines: The lines with their numbers and their ends.
-        source: What they are.
-        skip: Is called for each cell or field that is empty.
+        lines: The lines with their numbers, including line ends.
+        source: The format of the lines.
+        skip: Called for each empty cell or field.
 
     Raises:
-        UnreadableInputError: There is none. Or a line is not JSON or CSV, or lacks the column or field; the
-            IDs before it have been returned by then.
+        UnreadableInputError: There are no IDs. Or a line is not JSON or CSV, or lacks the column or field, in
+            which case the IDs before it have been yielded.
     """
     empty = 0
     found = False
@@ -85,19 +85,19 @@ def _of_text(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str
         if is_first:
             is_first = False
             _check_text(text, source, number)
-            if text.strip('"').lower() == source.label:  # a header, and surely not an ID
+            if text.strip('"').lower() == source.label:  # a header, which cannot be an ID
                 continue
         yield text
 
 
 def _check_text(line: str, source: IdSource, number: int) -> None:
-    """Find out whether the first line shows that the input is of another format."""
+    """Raise if the first line shows that the input has another format."""
     if line[0] in "[{":
         problem = "it looks like JSON. Use --from json or --from ndjson"
         raise unreadable(source.name, problem, f"line {number}")
     cells = [cell.strip(' "') for cell in re.split(r"[,;\t|]", line)]
     if len(cells) > 1 and any(cell.lower() == source.label or _is_id(cell) for cell in cells):
-        problem = "it looks like CSV. Use --from csv, and name the column with --column"
+        problem = "it looks like CSV. Use --from csv, and set the column with --column"
         raise unreadable(source.name, problem, f"line {number}")
 
 
@@ -116,7 +116,7 @@ def _of_ndjson(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[s
         try:
             parsed: Any = json.loads(line)
         except (ValueError, RecursionError):
-            problem = "it is not JSON. Write one JSON object a line, or use --from"
+            problem = "it is not JSON. Write one JSON object per line, or set the format with --from"
             raise unreadable(source.name, problem, f"line {number}") from None
         yield _id_of(parsed, source, f"line {number}")
 
@@ -128,24 +128,24 @@ def _of_json(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str
     try:
         items: Any = json.loads(text)
     except json.JSONDecodeError as error:
-        problem = "it is not JSON. For one JSON object a line, use --from ndjson"
+        problem = "it is not JSON. For one JSON object per line, use --from ndjson"
         raise unreadable(source.name, problem, f"line {error.lineno}") from None
     except (ValueError, RecursionError):
         raise unreadable(source.name, "it is not JSON") from None
     if not isinstance(items, list):
-        problem = "it is not a JSON array. For one JSON object a line, use --from ndjson"
+        problem = "it is not a JSON array. For one JSON object per line, use --from ndjson"
         raise unreadable(source.name, problem)
     for number, item in enumerate(cast("Iterable[Any]", items), 1):
         yield _id_of(item, source, f"item {number}")
 
 
 def _id_of(parsed: Any, source: IdSource, where: str) -> str:
-    """Return the ID of a line or item; an empty text for none."""
+    """Return the ID of a line or item; empty for null."""
     value = parsed
     if isinstance(parsed, dict):
         document = cast("dict[str, Any]", parsed)
         if source.label not in document:
-            problem = f"it has no field {source.label!r}. Name it with --field"
+            problem = f"it has no field {source.label!r}. Set the field with --field"
             raise unreadable(source.name, problem, where)
         value = document[source.label]
     elif parsed is not None and not isinstance(parsed, str):
@@ -175,23 +175,26 @@ def _column_of(reader: Any, source: IdSource) -> Iterator[str]:
         if not row:
             continue
         if column is None:
-            column = _place(row, source.label)
+            column = _index_of(row, source.label)
             if column is None:
                 found = ", ".join(map(repr, row[:20]))
-                problem = f"the header must name {source.label!r} once, and has {found}. Use --column"
+                problem = (
+                    f"the header must contain {source.label!r} once, but has {found}. "
+                    "Set the column with --column"
+                )
                 raise unreadable(source.name, problem, f"line {reader.line_num}")
         elif column < len(row):
             yield row[column].strip()
         else:
-            problem = f"it ends before column {column + 1}, which is {source.label!r}"
+            problem = f"it ends before column {column + 1} ({source.label!r})"
             raise unreadable(source.name, problem, f"line {reader.line_num}")
 
 
 def _header_in(texts: Iterator[str], source: IdSource) -> tuple[list[str], str]:
-    """Read as far as the end of the header, and find out what separates its cells.
+    """Read the lines up to the end of the header, and detect the delimiter.
 
     Returns:
-        The lines that were read, and the delimiter.
+        The lines, and the delimiter.
     """
     head: list[str] = []
     delimiter = source.delimiter
@@ -208,14 +211,14 @@ def _header_in(texts: Iterator[str], source: IdSource) -> tuple[list[str], str]:
     if delimiter is not None:
         return head, delimiter
     found = {one: next(csv.reader(header, delimiter=one), _NO_CELLS) for one in DELIMITERS}
-    # Among those that give the column, the one that gives most; else the one that gives most.
+    # Prefer delimiters with which the header has the column, and among those the one with the most cells.
     return head, max(
-        DELIMITERS, key=lambda one: (_place(found[one], source.label) is not None, len(found[one]))
+        DELIMITERS, key=lambda one: (_index_of(found[one], source.label) is not None, len(found[one]))
     )
 
 
-def _place(header: list[str], label: str) -> int | None:
-    """Return where in a header a column is; upper and lower case differ only if they must."""
+def _index_of(header: list[str], label: str) -> int | None:
+    """Return the index of a column; None if it is missing or ambiguous. An exact match wins over case."""
     names = [name.strip() for name in header]
     if label not in names:
         names, label = [name.lower() for name in names], label.lower()

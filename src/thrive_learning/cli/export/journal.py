@@ -1,10 +1,9 @@
-"""The journal of an export: which ID each record of the output was asked for, and how far it is safe.
+"""The journal of an export: the requested ID of each record in the output, and how much is flushed to disk.
 
-The ID of a record may differ from the one that was asked for, so the output alone cannot tell. An entry goes
-into the journal before its line goes into the output: a line without an entry never is, and an entry without
-its line is found when the export is resumed. An export of a period also notes at which page the next records
-begin.
-See docs/decisions/0024-export.md and 0035-exports-of-a-period.md. Pure: it reads what it is given.
+The journal is needed because the ID in a record may differ from the requested one. Each entry is written
+before its line of the output. So a line always has an entry, and an entry without a line is found when the
+export is resumed. An export of a period also writes the page of the next records.
+See docs/decisions/0024-export.md and 0035-exports-of-a-period.md. Pure: it only reads from open files.
 """
 
 import json
@@ -16,20 +15,21 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from thrive_learning.errors import ConfigurationError
 
 _VERSION = 1
-_ENTRY_BYTES = 43  # a key and two numbers of 4 bytes in hexadecimal digits, spaces between, and a line end
+_ENTRY_BYTES = 43  # a key and two 4-byte numbers in hexadecimal digits, two spaces, and a line end
 _CHECKPOINT = b"-" * 24
 _POSITION = b"=" * 24
 _ENTRIES_AT_ONCE = 4096
-_LONGEST_HEADER = 4 * 1024 * 1024  # more than the arguments of a command can have
+_LONGEST_HEADER = 4 * 1024 * 1024  # more than the arguments of a command can take
 _MOST_ZEROS = 4096
 _HEADER_BEGINS = b'{"thrive_export": '
+_PERIOD = {"since", "until", "since_asked", "until_asked", "per_page"}
 
 
 class Position(NamedTuple):
-    """Where the records come from that are written next.
+    """The part and page of the records that are written next.
 
     Attributes:
-        part: The part of the query, counted from 0; the number of parts once all of them are done.
+        part: The part of the query, counted from 0; the number of parts after the last one.
         page: The page, counted from 1.
     """
 
@@ -49,13 +49,13 @@ class Head(NamedTuple):
     query: dict[str, Any] | None = None
 
     def text(self) -> bytes:
-        """Return the line itself."""
+        """Return the line."""
         query = {} if self.query is None else {"query": self.query}
         return json.dumps({"thrive_export": _VERSION, "origin": self.origin, **query}).encode() + b"\n"
 
 
 class Entry(NamedTuple):
-    """A line of the journal: what the next line of the output is."""
+    """A line of the journal, which describes the next line of the output."""
 
     key: bytes
     length: int
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
     @classmethod
     def parsed(cls, raw: bytes) -> "Entry | None":
-        """Parse one; None if it is not valid, such as a torn one."""
+        """Parse an entry; None if it is not valid, for example because it is incomplete."""
         try:
             key, length, checksum = raw[:24], int(raw[25:33], 16), int(raw[34:42], 16)
             is_mark = key in {_CHECKPOINT, _POSITION}
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
         return entry if entry.text() == raw else None
 
     def text(self) -> bytes:
-        """Return the line itself."""
+        """Return the line."""
         key = self.key if self.key in {_CHECKPOINT, _POSITION} else self.key.hex().encode()
         return b"%s %08x %08x\n" % (key, self.length, self.checksum)
 
@@ -84,27 +84,27 @@ class Entry(NamedTuple):
 
     @classmethod
     def checkpoint(cls, offset: int) -> "Entry":
-        """Return the entry that says how many bytes of the output are on the disk."""
+        """Return the entry for the number of bytes of the output that are flushed to disk."""
         return cls(_CHECKPOINT, offset >> 32, offset & 0xFFFFFFFF)
 
     @classmethod
     def at(cls, position: Position) -> "Entry":
-        """Return the entry that says where the records come from that follow it."""
+        """Return the entry for the position of the records that follow it."""
         return cls(_POSITION, *position)
 
     @property
     def is_record(self) -> bool:
-        """Whether it stands for a line of the output."""
+        """Whether the entry describes a line of the output."""
         return self.key not in {_CHECKPOINT, _POSITION}
 
     @property
     def offset(self) -> int:
-        """The bytes that a checkpoint speaks of."""
+        """The number of bytes in a checkpoint."""
         return self.length << 32 | self.checksum
 
 
 class Extent(NamedTuple):
-    """How many records are whole, how much of the two files they take, and where the next ones come from."""
+    """The number of complete records, their size in the two files, and the position of the next record."""
 
     records: int = 0
     journal_bytes: int = 0
@@ -113,19 +113,19 @@ class Extent(NamedTuple):
 
 
 def recovered(journal: BinaryIO, output: BinaryIO, head: Head, mark: Callable[[bytes], object]) -> Extent:
-    """Find out how far journal and output agree.
+    """Determine how far the journal and the output agree.
 
-    What lies behind the last checkpoint is compared; what lies before it was brought to the disk.
+    Data before the last checkpoint was flushed to disk, so only the data after it is compared.
 
     Args:
-        journal: The journal; an empty one is that of an export without records.
+        journal: The journal, which is empty for an export without records.
         output: The output.
-        head: What the first line of the journal should be.
-        mark: Is called with the key of each record that is there.
+        head: The expected first line of the journal.
+        mark: Called with the key of each complete record.
 
     Raises:
-        ConfigurationError: The records come from elsewhere. Or the files disagree where no crash could have
-            done it: somebody has changed one of them.
+        ConfigurationError: The export is another one. Or the files differ in a way that no crash explains, so
+            one of them was changed.
     """
     size = output.seek(0, os.SEEK_END)
     before = head_of(journal)
@@ -135,10 +135,12 @@ def recovered(journal: BinaryIO, output: BinaryIO, head: Head, mark: Callable[[b
         return Extent()
     safe, tail = _safe(journal, mark)
     if size < safe.output_bytes:
-        raise ConfigurationError(f"it has {size} byte{'' if size == 1 else 's'}, and had {safe.output_bytes}")
+        raise ConfigurationError(
+            f"it has {size} byte{'' if size == 1 else 's'}, but its journal says {safe.output_bytes}"
+        )
     output.seek(max(safe.output_bytes - 1, 0))
     if safe.output_bytes and output.read(1) != b"\n":
-        raise ConfigurationError("its records no longer end where they did")
+        raise ConfigurationError("it was changed, because a record does not end where its journal says")
     whole: list[Entry] = []
     for entry in tail:
         if entry.is_record and Entry.of(entry.key, output.read(entry.length)) != entry:
@@ -154,19 +156,22 @@ def _difference(before: Head | None, head: Head) -> str:
         return f"its records come from {before.origin}, not from {head.origin}"
     if before.query is None:
         return "it is an export by IDs"
-    return "it is an export of a period" if head.query is None else "its filters or its period differ"
+    if head.query is None:
+        return "it is an export of a period"
+    differing = {name for name, value in head.query.items() if before.query.get(name) != value}
+    return "its period differs" if differing <= _PERIOD else "its filters differ"
 
 
 def head_of(journal: BinaryIO) -> Head | None:
-    """Read the first line of a journal; None if it was not written to its end.
+    """Read the first line of a journal; None if it is incomplete.
 
     Raises:
-        ConfigurationError: The file is not a journal of this version, and may be anything.
+        ConfigurationError: The file is not a journal of this version.
     """
     line = journal.readline(_LONGEST_HEADER)
     if not line.endswith(b"\n") and line[: len(_HEADER_BEGINS)] == _HEADER_BEGINS[: len(line)]:
         return None
-    if len(line) <= _MOST_ZEROS and not line.strip(b"\0"):  # a disk that failed may leave zeros
+    if len(line) <= _MOST_ZEROS and not line.strip(b"\0"):  # a crash may leave zeros on the disk
         return None
     try:
         document: Any = json.loads(line)
@@ -174,12 +179,12 @@ def head_of(journal: BinaryIO) -> Head | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         version = origin = query = None
     if version != _VERSION or not isinstance(origin, str) or not isinstance(query, dict | None):
-        raise ConfigurationError("its journal is not one that this version can read")
+        raise ConfigurationError("its journal cannot be read by this version")
     return Head(origin, cast("dict[str, Any] | None", query))
 
 
 def _safe(journal: BinaryIO, mark: Callable[[bytes], object]) -> tuple[Extent, list[Entry]]:
-    """Return what the last checkpoint stands for, and the entries behind it."""
+    """Return the extent at the last checkpoint, and the entries after it."""
     safe = Extent(journal_bytes=journal.tell())
     tail: list[Entry] = []
     entries = _entries(journal)
@@ -191,10 +196,12 @@ def _safe(journal: BinaryIO, mark: Callable[[bytes], object]) -> tuple[Extent, l
             continue
         safe, tail = _with(safe, tail, mark), []
         if entry.offset != safe.output_bytes:
-            raise ConfigurationError("its journal contradicts itself")
+            raise ConfigurationError(
+                "its journal is damaged (a checkpoint does not match the entries before it)"
+            )
         safe = safe._replace(journal_bytes=safe.journal_bytes + _ENTRY_BYTES)
     if any(entry is not None and entry.key == _CHECKPOINT for entry in entries):
-        raise ConfigurationError("its journal has a gap")
+        raise ConfigurationError("its journal is damaged (it has an invalid entry before a checkpoint)")
     return safe, tail
 
 

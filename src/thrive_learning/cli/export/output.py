@@ -1,4 +1,4 @@
-"""Where the records of an export go: a file, a table beside it, or a stream. It is checked, not opened."""
+"""Check where the records of an export go: a file, a table beside it, or a stream. Nothing is opened."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from thrive_learning.cli.regular_files import is_there, kind_of
 from thrive_learning.errors import ConfigurationError
 
-#: The formats by the extensions of names. A name without one is NDJSON.
+#: The formats by file extension. A name without an extension is NDJSON.
 _EXTENSIONS = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
@@ -19,18 +19,18 @@ _EXTENSIONS = {
 _STREAMS = {"a device", "a FIFO"}
 _STANDARD_OUTPUT = 1
 
-# The names of this process's own descriptors. Opening them anew would begin at the start of a file.
+# The names of this process's own descriptors. Opening such a name again would begin at the start of the file.
 _DESCRIPTOR = re.compile(rf"/(?:dev|proc/(?:self|thread-self|{os.getpid()}))/fd/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MOST_LINKS = 40  # the limit of Linux
 
 
 class StreamTarget(NamedTuple):
-    """What takes records as they come and cannot be resumed.
+    """A stream of records, which cannot be resumed.
 
     Attributes:
-        name: What messages call it.
-        descriptor: The open descriptor; None if `name` is the path of what is to be opened.
+        name: The name in messages.
+        descriptor: The open descriptor; None if `name` is a path to open.
     """
 
     name: str
@@ -38,7 +38,7 @@ class StreamTarget(NamedTuple):
 
     @property
     def is_stdout(self) -> bool:
-        """Whether it is the standard output."""
+        """Whether the stream is stdout."""
         return self.descriptor == _STANDARD_OUTPUT
 
 
@@ -47,7 +47,7 @@ class Output(NamedTuple):
 
     Attributes:
         records: The NDJSON file, or the stream.
-        table: The table that is made of the file; None if none is.
+        table: The table that the file is converted to; None without a table.
         form: "ndjson", or the format of the table.
     """
 
@@ -57,39 +57,41 @@ class Output(NamedTuple):
 
 
 def output_of(name: str, form: str | None) -> Output:
-    """Find out where the records go.
+    """Return where the records go.
 
     Args:
-        name: What `-o` says.
-        form: What `--to` says, if anything.
+        name: The value of `-o`.
+        form: The value of `--to`, if any.
 
     Raises:
-        ConfigurationError: The two make no sense together, or nothing can be written there.
+        ConfigurationError: The two contradict each other, or the output cannot be written.
     """
     if not name or "\0" in name:
-        raise ConfigurationError(f"-o is {name!r}. Name a file, or - for stdout.")
+        raise ConfigurationError(f"-o is {name!r}. Use the path of a file, or - for stdout.")
     try:
         return _output_of(name, form)
     except OSError as error:
         problem = error.strerror or str(error)
-    raise ConfigurationError(f"cannot write {name}: {problem}. Name another output.")
+    raise ConfigurationError(f"cannot write {name}: {problem}. Choose another output.")
 
 
 def _output_of(name: str, form: str | None) -> Output:
     stream = _stream_of(name)
     if stream is not None:
         if form not in (None, "ndjson"):
-            raise ConfigurationError(f"--to {form} needs a regular file, and {stream.name} is a stream.")
+            raise ConfigurationError(
+                f"--to {form} needs a file, but {stream.name} is a stream. Remove --to, or choose a file."
+            )
         return Output(stream, None, "ndjson")
     path = Path(name)
     kind = kind_of(path, follow=True)
     if kind not in (None, "a regular file") or name.endswith(os.sep):
-        raise ConfigurationError(f"cannot write {name}: it is {kind or 'a folder'}. Name a file.")
+        raise ConfigurationError(f"cannot write {name}: it is {kind or 'a folder'}. Choose a file.")
     form = _form_of(name, form)
-    if path.is_symlink():  # then everything is beside the target, whatever name it goes by
+    if path.is_symlink():  # so that all files are beside the target
         path = Path(os.path.realpath(path))
     if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"the folder {path.parent} is not writable. Name another output.")
+        raise ConfigurationError(f"the folder {path.parent} is not writable. Choose another output.")
     if form == "ndjson":
         return Output(path, None, form)
     stem = path.stem if path.suffix.lower() in _EXTENSIONS else path.name
@@ -97,7 +99,9 @@ def _output_of(name: str, form: str | None) -> Output:
     table = path if extension == form else path.with_name(f"{stem}.{form}")
     records = path if extension == "ndjson" else path.with_name(f"{stem}.ndjson")
     if table == records:
-        raise ConfigurationError(f"{name} links to {path}, where the records would go. Name another output.")
+        raise ConfigurationError(
+            f"{name} links to {path}, which is also the file for the records. Choose another output."
+        )
     for file in (table, records):
         is_there(file)
     return Output(records, table, form)
@@ -109,15 +113,15 @@ def _form_of(name: str, asked: str | None) -> str:
     if extension and implied is None and asked is None:
         known = ", ".join(_EXTENSIONS)
         raise ConfigurationError(
-            f"unknown extension {extension} in -o {name}. Use one of {known}, or name the format with --to."
+            f"unknown extension {extension} in -o {name}. Use one of {known}, or set the format with --to."
         )
     if asked is not None and implied not in (None, "ndjson", asked):
-        raise ConfigurationError(f"--to {asked} and -o {name} contradict each other.")
+        raise ConfigurationError(f"--to {asked} does not match -o {name}. Change one of them.")
     return asked or implied or "ndjson"
 
 
 def _stream_of(name: str) -> StreamTarget | None:
-    """Return the stream that a name stands for, if it is one."""
+    """Return the stream with a name; None if the name is not that of a stream."""
     if name == "-":
         return StreamTarget("stdout", _STANDARD_OUTPUT)
     path = name

@@ -1,12 +1,12 @@
-"""Where the next run of an export goes on, and which records of this run it will see again. Pure.
+"""Where the next run of an export begins, and which records of this run it will see again. Pure.
 
-The next run begins a little before the newest record of this one, for records that arrive late. It drops
-those that it sees again, by their keys.
+The next run begins a little before the newest record of this one, for records that arrive late. It skips
+records that it sees again, by their keys.
 """
 
 import datetime as dt
 
-#: How many records without a readable date are remembered. There should not be any.
+#: How many records without a valid date are remembered. Normally, there are none.
 MAX_UNDATED = 10_000
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -15,15 +15,15 @@ _FEWEST_PRUNED = 1000
 
 
 class Overlap:
-    """What the next run has to know of the records up to now.
+    """What the next run must know about the records so far.
 
-    Memory is that of the records within the overlap, in whatever order they come.
+    Memory grows with the number of records within the overlap, in any order.
 
     Args:
-        since: The beginning of this run's period, in whole seconds. The next one begins no earlier.
-        until: The end of this run's period. A date after it counts as this.
+        since: The beginning of this run's period, in whole seconds. The next run does not begin earlier.
+        until: The end of this run's period. A later date counts as this one.
         length: How long before the newest record the next run begins.
-        keys: The keys that this run was given by the one before.
+        keys: The keys from the previous run.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Overlap:
         self._prune_at = 0
 
     def note(self, key: bytes, date: dt.datetime | None) -> None:
-        """Note a record, be it new or not."""
+        """Add a record, new or not."""
         if date is None:
             self._undated[key] = None
             if len(self._undated) > MAX_UNDATED:
@@ -56,12 +56,12 @@ class Overlap:
 
     @property
     def since(self) -> dt.datetime:
-        """Where the next run begins, in whole seconds."""
+        """The beginning of the next run, in whole seconds."""
         return _EPOCH + self._begin * _SECOND
 
     @property
     def keys(self) -> dict[bytes, int | None]:
-        """The keys that the next run needs, each with the second of its record, if that has a date."""
+        """The keys that the next run needs, each with the second of its record, or None without a date."""
         self._prune()
         return {**self._dated, **self._undated}
 

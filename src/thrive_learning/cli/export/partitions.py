@@ -1,6 +1,6 @@
-"""A folder of files, one or more for each day, in the layout of Hive that DuckDB, Spark, and Athena read.
+"""Write a folder with files for each day, in the Hive layout that DuckDB, Spark, and Athena read.
 
-A file has its final name only when it is whole. Everything else is in the folder `_thrive`, which those
+A file gets its final name when it is complete. Everything else is in the folder `_thrive`, which these
 programs ignore because its name begins with an underscore.
 See docs/decisions/0035-exports-of-a-period.md.
 """
@@ -21,10 +21,10 @@ from thrive_learning.cli.export.paths import explained
 from thrive_learning.cli.regular_files import create, open_regular, remove, replacing
 from thrive_learning.errors import ConfigurationError
 
-#: The folder inside the output that has what is not an output.
+#: The folder inside the output for files that are not part of the result.
 WORK_FOLDER = "_thrive"
 
-#: The day of records without a date that can be read. Hive and its heirs read it as null.
+#: The day of records without a valid date. Hive and compatible programs read it as null.
 NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 
 _OUR_PART = re.compile(r"part-\d{8}T\d{6}Z-[0-9a-f]{8}\.(?:ndjson|csv|parquet)", re.ASCII)
@@ -34,35 +34,37 @@ _EPOCH = dt.date(1970, 1, 1)
 
 
 def folder_of(name: str) -> Path:
-    """Return the folder that `-o` names, which may not be there yet.
+    """Return the folder for the value of `-o`, which need not exist.
 
     Raises:
-        ConfigurationError: It cannot be one.
+        ConfigurationError: The path cannot be a folder.
     """
     if name in ("", "-") or "\0" in name:
-        raise ConfigurationError(f"-o is {name!r}, and --partition-by writes a folder. Name a folder.")
+        raise ConfigurationError(f"-o is {name!r}, but --partition-by writes a folder. Choose a folder.")
     try:
         path = Path(name)
         if path.is_symlink():
             path = Path(os.path.realpath(path))
         if path.exists() and not path.is_dir():
-            raise ConfigurationError(f"{name} is not a folder, and --partition-by writes one. Name a folder.")
+            raise ConfigurationError(
+                f"{name} is not a folder, but --partition-by writes one. Choose a folder."
+            )
         if not path.exists() and not path.parent.is_dir():
             raise ConfigurationError(f"the folder {path.parent} does not exist. Create it first.")
     except OSError as error:
         problem = error.strerror or str(error)
     else:
         return path
-    raise ConfigurationError(f"cannot write {name}: {problem}. Name another folder.")
+    raise ConfigurationError(f"cannot write {name}: {problem}. Choose another folder.")
 
 
 def records_of(folder: Path) -> Path:
-    """Return where the records are until they are parts."""
+    """Return the path of the records before they are split into parts."""
     return folder / WORK_FOLDER / "records"
 
 
 def parts_of(folder: Path) -> Iterator[Path]:
-    """Return the parts that exports have written; other files are left alone."""
+    """Yield the parts that exports have written, but no other files."""
     for path in folder.glob("day=*/part-*"):
         if _OUR_PART.fullmatch(path.name):
             yield path
@@ -71,20 +73,20 @@ def parts_of(folder: Path) -> Iterator[Path]:
 def publish(
     folder: Path, form: str, tag: str, *, is_spreadsheet_safe: bool = False, keep_others: bool = False
 ) -> tuple[int, int]:
-    """Turn the records into parts. The same records and tag make the same parts, however often it is done.
+    """Split the records into parts. This can be repeated: the same records and tag give the same parts.
 
     Args:
         folder: The folder.
         form: "ndjson", "csv", or "parquet".
-        tag: What the names of the parts have in common.
+        tag: The common part of the file names.
         is_spreadsheet_safe: See `tables.convert`.
-        keep_others: Keep the parts of other exports; else they are removed.
+        keep_others: Keep the parts of other exports instead of removing them.
 
     Returns:
         The number of rows, and the number of parts.
 
     Raises:
-        OutputError: They cannot be written.
+        OutputError: The parts cannot be written.
         TableError: A table cannot be written.
     """
     name = f"part-{tag}.{form}"
@@ -119,7 +121,7 @@ def _write(day: Path, target: Path, form: str, *, is_spreadsheet_safe: bool) -> 
 
 
 def _split(records: Path, days: Path) -> None:
-    """Write the records of each day to a file of its own, few of which are open at once."""
+    """Write the records of each day to a separate file. Few of the files are open at the same time."""
     opened: dict[str, BinaryIO] = {}
     with contextlib.ExitStack() as everything, io.BufferedReader(open_regular(records)) as lines:
         everything.callback(lambda: [file.close() for file in opened.values()])
@@ -131,12 +133,12 @@ def _split(records: Path, days: Path) -> None:
                     opened.pop(next(iter(opened))).close()
                 path = days / day
                 file = io.BufferedWriter(open_regular(path) if path.exists() else create(path))
-            opened[day] = file  # the last one in the order of use
+            opened[day] = file  # moves it to the end of the order of use
             file.write(line)
 
 
 def day_of(line: bytes) -> str:
-    """Return the day of a record in UTC, such as `2026-01-31`; `NO_DAY` if its date cannot be read."""
+    """Return the day of a record in UTC, such as `2026-01-31`; `NO_DAY` without a valid date."""
     try:
         document: Any = json.loads(line)
         date = document.get("date")
@@ -147,5 +149,5 @@ def day_of(line: bytes) -> str:
         return NO_DAY
     try:
         return (_EPOCH + dt.timedelta(microseconds // _DAY_US)).isoformat()
-    except OverflowError:  # a date that has no UTC in Python
+    except OverflowError:  # a date that Python cannot convert to UTC
         return NO_DAY

@@ -1,4 +1,4 @@
-"""Where the files of an export are, and the error when one of them cannot be written."""
+"""The paths of the files of an export, and the error if one of them cannot be written."""
 
 import contextlib
 from collections.abc import Generator
@@ -12,11 +12,11 @@ _EXTENSIONS = {".ndjson", ".jsonl", ".json"}
 
 
 class OutputError(ThriveError):
-    """A file of the export cannot be written."""
+    """A file of the export cannot be read or written."""
 
 
 class ExportPaths(NamedTuple):
-    """Where the files of an export are: beside its output."""
+    """The paths of the files of an export, which are beside its output."""
 
     output: Path
     failures: Path
@@ -24,23 +24,23 @@ class ExportPaths(NamedTuple):
 
     @classmethod
     def of(cls, output: Path) -> "ExportPaths":
-        """Name them after the output."""
+        """Return the paths for an output."""
         stem = output.stem if output.suffix.lower() in _EXTENSIONS else output.name
         return cls(
             output, output.with_name(f"{stem}.failures.ndjson"), output.with_name(f"{output.name}.journal")
         )
 
     def check(self, *, resume: bool, force: bool) -> None:
-        """Check whether an export can begin or go on there, before anything is created.
+        """Check whether an export can begin or continue there, before anything is created.
 
         Raises:
-            ConfigurationError: It cannot.
-            OutputError: The system does not tell.
+            ConfigurationError: The export cannot begin or continue.
+            OutputError: The files cannot be examined.
         """
         with explained(self.output):
             if not self.output.parent.is_dir():
                 raise ConfigurationError(
-                    f"the folder {self.output.parent} does not exist. Create it, or name another output."
+                    f"the folder {self.output.parent} does not exist. Create it, or choose another output."
                 )
             there = [path for path in self if is_there(path)]
         for path in (self.output, self.failures):
@@ -54,8 +54,8 @@ class ExportOrigin(NamedTuple):
     """Where records come from.
 
     Attributes:
-        name: The region and the tenant. The records of two of them do not mix.
-        url: The base URL of the API, which can be corrected; None for the embedded sandbox.
+        name: The region and the tenant. One export has records of only one tenant in one region.
+        url: The base URL of the API; None for the embedded sandbox.
     """
 
     name: str
@@ -63,13 +63,18 @@ class ExportOrigin(NamedTuple):
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Generator[None, None, None]:
-    """Turn an error of the system into one of ours."""
+def explained(path: Path, action: str = "write") -> Generator[None, None, None]:
+    """Convert an `OSError` to an `OutputError`.
+
+    Args:
+        path: The path for the message, if the error has no path.
+        action: What failed, as a verb for the message.
+    """
     try:
         yield
     except OSError as error:
         named = error.filename if isinstance(error.filename, str) else path
-        problem = f"{named} cannot be written: {error.strerror or error}"
+        problem = f"cannot {action} {named}: {error.strerror or error}"
     else:
         return
     raise OutputError(problem)

@@ -1,4 +1,4 @@
-"""The export of a period: what its options mean, and one run of it from its checks to its summary."""
+"""The export of a period: its options, and one run from the checks to the summary."""
 
 import contextlib
 import datetime as dt
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class PeriodOptions(NamedTuple):
-    """The options of the command that an export of a period has, by their names."""
+    """The options of an export of a period, by their names."""
 
     filters: FilterOptions
     output: str
@@ -51,12 +51,12 @@ class PeriodJob(NamedTuple):
     """One run of an export of a period.
 
     Attributes:
-        destination: Where it writes.
-        query: Which records are wanted.
-        origin: Where they come from.
-        resume: Whether to continue the run that is there.
-        force: Whether to replace what is there.
-        state: What the run before has left; None without a state file.
+        destination: Where the records go.
+        query: Which records are exported.
+        origin: Where the records come from.
+        resume: Whether to continue an existing run.
+        force: Whether to overwrite existing output.
+        state: The state that the previous run has saved; None without a state file.
     """
 
     destination: Destination
@@ -67,17 +67,17 @@ class PeriodJob(NamedTuple):
     state: State | None = None
 
     def check(self) -> ExportPaths | None:
-        """Check whether it can begin, before anything is created."""
+        """Check whether the run can begin, before anything is created."""
         return self.destination.check(resume=self.resume, force=self.force, has_state=self.state is not None)
 
 
 class Finished(NamedTuple):
-    """What a run has come to.
+    """The result of a run.
 
     Attributes:
         is_whole: Whether all pages were read.
         is_partial: Whether records are missing.
-        state: What the next run has to know; None without a state file, or if the run is not whole.
+        state: The state for the next run; None without a state file, or if not all pages were read.
     """
 
     is_whole: bool
@@ -89,7 +89,7 @@ class Finished(NamedTuple):
 def running(
     client: "ThriveClient", job: PeriodJob, options: PeriodOptions
 ) -> Generator[Finished, None, None]:
-    """Do one run. Within the block, its output is on the disk, and no other process can have it."""
+    """Perform one run. Within the block, its output is on disk, and still locked against other processes."""
     paths = job.check()
     destination = job.destination
     query = _query(job, paths)
@@ -132,7 +132,7 @@ def running(
 
 
 def _query(job: PeriodJob, paths: ExportPaths | None) -> PeriodQuery:
-    """Return what to ask for: what the run asked for that is continued, if that is the same."""
+    """Return the query of the run to continue, if its options are the same, or else the query of the job."""
     stored = stored_query(paths) if job.resume and paths is not None else None
     return job.query if stored is None else job.query.resuming(stored)
 
@@ -146,7 +146,7 @@ def _sink(
             yield stream
         return
     job.destination.prepare()
-    # What a finished run with a state has left in the folder is of no use to the next one.
+    # The next run with a state does not need the work files that a finished run has left in the folder.
     force = job.force or (job.state is not None and not job.resume and job.destination.folder is not None)
     with ExportFiles(
         paths, job.origin, resume=job.resume, force=force, query=query.document(), mark=seen.add
@@ -159,9 +159,9 @@ def _sink(
 def _summarized(
     tally: WalkTally, destination: Destination, paths: ExportPaths | None, options: PeriodOptions
 ) -> Generator[None, None, None]:
-    """Say at the end what was done, and how to go on if that was not all."""
+    """Print the summary at the end, and how to continue if records are missing."""
     output = None if paths is None else paths.output
-    # These records are removed in the end, or are where nobody looks.
+    # The file with the records is temporary, or not part of the result.
     is_hidden = destination.folder is not None or (bool(options.state) and destination.result is not None)
     again = "the same command" if options.state else "the same command with --resume"
 
@@ -177,15 +177,15 @@ def _summarized(
         if tally.has_begun:
             say_summary()
             if output is not None and (tally.records or tally.records_before):
-                say(f"what came so far is safe in {output}: {again} continues from there")
+                say(f"records so far are kept in {output}. Run {again} to continue")
         raise
     say_summary()
     if not options.quiet and not tally.is_whole:
-        how = "" if paths is None else f": {again} continues from there"
-        say(f"the deadline came before the end of the records{how}")
+        how = "" if paths is None else f". Run {again} to continue"
+        say(f"--deadline was reached before the last record{how}")
 
 
 def stop_if_partial(finished: Finished) -> None:
-    """End the command with its exit code if records are missing."""
+    """Exit with the code for an incomplete export if records are missing."""
     if finished.is_partial:
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)

@@ -1,4 +1,4 @@
-"""Which runs a command makes: one, or with a state file the one that was interrupted and the next one."""
+"""The runs of one command: a single run, or with a state file the interrupted run and then the next one."""
 
 import datetime as dt
 from pathlib import Path
@@ -21,13 +21,13 @@ from thrive_learning.errors import ConfigurationError
 if TYPE_CHECKING:
     from thrive_learning.client import ThriveClient
 
-#: What stands in `-o` for the end of the period.
+#: The placeholder in `-o` for the end of the period.
 UNTIL = "{until}"
 
 
 def run_period(target: Target, options: PeriodOptions) -> None:
     """Write the activity records of a period to a file, a folder, or a stream."""
-    # Everything that can be checked is, before anything is created.
+    # All checks come first, before anything is created.
     now = dt.datetime.now(dt.UTC)
     _check(options, now)
     filters = _filters(options, now)
@@ -48,20 +48,22 @@ def run_period(target: Target, options: PeriodOptions) -> None:
 
 
 def _check(options: PeriodOptions, now: dt.datetime) -> None:
-    """Raise if two options do not fit each other."""
+    """Raise if two options contradict each other."""
     filters = options.filters
     filters.check()
     if filters.since is not None and filters.until is None and filters.since.at >= now:
-        raise click.UsageError("--since is in the future. Set it to an earlier time.")
+        raise click.UsageError(
+            f"--since ({_shown(filters.since.at)}) is in the future. Set it to an earlier time."
+        )
     if options.resume and options.force:
-        raise click.UsageError("--resume and --force exclude each other.")
+        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     if options.state is None:
         if UNTIL in options.output:
-            raise click.UsageError(f"{UNTIL} in -o is for --state. Write the name itself.")
+            raise click.UsageError(f"{UNTIL} in -o needs --state. Add --state, or remove {UNTIL}.")
     elif options.force and options.partition_by is not None:
         raise click.UsageError(
-            "--force has nothing to overwrite: with --state and --partition-by, each run adds parts. "
-            "Leave it out."
+            "--force cannot be used with --state and --partition-by, because each run only adds files. "
+            "Remove --force."
         )
 
 
@@ -76,11 +78,13 @@ def _destination(options: PeriodOptions, filters: ActivityFilters) -> Destinatio
     )
     form = destination.output.form
     if options.spreadsheet_safe and form != "csv":
-        raise click.UsageError(f"--spreadsheet-safe is for CSV, and the output is {form}.")
+        raise click.UsageError(
+            f"--spreadsheet-safe applies only to CSV, but the output is {form}. Remove it."
+        )
     if options.state is not None and isinstance(destination.output.records, StreamTarget):
         raise click.UsageError(
-            f"--state needs an output that is safe on a disk, and {destination.output.records.name} is a "
-            "stream. Name a file with -o."
+            f"--state needs a file as output, but {destination.output.records.name} is a stream. "
+            "Set -o to a file."
         )
     if options.state is not None:
         _check_state_path(options.state, destination.output)
@@ -88,12 +92,12 @@ def _destination(options: PeriodOptions, filters: ActivityFilters) -> Destinatio
 
 
 def _check_state_path(name: str, output: Output) -> None:
-    """Raise if the state or its lock is a file of the export itself."""
-    records = cast("Path", output.records)  # not a stream, see above
+    """Raise if the state or its lock is also a file of the export."""
+    records = cast("Path", output.records)  # a stream was rejected before
     files = [*ExportPaths.of(records), output.table or records]
     if {Path(name).absolute(), Path(f"{name}.lock").absolute()} & {file.absolute() for file in files}:
         raise click.UsageError(
-            f"--state {name} and the files of the export have the same name. Name another file with --state."
+            f"--state {name} would overwrite a file of the export. Choose another path for the state."
         )
 
 
@@ -120,14 +124,14 @@ class _Runs:
         self._filters = filters
 
     def make(self, destination: Destination, former: State | None) -> None:
-        """Make them: the one that was interrupted, if there is one, and the next one."""
+        """Continue the interrupted run, if there is one, and then make the next run."""
         state = self._first() if former is None else self._checked(former)
         options = self._options
         output = str(Path(_output(options, self._filters)).absolute())
         pending = state.pending
         is_same = pending is not None and pending.output == output
         if pending is not None and not (is_same and options.force):
-            self._say(f"continuing the run that was interrupted: {pending.output}")
+            self._say(f"continuing the interrupted run: {pending.output}")
             before = Destination.of(pending.output, pending.form, by_day=pending.by_day)
             finished = self._run(before, pending, state, former)
             if finished.state is None or (is_same and not pending.by_day):
@@ -136,7 +140,7 @@ class _Runs:
             state = former = finished.state
         until = self._filters.until
         if until is None or state.since >= until:
-            self._say(f"there is nothing new: {self._file.path} is at {_shown(state.since)}")
+            self._say(f"nothing to export: {self._file.path} is already at {_shown(state.since)}")
             return
         by_day = options.partition_by is not None
         following = Pending(output, options.to, by_day, state.since, until)
@@ -147,7 +151,7 @@ class _Runs:
             say(message)
 
     def _first(self) -> State:
-        """Return the state of the first run."""
+        """Return the state for the first run."""
         since = self._filters.since
         if since is None:
             raise click.UsageError(
@@ -157,20 +161,20 @@ class _Runs:
         return State(self._origin.name, filters_document(self._filters), since)
 
     def _checked(self, state: State) -> State:
-        """Raise if the state is that of another export."""
+        """Return the state, or raise if it belongs to another export."""
         problem = None
         if state.origin != self._origin.name:
-            problem = f"its records come from {state.origin}, not from {self._origin.name}"
+            problem = f"it belongs to {state.origin}, not to {self._origin.name}"
         elif state.filters != filters_document(self._filters):
             problem = "it belongs to an export with other filters"
         if problem is not None:
             raise ConfigurationError(
-                f"cannot use {self._file.path}: {problem}. Name another file with --state."
+                f"cannot use {self._file.path}: {problem}. Choose another file with --state."
             )
         return state
 
     def _run(self, destination: Destination, run: Pending, state: State, former: State | None) -> Finished:
-        """Make one run, and note that it has begun before it begins, and that it is over once it is."""
+        """Make one run. The state is saved before the run begins, and again after it has ended."""
         filters = self._filters._replace(since=run.since, until=run.until)
         query = PeriodQuery(filters, run.since.isoformat(), run.until.isoformat(), has_state=True)
         is_again = run == state.pending
@@ -184,7 +188,7 @@ class _Runs:
                 if finished.state is not None:
                     self._file.save(finished.state)
         except BaseException:
-            if paths is not None and not paths.journal.exists():  # nothing of it is there
+            if paths is not None and not paths.journal.exists():  # the run has left no files
                 self._file.save(former)
             raise
         if finished.state is not None:

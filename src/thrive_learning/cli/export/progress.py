@@ -1,4 +1,4 @@
-"""How far an export is: a bar for a terminal, a line now and then for a log."""
+"""Show the progress of an export: a bar on a terminal, or else a line every ten seconds."""
 
 import contextlib
 import sys
@@ -8,12 +8,12 @@ from typing import Protocol
 from thrive_learning._clock import monotonic
 from thrive_learning.cli.terminal import is_pause, noticed, say
 
-#: How often a line is written where there is no terminal, and how often a bar is drawn.
+#: The interval of lines without a terminal, and the interval at which a bar is drawn.
 LINE_INTERVAL_S, BAR_INTERVAL_S = 10.0, 0.1
 
 
 class HasProgress(Protocol):
-    """What an export has come to, as far as it is shown."""
+    """The progress of an export."""
 
     is_paused: bool
 
@@ -24,10 +24,10 @@ class HasProgress(Protocol):
 
 
 class Show(Protocol):
-    """Shows how far an export is."""
+    """Shows the progress of an export."""
 
     def __call__(self, *, is_pause: bool = False) -> None:
-        """Show it if some time has passed since it was shown, or at once if all requests wait from now on."""
+        """Show the progress if the interval has passed, or immediately at a pause."""
         ...
 
 
@@ -39,12 +39,12 @@ def shown(
     to_terminal: bool,
     clock: Callable[[], float] = monotonic,
 ) -> Generator[Show, None, None]:
-    """Show how far an export is on stderr.
+    """Show the progress of an export on stderr.
 
     Args:
-        tally: What it has come to.
+        tally: The counts of the export.
         quiet: Show nothing.
-        to_terminal: Whether records go to this terminal, which leaves no room for a bar.
+        to_terminal: Whether records go to a terminal, in which case no bar is drawn.
         clock: Returns seconds.
     """
     has_bar = not quiet and not to_terminal and sys.stderr.isatty()
@@ -53,7 +53,7 @@ def shown(
 
     def show(*, is_pause: bool = False) -> None:
         nonlocal last
-        if quiet or (is_pause and not has_bar):  # a pause has a line of its own
+        if quiet or (is_pause and not has_bar):  # a pause has its own message
             return
         if is_pause or clock() - last >= interval_s:
             last = clock()
@@ -66,7 +66,7 @@ def shown(
 
 
 def announce(notice: str, tally: HasProgress, show: Show) -> None:
-    """Show what the client warns of while it runs, and that an export is paused."""
+    """Show a warning of the client, and whether the export is paused."""
     say(notice)
     if is_pause(notice):
         tally.is_paused = True
@@ -75,13 +75,13 @@ def announce(notice: str, tally: HasProgress, show: Show) -> None:
 
 @contextlib.contextmanager
 def announced(tally: HasProgress, show: Show, *, quiet: bool, verbose: bool) -> Generator[None, None, None]:
-    """Show what the client warns of while an export runs.
+    """Show the client's warnings while an export runs.
 
     Args:
-        tally: What the export has come to.
-        show: Shows how far it is.
-        quiet: Show no warning.
-        verbose: Show how records depart from the contract, and not only in how many ways.
+        tally: The counts of the export.
+        show: Shows the progress.
+        quiet: Show no warnings.
+        verbose: Show how records depart from the contract, instead of only in how many ways.
     """
     with noticed(lambda notice: None if quiet else announce(notice, tally, show), drift=verbose) as notices:
         try:
@@ -94,13 +94,13 @@ def announced(tally: HasProgress, show: Show, *, quiet: bool, verbose: bool) -> 
 
 @contextlib.contextmanager
 def _bar(tally: HasProgress) -> Generator[Callable[[], None], None, None]:
-    from rich.console import Console  # noqa: PLC0415 - of the extra `cli`, and for bars alone
+    from rich.console import Console  # noqa: PLC0415 - of the extra `cli`, needed only for bars
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
     columns = (BarColumn(bar_width=24), TextColumn("{task.description}", markup=False))
     console = Console(file=sys.stderr)
-    # What is said meanwhile goes above the bar; stdout has the records, and goes where it always does.
-    # It is drawn here and not by a thread of its own, because a machine may be out of threads.
+    # Messages are printed above the bar. stdout is not redirected, because it may have the records.
+    # The bar is drawn here and not by a separate thread, because the machine may be out of threads.
     with Progress(*columns, console=console, redirect_stdout=False, auto_refresh=False) as progress:
         task = progress.add_task("", total=None)
 

@@ -1,4 +1,4 @@
-"""Which records an export of a period asks for, and whether it is the one that was begun. Pure."""
+"""The query of an export of a period, and whether a resumed export has the same one. Pure."""
 
 import datetime as dt
 import json
@@ -9,25 +9,25 @@ from thrive_learning._filters import ActivityFilters
 from thrive_learning.cli.export.journal import Position
 from thrive_learning.errors import ConfigurationError
 
-#: How many records a page has.
+#: The number of records per page.
 PER_PAGE = 1000
 
-# A resumed export reads this many pages again. Records that arrive move others to later pages, never to
-# earlier ones, so one page would do; records that are deleted move others to earlier pages.
+# A resumed export reads this many pages again. New records move others to later pages, for which one page
+# would be enough. Deleted records move others to earlier pages.
 _PAGES_READ_AGAIN = 3
 
 _RESOLVED = ("since", "until", "per_page")
 
 
 class PeriodQuery(NamedTuple):
-    """What an export of a period asks for.
+    """The query of an export of a period.
 
     Attributes:
-        filters: The filters. Both ends of the period are there.
-        since_asked: What the user wrote for the beginning; see `Moment`.
-        until_asked: What the user wrote for the end; None for the time at which the export began.
-        per_page: How many records a page has.
-        has_state: Whether it belongs to a state file, which goes on from run to run.
+        filters: The filters, including both ends of the period.
+        since_asked: The beginning as the user wrote it; see `Moment`.
+        until_asked: The end as the user wrote it; None for the time at which the export began.
+        per_page: The number of records per page.
+        has_state: Whether the export has a state file.
     """
 
     filters: ActivityFilters
@@ -47,7 +47,7 @@ class PeriodQuery(NamedTuple):
         return cast("dt.datetime", self.filters.until)
 
     def document(self) -> dict[str, Any]:
-        """Return it as the journal keeps it."""
+        """Return the query as the journal stores it."""
         return {
             **filters_document(self.filters),
             "since": self.since.isoformat(),
@@ -59,9 +59,9 @@ class PeriodQuery(NamedTuple):
         }
 
     def resuming(self, stored: dict[str, Any]) -> "PeriodQuery":
-        """Return the query that was begun, if the user asks for the same; else this one.
+        """Return the stored query if the options are the same, or else this one.
 
-        The period of `--since 7d` is that of the run that began the export.
+        So the period of `--since 7d` is still that of the run that began the export.
         """
         mine = self.document()
         if any(stored.get(name) != value for name, value in mine.items() if name not in _RESOLVED):
@@ -74,17 +74,17 @@ class PeriodQuery(NamedTuple):
         return self._replace(filters=self.filters._replace(since=since, until=until), per_page=per_page)
 
     def tag(self) -> str:
-        """Return what the names of its parts have in common: the end of the period, and a checksum of all."""
+        """Return the common part of file names: the end of the period, and a checksum of the query."""
         return f"{stamp(self.until)}-{zlib.crc32(json.dumps(self.document()).encode()):08x}"
 
 
 def stamp(at: dt.datetime) -> str:
-    """Return a time as the names of files have it, such as `20260131T120000Z`."""
+    """Return a time in the form for file names, such as `20260131T120000Z`."""
     return f"{at:%Y%m%dT%H%M%SZ}"
 
 
 def filters_document(filters: ActivityFilters) -> dict[str, Any]:
-    """Return the filters without the period, as JSON has them."""
+    """Return the filters without the period, for JSON."""
     return {
         "types": sorted(filters.types),
         "omit_types": sorted(filters.omit_types),
@@ -94,20 +94,20 @@ def filters_document(filters: ActivityFilters) -> dict[str, Any]:
 
 
 def first_page(position: Position) -> int:
-    """Return the page at which an export goes on that was ended at a position."""
+    """Return the page at which an export that ended at a position continues."""
     return max(position.page - _PAGES_READ_AGAIN, 1)
 
 
 def parse_stored_time(text: object) -> dt.datetime:
-    """Read a time of one of our files.
+    """Parse a time from a state file.
 
     Raises:
-        ConfigurationError: It is not one.
+        ConfigurationError: The text is not a time with a zone.
     """
     try:
         at = dt.datetime.fromisoformat(text if isinstance(text, str) else "")
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise ConfigurationError(f"it has the time {text!r}")
+        raise ConfigurationError(f"its time {text!r} is not valid")
     return at

@@ -1,4 +1,4 @@
-"""One export: the files that its options name, and results that become lines where they belong."""
+"""Run an export by IDs: check the options, open the files, and write each result to the right file."""
 
 import contextlib
 import importlib
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
     from thrive_learning._settings.resolution import Settings
 
-_TAB = ("\\t", "tab")  # how a tab can be written on a command line
+_TAB = ("\\t", "tab")  # ways to write a tab on a command line
 
 #: Where records and failures go.
 Sink = ExportFiles | StreamOutput
 
 
 class ExportOptions(NamedTuple):
-    """The options of the command, by their names."""
+    """The options of an export by IDs, by their names."""
 
     ids: str
     output: str
@@ -59,10 +59,12 @@ class ExportOptions(NamedTuple):
 
 def run_export(target: Target, options: ExportOptions) -> None:
     """Write many activity records to a file or a stream."""
-    # Everything that can be checked is, before anything is created.
+    # All checks come first, before anything is created.
     outputs = output_of(options.output, options.to)
     if options.spreadsheet_safe and outputs.form != "csv":
-        raise click.UsageError(f"--spreadsheet-safe is for CSV, and the output is {outputs.form}.")
+        raise click.UsageError(
+            f"--spreadsheet-safe applies only to CSV, but the output is {outputs.form}. Remove it."
+        )
     source = _source(options)
     paths = checked_paths(outputs, resume=options.resume, force=options.force)
     settings = None if target.sandbox else target.settings()
@@ -72,7 +74,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
         with target.client(settings) as client:
             lines = InputLines(cast("io.BufferedIOBase", file), source.name)
             found = ids_in(counted(lines, tally), source, tally.note_empty)
-            found = chain([next(found)], found)  # an input without IDs ends it here
+            found = chain([next(found)], found)  # raises here if the input has no IDs
             with (
                 _summarized(tally, outputs, paths, quiet=options.quiet),
                 _sink(outputs, paths, export_origin(settings), options) as sink,
@@ -99,19 +101,19 @@ def run_export(target: Target, options: ExportOptions) -> None:
 
 
 def checked_paths(outputs: Output, *, resume: bool, force: bool) -> ExportPaths | None:
-    """Check whether an export can begin or go on there, and return its files; None for a stream."""
+    """Check whether an export can begin or continue there, and return its files; None for a stream."""
     if resume and force:
-        raise click.UsageError("--resume and --force exclude each other.")
+        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     if not isinstance(outputs.records, Path):
         if resume:
             raise click.UsageError(
-                f"cannot resume {outputs.records.name}: records are written to it as a stream. "
-                "Leave out --resume, or name a file."
+                f"cannot resume {outputs.records.name}, because it is a stream. Remove --resume, or choose a "
+                "file."
             )
         return None
     paths = ExportPaths.of(outputs.records)
     if outputs.table is not None:
-        importlib.import_module("pyarrow")  # it should be missed before anything is fetched
+        importlib.import_module("pyarrow")  # a missing package must be reported before anything is fetched
         if outputs.table.exists() and not (resume or force):
             raise click.UsageError(
                 f"{outputs.table} already exists. Use --resume to continue or --force to overwrite."
@@ -135,16 +137,17 @@ def _source(options: ExportOptions) -> IdSource:
     ):
         if value is not None and form not in fits:
             raise click.UsageError(
-                f"{option} is for {' and '.join(sorted(fits))}, and IDS is read as {form}: see --from."
+                f"{option} applies only to {' and '.join(sorted(fits))}, but IDS is read as {form}. "
+                "Set the format with --from."
             )
     separator = "\t" if delimiter in _TAB else delimiter
     if separator is not None and (len(separator) != 1 or separator in '"\r\n' or separator.isalnum()):
-        raise click.UsageError(f"--delimiter is {delimiter!r}. Write one character, such as ';' or '\\t'.")
+        raise click.UsageError(f"--delimiter is {delimiter!r}. Use one character, such as ';' or '\\t'.")
     return IdSource("stdin" if options.ids == "-" else options.ids, form, column or field or "id", separator)
 
 
 def export_origin(settings: "Settings | None") -> ExportOrigin:
-    """Return where records come from; without settings, from the sandbox."""
+    """Return where records come from: the region of the settings, or the sandbox without settings."""
     if settings is None:
         return ExportOrigin("the sandbox")
     region = settings.region
@@ -153,14 +156,16 @@ def export_origin(settings: "Settings | None") -> ExportOrigin:
 
 @contextlib.contextmanager
 def _opened(ids: str, written: Sequence[Path]) -> Generator[BinaryIO, None, None]:
-    """Open the input, which must not be one of the files that are written."""
+    """Open the input, which must not be a file that the export writes."""
     with contextlib.ExitStack() as opened:
         file: BinaryIO = sys.stdin.buffer if ids == "-" else opened.enter_context(Path(ids).open("rb"))
         with contextlib.suppress(OSError):  # a stdin without a descriptor
             status = os.fstat(file.fileno())
             if any(path.exists() and os.path.samestat(path.stat(), status) for path in written):
                 name = "stdin" if ids == "-" else ids
-                raise click.UsageError(f"{name} is a file of the export itself. Name another output.")
+                raise click.UsageError(
+                    f"{name} is both the input and a file of the export. Choose another output."
+                )
         yield file
 
 
@@ -178,18 +183,18 @@ def _sink(
 
 
 def say_what_was_cut(files: ExportFiles) -> None:
-    """Say how much of the output was not a whole record, if any was."""
+    """Print how many bytes were cut off the output, if any."""
     if files.cut_bytes:
         cut = count_of(files.cut_bytes, "byte")
-        say(f"cut {cut} off {files.paths.output}: a record that was not whole")
+        say(f"removed incomplete data ({cut}) from the end of {files.paths.output}")
 
 
 @contextlib.contextmanager
 def _summarized(
     tally: Tally, outputs: Output, paths: ExportPaths | None, *, quiet: bool
 ) -> Generator[None, None, None]:
-    """Say at the end what was done, and how to go on if that was not all."""
-    again = "the same command with --resume continues from there"
+    """Print the summary at the end, and how to continue if records are missing."""
+    again = "Run the same command with --resume to continue"
 
     def say_summary() -> None:
         for line in () if quiet else tally.summary(paths, outputs.table):
@@ -203,22 +208,22 @@ def _summarized(
         if tally.has_begun:
             say_summary()
             if paths is not None and tally.has_results:
-                say(f"what came so far is safe in {paths.output}: {again}")
+                say(f"records so far are kept in {paths.output}. {again}")
         raise
     say_summary()
     if not quiet and not tally.is_whole:
-        say(f"the deadline came before the end of the IDs{'' if paths is None else f': {again}'}")
+        say(f"--deadline was reached before the last ID{'' if paths is None else f'. {again}'}")
 
 
 def counted(lines: InputLines, tally: Tally) -> Iterator[tuple[int, str]]:
-    """Return the lines of the input, and count how much of it was read."""
+    """Yield the lines of the input, and count how many bytes were read."""
     for line in lines:
         tally.read_bytes = lines.read_bytes
         yield line
 
 
 def unseen(ids: Iterable[str], done: Done, tally: Tally) -> Iterator[str]:
-    """Return each ID once, and none that is done."""
+    """Yield each ID once, without those that need no request."""
     for given in ids:
         key = key_of(given)
         if key in done:
@@ -230,7 +235,7 @@ def unseen(ids: Iterable[str], done: Done, tally: Tally) -> Iterator[str]:
 
 
 def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Show) -> None:
-    """Write every result as it comes."""
+    """Write each result when it arrives."""
     for result in results:
         failure = None
         if result.error is None:
@@ -243,5 +248,5 @@ def take(results: Iterable[ActivityResult], sink: Sink, tally: Tally, show: Show
 
 
 def record_line(activity: Activity) -> bytes:
-    """Render a record's JSON as it was received, in one line."""
+    """Return a record's JSON as received, as one line."""
     return activity.to_json().encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Which records an export of a period has: on disk, because a set of millions of IDs takes much memory."""
+"""The keys of the records that an export of a period has, on disk because millions need much memory."""
 
 import importlib
 from typing import Any, Self
@@ -9,7 +9,7 @@ _CACHE_KIB = 512
 class SeenKeys:
     """The keys of records, in a private temporary file that the system removes when the process ends.
 
-    It is never trusted after a crash: a resumed export fills it from its journal.
+    A resumed export does not reuse the file, but fills a new one from its journal.
     """
 
     def __init__(self) -> None:

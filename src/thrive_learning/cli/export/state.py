@@ -1,4 +1,4 @@
-"""The state file of an export that goes on from run to run. One run at a time can have it."""
+"""The state file of a scheduled export. Only one run at a time can use it."""
 
 import contextlib
 import datetime as dt
@@ -19,7 +19,7 @@ class Pending(NamedTuple):
 
     Attributes:
         output: The absolute path of its output.
-        form: The format that `--to` said, if anything.
+        form: The value of `--to`, if any.
         by_day: Whether the output is a folder with one part for each day.
         since: The beginning of its period.
         until: The end of its period.
@@ -33,12 +33,12 @@ class Pending(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one run tells the next.
+    """The state that one run saves for the next.
 
     Attributes:
         origin: The region and tenant that the records come from.
         filters: The filters, without the period.
-        since: Where the next run begins, in whole seconds.
+        since: The beginning of the next run, in whole seconds.
         keys: The keys of the records since then that were exported, each with the second of its record.
         pending: The run that has begun and not ended, if there is one.
     """
@@ -46,11 +46,11 @@ class State(NamedTuple):
     origin: str
     filters: dict[str, Any]
     since: dt.datetime
-    keys: dict[bytes, int | None] = {}  # noqa: RUF012 - it is not changed
+    keys: dict[bytes, int | None] = {}  # noqa: RUF012 - never changed
     pending: Pending | None = None
 
     def text(self) -> str:
-        """Return it as the file has it."""
+        """Return the text of the file."""
         pending = self.pending
         document = {
             "thrive_export_state": _VERSION,
@@ -65,16 +65,16 @@ class State(NamedTuple):
 
     @classmethod
     def parsed(cls, text: str) -> "State":
-        """Read it.
+        """Parse the text of a file.
 
         Raises:
-            ConfigurationError: It is not a state.
+            ConfigurationError: The text is not a state.
         """
         try:
             return cls._parsed(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
-        raise ConfigurationError("it is not a state file that this version can read")
+        raise ConfigurationError("it cannot be read by this version")
 
     @classmethod
     def _parsed(cls, document: dict[str, Any]) -> "State":
@@ -103,20 +103,20 @@ def _pending_in(document: dict[str, Any]) -> Pending:
 
 
 class StateFile:
-    """A state file, locked as long as it is open.
+    """A state file, locked while it is open.
 
-    The lock is a file of its own beside it, because the state is replaced with each run.
+    The lock is a separate file beside it, because each run replaces the state.
 
     Args:
-        path: Where it is.
+        path: The path of the file.
 
     Raises:
-        ConfigurationError: Another run has it, or it is not a regular file.
+        ConfigurationError: Another run uses the file, or it is not a regular file.
         OutputError: The lock cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
-        from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, and for exports alone
+        from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, needed only for exports
 
         self.path = path
         self._lock_path = path.with_name(f"{path.name}.lock")
@@ -133,16 +133,16 @@ class StateFile:
             is_locked = lock_descriptor(lock.fileno(), blocking=False)
         if not is_locked:
             self._open.close()
-            raise ConfigurationError(f"another export is using {path}. Wait for it to end.")
+            raise ConfigurationError(f"another export is using {path}. Wait for it to finish.")
 
     def load(self) -> State | None:
         """Return the state; None before the first run.
 
         Raises:
-            ConfigurationError: It is not a state.
-            OutputError: It cannot be read.
+            ConfigurationError: The file is not a state file.
+            OutputError: The file cannot be read.
         """
-        with explained(self.path):
+        with explained(self.path, "read"):
             if not is_there(self.path):
                 return None
             with open_regular(self.path) as file:
@@ -151,13 +151,13 @@ class StateFile:
             return State.parsed(text)
         except ConfigurationError as error:
             problem = str(error)
-        raise ConfigurationError(f"cannot use {self.path}: {problem}. Name another file with --state.")
+        raise ConfigurationError(f"cannot use {self.path}: {problem}. Choose another file with --state.")
 
     def save(self, state: State | None) -> None:
-        """Replace the state at once, or remove it.
+        """Replace the state atomically, or remove it.
 
         Raises:
-            OutputError: It cannot be written. The former one is still there.
+            OutputError: The state cannot be written. The previous one is unchanged.
         """
         with explained(self.path):
             if state is None:

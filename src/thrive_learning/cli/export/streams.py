@@ -1,4 +1,4 @@
-"""Records to a stream, such as stdout, a FIFO, or a device: nothing that could be resumed."""
+"""Write records to a stream, such as stdout, a FIFO, or a device, which cannot be resumed."""
 
 import contextlib
 import io
@@ -18,32 +18,32 @@ class StreamError(ThriveError):
 
 
 class StreamOutput(contextlib.AbstractContextManager["StreamOutput"]):
-    """Records to a stream, failures to stderr.
+    """Writes records to a stream, and failures to stderr.
 
     Args:
-        stream: Where the records go.
+        stream: The stream.
 
     Attributes:
-        is_terminal: Whether the records go to a terminal, which would obey some of their text.
+        is_terminal: Whether the stream is a terminal. Control characters are escaped then.
 
     Raises:
-        ConfigurationError: It cannot be opened, or is not a stream any more.
+        ConfigurationError: The stream cannot be opened, or is no longer a stream.
     """
 
     def __init__(self, stream: StreamTarget) -> None:
         self.done: dict[bytes, int] = {}
-        self.records: int = 0  # that were there before
+        self.records: int = 0  # from earlier runs
         self.kept_failures: FailureCounts = FailureCounts()
         self._name = stream.name
         self._file = None if stream.is_stdout else _opened(stream)
         self.is_terminal: bool = (self._file or sys.stdout).isatty()
 
-    def write_record(self, key: bytes, line: bytes) -> None:  # noqa: ARG002 - what a Sink takes
-        """Write a record now, when a closed pipe can still be told from success.
+    def write_record(self, key: bytes, line: bytes) -> None:  # noqa: ARG002 - the signature of a Sink
+        """Write a record and flush it, so that a closed pipe is noticed here.
 
         Raises:
-            OSError: Its reader has gone, or it is stdout and cannot be written.
-            StreamError: It cannot be written.
+            OSError: The reader has closed the stream, or stdout cannot be written.
+            StreamError: The stream cannot be written.
         """
         data = visible_json(line.decode()).encode() if self.is_terminal else line
         if self._file is None:
@@ -59,10 +59,10 @@ class StreamOutput(contextlib.AbstractContextManager["StreamOutput"]):
             problem = error.strerror or str(error)
         else:
             return
-        raise StreamError(f"{self._name} cannot be written: {problem}")
+        raise StreamError(f"cannot write {self._name}: {problem}")
 
     def write_failure(self, failure: FailedId) -> None:
-        """Report it."""
+        """Print the failure on stderr."""
         complain(failure.message)
 
     def __exit__(self, *_error: object) -> None:
@@ -77,11 +77,11 @@ def _opened(stream: StreamTarget) -> io.FileIO:
         return io.FileIO(_writable(stream.descriptor), "wb")
     except OSError as error:
         problem = error.strerror or str(error)
-    raise ConfigurationError(f"cannot write {stream.name}: {problem}. Name another output.")
+    raise ConfigurationError(f"cannot write {stream.name}: {problem}. Choose another output.")
 
 
 def _writable(descriptor: int) -> int:
-    """Return a duplicate of a descriptor, or raise `OSError` if nothing can be written to it."""
+    """Return a duplicate of a descriptor, or raise `OSError` if it is not writable."""
     duplicate = os.dup(descriptor)
     try:
         os.write(duplicate, b"")
@@ -92,10 +92,10 @@ def _writable(descriptor: int) -> int:
 
 
 def _opened_anew(name: str) -> io.FileIO:
-    # Neither created nor emptied. Opening a FIFO waits for its reader.
+    # The flags neither create nor truncate. Opening a FIFO waits for its reader.
     file = io.FileIO(os.open(name, os.O_WRONLY | getattr(os, "O_NOCTTY", 0)), "wb")
     mode = os.fstat(file.fileno()).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return file
     file.close()
-    raise ConfigurationError(f"{name} is no longer a stream. Name another output.")
+    raise ConfigurationError(f"{name} is no longer a stream. Choose another output.")

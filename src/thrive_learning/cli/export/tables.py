@@ -1,4 +1,4 @@
-"""Records as a table, Parquet or CSV: a batch of rows at a time, so that memory stays flat."""
+"""Convert records to Parquet or CSV, a batch of rows at a time so that memory stays constant."""
 
 import datetime as dt
 import importlib
@@ -14,7 +14,7 @@ from thrive_learning.cli.json_text import Member, members_of
 from thrive_learning.cli.regular_files import open_regular, replacing
 from thrive_learning.errors import ThriveError
 
-#: The columns, and their types as Arrow calls them. The names are those on the wire, and one for the rest.
+#: The columns and their Arrow types. They have the names of the fields in the API, and `extra` has the rest.
 COLUMNS: dict[str, str] = {
     "id": "string",
     "type": "string",
@@ -33,11 +33,11 @@ _OBJECTS = {"data", "with"}
 _BATCH_ROWS = 1024
 _BATCH_BYTES = 1024 * 1024
 _GROUP_BYTES = 8 * 1024 * 1024
-_GROUP_ROWS = 16_384  # of rows that are written at once; as Arrow has them, they take a tenth of the memory
+_GROUP_ROWS = 16_384  # rows that are written at once, in Arrow's format, which takes a tenth of the memory
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - see microseconds_of
 _MICROSECOND = dt.timedelta(microseconds=1)
 
-#: What a spreadsheet takes for the beginning of a formula, also in the width of East Asian characters.
+#: Characters with which a formula of a spreadsheet begins, including their full-width forms.
 #: Source: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -45,32 +45,32 @@ Row = dict[str, str | int | None]
 
 
 class TableError(ThriveError):
-    """Records could not be turned into a table."""
+    """Records could not be converted to a table."""
 
 
 def convert(source: Path, target: Path, form: str, *, is_spreadsheet_safe: bool = False) -> int:
-    """Write the records of a file as a table, in the place of what is there, once it is whole.
+    """Convert the records of a file to a table, which replaces an existing one when it is complete.
 
     Args:
         source: The records, one JSON object a line.
         target: The table.
         form: "parquet" or "csv".
-        is_spreadsheet_safe: Put `'` in front of text that a spreadsheet would run as a formula.
+        is_spreadsheet_safe: Add `'` before text that a spreadsheet would run as a formula.
 
     Returns:
         The number of rows.
 
     Raises:
-        ConfigurationError: One of the two is not a regular file.
+        ConfigurationError: One of the two files is not a regular file.
         TableError: A line is not a record, or the table cannot be written.
     """
     try:
         with replacing(target) as file:
             return _write(source, file, form, is_spreadsheet_safe=is_spreadsheet_safe)
     except OSError as error:
-        # pyarrow's own have their text and no more.
+        # pyarrow's errors may have only a text.
         problem = os.strerror(error.errno) if error.errno else str(error)
-    raise TableError(f"{target} cannot be written: {problem}")
+    raise TableError(f"cannot write {target}: {problem}")
 
 
 def _write(source: Path, file: BinaryIO, form: str, *, is_spreadsheet_safe: bool) -> int:
@@ -109,7 +109,7 @@ def _batches(source: Path) -> Iterator[list[Row]]:
             try:
                 batch.append(row_of(line.decode()))
             except (ValueError, RecursionError):
-                problem = f"{source}, line {number}, is not a record. Was the file edited?"
+                problem = f"{source}, line {number}, is not a record. Use --force to export again"
                 raise TableError(problem) from None
             size += len(line)
             if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
@@ -119,16 +119,16 @@ def _batches(source: Path) -> Iterator[list[Row]]:
 
 
 def row_of(line: str) -> Row:
-    """Return the row of a record. A field that is missing and one that is null are empty.
+    """Return the row of a record. Missing fields and null are empty.
 
-    What has no place in its column goes to the last one, as the text that was received: unknown fields, and
-    those of another type or with a date that cannot be read.
+    The last column has the fields that do not fit into a column, as received: unknown fields, and fields of
+    another type or with a date that is not valid.
 
     Args:
         line: The record's JSON.
 
     Raises:
-        ValueError: It is not a record.
+        ValueError: The line is not a record.
     """
     row: Row = dict.fromkeys(COLUMNS)
     rest: dict[str, str] = {}
@@ -139,14 +139,14 @@ def row_of(line: str) -> Row:
         elif member.value is not None or name not in COLUMNS or name == _REST:
             rest[name] = member.text
     if row["id"] is None:
-        raise ValueError("it has no ID")
+        raise ValueError("no ID")
     if rest:
         row[_REST] = "{" + ",".join(f"{_encodable_json(name)}:{text}" for name, text in rest.items()) + "}"
     return row
 
 
 def safe_row(row: Row) -> Row:
-    """Return a row none of whose cells a spreadsheet runs as a formula."""
+    """Return a row whose cells a spreadsheet does not run as formulas."""
     return {
         name: f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
         for name, cell in row.items()
@@ -154,7 +154,7 @@ def safe_row(row: Row) -> Row:
 
 
 def _cell(name: str, member: Member) -> str | int | None:
-    """Return what goes into the column of a field; None if it has none, or is of another type."""
+    """Return the cell for a field; None if the field has no column, or another type."""
     if name not in COLUMNS or name == _REST:
         return None
     if name in _OBJECTS:
@@ -165,8 +165,8 @@ def _cell(name: str, member: Member) -> str | int | None:
 
 
 def microseconds_of(text: str) -> int | None:
-    """Return the microseconds since 1970 in UTC; None if it is not a date and time with a time zone."""
-    # Counted, and not converted: the first and the last days of the calendar have no UTC in Python.
+    """Return the microseconds since 1970 in UTC; None if the text is not a date and time with a zone."""
+    # Calculated, because Python cannot convert the first and last days of the calendar to UTC.
     date = read_date(text)
     if date is None:
         return None

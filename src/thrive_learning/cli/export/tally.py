@@ -1,4 +1,4 @@
-"""What an export has come to: counted as results come, and said at the end."""
+"""The counts of an export by IDs, for the progress and the summary."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,18 @@ from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.paths import ExportPaths
 
-_REASONS = {HAS_RECORD: "there already", HAS_FAILED: "failed for good before"}
+_REASONS = {HAS_RECORD: "already in the output", HAS_FAILED: "failed permanently in an earlier run"}
 _MINUTE_S, _HOUR_S = 60, 3600
-_EARLY = 0.01  # of the input: what is left after so little of it is a guess
+_EARLY = 0.01  # of the input; before that, an estimate of the time left would be a guess
 
 
 def count_of(number: int, noun: str) -> str:
-    """Return a number of things."""
+    """Return a number and a noun in singular or plural, such as "2 records"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """Return a span of time for people."""
+    """Return a duration for people, such as "1 min 05 s"."""
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
     if seconds < _HOUR_S:
@@ -31,23 +31,23 @@ def duration(seconds: float) -> str:
 
 @attrs.define
 class Tally:
-    """What an export has come to.
+    """The counts of an export by IDs.
 
     Attributes:
-        has_begun: Whether its output is open.
+        has_begun: Whether the output is open.
         records: How many records this run has written.
-        records_before: How many records earlier runs had written.
+        records_before: How many records earlier runs have written.
         failures: The IDs that have failed in this run.
-        kept_failures: The failures of earlier runs that stay.
-        skipped: How many IDs needed no request, by the reason.
-        repeated: How many times an ID came that this run had before.
+        kept_failures: The final failures of earlier runs.
+        skipped: How many IDs needed no request, by reason.
+        repeated: How many IDs were repeated in this run.
         empty: How many empty cells the input has.
-        is_whole: Whether the input was read to its end.
-        is_paused: Whether all requests wait, as the server is overloaded or down.
-        size_bytes: How long the input is; None where nobody knows.
-        read_bytes: How much of it was read.
-        begun_at: What `fraction` was when the first result came: an earlier run did what lies before.
-        rows: How many rows the table has; None if none was written.
+        is_whole: Whether the whole input was read.
+        is_paused: Whether all requests are paused, because the server is overloaded or down.
+        size_bytes: The size of the input; None if it is unknown.
+        read_bytes: How many bytes of the input were read.
+        begun_at: The value of `fraction` at the first result. An earlier run did the part before it.
+        rows: The number of rows of the table; None without a table.
     """
 
     has_begun: bool = False
@@ -68,7 +68,7 @@ class Tally:
     _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
     def begin(self, records: int, kept_failures: FailureCounts) -> None:
-        """Note what is there."""
+        """Set the counts of earlier runs."""
         self.has_begun = True
         self.records_before, self.kept_failures = records, kept_failures
 
@@ -79,34 +79,34 @@ class Tally:
 
     @property
     def has_results(self) -> bool:
-        """Whether there is anything in the files."""
+        """Whether the files contain any results."""
         return bool(self.records or self.records_before or self.failures.total or self.kept_failures.total)
 
     @property
     def elapsed_s(self) -> float:
-        """The seconds since it began."""
+        """The seconds since the export began."""
         return self._clock() - self._started_at
 
     @property
     def rate(self) -> float:
-        """Results per second."""
+        """The number of results per second."""
         return (self.records + self.failures.total) / self.elapsed_s if self.elapsed_s else 0.0
 
     @property
     def fraction(self) -> float | None:
-        """How much of the input was read, from 0 to 1; None where its length is not known."""
+        """The fraction of the input that was read, from 0 to 1; None if the size is unknown."""
         return min(self.read_bytes / self.size_bytes, 1.0) if self.size_bytes else None
 
     @property
     def left_s(self) -> float | None:
-        """How many seconds it will go on, as far as can be told."""
+        """The estimated number of seconds left; None if there is no estimate."""
         fraction = self.fraction or 0.0
         done = fraction - (self.begun_at or 0.0)
         return self.elapsed_s * (1 - fraction) / done if done >= _EARLY else None
 
     @property
     def progress(self) -> str:
-        """How far it is, in a few words."""
+        """The text of the progress."""
         parts = [count_of(self.records, "record"), f"{self.rate:,.0f}/s"]
         if self.failures.total:
             parts.insert(1, f"{self.failures.total:,} failed")
@@ -140,11 +140,11 @@ class Tally:
             self.failures.add(failure)
 
     def summary(self, paths: ExportPaths | None, table: Path | None = None) -> list[str]:
-        """Return the lines that say it.
+        """Return the lines of the summary.
 
         Args:
-            paths: Where the files are; None for a stream.
-            table: Where the table is, if there is one.
+            paths: The paths of the files; None for a stream.
+            table: The path of the table, if there is one.
         """
         lines = [
             f"exported {count_of(self.records, 'record')} in {duration(self.elapsed_s)} ({self.rate:,.0f}/s)"
@@ -153,14 +153,14 @@ class Tally:
             lines[0] += f"; {paths.output} has {self.records_before + self.records:,}"
         for reason, count in self.skipped.items():
             if count:
-                lines.append(f"{count_of(count, 'ID')} skipped: {_REASONS[reason]}")
+                lines.append(f"skipped {count_of(count, 'ID')}: {_REASONS[reason]}")
         if self.repeated:
-            lines.append(f"{count_of(self.repeated, 'repeated ID')} skipped")
+            lines.append(f"skipped {count_of(self.repeated, 'repeated ID')}")
         if self.empty:
-            lines.append(f"{count_of(self.empty, 'empty cell')} skipped")
+            lines.append(f"skipped {count_of(self.empty, 'empty cell')}")
         lines += self._summary_of_failures(paths)
         if self.rows is not None:
-            lines.append(f"{count_of(self.rows, 'row')} {'is' if self.rows == 1 else 'are'} in {table}")
+            lines.append(f"wrote {count_of(self.rows, 'row')} to {table}")
         return lines
 
     def _summary_of_failures(self, paths: ExportPaths | None) -> list[str]:
@@ -175,7 +175,7 @@ class Tally:
             example = ", for example" if count > 1 else ""
             lines.append(f"  {count:,} {failure.error}{example}: {failure.message}")
         if failures.retryable and paths is not None:
-            lines.append(f"--resume fetches {failures.retryable:,} of them again")
+            lines.append(f"--resume would fetch {failures.retryable:,} of them again")
         elif paths is not None:
-            lines.append("these failures are final: --resume does not fetch them again")
+            lines.append("these failures are final: --resume would not fetch them again")
         return lines

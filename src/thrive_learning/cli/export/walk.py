@@ -1,4 +1,4 @@
-"""The records of a period, page by page, to where they belong: each of them once, whatever ends a run."""
+"""Write the records of a period page by page, each of them once even if runs are interrupted."""
 
 import io
 import json
@@ -26,10 +26,10 @@ _MOST_BUFFERED_BYTES = 1024 * 1024
 
 
 class RecordWriter:
-    """Writes the records of a page at once, and notes the page before them.
+    """Writes the records of a page together, with the page number before them.
 
     Args:
-        sink: Where they go. A stream gets each record as it comes.
+        sink: Where the records go. A stream gets each record immediately.
     """
 
     def __init__(self, sink: ExportFiles | StreamOutput) -> None:
@@ -40,21 +40,21 @@ class RecordWriter:
 
     @property
     def position(self) -> Position:
-        """Where the last record came from."""
+        """The position of the last record."""
         return self._position
 
     def write(self, key: bytes, line: bytes, position: Position) -> None:
-        """Write a record, now or together with the next ones.
+        """Write a record, immediately or together with the next ones.
 
         Args:
-            key: That of its ID.
+            key: The key of its ID.
             line: The record, with its line end.
-            position: Where it comes from.
+            position: The part and page of the record.
         """
         if isinstance(self._sink, StreamOutput):
             self._sink.write_record(key, line)
             return
-        # A resumed export reads some pages again. What was not written then is not on an earlier page now.
+        # A resumed export reads some pages again, so it may be behind. The journal keeps the later one.
         if position > self._position:
             self.move_to(position)
         self._waiting.append((key, line))
@@ -63,14 +63,14 @@ class RecordWriter:
             self.flush()
 
     def move_to(self, position: Position) -> None:
-        """Write what waits, and note where the next records come from."""
+        """Write the buffered records, and set the position of the next ones."""
         self.flush()
         self._position = position
         if isinstance(self._sink, ExportFiles):
             self._sink.write_position(position)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered records."""
         waiting, self._waiting, self._size = self._waiting, [], 0
         if waiting and isinstance(self._sink, ExportFiles):
             self._sink.write_records(waiting)
@@ -80,15 +80,15 @@ class PeriodWalk:
     """One run through the pages.
 
     Args:
-        query: Which records are wanted.
-        seen: Which records are there; those need not be written again.
-        tally: What it comes to.
-        overlap: Is shown every record, if the next run has to know of it.
-        has_ended: Return whether the time of the whole run is over.
-        show: Is called after each record.
+        query: Which records are exported.
+        seen: The keys of records that are already written.
+        tally: The counts of the run.
+        overlap: Receives every record for the state of the next run; None without a state file.
+        has_ended: Returns whether the deadline of the run has passed.
+        show: Called after each record.
     """
 
-    def __init__(  # noqa: PLR0913 - what a run is made of
+    def __init__(  # noqa: PLR0913 - the parts of a run
         self,
         query: PeriodQuery,
         seen: SeenKeys,
@@ -106,10 +106,10 @@ class PeriodWalk:
         self._show = show
 
     def run(self, activities: "Activities", sink: ExportFiles | StreamOutput) -> None:
-        """Write all records that are not there yet.
+        """Write all records that are not yet written.
 
         Raises:
-            ThriveError: A page could not be fetched, or the records could not be written.
+            ThriveError: A page could not be fetched, or records could not be written.
         """
         writer = RecordWriter(sink)
         begin = writer.position
@@ -137,7 +137,7 @@ class PeriodWalk:
             writer.flush()
 
     def _take(self, stream: "ActivityStream", part: int, writer: RecordWriter, *, is_all: bool) -> bool:
-        """Write the records of a part, and return whether it came to its end."""
+        """Write the records of a part, and return whether all of them were read."""
         tally = self._tally
         left_out = tally.unreadable
         try:
@@ -162,7 +162,7 @@ class PeriodWalk:
 
 
 def note_written(records: Path, overlap: Overlap) -> None:
-    """Show an overlap the records of an output that earlier runs have written."""
+    """Add the records that earlier runs have written to an overlap."""
     with io.BufferedReader(open_regular(records)) as lines:
         for line in lines:
             document: dict[str, Any] = json.loads(line)

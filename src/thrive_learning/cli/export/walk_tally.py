@@ -1,4 +1,4 @@
-"""What an export of a period has come to: counted as records come, and said at the end."""
+"""The counts of an export of a period, for the progress and the summary."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,24 +8,24 @@ import attrs
 from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.tally import count_of, duration
 
-_EARLY = 0.01  # of the records: what is left after so few of them is a guess
+_EARLY = 0.01  # of the records; before that, an estimate of the time left would be a guess
 
 
 @attrs.define
 class WalkTally:
-    """What an export of a period has come to.
+    """The counts of an export of a period.
 
     Attributes:
-        has_begun: Whether its output is open.
+        has_begun: Whether the output is open.
         records: How many records this run has written.
-        records_before: How many records earlier runs had written.
-        again: How many records came that are there already.
-        unreadable: How many items were left out because they have no ID.
-        total: How many records there are, as the server says; None where it does not, or contradicts itself.
+        records_before: How many records earlier runs have written.
+        again: How many records were received that were already exported.
+        unreadable: How many items were skipped because they have no ID.
+        total: The number of records according to the server; None if the server does not say.
         is_whole: Whether all pages were read.
-        is_paused: Whether all requests wait, as the server is overloaded or down.
-        rows: How many rows the tables have; None if none was written.
-        parts: How many files they are in; None if they are no parts.
+        is_paused: Whether all requests are paused, because the server is overloaded or down.
+        rows: The number of rows of the tables; None without tables.
+        parts: The number of files of the tables; None without parts.
     """
 
     has_begun: bool = False
@@ -42,7 +42,7 @@ class WalkTally:
     _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
     def begin(self, records: int) -> None:
-        """Note what is there."""
+        """Set the counts of earlier runs."""
         self.has_begun, self.records_before = True, records
 
     @property
@@ -52,30 +52,30 @@ class WalkTally:
 
     @property
     def elapsed_s(self) -> float:
-        """The seconds since it began."""
+        """The seconds since the export began."""
         return self._clock() - self._started_at
 
     @property
     def rate(self) -> float:
-        """Records per second."""
+        """The number of records per second."""
         return self.records / self.elapsed_s if self.elapsed_s else 0.0
 
     @property
     def fraction(self) -> float | None:
-        """How much of it is done, from 0 to 1; None where that is not known."""
+        """The fraction of the records that were exported, from 0 to 1; None if the total is unknown."""
         done = self.records_before + self.records
         return done / self.total if self.total and done <= self.total else None
 
     @property
     def left_s(self) -> float | None:
-        """How many seconds it will go on, as far as can be told."""
+        """The estimated number of seconds left; None if there is no estimate."""
         if self.fraction is None or self.total is None or self.records < self.total * _EARLY:
             return None
         return (self.total - self.records_before - self.records) / self.rate if self.rate else None
 
     @property
     def progress(self) -> str:
-        """How far it is, in a few words."""
+        """The text of the progress."""
         done = count_of(self.records_before + self.records, "record")
         parts = [done, f"{self.rate:,.0f}/s"]
         if self.fraction is not None:
@@ -87,22 +87,21 @@ class WalkTally:
         return ", ".join(parts)
 
     def summary(self, output: Path | None, table: Path | None = None) -> list[str]:
-        """Return the lines that say it.
+        """Return the lines of the summary.
 
         Args:
-            output: Where the records are; None for a stream.
-            table: Where the table is, or the folder of the parts, if there is one.
+            output: The path of the records; None for a stream.
+            table: The path of the table, or of the folder of the parts, if there is one.
         """
         written = count_of(self.records, "record")
         lines = [f"exported {written} in {duration(self.elapsed_s)} ({self.rate:,.0f}/s)"]
         if output is not None:
             lines[0] += f"; {output} has {self.records_before + self.records:,}"
         if self.again:
-            lines.append(f"{count_of(self.again, 'record')} skipped: there already")
+            lines.append(f"skipped {count_of(self.again, 'record')}: already exported")
         if self.unreadable:
-            lines.append(f"{count_of(self.unreadable, 'item')} without an ID left out")
+            lines.append(f"skipped {count_of(self.unreadable, 'item')} without an ID")
         if self.rows is not None:
-            in_parts = "" if self.parts is None else f", in {count_of(self.parts, 'part')}"
-            verb = "is" if self.rows == 1 else "are"
-            lines.append(f"{count_of(self.rows, 'row')} {verb} in {table}{in_parts}")
+            in_parts = "" if self.parts is None else f" in {count_of(self.parts, 'part')}"
+            lines.append(f"wrote {count_of(self.rows, 'row')}{in_parts} to {table}")
         return lines
