@@ -117,6 +117,10 @@ def test_the_name_of_a_field_cannot_forge_a_row() -> None:
     assert shown.split("\n")[0] == "id" + " " * 26 + "a"  # a third of the width, and the gap
 
 
+def test_a_space_after_a_full_line_does_not_widen_the_column() -> None:
+    assert rows([["x" * 8 + " ", "y"], ["x ", "y"]], [8, None]) == [[["x" * 8, "y"]], [["x" + " " * 7, "y"]]]
+
+
 def test_no_width_is_no_limit() -> None:
     assert as_columns([("A", "B"), ("x" * 99, "y")], "utf-8").split("\n") == [
         "A" + " " * 100 + "B",

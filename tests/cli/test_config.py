@@ -272,7 +272,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ConfigurationError, match="cannot write .*: No space left on device") as caught:
+    with pytest.raises(ConfigurationError, match=r"cannot write .*: No space left on device") as caught:
         write_private(path, "canary")
     assert "canary" not in str(caught.traceback[-1].frame.f_locals)
     assert path.read_text() == "old"

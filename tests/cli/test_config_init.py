@@ -268,10 +268,7 @@ def test_without_a_terminal_it_is_wrong_usage(
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _prompt: pytest.fail("it asked"))
     code, out, err = call("config", "init")
     assert (code, out) == (2, "")
-    assert (
-        "thrive config init needs a terminal to ask questions. Run it in a terminal, or use 'thrive config set'."
-        in err
-    )
+    assert "thrive config init needs a terminal to ask questions. Run it in a terminal, or use" in err
     assert not path.parent.exists()
 
 

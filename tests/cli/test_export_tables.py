@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_is_said(
 
     fill(records, {"id": "a"})
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TableError, match="t cannot be written: No space left on device"):
+    with pytest.raises(TableError, match=r"cannot write .*t: No space left on device"):
         convert(records, tmp_path / "t", "csv")
     assert not (tmp_path / "t").exists()
 

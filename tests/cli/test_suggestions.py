@@ -102,7 +102,7 @@ def test_an_option_in_the_wrong_place_is_told_its_place(
     result = call(*arguments)
     assert_complaint(result, 2)
     assert "is an option of 'thrive" in result.err
-    assert f"that: {place}\n" in result.err
+    assert f"there: {place}\n" in result.err
 
 
 def test_an_option_without_a_command_is_told_which_commands_take_it(call: Call) -> None:

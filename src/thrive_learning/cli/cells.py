@@ -94,11 +94,13 @@ def _wrapped(text: str, width: int | None) -> list[str]:
     if width is None:
         return text.split("\n")
     lines: list[str] = []
+    limit = max(width, _SMALLEST)
     for rest in text.split("\n"):
-        while (end := _end_of_line(rest, max(width, _SMALLEST))) < len(rest):
+        while (end := _end_of_line(rest, limit)) < len(rest):
             lines.append(rest[:end].rstrip(" "))
             rest = rest[end:]  # noqa: PLW2901 - the rest of the line
-        lines.append(rest)
+        # A space may follow a line that is full.
+        lines.append(rest if width_of(rest) <= limit else rest.rstrip(" "))
     return lines
 
 

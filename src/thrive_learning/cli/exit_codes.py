@@ -45,7 +45,7 @@ class ExitCode(enum.IntEnum):
     NO_ANSWER = 7, "the connection failed or timed out"
     UNEXPECTED_RESPONSE = 8, "the response does not match the API's contract"
     INCOMPLETE = 9, "an export ended without some records; its summary says why"
-    UNREADABLE_INPUT = 10, "the input has no IDs or cannot be read; records already written are kept"
+    UNREADABLE_INPUT = 10, "the input has no IDs or cannot be read; records already written stay"
     UNKNOWN = 11, "a check could not determine whether the settings work"
     INTERRUPTED = 130, "interrupted with Ctrl-C"
     PIPE_CLOSED = 141, "the reader of the output closed it, as `head` does"

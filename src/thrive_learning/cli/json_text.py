@@ -55,7 +55,7 @@ def members_of(text: str) -> dict[str, Member]:
 
 
 def indented(text: str, indent: int = 2) -> str:
-    """Indent JSON text, with one member or item per line.
+    """Format JSON text with one member or item per line.
 
     Args:
         text: Valid JSON.

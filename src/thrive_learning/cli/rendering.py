@@ -124,7 +124,7 @@ def as_columns(
 
 
 def _shares(wanted: Sequence[int], width: int | None) -> list[int | None]:
-    """Return the width of each column. What a narrow column does not need of its share goes to the others."""
+    """Return the width of each column. Narrow columns leave the rest of their share to the others."""
     shares: list[int | None] = [None] * len(wanted)
     if width is None:
         return shares

@@ -39,7 +39,7 @@ class ClosedInput(_Closed):
     problem = "stdin is closed, but this command reads it. Redirect it from a file."
 
     def isatty(self) -> bool:
-        """Return False: it is not a terminal."""
+        """Return False."""
         return False
 
 
@@ -53,7 +53,7 @@ def open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # the lowest free descriptor, hence this one
+            os.open(os.devnull, mode)  # this gets the lowest free descriptor, which is `number`
     # Type checkers do not know that these can be None.
     streams: dict[str, TextIO | None] = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
     if streams["stdin"] is None:

@@ -53,7 +53,7 @@ class Group(click.Group):
         """Return the command that the arguments begin with.
 
         Raises:
-            click.UsageError: There is no such command. The message suggests one.
+            click.UsageError: The command is unknown. The message suggests one.
         """
         name = args[0]
         if self.get_command(ctx, name) is not None:

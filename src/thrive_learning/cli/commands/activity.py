@@ -70,7 +70,7 @@ def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:
         if alone:
             printer.record(client.activities.get(ids[0]))
             return
-        # The lines of -v do not name the ID, so requests are sent one at a time to tell them apart.
+        # The lines of -v do not name the ID, so they are clear only if requests are sent one at a time.
         concurrency = 1 if target.verbose else 32
         try:
             with noticed(say):

@@ -163,7 +163,7 @@ def _table(settings: "Settings | None", report: "CheckReport", elsewhere: Sequen
 
 
 def _colored(table: str) -> str:
-    """Color the status at the beginning of each line."""
+    """Add a color to the status at the beginning of each line."""
     lines = table.split("\n")
     for number, line in enumerate(lines):
         status, space, rest = line.partition(" ")

@@ -111,7 +111,7 @@ Example:
 
 @click.group(cls=Group, epilog=_CONFIG)
 def config() -> None:
-    """Manage profiles of settings in the config file."""
+    """Show and edit profiles of settings in the config file."""
 
 
 @config.command(epilog=_PATH)

@@ -27,7 +27,7 @@ def known_key(key: str) -> str:
     """Return the name of a key of a profile, which may be written with `-` for `_`.
 
     Raises:
-        ConfigurationError: There is no such key. The message suggests one.
+        ConfigurationError: The key is unknown. The message suggests one.
     """
     found = key.replace("-", "_")
     if found in VARIABLES:
@@ -116,7 +116,7 @@ def change_profile(path: Path, profile: str, decide: Callable[[ProfileFile], Cha
     decide(_editable(path, target))
     with _locked(target):
         changes = decide(_editable(path, target))
-        # Neither the old text nor the new one is a local variable here: they may contain secrets.
+        # Neither text is a local variable here, because both may contain secrets.
         write_private(
             target,
             with_changes(

@@ -28,7 +28,7 @@ _CUSTOM = "custom"
 _SECRET_OF = {"oauth": "client_secret", "basic": "api_secret"}
 
 
-#: What the user has answered so far, by the keys of a profile. The secret is a `Secret`, so no repr shows it.
+#: The user's answers so far, by key of a profile. The secret is a `Secret`, so no repr shows it.
 _Answers = dict[str, str | Secret]
 
 

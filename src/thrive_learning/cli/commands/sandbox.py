@@ -47,10 +47,10 @@ Faults, for --fault and the request header Prefer: fault=...
   expired-token   401, because the access token has expired
   revoked-token   401, because the access token was revoked
   wrong-scope     403, because of the access token's scopes
-  clock-skew      the server's clock is 5m ahead, or off by the duration (-1h)
-With --fault, append :3 to affect only the next three requests, and :token to
-affect the token endpoints instead of the API. Append durations as :500ms, :2s,
-:5m, or :1h.
+  clock-skew      the server's clock is 5m ahead, or off by a duration
+With --fault, append :3 to affect only the next three requests, or :token to
+affect the token endpoints instead of the API. Append a duration as :500ms,
+:2s, :5m, or :1h.
 
 Stop the server with Ctrl-C (exit code 0).
 """

@@ -3,7 +3,7 @@
 The journal is needed because the ID in a record may differ from the requested one. Each entry is written
 before its line of the output. So a line always has an entry, and an entry without a line is found when the
 export is resumed. An export of a period also writes the page of the next records.
-See docs/decisions/0024-export.md and 0035-exports-of-a-period.md. Pure: it only reads from open files.
+See docs/decisions/0024-export.md and 0035-exports-of-a-period.md. Pure.
 """
 
 import json

@@ -6,7 +6,7 @@ records that it sees again, by their keys.
 
 import datetime as dt
 
-#: How many records without a valid date are remembered. Normally, there are none.
+#: The maximum number of remembered records without a valid date, which are rare.
 MAX_UNDATED = 10_000
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -15,7 +15,7 @@ _FEWEST_PRUNED = 1000
 
 
 class Overlap:
-    """What the next run must know about the records so far.
+    """The information about the records so far that the next run needs.
 
     Memory grows with the number of records within the overlap, in any order.
 
