@@ -131,7 +131,7 @@ class Shell:
         assert self._server.stdout is not None
         for line in self._server.stdout:
             lines.append(line)
-            if line.startswith("Ctrl-C"):
+            if line.startswith("Press Ctrl-C"):
                 break
         found = re.search(r"127\.0\.0\.1:(\d+)", "".join(lines))
         assert found, lines
