@@ -30,8 +30,10 @@ def ids_in(path: Path) -> set[str]:
 def test_a_day_has_its_records_and_no_others(
     export_day: Export, thrive_client: ThriveClient, thrive_sandbox: ThriveSandbox, tmp_path: Path
 ) -> None:
+    half_a_second_before = -12 - 0.5 / 3600  # which the API returns, as it has whole seconds
     hours = {
-        hour: thrive_sandbox.add(date=NOON + dt.timedelta(hours=hour)).id for hour in (-13, -12, 0, 11.9, 12)
+        hour: thrive_sandbox.add(date=NOON + dt.timedelta(hours=hour)).id
+        for hour in (half_a_second_before, -12, 0, 11.9, 12)
     }
     path = export_day(thrive_client, DAY, tmp_path / "new")
     assert path == tmp_path / "new" / "day=2026-01-31.ndjson"

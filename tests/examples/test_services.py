@@ -1,5 +1,6 @@
 """The programs that serve activity records, each in its real framework and with a client of its own."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -15,14 +16,15 @@ from thrive_learning import (
     ConfigurationError,
     ConnectionFailedError,
     DeadlineExceededError,
+    InvalidIdError,
     NotFoundError,
     RateLimitedError,
     ServerError,
+    ThriveClient,
     ThriveError,
     TokenError,
     UnauthorizedError,
 )
-from thrive_learning.errors import InvalidIdError
 from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
 #: Requests a path and returns the status, the headers in lower case, and the JSON of the answer.
@@ -88,8 +90,10 @@ def with_django(_server: ServedSandbox, monkeypatch: pytest.MonkeyPatch) -> Iter
 class Invocation:
     """The context of an invocation of AWS Lambda."""
 
+    remaining = 4000
+
     def get_remaining_time_in_millis(self) -> int:
-        return 3000
+        return self.remaining
 
 
 def with_lambda(server: ServedSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Get]:
@@ -216,6 +220,18 @@ def test_each_error_has_its_status(
     assert load(program, monkeypatch).http_status(error) == status
 
 
+def test_lambda_answers_before_its_time_is_over(
+    thrive_server: ServedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in thrive_server.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Invocation, "remaining", 1100)
+    activity = thrive_server.sandbox.add()
+    thrive_server.sandbox.fail_next("slow:0.5s")
+    for get in with_lambda(thrive_server, monkeypatch):
+        assert get(f"/activities/{activity.id}")[0] == 503
+
+
 def test_the_django_client_is_created_with_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("django", reason="Django is not installed")
     views = load("django/activity_views.py", monkeypatch)  # without credentials, as `manage.py` does
@@ -231,8 +247,17 @@ def test_threads_share_one_django_client(
     at_exit = AtExit(views, monkeypatch)
     for name, value in thrive_server.environ.items():
         monkeypatch.setenv(name, value)
+    create = ThriveClient.from_env
+    both_inside = threading.Barrier(2)
+
+    def create_slowly(**options: Any) -> ThriveClient:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_inside.wait(0.1)  # for another thread that creates a client
+        return create(**options)
+
+    monkeypatch.setattr(ThriveClient, "from_env", create_slowly)
     clients: list[Any] = []
-    threads = [threading.Thread(target=lambda: clients.append(views.thrive_client())) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: clients.append(views.thrive_client())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
