@@ -1,7 +1,7 @@
 """Serve activity records with AWS Lambda, behind API Gateway.
 
 The secret comes from AWS Secrets Manager through the Parameters and Secrets Lambda Extension. Add its layer
-to the function. Set THRIVE_REGION, THRIVE_TENANT_ID, THRIVE_CLIENT_ID, and THRIVE_SECRET_ID, which names the
+to the function. Set THRIVE_REGION, THRIVE_TENANT_ID, THRIVE_CLIENT_ID, and SECRET_NAME, which names the
 secret in Secrets Manager.
 """
 
@@ -37,7 +37,7 @@ def read_secret() -> str:
     port = int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "2773"))
     connection = http.client.HTTPConnection("localhost", port, timeout=5)
     try:
-        name = urllib.parse.quote(os.environ["THRIVE_SECRET_ID"], safe="")
+        name = urllib.parse.quote(os.environ["SECRET_NAME"], safe="")
         headers = {"X-Aws-Parameters-Secrets-Token": os.environ["AWS_SESSION_TOKEN"]}
         connection.request("GET", f"/secretsmanager/get?secretId={name}", headers=headers)
         secret: str = json.load(connection.getresponse())["SecretString"]

@@ -1,7 +1,7 @@
 """Export activity records each day with Airflow 3.
 
 Put this file and `export_day.py` into the folder of your DAGs. The credentials come from the environment of
-the workers. THRIVE_EXPORT_FOLDER is the folder of the files.
+the workers. EXPORT_FOLDER is the folder of the files.
 """
 
 import datetime as dt
@@ -30,9 +30,7 @@ def thrive_export() -> None:
         """Return the path of the file. Airflow runs the task again after a transient failure only."""
         try:
             with ThriveClient.from_env() as client:
-                path = export_day(
-                    client, data_interval_start.date(), Path(os.environ["THRIVE_EXPORT_FOLDER"])
-                )
+                path = export_day(client, data_interval_start.date(), Path(os.environ["EXPORT_FOLDER"]))
         except ThriveError as error:
             if error.is_transient:
                 raise

@@ -1,7 +1,7 @@
 """Export activity records each day with Dagster.
 
-Run it with `dagster dev -f dagster_assets.py`. The credentials come from the environment.
-THRIVE_EXPORT_FOLDER is the folder of the files.
+Run it with `dagster dev -f dagster_assets.py`. The credentials come from the environment. EXPORT_FOLDER is
+the folder of the files.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ def thrive_activities(context: dg.AssetExecutionContext) -> None:
     day = dt.date.fromisoformat(context.partition_key)
     try:
         with ThriveClient.from_env() as client:
-            path = export_day(client, day, Path(os.environ["THRIVE_EXPORT_FOLDER"]))
+            path = export_day(client, day, Path(os.environ["EXPORT_FOLDER"]))
     except ThriveError as error:
         if not error.is_transient:  # such as rejected credentials
             raise dg.Failure(str(error), allow_retries=False) from None

@@ -30,7 +30,7 @@ from thrive_learning.testing import ServedSandbox, ThriveSandbox
 #: Requests a path and returns the status, the headers in lower case, and the JSON of the answer.
 Get = Callable[[str], tuple[int, dict[str, str], Any]]
 
-SECRET_NAME = "thrive/client secret"
+SECRET = "thrive/client secret"
 
 
 class AtExit:
@@ -107,7 +107,7 @@ def with_lambda(server: ServedSandbox, monkeypatch: pytest.MonkeyPatch) -> Itera
             assert self.headers["X-Aws-Parameters-Secrets-Token"] == "session"
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps({"Name": SECRET_NAME, "SecretString": secret}).encode())
+            self.wfile.write(json.dumps({"Name": SECRET, "SecretString": secret}).encode())
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             pass
@@ -125,7 +125,7 @@ def with_lambda(server: ServedSandbox, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def invoke_lambda(server: ServedSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Get]:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
-    monkeypatch.setenv("THRIVE_SECRET_ID", SECRET_NAME)
+    monkeypatch.setenv("SECRET_NAME", SECRET)
     monkeypatch.setenv("THRIVE_REGION", "staging")
     monkeypatch.delenv("THRIVE_CLIENT_SECRET")
     function = load("aws_lambda/function.py", monkeypatch)

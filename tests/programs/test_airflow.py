@@ -50,7 +50,7 @@ def settings(home: Path) -> dict[str, str]:
 
 def run_dag(home: Path, server: ServedSandbox, folder: Path) -> tuple[str, str]:
     """Run the DAG for January 31, 2026. Returns the last line of its output, and all of it."""
-    environ = {**settings(home), **server.environ, "THRIVE_EXPORT_FOLDER": str(folder)}
+    environ = {**settings(home), **server.environ, "EXPORT_FOLDER": str(folder)}
     command = [sys.executable, "-c", RUN]
     done = subprocess.run(command, env=environ, capture_output=True, check=False, text=True, timeout=300)
     output = done.stdout + done.stderr

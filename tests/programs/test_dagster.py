@@ -15,7 +15,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def environ(thrive_server: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**thrive_server.environ, "THRIVE_EXPORT_FOLDER": str(tmp_path)}.items():
+    for name, value in {**thrive_server.environ, "EXPORT_FOLDER": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
 
 
