@@ -21,6 +21,8 @@ from tools.site import reference
 
 #: Stands for a colon while napoleon reads a docstring.
 _COLON = "\uf8ff "
+#: A default that a function makes.
+_MADE = re.compile(r"= (?:<[^<>]+>|NOTHING)(?=[,)])")
 _WORD = re.compile(r"(?<![`:\w])`([^`]+?)`(?!`)(?=(\w?))")
 
 
@@ -122,23 +124,25 @@ def _process_signature(
     signature, returns = (
         None if text is None else _with_public_types(text, name) for text in (signature, returns)
     )
-    # A default that a function makes.
-    signature = signature and re.sub(r"= (?:<[^<>]+>|NOTHING)(?=[,)])", "= ...", signature)
+    signature = signature and _MADE.sub("= ...", signature)
     if what != "class" or signature is None:
         return signature, returns
     if issubclass(value, enum.Enum) or getattr(value, "_is_protocol", False):
         return "", None  # users create no object of it
-    parameters = inspect.signature(value).parameters.values()
-    private = [each for each in parameters if "thrive_learning._" in _type_of(each)]
-    if any(each.default is inspect.Parameter.empty for each in private):
+    is_attrs = attrs.has(value)  # then `__init__` says more than a `__new__` that it inherits
+    whole = sphinx_inspect.signature(value.__init__ if is_attrs else value, bound_method=is_attrs)
+    private = {each.name for each in whole.parameters.values() if "thrive_learning._" in _type_of(each)}
+    if any(whole.parameters[each].default is inspect.Parameter.empty for each in private):
         return "", None  # users get objects of this class, and create none
-    if private:
-        whole = sphinx_inspect.signature(value)
-        kept = [each for each in whole.parameters.values() if each.name not in {p.name for p in private}]
-        public = sphinx_inspect.stringify_signature(
+    kinds = [each.kind for each in whole.parameters.values()]
+    if kinds == [inspect.Parameter.VAR_KEYWORD]:
+        return "", None  # a class that stands for several
+    if private or is_attrs:
+        kept = [each for each in whole.parameters.values() if each.name not in private]
+        signature = sphinx_inspect.stringify_signature(
             whole.replace(parameters=kept), show_return_annotation=False, unqualified_typehints=True
         )
-        return _with_public_types(public, name), None
+        signature = _MADE.sub("= ...", _with_public_types(signature, name))
     return signature, None
 
 
