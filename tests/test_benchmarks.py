@@ -25,7 +25,7 @@ from benchmarks.report import markdown, measure_table, number, table, targets_ta
 from benchmarks.subject import ACTIVITY_ID, RECORD, many_ids, mismatch
 from benchmarks.targets import TARGETS
 from thrive_learning import ThriveClient
-from thrive_learning._ids import activity_id
+from thrive_learning._ids import validate_activity_id
 
 ROWS = [
     Row("warm", "httpcore", (0.4, 0.5, 0.6), note="to httpx", also={"CPU µs per call": 210.0}),
@@ -154,7 +154,7 @@ def test_results_of_contenders_are_compared_with_the_record() -> None:
 
 def test_ids_are_valid_and_distinct() -> None:
     ids = list(many_ids(1000))
-    assert [activity_id(each) for each in ids] == ids
+    assert [validate_activity_id(each) for each in ids] == ids
     assert len(set(ids)) == 1000
 
 
@@ -319,12 +319,12 @@ def test_private_names_of_other_libraries_are_noted(
 
 def test_files_are_those_that_a_call_runs() -> None:
     package = ROOT / "src" / "thrive_learning"
-    file = Path(inspect.getfile(activity_id)).relative_to(package).as_posix()
+    file = Path(inspect.getfile(validate_activity_id)).relative_to(package).as_posix()
     assert path.called_files(lambda: None, package) == set()
-    assert path.called_files(lambda: activity_id(ACTIVITY_ID), package) == {file}
+    assert path.called_files(lambda: validate_activity_id(ACTIVITY_ID), package) == {file}
 
     def in_a_thread() -> None:
-        thread = threading.Thread(target=activity_id, args=(ACTIVITY_ID,))
+        thread = threading.Thread(target=validate_activity_id, args=(ACTIVITY_ID,))
         thread.start()
         thread.join()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import InvalidIdError
-from thrive_learning._ids import activity_id
+from thrive_learning._ids import validate_activity_id
 
 HEX = string.hexdigits
 
@@ -20,7 +20,7 @@ class Unprintable:
 
 @given(st.text(HEX, min_size=24, max_size=24))
 def test_hexadecimal_digits_are_an_id(text: str) -> None:
-    assert activity_id(text) == text
+    assert validate_activity_id(text) == text
 
 
 @given(st.text() | st.text(HEX, max_size=30).filter(lambda text: len(text) != 24))
@@ -28,7 +28,7 @@ def test_any_other_value_is_rejected(text: str) -> None:
     if len(text) == 24 and set(text) <= set(HEX):
         return
     with pytest.raises(InvalidIdError) as caught:
-        activity_id(text)
+        validate_activity_id(text)
     assert caught.value.value == text
 
 
@@ -53,7 +53,7 @@ def test_any_other_value_is_rejected(text: str) -> None:
 )
 def test_refused_and_shown_and_still_plain_data(value: Any) -> None:
     with pytest.raises(InvalidIdError, match="is not an activity ID, because") as caught:
-        activity_id(value)
+        validate_activity_id(value)
     error = caught.value
     assert len(str(error)) < 300
     assert pickle.loads(pickle.dumps(error)).value == error.value
@@ -66,7 +66,7 @@ def test_refused_and_shown_and_still_plain_data(value: Any) -> None:
 def test_the_message_says_what_to_do() -> None:
     def message(value: object) -> str:
         with pytest.raises(InvalidIdError) as caught:
-            activity_id(value)
+            validate_activity_id(value)
         return str(caught.value)
 
     assert "'60d5ec49b60b4b3a2c8f9a10\\n'" in message("60d5ec49b60b4b3a2c8f9a10\n")
@@ -85,15 +85,15 @@ def test_a_subclass_of_str_comes_back_as_plain_text() -> None:
     class Text(str):
         __slots__ = ()
 
-    assert type(activity_id(Text("60d5ec49b60b4b3a2c8f9a10"))) is str
+    assert type(validate_activity_id(Text("60d5ec49b60b4b3a2c8f9a10"))) is str
 
 
 def test_an_object_that_only_claims_to_be_text_is_rejected() -> None:
     for value in (Mock(spec=str), 10**5000):
         with pytest.raises(InvalidIdError, match="not str"):
-            activity_id(value)
+            validate_activity_id(value)
 
 
 def test_a_value_whose_repr_fails_is_shown_by_its_type() -> None:
     with pytest.raises(InvalidIdError, match=r"^a value of type int is not an activity ID"):
-        activity_id(10**5000)
+        validate_activity_id(10**5000)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
-from thrive_learning._ids import activity_id, shown
+from thrive_learning._ids import shown, validate_activity_id
 from thrive_learning.errors import ConfigurationError, InvalidIdError
 
 #: The maximum number of records per page.
@@ -228,7 +228,7 @@ def _content_ids(values: object) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for value in _values("content_ids", values):
         try:
-            found[activity_id(value).lower()] = None
+            found[validate_activity_id(value).lower()] = None
             continue
         except InvalidIdError as error:
             plain = error.value

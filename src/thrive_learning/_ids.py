@@ -11,7 +11,7 @@ _shortened = reprlib.Repr()
 _shortened.maxstring = _shortened.maxother = 80
 
 
-def activity_id(value: object) -> str:
+def validate_activity_id(value: object) -> str:
     """Return a validated activity ID.
 
     Args:

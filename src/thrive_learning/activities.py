@@ -9,7 +9,7 @@ from thrive_learning._call.generated import GET_ACTIVITY, LIST_ACTIVITIES
 from thrive_learning._call.run import acall, call, run, run_async, with_response
 from thrive_learning._call.seam import AsyncCaller, Call, Caller
 from thrive_learning._filters import ActivityFilters
-from thrive_learning._ids import activity_id as validated
+from thrive_learning._ids import validate_activity_id
 from thrive_learning.errors import Attempt
 from thrive_learning.models import Activity, ActivityPage, ActivityType, ApiResponse
 from thrive_learning.policies import CallOptions, RetryPolicy, Timeout
@@ -71,7 +71,7 @@ class Activities:
     def _run(
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> tuple[Activity, Call]:
-        arguments = {"id": validated(activity_id)}
+        arguments = {"id": validate_activity_id(activity_id)}
         return run(GET_ACTIVITY, self._http, arguments, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - the options of a run
@@ -319,7 +319,7 @@ class AsyncActivities:
     def _run(
         self, activity_id: str, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> Awaitable[tuple[Activity, Call]]:
-        arguments = {"id": validated(activity_id)}
+        arguments = {"id": validate_activity_id(activity_id)}
         return run_async(GET_ACTIVITY, self._http, arguments, self._http.seam.begin(timeout, retry))
 
     def get_many(  # noqa: PLR0913 - the options of a run

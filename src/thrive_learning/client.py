@@ -369,10 +369,10 @@ def _examination(
     http: "Caller | AsyncCaller", options: "Options", transport: object, activity_id: str | None
 ) -> "Examination":
     from thrive_learning._checking.examination import Examination  # noqa: PLC0415
-    from thrive_learning._checking.run import checked_id  # noqa: PLC0415 - few clients need it
+    from thrive_learning._checking.run import validate_optional_id  # noqa: PLC0415 - few clients need it
 
     return Examination(
-        http.seam.region, http.authorizer.credentials, options, transport, checked_id(activity_id)
+        http.seam.region, http.authorizer.credentials, options, transport, validate_optional_id(activity_id)
     )
 
 

@@ -164,7 +164,7 @@ def test_a_get_with_path_and_query(copy: Copy) -> None:
         self, activity_id: str, *, language: str | None = None, **options: Unpack[CallOptions]
     ) -> Summary:
         """Get the summary of a record."""
-        return call(GET_SUMMARY, self._http, options, id=validated(activity_id), language=language)
+        return call(GET_SUMMARY, self._http, options, id=validate_activity_id(activity_id), language=language)
 '''.removeprefix("\n")
     copy.edit(methods("GET_SUMMARY", sync, "Summary"))
     assert sum(copy.handwritten_lines().values()) == stated("`GET` with path and query, and its model") <= 20
@@ -251,7 +251,7 @@ def test_a_page_of_a_list(copy: Copy) -> None:
         self, activity_id: str, *, page: int = 1, per_page: int = 100, **options: Unpack[CallOptions]
     ) -> CommentPage:
         """Get one page of the comments on a record."""
-        arguments = {"id": validated(activity_id), "page": page, "per_page": per_page}
+        arguments = {"id": validate_activity_id(activity_id), "page": page, "per_page": per_page}
         return call(LIST_COMMENTS, self._http, options, **arguments)
 '''.removeprefix("\n")
     operation = """Operation.returning(
@@ -297,7 +297,7 @@ def test_a_list_that_is_a_json_array(copy: Copy) -> None:
     sync = '''
     def pinned(self, activity_id: str, **options: Unpack[CallOptions]) -> tuple[Comment, ...]:
         """Get the pinned comments on a record."""
-        return call(LIST_PINNED, self._http, options, id=validated(activity_id))
+        return call(LIST_PINNED, self._http, options, id=validate_activity_id(activity_id))
 '''.removeprefix("\n")
     operation = 'Operation.returning_many(Comment, "activities.pinned", list_pinned, subject="pins {id}")'
     copy.edit(
@@ -347,7 +347,7 @@ def test_a_post_with_a_body(copy: Copy) -> None:
     def add_comment(self, activity_id: str, text: str, **options: Unpack[CallOptions]) -> Comment:
         """Comment on a record."""
         body = NewComment(text=text)
-        return call(ADD_COMMENT, self._http, options, id=validated(activity_id), body=body)
+        return call(ADD_COMMENT, self._http, options, id=validate_activity_id(activity_id), body=body)
 '''.removeprefix("\n")
     operation = """Operation.returning(
     Comment, "activities.add_comment", add_comment, subject="a new comment on activity {id}"
@@ -408,7 +408,7 @@ def test_a_post_without_a_response(copy: Copy) -> None:
     sync = '''
     def pin(self, activity_id: str, **options: Unpack[CallOptions]) -> None:
         """Pin a record."""
-        call(PIN_ACTIVITY, self._http, options, id=validated(activity_id))
+        call(PIN_ACTIVITY, self._http, options, id=validate_activity_id(activity_id))
 '''.removeprefix("\n")
     operation = 'Operation.returning_nothing("activities.pin", pin_activity, subject="activity {id}")'
     copy.edit([*described("PIN_ACTIVITY", operation, "pin_activity"), *methods("PIN_ACTIVITY", sync)])

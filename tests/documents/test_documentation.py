@@ -47,7 +47,7 @@ from thrive_learning import (
     errors,
 )
 from thrive_learning._settings.profiles import load_profiles
-from thrive_learning._settings.resolution import profile_layer, resolved
+from thrive_learning._settings.resolution import profile_layer, resolve_layers
 from thrive_learning.cli import program
 from thrive_learning.sandbox import Sandbox
 
@@ -301,7 +301,7 @@ class Runner:
         file = load_profiles(path)
         assert file.tables
         for name in file.tables:
-            resolved([profile_layer(file, name)])
+            resolve_layers([profile_layer(file, name)])
 
     def end(self) -> None:
         """The output of a Python block was shown."""

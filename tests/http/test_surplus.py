@@ -13,7 +13,7 @@ from faults.chaos import Answer, Chaos, Fault, Line, Proxy, Trouble, chunked, tw
 from http_engines import Kind, request_to
 
 from thrive_learning._http.port import run
-from thrive_learning._http.surplus import AsyncStream, Guard, corrected
+from thrive_learning._http.surplus import AsyncStream, Guard, bracket_ipv6_target
 
 SENT_LATER = threading.Event()
 
@@ -171,7 +171,7 @@ def test_the_only_byte_that_arrived_is_not_held_back() -> None:
     ],
 )
 def test_an_address_in_connect_gets_brackets(sent: bytes, expected: bytes) -> None:
-    assert corrected(sent) == expected
+    assert bracket_ipv6_target(sent) == expected
 
 
 def test_the_stream_knows_its_socket(kind: Kind) -> None:

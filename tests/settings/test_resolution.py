@@ -28,7 +28,7 @@ from thrive_learning._settings.resolution import (
     credentials_for,
     environment_layer,
     of_system,
-    resolved,
+    resolve_layers,
     settings,
 )
 from thrive_learning._settings.secret_sources import SecretCommand, SecretFile
@@ -44,7 +44,7 @@ def put(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
 
 def region() -> Region:
     """The region, where there are credentials."""
-    return resolved([environment_layer({**os.environ, **BASIC})]).region
+    return resolve_layers([environment_layer({**os.environ, **BASIC})]).region
 
 
 def test_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,19 +246,19 @@ def test_the_engine_is_that_of_the_strongest(write: Write, monkeypatch: pytest.M
 
 
 def test_the_engine_is_httpx_by_default_and_then_not_listed() -> None:
-    found = resolved([environment_layer(BASIC)])
+    found = resolve_layers([environment_layer(BASIC)])
     assert found.engine == "httpx"
     assert "engine" not in {setting.key for setting in found.origins}
 
 
 def test_the_default_region_is_production() -> None:
-    found = resolved([environment_layer(BASIC)])
+    found = resolve_layers([environment_layer(BASIC)])
     assert found.origins[0] == Setting("region", "production", "default")
 
 
 def test_nothing_shows_a_secret() -> None:
     layer = environment_layer(BASIC | {"THRIVE_API_SECRET": "canary"})
-    assert "canary" not in repr(resolved([layer])) + repr(layer) + repr(layer.given)
+    assert "canary" not in repr(resolve_layers([layer])) + repr(layer) + repr(layer.given)
 
 
 OWN_REGION = {
@@ -271,7 +271,7 @@ OWN_REGION = {
 @pytest.mark.parametrize("name", [None, "gateway"])
 def test_a_region_of_ones_own(name: str | None) -> None:
     named = {"THRIVE_REGION": name} if name else {}
-    found = resolved([environment_layer(BASIC | OWN_REGION | named)])
+    found = resolve_layers([environment_layer(BASIC | OWN_REGION | named)])
     assert found.region == Region.custom(
         name or "custom",
         api_url=OWN_REGION["THRIVE_API_URL"],
@@ -319,7 +319,7 @@ def test_a_region_of_ones_own_in_a_profile_gives_way_as_a_whole(
 )
 def test_an_invalid_custom_region_is_rejected(environment: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
-        resolved([environment_layer(BASIC | environment)])
+        resolve_layers([environment_layer(BASIC | environment)])
     assert caught.value.__context__ is None
 
 
@@ -418,7 +418,7 @@ def test_a_secret_in_a_file(tmp_path: Path, name: str) -> None:
     file.write_text("fake\n")
     basic = name == "THRIVE_API_SECRET"
     others = {key: value for key, value in (BASIC if basic else OAUTH).items() if key != name}
-    found = resolved([environment_layer(others | {f"{name}_FILE": str(file)})])
+    found = resolve_layers([environment_layer(others | {f"{name}_FILE": str(file)})])
     secret = Secret(SecretFile(str(file)))
     assert found.credentials == (
         BasicCredentials("tenant", secret) if basic else ClientCredentials("tenant", "client", secret)
@@ -428,7 +428,7 @@ def test_a_secret_in_a_file(tmp_path: Path, name: str) -> None:
     assert secret.reveal() == "fake-new"
     file.write_text("canary\n\n")
     with pytest.raises(ConfigurationError, match=f"{name}_FILE: .*{file.name}.*a line end") as caught:
-        resolved([environment_layer(others | {f"{name}_FILE": str(file)})])
+        resolve_layers([environment_layer(others | {f"{name}_FILE": str(file)})])
     assert "canary" not in str(caught.value)
 
 
@@ -437,7 +437,7 @@ def test_a_secret_from_a_command(name: str) -> None:
     basic = name == "THRIVE_API_SECRET"
     others = {key: value for key, value in (BASIC if basic else OAUTH).items() if key != name}
     command = [sys.executable, "-c", "print('fake it')"]
-    found = resolved([environment_layer(others | {f"{name}_COMMAND": shlex.join(command)})])
+    found = resolve_layers([environment_layer(others | {f"{name}_COMMAND": shlex.join(command)})])
     secret = Secret(SecretCommand(command))
     assert found.credentials == (
         BasicCredentials("tenant", secret) if basic else ClientCredentials("tenant", "client", secret)
@@ -450,7 +450,7 @@ def test_two_ways_to_give_one_secret() -> None:
     with pytest.raises(
         ConfigurationError, match="THRIVE_API_SECRET and THRIVE_API_SECRET_COMMAND set the same secret"
     ):
-        resolved([layer])
+        resolve_layers([layer])
 
 
 def test_a_profile_names_files_from_its_own_folder(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,7 +479,7 @@ def test_a_profile_has_commands_as_lists_or_texts(write: Write) -> None:
 
 def test_a_missing_client_id_means_the_tenant_id(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = OAUTH | {"THRIVE_CLIENT_ID": ""}
-    found = resolved([environment_layer(environment)])
+    found = resolve_layers([environment_layer(environment)])
     assert isinstance(found.credentials, ClientCredentials)
     assert found.credentials == ClientCredentials("tenant", None, "fake")
     assert found.credentials.client_id == "tenant"
@@ -612,7 +612,7 @@ def test_a_profile_that_may_not_be_read_is_a_warning(write: Write, monkeypatch: 
 def test_the_environment_is_utf8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     monkeypatch.setattr(os, "fsencode", lambda text: text.encode(encoding, "surrogateescape"))
     as_python_has_it = "sé".encode().decode(encoding, "surrogateescape")
-    found = resolved([environment_layer(BASIC | {"THRIVE_API_SECRET": as_python_has_it})])
+    found = resolve_layers([environment_layer(BASIC | {"THRIVE_API_SECRET": as_python_has_it})])
     assert found.credentials == BasicCredentials("tenant", "sé")
 
 
@@ -628,7 +628,7 @@ def test_a_profile_names_files_in_utf8_whatever_the_locale(
 
 def test_text_that_is_not_utf8_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="THRIVE_API_SECRET: the secret is not UTF-8"):
-        resolved([environment_layer(BASIC | {"THRIVE_API_SECRET": "s\udce9"})])
+        resolve_layers([environment_layer(BASIC | {"THRIVE_API_SECRET": "s\udce9"})])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")
@@ -645,7 +645,9 @@ def test_a_misspelt_variable_is_a_warning() -> None:
     layer = environment_layer(
         BASIC | {"THRIVE_REGOIN": "staging", "THRIVE_SOMETHING_ELSE": "x", "THRIVE_DEBUG": "1"}
     )
-    assert resolved([layer]).warnings == ("THRIVE_REGOIN is not a setting (did you mean THRIVE_REGION?)",)
+    assert resolve_layers([layer]).warnings == (
+        "THRIVE_REGOIN is not a setting (did you mean THRIVE_REGION?)",
+    )
 
 
 # Pure
@@ -657,7 +659,7 @@ def test_it_decides_without_an_environment() -> None:
         Layer({"tenant_id": Given("t", "A"), "api_secret": Given(Secret("fake"), "B")}),
         Layer({"tenant_id": Given("u", "C"), "client_id": Given("c", "D")}),
     ]
-    found = resolved(layers)
+    found = resolve_layers(layers)
     assert found.credentials == BasicCredentials("t", "fake")
     assert [setting.shadowed for setting in found.origins] == [(), ("C",), (), ("D",)]
 

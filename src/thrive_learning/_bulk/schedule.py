@@ -16,7 +16,7 @@ import attrs
 
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
 from thrive_learning._bulk.pace import Pace
-from thrive_learning._ids import activity_id as validated
+from thrive_learning._ids import validate_activity_id
 from thrive_learning.errors import (
     ApiError,
     Attempt,
@@ -87,7 +87,7 @@ def _one_record(_result: object) -> int:
 
 
 #: Records by their IDs.
-RECORDS = JobKind("record", "get_many", validated, _record_result, _one_record)
+RECORDS = JobKind("record", "get_many", validate_activity_id, _record_result, _one_record)
 
 
 class Plan(NamedTuple):

@@ -16,7 +16,7 @@ import httpcore
 
 from thrive_learning._budget import Budget
 from thrive_learning._clock import monotonic
-from thrive_learning._http.surplus import READ_BYTES, Guard, corrected
+from thrive_learning._http.surplus import READ_BYTES, Guard, bracket_ipv6_target
 from thrive_learning._interruptions import interruption
 from thrive_learning._sockets import Arrivals, connect
 
@@ -96,7 +96,7 @@ class _SocketStream(Guard, httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.expect_head(buffer)
         try:
-            return self.send(corrected(buffer), timeout)
+            return self.send(bracket_ipv6_target(buffer), timeout)
         except OSError as error:
             failure = _failure_in("Write", error)
         raise failure

@@ -76,7 +76,7 @@ def _is_whole(data: bytes) -> bool:
     return head.count(b"content-length") == 1 and b"transfer-encoding" not in head
 
 
-def corrected(data: bytes) -> bytes:
+def bracket_ipv6_target(data: bytes) -> bytes:
     """Add the brackets around the IPv6 address in a CONNECT request, which httpcore leaves out."""
     return _WITHOUT_BRACKETS.sub(rb"\1[\2]", data) if data.startswith(b"CONNECT ") else data
 
@@ -118,7 +118,7 @@ class AsyncStream(Guard, httpcore.AsyncNetworkStream):
         self._received = 0
         self.expect_head(buffer)
         try:
-            await self._below.write(corrected(buffer), timeout)
+            await self._below.write(bracket_ipv6_target(buffer), timeout)
         except anyio.EndOfStream:  # the server closed TLS, which httpcore does not expect here
             failure = httpcore.WriteError("the server has closed the connection")
         else:

@@ -155,7 +155,7 @@ def settings(
     )
     of_environment = environment_layer(os.environ)
     of_profile, absence = chosen_profile(profile, said_by)
-    return resolved([arguments, of_environment, of_profile], absence, first_steps)
+    return resolve_layers([arguments, of_environment, of_profile], absence, first_steps)
 
 
 #: The warnings that were logged, because many clients may have the same settings.
@@ -181,7 +181,7 @@ def credentials_for(region: Region) -> Credentials:
     layers = [_checked(layer) for layer in (environment_layer(os.environ), of_profile)]
     if any(region.urls == one.urls for one in Region.VENDOR):
         return _credentials(layers, absence, FIRST_STEPS)[0]
-    found = resolved(layers, absence)
+    found = resolve_layers(layers, absence)
     if not {*region.urls} <= {*found.region.urls}:  # a region may lack a token endpoint for webhooks
         raise ConfigurationError(
             f"The client has the URLs of its region {region.name!r}, but the settings have a secret for "
@@ -356,7 +356,9 @@ def _secret_file(value: str, folder: Path) -> SecretFile:
 # Deciding
 
 
-def resolved(layers: Sequence[Layer], absence: str | None = None, first_steps: str = FIRST_STEPS) -> Settings:
+def resolve_layers(
+    layers: Sequence[Layer], absence: str | None = None, first_steps: str = FIRST_STEPS
+) -> Settings:
     """Resolve layers, the strongest first. Pure, except that it may read the file of a secret.
 
     The settings of the region belong together, so the first layer with one of them decides. The first layer

@@ -11,7 +11,7 @@ from typing import Unpack
 
 import attrs
 
-from thrive_learning._ids import activity_id as validated
+from thrive_learning._ids import validate_activity_id
 from thrive_learning.client import AsyncThriveClient, SandboxOptions, ThriveClient
 from thrive_learning.credentials import ClientAuth, ClientCredentials
 from thrive_learning.models import Activity, ActivityFields, ActivityType
@@ -58,7 +58,7 @@ def make_activity(**fields: Unpack[ActivityFields]) -> Activity:
         name=f"Example {number}",
     )
     activity = attrs.evolve(made, **fields)
-    validated(activity.id)
+    validate_activity_id(activity.id)
     return activity
 
 
@@ -202,7 +202,7 @@ class ThriveSandbox(FaultySandbox):
         if activity is not None and fields:
             raise TypeError("add() takes a record, or fields of a new one: give one of the two")
         added = make_activity(**fields) if activity is None else activity
-        document = {validated(added.id): added.to_dict()}
+        document = {validate_activity_id(added.id): added.to_dict()}
         with self._lock:
             self.sandbox = self.sandbox.with_records(document)
         return added

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from thrive_learning._settings.profiles import ProfileFile, load_profiles
-from thrive_learning._settings.resolution import VARIABLES, Given, Layer, resolved
+from thrive_learning._settings.resolution import VARIABLES, Given, Layer, resolve_layers
 from thrive_learning._settings.secret_sources import secret_from
 from thrive_learning.cli.commands.check import show_report
 from thrive_learning.cli.commands.config_editing import Changes, change_profile, check_value
@@ -147,7 +147,7 @@ def _secret(key: str) -> Secret:
 
 def _check(answers: _Answers) -> ExitCode:
     """Check the settings as `thrive check` does, and print the report."""
-    settings = resolved([Layer({key: Given(value, "your answers") for key, value in answers.items()})])
+    settings = resolve_layers([Layer({key: Given(value, "your answers") for key, value in answers.items()})])
     say(f"checking the settings in region {settings.region.name}")
     target = Target(region=None, profile=None, sandbox=False, engine=None, timeout_s=None, verbose=False)
     with target.client(settings) as client:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from thrive_learning._ids import activity_id
+from thrive_learning._ids import validate_activity_id
 from thrive_learning.errors import InvalidIdError
 
 _WIDTH = 12
@@ -21,6 +21,6 @@ def key_of(text: str) -> bytes:
         text: An ID, whose bytes are the key, or other text, whose hash is the key.
     """
     try:
-        return bytes.fromhex(activity_id(text))
+        return bytes.fromhex(validate_activity_id(text))
     except InvalidIdError:
         return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=_WIDTH).digest()

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
-from thrive_learning._ids import activity_id
+from thrive_learning._ids import validate_activity_id
 from thrive_learning.cli.input_lines import LONGEST_LINE, no_ids, unreadable
 from thrive_learning.errors import InvalidIdError
 
@@ -103,7 +103,7 @@ def _check_text(line: str, source: IdSource, number: int) -> None:
 
 def _is_id(text: str) -> bool:
     try:
-        activity_id(text)
+        validate_activity_id(text)
     except InvalidIdError:
         return False
     return True
