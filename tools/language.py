@@ -22,18 +22,33 @@ from typing import NamedTuple
 from tools.language_patterns import PATTERNS, VAGUE_TEST, VERBS
 
 ROOT = Path(__file__).parent.parent
-EVERYTHING = (
-    *("src", "tests", "tools", "benchmarks", "examples", "docs", "openapi", ".github", ".ci/run"),
+EVERYTHING = [
     *(
+        "src",
+        "tests",
+        "tools",
+        "benchmarks",
+        "examples",
+        "docs",
+        "openapi",
+        ".github",
+        ".ci/run",
         "noxfile.py",
-        "pyproject.toml",
-        "generator-config.yaml",
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
     ),
+    *("pyproject.toml", "generator-config.yaml", "README.md", "ARCHITECTURE.md", "CHANGELOG.md"),
     *("CONTRIBUTING.md", "SECURITY.md"),
-)
+]
+#: Files and folders that are not rewritten yet. They are read only if they are named as arguments.
+UNFINISHED = [
+    *(
+        "src/thrive_learning/sandbox",
+        "src/thrive_learning/testing",
+        "tests/cli",
+        "tests/sandbox",
+        "tests/testing",
+    ),
+    *("benchmarks", "tools", "docs/reference/cli.md", "src/thrive_learning/cli", ".github"),
+]
 OTHERS = {"__pycache__", "_build", "viewer"}  # folders with text of others
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ""}
 _ALLOWED = re.compile(r"language: allow ([a-z-]+)(?: \((.{8,})\))?")
@@ -185,9 +200,9 @@ def _text(path: Path, source: str) -> Iterator[Finding]:
     yield from _found(path, Passage(1, source))
 
 
-def _is_allowed(finding: Finding, lines: Sequence[str], last: int) -> bool:
+def _is_allowed(finding: Finding, lines: Sequence[str]) -> bool:
     """Return whether a comment with a reason allows a finding."""
-    near = lines[max(finding.line - 2, 0) : last]
+    near = lines[max(finding.line - 2, 0) : finding.line]
     allowed = (match for line in near for match in _ALLOWED.finditer(line))
     return any(match[1] == finding.rule and match[2] for match in allowed)
 
@@ -197,9 +212,7 @@ def findings(path: Path) -> list[Finding]:
     source = path.read_text(encoding="utf-8")
     lines = source.split("\n")
     found = _python(path, source) if path.suffix == ".py" else _text(path, source)
-    return sorted(
-        {each for each in found if not _is_allowed(each, lines, each.line + 1)}, key=lambda each: each[1:]
-    )
+    return sorted({each for each in found if not _is_allowed(each, lines)}, key=lambda each: each[1:])
 
 
 def files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -211,8 +224,10 @@ def files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def everything() -> list[Path]:
-    """Return the files and folders that are read without an argument."""
-    return [ROOT / name for name in EVERYTHING]
+    """Return the files that are read without an argument."""
+    unfinished = [ROOT / name for name in UNFINISHED]
+    found = files([ROOT / name for name in EVERYTHING])
+    return [path for path in found if not any(path.is_relative_to(each) for each in unfinished)]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -84,6 +84,7 @@ PATTERNS = (
     ),
     pattern("one-plural", rf"(?<![\w.,:/+-])1 (?:{_PLURALS})\b", "the singular: '1 record'"),
     pattern("either-number", r"[a-z]\(s\)(?!\w)", "the number that is meant: '1 record', '2 records'"),
+    pattern("at-the-most", r"\bat the most\b|\bfor ever\b", "'at most' or 'forever'"),
     pattern("anew", r"\banew\b", "'again', 'new', or 'from scratch'"),
     pattern("go-on-with", r"\b(?:go|goes|gone|going|went) on with\b", "'continue' or 'resume'"),
     pattern(

@@ -170,7 +170,7 @@ def test_a_stored_token_is_as_the_minted_one_was(flavour: Flavour, api: Api, sto
     assert abs((first.expires_at - second.expires_at).total_seconds()) < 5
 
 
-def test_a_token_that_lives_for_ever_is_stored(flavour: Flavour, api: Api, store: Store) -> None:
+def test_a_token_that_lives_forever_is_stored(flavour: Flavour, api: Api, store: Store) -> None:
     api.lifetime_s = 1e300
     for _ in range(2):
         with flavour.answering(api, OAUTH, token_store=store) as client:

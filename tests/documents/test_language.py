@@ -38,6 +38,7 @@ EXAMPLES = {
     "in-plain": ("The secret is stored in plain.", "The secret is stored in plain text."),
     "one-plural": ("Read 1 records.", "Read 1 record, 2 records, and 0.1 seconds of 21 seconds."),
     "either-number": ("Read 2 record(s).", "Read 2 records with call(self)."),
+    "at-the-most": ("It waits 5 s at the most, or for ever.", "It waits at most 5 s, or forever."),
     "anew": ("Write the page anew.", "Write the page again."),
     "go-on-with": ("The file cannot be gone on with.", "The export cannot be resumed; it goes on."),
     "stands-in": (
@@ -172,7 +173,7 @@ def test_a_planted_break_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_check_reads_every_folder_without_an_argument() -> None:
-    read = {path.relative_to(language.ROOT).as_posix() for path in language.files([*language.everything()])}
+    read = {path.relative_to(language.ROOT).as_posix() for path in language.everything()}
     for name in (
         "src/thrive_learning/errors.py",
         "docs/README.md",

@@ -63,7 +63,7 @@ class Row:
         trouble: What goes wrong.
         api: What a call raises whose request to the API meets it; None for nothing.
         token: The same for its token request.
-        tries: How often the fault is met at the most, by a call without retries; see also `retry`.
+        tries: The maximum number of requests that meet the fault, for a call without retries; see also `retry`.
     """
 
     trouble: Trouble
@@ -352,7 +352,7 @@ def test_the_memory_that_a_bomb_costs(flavour: Flavour, fault: chaos.Fault) -> N
 
 
 def test_endings_of_a_compressed_body_that_never_ends(flavour: Flavour) -> None:
-    """The cap holds for what comes in as well: what decompresses to nothing is not read for ever."""
+    """The limit also applies to received bytes, so data that decompresses to nothing is not read forever."""
     with nothing_left(flavour), Chaos() as api, Chaos() as token:
         with flavour.open(region(api, token), CREDENTIALS, timeout=LONG, retry=ONCE) as client:
             for fault in (chaos.compressed_and_then_some, chaos.compressed_nothing):
