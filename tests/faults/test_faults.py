@@ -63,7 +63,7 @@ class Row:
         trouble: What goes wrong.
         api: What a call raises whose request to the API meets it; None for nothing.
         token: The same for its token request.
-        tries: The maximum number of requests that meet the fault, for a call without retries; see also `retry`.
+        tries: The maximum number of requests that meet the fault without retries; see also `retry`.
     """
 
     trouble: Trouble
