@@ -16,7 +16,7 @@ from thrive_learning.cli import program
 from thrive_learning.cli.commands import thrive
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
-BEGIN = "<!-- What stands between this line and the last comment is written by `nox -s reference`. -->\n"
+BEGIN = "<!-- The text from here to the last comment is written by `nox -s reference`. -->\n"
 END = "<!-- Here ends what `nox -s reference` writes. -->\n"
 
 

@@ -1,4 +1,4 @@
-"""What the contract must not use, because the generator ignores it, or this SDK does not support it.
+"""Parts that a contract must not use, because the generator ignores them or this SDK does not support them.
 
 Each problem says what to write instead. Otherwise the client would send something else than the contract
 says, or read None from a field that is there, and nothing would fail.
@@ -35,7 +35,7 @@ _STYLES = {"query": "form", "path": "simple", "header": "simple"}
 
 
 def problems_of(contract: dict[str, Any]) -> Iterator[str]:
-    """Say what is not supported, and what to write in its place."""
+    """Yield the unsupported parts, each with what to write instead."""
     modules: list[str] = []
     for path, method, operation in operations_of(contract):
         where = f"{method.upper()} {path}"
@@ -147,7 +147,7 @@ def _problems_of_schema(name: str, schema: dict[str, Any], contract: dict[str, A
 
 
 def _problems_of_value(where: str, schema: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
-    """Say what is wrong with a field, or with the items of one."""
+    """Yield what is wrong with a field, or with its items."""
     if len(schema.get("allOf", ())) > 1:
         yield f"{where} is a combination of schemas (allOf). Move it to components/schemas, and write it out."
         return
@@ -182,7 +182,7 @@ def _problems_of_choice(where: str, choice: dict[str, Any]) -> Iterator[str]:
             yield f"{where}: the SDK does not read {word}. {instead}"
 
 
-#: What would make a difference to the values of a field, and is not read.
+#: Keywords that would change the values of a field, and are not supported.
 _UNREAD = {
     "const": "Write an enum in components/schemas.",
     "nullable": "OpenAPI 3.1 says type: [string, 'null'].",
@@ -190,7 +190,7 @@ _UNREAD = {
     "prefixItems": "Describe all items.",
 }
 
-#: What at most one of the choices of a field may have.
+#: Keywords that at most one of the choices of a field may have.
 _SINGLE = {"properties": "objects", "enum": "enums", "items": "arrays"}
 
 

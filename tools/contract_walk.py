@@ -92,7 +92,7 @@ def public_name(wire_name: str) -> str:
 
 
 def names_of_values(schema: dict[str, Any]) -> list[str]:
-    """Return the names of an enum's values, in their order. Those that depend on the position are empty."""
+    """Return the names of an enum's values, in order. A name that depends on the position is empty."""
     values, names = schema["enum"], schema.get("x-enum-varnames", ())
     if len(names) == len(values):
         return [strings.snake_case(name).upper() for name in names]

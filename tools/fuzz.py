@@ -1,4 +1,4 @@
-"""Feed responses of every kind to the real client: both engines, each in sync code, asyncio and trio.
+"""Feed responses of every kind to the real client, on both engines, in sync code, asyncio, and trio.
 
     python -m tools.fuzz --seconds 600          what `nox -s fuzz` does for a minute
 
@@ -104,7 +104,7 @@ def shown_in(attributes: dict[str, Any]) -> list[str]:
 
 
 def inspect_error(error: ThriveError) -> None:
-    """Make sure that an error says what it has to, and holds plain data."""
+    """Check that an error has its message and attributes, and holds plain data."""
     assert str(error).isprintable(), f"not printable: {error!s:.500}"
     assert len(str(error)) < 2000, "a message without end"
     assert error.__cause__ is None

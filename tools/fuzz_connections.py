@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Wire:
-    """What all connections answer: the bytes of an exchange to the requests that it is about.
+    """The response of all connections: the bytes of an exchange for its requests.
 
     Attributes:
         sound: The bytes that answer the other requests, by the beginning of the request.

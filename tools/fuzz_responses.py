@@ -1,4 +1,4 @@
-"""What `tools.fuzz` feeds to the client: responses of every kind, sound and unsound, as bytes."""
+"""Generates responses of every kind, valid and invalid, as bytes, for `tools.fuzz`."""
 
 import gzip
 import json
@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from thrive_learning import BasicCredentials, ClientCredentials
 from thrive_learning._auth.masking import basic_header
 
-# What the server repeats. In them are quotes, slashes and letters that JSON escapes.
+# Secrets that the server repeats, with quotes, slashes, and letters that JSON escapes.
 API_SECRET = 'fake-"api"-secr\\t/\N{LATIN SMALL LETTER E WITH ACUTE}'
 CLIENT_SECRET = 'fake-"client"-secr\\t/\N{LATIN SMALL LETTER E WITH ACUTE}'
 TOKEN = 'fake-"token"/value'
 BASIC_CREDENTIALS = BasicCredentials(TENANT_ID, API_SECRET)
 OAUTH_CREDENTIALS = ClientCredentials(TENANT_ID, "fake-client", CLIENT_SECRET)
-#: What a client with HTTP Basic sends, and one with OAuth to the token endpoint and to the API.
+#: The requests of a client with HTTP Basic, and of one with OAuth to the token endpoint and to the API.
 BASIC_SECRETS = [API_SECRET, basic_header(TENANT_ID, API_SECRET).removeprefix("Basic ")]
 TOKEN_SECRETS = [
     CLIENT_SECRET,
@@ -47,7 +47,7 @@ class Exchange(NamedTuple):
 
     @property
     def secrets(self) -> list[str]:
-        """What the request holds, and no message may repeat."""
+        """The secrets of the request, which no message may repeat."""
         if self.basic:
             return BASIC_SECRETS
         return OAUTH_SECRETS if self.source == "API" else TOKEN_SECRETS
@@ -138,7 +138,7 @@ first_lines = st.one_of(
 
 @st.composite
 def sound_responses(draw: st.DrawFn) -> bytes:
-    """Responses that are HTTP, mostly."""
+    """Draw responses that are mostly valid HTTP."""
     body = draw(bodies)
     headers = draw(st.lists(st.tuples(names, values), max_size=4))
     if draw(st.integers(0, 9)) == 0:
@@ -162,7 +162,7 @@ def sound_responses(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def raw_responses(draw: st.DrawFn) -> bytes:
-    """Bytes: a response of the kind above that something happened to, or no response at all."""
+    """Draw the bytes of a damaged response, or bytes that are not a response."""
     raw = draw(sound_responses())
     happens = ["cut", "changed", "twice", "early", "echo", "any"]
     match draw(st.sampled_from(["nothing"] * 3 + happens)):
@@ -188,7 +188,7 @@ def raw_responses(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def exchanges(draw: st.DrawFn) -> Exchange:
-    """Responses of the API or of the token endpoint, in pieces of one size or of another."""
+    """Draw responses of the API or of the token endpoint, in pieces of some size."""
     raw = draw(raw_responses())
     least = len(raw) // 500  # a long response byte by byte shows no more than a short one
     sizes = [max(size, least) for size in draw(st.permutations([1, 7, 100, 100_000]))]

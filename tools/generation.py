@@ -43,7 +43,7 @@ def generate(contract: Path, into: Path) -> None:
     options = ["--meta", "none", "--fail-on-warning", "--config", str(ROOT / "generator-config.yaml")]
     options += ["--path", str(contract), "--output-path", str(into / PACKAGE)]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *options]
-    # The post hooks call ruff by name: it must be the pinned one, which is installed beside the generator.
+    # The post hooks call ruff by name. This must be the pinned ruff, which is installed beside the generator.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     if subprocess.run(command, check=False, env={**os.environ, "PATH": path}).returncode != 0:
         sys.exit(f"openapi-python-client failed on {contract}, or warned, which counts as much: see above.")

@@ -47,7 +47,7 @@ UNFINISHED = [
         "tests/sandbox",
         "tests/testing",
     ),
-    *("benchmarks", "tools", "docs/reference/cli.md", "src/thrive_learning/cli", ".github"),
+    *("benchmarks", "docs/reference/cli.md", "src/thrive_learning/cli"),
 ]
 OTHERS = {"__pycache__", "_build", "viewer"}  # folders with text of others
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ""}

@@ -63,6 +63,7 @@ def _error(kind: type[thrive.ThriveError]) -> thrive.ThriveError:
     required = [
         item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.default is item.empty
     ]
+    # language: allow what-as-subject (the argument `message` of an error, as its docstring says)
     error = cast("Any", kind)("What happened.", **{name: ARGUMENTS[name] for name in required})
     error.history = (
         thrive.Attempt(1, 503, "status 503", None, 0.25, "request-1", "activities.get", ACTIVITY),

@@ -51,13 +51,13 @@ CALLERS = CALLERS_OF_A_CLIENT * CLIENTS
 STEP_S = 4  # of fake time between two rounds of calls
 WARM_UP_H = 0.5
 IMPATIENT, PATIENCE_S = 0.05, (0.0005, 0.02)  # how many callers give up, and when
-# On a busy machine nothing but callers gives up. A patient server is no slower for retries that do not wait.
+# On a busy machine nothing but callers gives up. Retries without waits do not slow down a patient server.
 OPTIONS: dict[str, Any] = {
     "timeout": Timeout(total=20, connect=20, pool=20),
     "retry": RetryPolicy(first_delay=0, max_delay=0),
 }
 
-# What may be left behind, and what may be used meanwhile.
+# The limits of leaks, and of resources in use.
 MORE_FILES, MORE_THREADS, MORE_MEMORY_MIB = 0, 0, 8.0
 CONNECTIONS_AT_ONCE = 2 * CALLERS  # a connection whose call was canceled is about to be closed
 TOKEN_REQUESTS_PER_HOUR = 40 * CLIENTS  # with four expirations, some revocations, and some retries
@@ -231,7 +231,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20261123)
     options = parser.parse_args()
     began = time.monotonic()
-    # What is loaded and cached once is not a leak, so the first count comes after a shorter run.
+    # Modules and caches that are loaded once are not a leak, so the first count comes after a shorter run.
     start, _soak = one_run(WARM_UP_H, options.seed + 1)
     end, soak = one_run(options.hours, options.seed)
     print(f"{options.hours:g} h of fake time in {time.monotonic() - began:.0f} s")

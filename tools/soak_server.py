@@ -93,7 +93,7 @@ class SoakServer(ThreadingHTTPServer):
         return {"access_token": value, "token_type": "Bearer", "expires_in": life}
 
     def accepts(self, authorization: str) -> bool:
-        """Tell whether a token is valid."""
+        """Return whether a token is valid."""
         with self.lock:
             return self.clock() < self.tokens.get(authorization.removeprefix("Bearer "), 0.0)
 

@@ -72,7 +72,7 @@ def run(*command: str | Path, folder: Path, codes: Iterable[int] = (0,), stderr:
 
 
 def use(wheel: Path, folder: Path, python: str | Path = sys.executable) -> None:
-    """Do the main job with an installed wheel: in Python without extras, then with the command.
+    """Use an installed wheel: in Python without extras, then with the command.
 
     Args:
         wheel: The file.
@@ -112,7 +112,7 @@ def main() -> None:
         contract = (ROOT / CONTRACT).read_bytes()
         if mistakes := mistakes_in(wheel, expected_code(), expected_licenses(), contract):
             sys.exit(f"{wheel.name}: {'; '.join(mistakes)}")
-        # The editable installation that `uv sync` left has to work outside the checkout too.
+        # The editable installation that `uv sync` left must work outside the checkout too.
         run(sys.executable, "-c", "import thrive_learning, _thrive_learning_api", folder=outside)
         use(wheel, outside)
 
