@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ from thrive_learning import (
 from thrive_learning._call import generated
 from thrive_learning._exchange import reply
 from thrive_learning._interruptions import interruption
+from thrive_learning._log import _Stderr
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
 
@@ -184,3 +187,14 @@ def test_a_chain_of_causes_without_end() -> None:
     first, second = OSError("a"), OSError("b")
     first.__cause__, second.__cause__ = second, first
     assert interruption(first) is None
+
+
+def test_writing_a_record_to_stderr_can_be_interrupted(
+    interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stream:
+        write = staticmethod(interrupt(OsLimit))
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    with pytest.raises(OsLimit):
+        _Stderr().emit(logging.makeLogRecord({"msg": "a record"}))

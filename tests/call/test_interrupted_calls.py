@@ -294,7 +294,7 @@ def test_an_interrupted_leader_lets_another_caller_lead(kind: type[BaseException
 @needs_signals
 @pytest.mark.parametrize("kind", [Limit, LimitOfTime])
 def test_code_of_the_caller_that_a_call_runs_can_be_interrupted(kind: type[BaseException]) -> None:
-    """A function that gives a secret, `on_attempt`, a token store, and a source of IDs."""
+    """A function that returns a secret, `on_attempt`, `on_drift`, a token store, and a source of IDs."""
 
     def slow(*_args: object) -> Any:
         time.sleep(20)
@@ -307,11 +307,15 @@ def test_code_of_the_caller_that_a_call_runs_can_be_interrupted(kind: type[BaseE
         slow()
 
     plain = httpx.MockTransport(lambda _request: page_response())
+    drifting = httpx.MockTransport(lambda _request: page_response(name=5))
     asked = BasicCredentials(TENANT, slow)
     store: Any = Store()
     calls: list[Callable[[], object]] = [
         lambda: ThriveClient(Region.PRODUCTION, asked, transport=plain).activities.get(ACTIVITY_ID),
         lambda: ThriveClient(Region.PRODUCTION, BASIC, transport=plain, on_attempt=slow).activities.get(
+            ACTIVITY_ID
+        ),
+        lambda: ThriveClient(Region.PRODUCTION, BASIC, transport=drifting, on_drift=slow).activities.get(
             ACTIVITY_ID
         ),
         ThriveClient(Region.PRODUCTION, OAUTH, transport=plain, token_store=store).tokens.get,
