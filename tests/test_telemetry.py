@@ -1,6 +1,7 @@
 """Spans and metrics, read from the in-memory exporters of OpenTelemetry's SDK."""
 
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -399,6 +400,21 @@ def test_requests_of_a_run_belong_to_its_span_and_that_to_the_callers(
         assert span.parent == caller.get_span_context()
     assert seen[0] == get.get_span_context()
     assert set(map(repr, seen[1:])) == {repr(run.get_span_context())}
+
+
+def test_a_forked_child_does_not_end_the_span_of_its_parent(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: Any = {"transport": httpx.MockTransport(by_id), "telemetry": telemetry.settings}
+    with ThriveClient(Region.PRODUCTION, BASIC, **options) as client:
+        stream = client.activities.get_many(IDS)
+        next(stream)
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            stream.close()
+        assert not telemetry.spans
+        stream.close()
+    assert run_span(telemetry)["thrive.run.records"] == 1
 
 
 def test_a_run_without_threads_belongs_to_its_span(
