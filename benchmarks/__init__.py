@@ -1,1 +1,1 @@
-"""Side-by-side measurements: `nox -s bench`. What they mean: docs/explanation/performance.md."""
+"""Side-by-side measurements: `nox -s bench`. docs/explanation/performance.md interprets them."""

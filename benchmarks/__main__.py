@@ -43,7 +43,7 @@ FULL = Mode("full", 61, 31, bulk.Scale(ids=10_000, many_ids=1_000_000, runs=5))
 
 
 class Run(NamedTuple):
-    """What every measure may need."""
+    """The shared resources of all measures."""
 
     mode: Mode
     place: Place
@@ -102,7 +102,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         try:
             pattern = re.compile(options.only, re.IGNORECASE)
         except re.error as error:
-            parser.error(f"--only {options.only!r} is no regular expression: {error}")
+            parser.error(f"--only {options.only!r} is not a regular expression: {error}")
         options.only = pattern
         if not chosen(pattern):
             parser.error(f"--only {pattern.pattern!r} matches none of: {names}")
@@ -110,7 +110,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 def chosen(only: re.Pattern[str] | None) -> list[Callable[[Run], list[Row]]]:
-    """Give the measures that are asked for."""
+    """Return the requested measures."""
     return [
         measure for names, measure in MEASURES if only is None or any(only.search(name) for name in names)
     ]

@@ -45,7 +45,7 @@ class Scale(NamedTuple):
 
 
 def has_get_many() -> bool:
-    """Say whether the clients have `activities.get_many`."""
+    """Return whether the clients have `activities.get_many`."""
     from thrive_learning.activities import Activities, AsyncActivities
 
     return hasattr(Activities, "get_many") and hasattr(AsyncActivities, "get_many")
@@ -63,7 +63,7 @@ def run(who: str, server: Server, ids: int, in_flight: int, place: Place) -> dic
 
 
 def _contenders(engines: Sequence[str]) -> dict[str, str]:
-    """Ours by their names in the table, and what a worker is told to be for them."""
+    """Return our contenders by their names in the table, each with the name for a worker."""
     if not has_get_many():
         return {}
     names = {"httpx": OURS, "fast": OURS_FAST}
@@ -74,7 +74,7 @@ def _missing(measure: str, engines: Sequence[str], unit: str = "ratio") -> list[
     if has_get_many():
         if "fast" in engines:
             return []
-        return [Row(measure, OURS_FAST, (), unit, "not available yet: there is no engine fast", kind="ours")]
+        return [Row(measure, OURS_FAST, (), unit, "not available yet without the fast engine", kind="ours")]
     return [Row(measure, OURS, (), unit, _NOT_YET, kind="ours")]
 
 
@@ -83,7 +83,7 @@ def _rate(result: dict[str, Any]) -> float:
 
 
 def _cost_us(result: dict[str, Any]) -> float:
-    """Give the CPU time per record, which other load on the machine changes less than the rate."""
+    """Return the CPU time per record, which other load on the machine changes less than the rate."""
     return float(result["cpu_s"] / max(result["records"], 1) * 1e6)
 
 
@@ -92,7 +92,7 @@ def _rates_and_costs(rates: Sequence[float], costs: Sequence[float]) -> dict[str
 
 
 def with_latency(slow: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Records per second where every answer takes 50 ms, against what 100 in flight could do at best."""
+    """Measure records per second with a latency of 50 ms, relative to the optimum of 100 in flight."""
     in_flight, ideal = 100, 100 / LATENCY_S
     contenders = {RAW: "raw", **_contenders(engines), HTTPX: "httpx"}
     rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -109,7 +109,7 @@ def with_latency(slow: Server, place: Place, engines: Sequence[str], scale: Scal
             result = run(contenders[name], slow, ids, in_flight, place)
             rates[name].append(_rate(result))
             costs[name].append(_cost_us(result))
-            # The one that asked the second time is none of theirs.
+            # Without the connection that asked for the second count.
             opened[name].append(slow.connections_opened() - before - 1)
     rows = [
         Row(
@@ -145,7 +145,7 @@ def _kind(name: str) -> str:
 
 
 def without_latency(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Records per second with 32 in flight, against 32 workers on one default `httpx.AsyncClient`."""
+    """Measure records per second with 32 in flight, relative to 32 workers on one `httpx.AsyncClient`."""
     in_flight = 32
     contenders = {RAW: "raw", **_contenders(engines)}
     factors: dict[str, list[float]] = {name: [] for name in contenders}
@@ -177,7 +177,7 @@ def without_latency(fast: Server, place: Place, engines: Sequence[str], scale: S
 
 
 def rise(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Throughput with 256 in flight against that with 8."""
+    """Measure the throughput with 256 in flight relative to that with 8."""
     contenders = {**_contenders(engines), RAW: "raw"}
     factors: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(scale.runs):
@@ -190,7 +190,7 @@ def rise(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> li
 
 
 def all_at_once(slow: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Failures with as many in flight as there are IDs; bare httpx runs out of connections."""
+    """Count failures with as many in flight as there are IDs, at which bare httpx runs out of connections."""
     contenders = {**_contenders(engines), RAW: "raw"}
     if scale.runs > 1:  # it takes most of a minute to fail
         contenders[HTTPX] = "httpx"
@@ -215,7 +215,7 @@ def all_at_once(slow: Server, place: Place, engines: Sequence[str], scale: Scale
 
 
 def memory(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Peak of memory and CPU time per record of many IDs, against 10 k of them."""
+    """Measure the peak of memory and the CPU time per record of many IDs, relative to 10 k of them."""
     few_ids, in_flight = 10_000, 32
     rows: list[Row] = []
     for name, who in _contenders(engines).items():
@@ -225,7 +225,7 @@ def memory(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> 
         note = f"{scale.many_ids:,} ids to {few_ids:,}, 32 in flight"
         rows.append(Row(_COST_ROW, name, (costs[0] / costs[1],), note=f"CPU time, {note}", kind="ours"))
         if many["peak_rss_bytes"] is None:
-            rows.append(Row(_MEMORY_ROW, name, (), "MB", "not available: it needs Linux's /proc"))
+            rows.append(Row(_MEMORY_ROW, name, (), "MB", "not available without Linux's /proc"))
         else:
             growth = (many["peak_rss_bytes"] - few["peak_rss_bytes"]) / 1e6
             rows.append(Row(_MEMORY_ROW, name, (growth,), "MB", note, kind="ours"))

@@ -19,7 +19,7 @@ from benchmarks.subject import API_PATH, HEADERS, many_ids
 
 
 class Count:
-    """What came of the IDs."""
+    """The outcome for the IDs."""
 
     def __init__(self) -> None:
         self.records = 0
@@ -35,14 +35,14 @@ class Count:
 
 
 async def ours(engine: str, api_url: str, ids: int, in_flight: int, count: Count) -> None:
-    """`AsyncThriveClient.activities.get_many`."""
+    """Use `AsyncThriveClient.activities.get_many`."""
     async with our_async_client(api_url, engine) as client:
         async for result in client.activities.get_many(many_ids(ids), concurrency=in_flight):
             count.add(result.id, result.activity and result.activity.id, result.error)
 
 
 def ours_sync(engine: str, api_url: str, ids: int, in_flight: int, count: Count) -> None:
-    """`ThriveClient.activities.get_many`."""
+    """Use `ThriveClient.activities.get_many`."""
     with our_client(api_url, engine) as client:
         for result in client.activities.get_many(many_ids(ids), concurrency=in_flight):
             count.add(result.id, result.activity and result.activity.id, result.error)
@@ -68,7 +68,7 @@ async def _in_workers(
 
 
 async def raw(api_url: str, ids: int, in_flight: int, count: Count) -> None:
-    """Asyncio's streams, one connection for each worker: the limit."""
+    """Use asyncio's streams with one connection per worker, which is the limit."""
     url = urllib.parse.urlsplit(api_url)
     headers = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
@@ -87,7 +87,7 @@ async def raw(api_url: str, ids: int, in_flight: int, count: Count) -> None:
 
 
 async def httpx_workers(api_url: str, ids: int, in_flight: int, count: Count) -> None:
-    """Workers that share one default `httpx.AsyncClient`."""
+    """Share one default `httpx.AsyncClient` among workers."""
     import httpx
 
     async with httpx.AsyncClient(headers=HEADERS) as client:
@@ -102,7 +102,7 @@ async def httpx_workers(api_url: str, ids: int, in_flight: int, count: Count) ->
 
 
 def peak_rss_bytes() -> int | None:
-    """Give this process's peak of resident memory.
+    """Return this process's peak of resident memory.
 
     getrusage gives more than that: on Linux, what it says begins with the peak of the parent.
     """

@@ -41,10 +41,10 @@ class CannedStream:
         return False
 
     def cut(self) -> None:
-        """Do nothing: nothing waits."""
+        """Do nothing, because nothing waits."""
 
     def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """Do nothing, because nothing is open."""
 
 
 class Canned(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -67,7 +67,7 @@ def _region() -> Any:
 
 
 def ours(calls: int, **options: Any) -> object:
-    """`ThriveClient.activities.get`."""
+    """Use `ThriveClient.activities.get`."""
     from thrive_learning import BasicCredentials, ThriveClient
 
     options = options or {"transport": Canned()}
@@ -79,7 +79,7 @@ def ours(calls: int, **options: Any) -> object:
 
 
 def ours_async(calls: int, **options: Any) -> object:
-    """`AsyncThriveClient.activities.get` on asyncio."""
+    """Use `AsyncThriveClient.activities.get` on asyncio."""
     from thrive_learning import AsyncThriveClient, BasicCredentials
 
     options = options or {"transport": Canned()}
@@ -107,19 +107,19 @@ def _connect_to_the_record() -> None:
 
 
 def ours_fast(calls: int) -> object:
-    """`ThriveClient.activities.get` on the fast engine, down to the connection."""
+    """Use `ThriveClient.activities.get` on the fast engine, down to the connection."""
     _connect_to_the_record()
     return ours(calls, engine="fast")
 
 
 def ours_async_fast(calls: int) -> object:
-    """`AsyncThriveClient.activities.get` on the fast engine, down to the connection."""
+    """Use `AsyncThriveClient.activities.get` on the fast engine, down to the connection."""
     _connect_to_the_record()
     return ours_async(calls, engine="fast")
 
 
 def bare_httpx(calls: int) -> object:
-    """`httpx.Client.get` and `json.loads`, to compare with."""
+    """Use `httpx.Client.get` and `json.loads`, for comparison."""
     url = f"{_API_URL}/activity/{ACTIVITY_ID}"
     with httpx.Client(headers=HEADERS, transport=Canned()) as client:
         found = json.loads(client.get(url).content)

@@ -1,6 +1,6 @@
-"""The contenders of a warm `get`: who fetches the same record, each as its documentation says.
+"""The contenders of a warm `get`, which fetch the same record, each as its documentation recommends.
 
-Each has one client with default settings, made once, and imports nothing of the others. What it gives is
+Each has one client with default settings, made once, and imports nothing of the others. Its result is
 compared with the record before anything is measured (`subject.mismatch`).
 """
 
@@ -56,7 +56,7 @@ def body_length(head: bytes) -> int:
 
 
 def raw_socket(api_url: str) -> Get:
-    """Bytes that are always the same on a socket; of the response, only its length is read."""
+    """Send constant bytes on a socket, and read only the length of the response."""
     address, request = _prebuilt(api_url)
     connection = socket.create_connection(address)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -75,7 +75,7 @@ def raw_socket(api_url: str) -> Get:
 
 
 def raw_streams(api_url: str) -> AsyncGet:
-    """The same on asyncio's streams."""
+    """Do the same on asyncio's streams."""
     address, request = _prebuilt(api_url)
     streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -91,7 +91,7 @@ def raw_streams(api_url: str) -> AsyncGet:
 
 
 def httpx_transport(api_url: str) -> Get:
-    """A request that is built once, on httpx's transport: what an SDK on httpx cannot go below."""
+    """Send one prebuilt request through httpx's transport, which is the minimum for an SDK on httpx."""
     import httpx
 
     transport = httpx.HTTPTransport()
@@ -100,7 +100,7 @@ def httpx_transport(api_url: str) -> Get:
 
 
 def httpx_async_transport(api_url: str) -> AsyncGet:
-    """The same, async."""
+    """Do the same in async code."""
     import httpx
 
     transport = httpx.AsyncHTTPTransport()
@@ -116,7 +116,7 @@ def httpx_async_transport(api_url: str) -> AsyncGet:
 
 
 def httpx_client(api_url: str) -> Get:
-    """The unit, in its cheapest form: a whole URL, fixed headers, the body parsed from its bytes."""
+    """Send the unit of comparison in its cheapest form: whole URL, fixed headers, body parsed from bytes."""
     import httpx
 
     client = httpx.Client(headers=HEADERS)
@@ -124,7 +124,7 @@ def httpx_client(api_url: str) -> Get:
 
 
 def httpx_client_as_written(api_url: str) -> Get:
-    """What most people write: base_url, auth, raise_for_status, json."""
+    """Use httpx as most people do: base_url, auth, raise_for_status, json."""
     import httpx
 
     client = httpx.Client(base_url=api_url, auth=(TENANT, SECRET))
@@ -132,7 +132,7 @@ def httpx_client_as_written(api_url: str) -> Get:
 
 
 def httpx_async_client(api_url: str) -> AsyncGet:
-    """The unit of async code, in its cheapest form."""
+    """Send the unit of async code in its cheapest form."""
     import httpx
 
     client = httpx.AsyncClient(headers=HEADERS)
@@ -144,7 +144,7 @@ def httpx_async_client(api_url: str) -> AsyncGet:
 
 
 def httpcore_pool(api_url: str) -> Get:
-    """What httpx stands on."""
+    """Use httpcore, on which httpx is built."""
     import httpcore
 
     pool = httpcore.ConnectionPool()
@@ -155,7 +155,7 @@ def httpcore_pool(api_url: str) -> Get:
 
 
 def httpcore_async_pool(api_url: str) -> AsyncGet:
-    """The same, async."""
+    """Do the same in async code."""
     import httpcore
 
     pool = httpcore.AsyncConnectionPool()
@@ -169,7 +169,7 @@ def httpcore_async_pool(api_url: str) -> AsyncGet:
 
 
 def http_client(api_url: str) -> Get:
-    """The standard library."""
+    """Use the standard library."""
     import http.client
 
     url = urllib.parse.urlsplit(api_url)
@@ -183,7 +183,7 @@ def http_client(api_url: str) -> Get:
 
 
 def urllib3_pool(api_url: str) -> Get:
-    """What requests and openapi-generator's client stand on."""
+    """Use urllib3, on which requests and openapi-generator's client are built."""
     import urllib3
 
     pool = urllib3.PoolManager(headers=HEADERS)
@@ -191,7 +191,7 @@ def urllib3_pool(api_url: str) -> Get:
 
 
 def requests_session(api_url: str) -> Get:
-    """Requests, with a session."""
+    """Use requests with a session."""
     import requests
 
     session = requests.Session()
@@ -200,7 +200,7 @@ def requests_session(api_url: str) -> Get:
 
 
 def aiohttp_session(api_url: str) -> AsyncGet:
-    """Aiohttp, with a session."""
+    """Use aiohttp with a session."""
     import aiohttp
 
     session = aiohttp.ClientSession(headers=HEADERS)
@@ -213,7 +213,7 @@ def aiohttp_session(api_url: str) -> AsyncGet:
 
 
 def pyreqwest_client(api_url: str) -> Get:
-    """Rust's reqwest. Its threads' CPU time counts as well."""
+    """Use Rust's reqwest. The CPU time of its threads counts as well."""
     from pyreqwest.client import SyncClientBuilder
 
     client = SyncClientBuilder().default_headers(HEADERS).build()
@@ -223,7 +223,7 @@ def pyreqwest_client(api_url: str) -> Get:
 
 
 def pyreqwest_async_client(api_url: str) -> AsyncGet:
-    """The same, async."""
+    """Do the same in async code."""
     from pyreqwest.client import ClientBuilder
 
     client = ClientBuilder().default_headers(HEADERS).build()
@@ -239,7 +239,7 @@ def pyreqwest_async_client(api_url: str) -> AsyncGet:
 
 
 def generated_client(api_url: str) -> Get:
-    """The generated client that we stand on, used directly."""
+    """Use the generated client directly, without our facade."""
     from _thrive_learning_api import Client
     from _thrive_learning_api.api.activity import get_activity
 
@@ -248,7 +248,7 @@ def generated_client(api_url: str) -> Get:
 
 
 def generated_async_client(api_url: str) -> AsyncGet:
-    """The same, async."""
+    """Do the same in async code."""
     from _thrive_learning_api import Client
     from _thrive_learning_api.api.activity import get_activity
 
@@ -261,7 +261,7 @@ def generated_async_client(api_url: str) -> AsyncGet:
 
 
 def openapi_generator_client(api_url: str) -> Get:
-    """What openapi-generator writes for our contract: urllib3 and pydantic."""
+    """Use the client that openapi-generator writes for our contract, with urllib3 and pydantic."""
     import importlib
 
     generated = importlib.import_module(GENERATED_PEER)
@@ -271,7 +271,7 @@ def openapi_generator_client(api_url: str) -> Get:
 
 
 def stainless_client(api_url: str) -> Get:
-    """OpenAI's SDK, which Stainless generates, at its documented way to other endpoints."""
+    """Use OpenAI's SDK, which Stainless generates, in its documented way for other endpoints."""
     import openai
 
     client = openai.OpenAI(api_key="made-up", base_url=api_url, default_headers=HEADERS)
@@ -279,7 +279,7 @@ def stainless_client(api_url: str) -> Get:
 
 
 def stainless_async_client(api_url: str) -> AsyncGet:
-    """The same, async."""
+    """Do the same in async code."""
     import openai
 
     client = openai.AsyncOpenAI(api_key="made-up", base_url=api_url, default_headers=HEADERS)
@@ -291,7 +291,7 @@ def stainless_async_client(api_url: str) -> AsyncGet:
 
 
 def azure_client(api_url: str) -> Get:
-    """Azure-core's pipeline, with the policies that its generated SDKs have."""
+    """Use azure-core's pipeline, with the policies of its generated SDKs."""
     from azure.core import PipelineClient
     from azure.core.pipeline import policies
     from azure.core.rest import HttpRequest, HttpResponse
@@ -377,7 +377,7 @@ def _last_record(get: Callable[[int], Any]) -> Any:
 
 
 def httpx_pages(api_url: str) -> Get:
-    """One client of httpx, page by page."""
+    """Use one client of httpx, page by page."""
     import httpx
 
     client = httpx.Client(headers=HEADERS)
@@ -390,7 +390,7 @@ def httpx_pages(api_url: str) -> Get:
 
 
 def httpx_pages_without_client(api_url: str) -> Get:
-    """`httpx.get`, which makes a client for each page."""
+    """Use `httpx.get`, which creates a client for each page."""
     import httpx
 
     def get(page: int) -> Any:
@@ -407,7 +407,7 @@ WALKS: list[Contender] = [
     Contender(OURS, "ours", ours.walk("httpx")),
     Contender(OURS_FAST, "ours", ours.walk("fast")),
 ]
-#: What a worker can be told to be.
+#: The contenders that a worker can be.
 GROUPS: dict[str, list[Contender]] = {
     "sync": [*SYNC, TOKEN_PATHS["sync"][1]],
     "async": [*ASYNC, TOKEN_PATHS["async"][1]],

@@ -1,8 +1,8 @@
-"""A raw HTTP/1.1 server on one event loop: where there is no nginx, and where an answer has to take time.
+"""A raw HTTP/1.1 server on one event loop, for machines without nginx and for responses that take time.
 
 `python -m benchmarks.fallback_server [LATENCY_S]` prints its port and serves until its stdin ends.
-Of a request it reads no more than where it ends and which path it names: it is faster than most clients here.
-It counts connections and requests, which `/status` tells as nginx's stub_status does.
+It parses only the path and the end of a request, so it is faster than most clients here. It counts
+connections and requests, and `/status` reports them like nginx's stub_status.
 """
 
 import asyncio

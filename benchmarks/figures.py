@@ -1,4 +1,4 @@
-"""What the measured numbers come to: pure, and shared by tables, targets and chart."""
+"""Interprets the measured numbers for tables, targets, and the chart. Pure."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class Row(NamedTuple):
         contender: Who was measured.
         sample: One number for each pair or run; empty if it is not available.
         unit: `ratio`, or what the numbers are.
-        note: What the numbers are a ratio to, or why there are none.
+        note: The reference of the ratios, or why there are no numbers.
         also: Other figures of the same runs, by their names with units.
         kind: See `Contender.kind`.
     """
@@ -59,7 +59,7 @@ class Target(NamedTuple):
         measure: The measure of the row that says whether it is met.
         contender: The contender of that row.
         bound: What the median is held to.
-        at_least: The median has to be at least the bound; otherwise, at most.
+        at_least: Whether the median must be at least the bound; otherwise, at most.
         limit: The contender in the same measure that shows what can be had at all.
     """
 
@@ -71,7 +71,7 @@ class Target(NamedTuple):
     limit: str = ""
 
     def is_met(self, median: float) -> bool:
-        """Say whether a median is good enough."""
+        """Return whether a median meets the target."""
         return median >= self.bound if self.at_least else median <= self.bound
 
 
@@ -100,7 +100,7 @@ def paired_row(measure: str, contender: str, unit: str, pairs: Sequence[Pair], k
 
 
 def as_json(rows: Sequence[Row], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Give everything that was measured, for other programs."""
+    """Return all measurements, for other programs."""
     return {"about": dict(about), "rows": [row._asdict() | {"also": dict(row.also)} for row in rows]}
 
 

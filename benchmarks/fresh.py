@@ -200,7 +200,7 @@ def memory_after_import(place: Place, rounds: int) -> list[Row]:
     """Measure the resident memory of a process that has imported something."""
     measure = "RSS after import"
     if not Path("/proc/self/status").exists():
-        return [Row(measure, "ours", (), note="not available: it needs Linux's /proc")]
+        return [Row(measure, "ours", (), note="not available without Linux's /proc")]
     codes = {"Python": "", "httpx": IMPORT_HTTPX, "ours": IMPORT_OURS, "openai": "from openai import OpenAI"}
     ended = interleaved(
         {name: _RSS.format(imports=code) for name, code in codes.items()}, place, rounds, measure

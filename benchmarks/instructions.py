@@ -24,14 +24,14 @@ from benchmarks.machine import version
 
 RECORD = Path(__file__).with_name("instructions.json")
 _CALLS = 200
-#: What a change may cost before it needs a word.
+#: The change that needs an explanation.
 _TOLERANCE = 0.03
 _PACKAGES = ("anyio", "attrs", "httpcore", "httptools", "httpx", "idna")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
 class Verdict(NamedTuple):
-    """What became of one count."""
+    """The outcome of one count."""
 
     name: str
     now: float
@@ -111,7 +111,7 @@ def compared(now: Mapping[str, float], then: Mapping[str, float]) -> list[Verdic
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """Say in what these circumstances differ from those of the record."""
+    """Return how these circumstances differ from those of the record."""
     return [
         f"{name} is {here.get(name, 'missing')}, and was {there.get(name, 'missing')}"
         for name in sorted({*here, *there})
@@ -128,7 +128,7 @@ def _skipped(reason: str) -> int:
 def main(given: Sequence[str]) -> int:
     """Compare, or record; give an exit code."""
     parser = argparse.ArgumentParser(prog="nox -s bench-guard --", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name} anew")
+    parser.add_argument("--record", action="store_true", help=f"rewrite {RECORD.name}")
     options = parser.parse_args(given)
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -139,7 +139,7 @@ def main(given: Sequence[str]) -> int:
         if not record:
             return _skipped(f"there is no {RECORD.name}: write one with `nox -s bench-guard -- --record`")
         if other := differences(here, record["circumstances"]):
-            return _skipped(f"{'; '.join(other)}. Record anew with `nox -s bench-guard -- --record`")
+            return _skipped(f"{'; '.join(other)}. Record again with `nox -s bench-guard -- --record`")
     now = {who: per_call(who, valgrind) for who in RUNS}
     for name in (name for name in now if name != "bare httpx"):
         relative = now[name] / now["bare httpx"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.servers import Server
 
-#: Whose versions a table has to name.
+#: The packages whose versions a table names.
 _PACKAGES = (
     *("thrive-learning", "httpx", "httpcore", "anyio", "attrs", "aiohttp", "azure-core", "openai"),
     *("openapi-generator-cli", "pydantic", "pyreqwest", "requests", "urllib3"),
@@ -17,7 +17,7 @@ _PACKAGES = (
 
 
 def version(package: str) -> str | None:
-    """Give an installed version."""
+    """Return an installed version."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -25,7 +25,7 @@ def _region(api_url: str) -> Any:
 
 
 def _engine(client_class: Any, engine: str) -> dict[str, Any]:
-    """Give the argument for an engine, where clients have that argument."""
+    """Return the argument for an engine, if clients have it."""
     if "engine" in inspect.signature(client_class.__init__).parameters:
         return {"engine": engine}
     if engine != "httpx":
@@ -63,7 +63,7 @@ def our_async_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
 
 
 def sync_get(engine: str, *, oauth: bool = False) -> Callable[[str], Callable[[], Any]]:
-    """Give what builds a contender on `ThriveClient`."""
+    """Return a function that builds a contender on `ThriveClient`."""
 
     def build(api_url: str) -> Callable[[], Any]:
         client = our_client(api_url, engine, oauth=oauth)
@@ -90,7 +90,7 @@ def walk(engine: str) -> Callable[[str], Callable[[], Any]]:
 
 
 def async_get(engine: str, *, oauth: bool = False) -> Callable[[str], Callable[[], Awaitable[Any]]]:
-    """Give what builds a contender on `AsyncThriveClient`."""
+    """Return a function that builds a contender on `AsyncThriveClient`."""
 
     def build(api_url: str) -> Callable[[], Awaitable[Any]]:
         client = our_async_client(api_url, engine, oauth=oauth)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from benchmarks.contenders import Contender
 from benchmarks.figures import Pair, Progress, Row, paired_row
 
-#: What a batch is made to take. Shorter ones measure cold caches, longer ones a machine that changes.
+#: The duration of a batch. Shorter ones measure cold caches, longer ones a machine that changes.
 _BATCH_CPU_S = 0.03
 _CALIBRATION_CALLS = 50
 _FEWEST_CALLS = 20
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 def environment(peers: str = "") -> dict[str, str]:
-    """Give the environment of every process that is measured: no proxy, and no setting of ours."""
+    """Return the environment of every measured process, without proxies and settings of ours."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -43,7 +43,7 @@ def contender(engine: str, flavor: str) -> str:
 
 
 def is_private(name: str) -> bool:
-    """Tell whether a name has a leading underscore and is not one that Python itself defines."""
+    """Return whether a name has a leading underscore and is not one that Python itself defines."""
     return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
 
 
@@ -79,11 +79,11 @@ class Watch:
         self._set_by_us: set[tuple[int, str]] = set()
 
     def _asks(self) -> bool:
-        """Tell whether the frame that runs the watched operation is ours."""
+        """Return whether the frame that runs the watched operation is ours."""
         return sys._getframe(2).f_code.co_filename.startswith(self._folder)  # noqa: SLF001 - Python has no public name for it
 
     def _is_theirs(self, found: object, name: str) -> bool:
-        """Tell whether a private name belongs to another library.
+        """Return whether a private name belongs to another library.
 
         On an object of our own class, it does unless our code set it, or one of our classes defines it.
         """

@@ -22,13 +22,13 @@ _TEXT = "          type: string\n"
 
 
 def readable(contract: str) -> str | None:
-    """Give the contract as openapi-generator can read it; None if the type of an activity is not there."""
+    """Return the contract as openapi-generator can read it; None if the type of an activity is missing."""
     return contract.replace(_ANY_OF, _TEXT) if _ANY_OF in contract else None
 
 
 @contextlib.contextmanager
 def generated_client() -> Iterator[tuple[Path | None, str]]:
-    """Give a folder that holds the client, and "", or None and the reason why there is none."""
+    """Return a folder with the client and "", or None and the reason why it is missing."""
     package = importlib.util.find_spec("openapi_generator_cli")
     if package is None or package.origin is None:
         yield None, "openapi-generator-cli is not installed"

@@ -98,7 +98,7 @@ def _relative(note: str) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> str:
-    """Say what the numbers are relative to, once where all agree, and what is missing and why."""
+    """Return the references of the numbers, once if all agree, and the missing numbers with their reasons."""
     notes = list(dict.fromkeys(row.note for row in rows if row.sample))
     if len(notes) == 1:
         sentences = [f"{_relative(note)}." for note in notes if note]

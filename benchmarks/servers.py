@@ -1,4 +1,4 @@
-"""Starts the servers: one that is as fast as can be, and one whose answers take 50 ms."""
+"""Starts the servers: one that is as fast as possible, and one whose responses take 50 ms."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ from benchmarks.subject import (
     page_text,
 )
 
-#: Run as whoever starts it, in the foreground, with all its files in one folder.
+#: Runs as the current user, in the foreground, with all its files in one folder.
 _NGINX_CONFIGURATION = """
 daemon off;
 worker_processes 1;

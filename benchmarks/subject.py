@@ -1,4 +1,4 @@
-"""What every contender fetches: the example of the vendor's reference page, and where it lies."""
+"""The record that every contender fetches: the example of the vendor's reference page, and its URL."""
 
 import base64
 import datetime as dt
@@ -16,7 +16,7 @@ RECORD: dict[str, Any] = {
     "data": {"source": {"source": "feed"}, "duration": "3600"},
     "with": None,
 }
-#: The record's JSON in two parts; the ID that was asked for stands between them.
+#: The record's JSON in two parts, before and after the requested ID.
 BEFORE_ID, AFTER_ID = json.dumps(RECORD, separators=(",", ":")).split(ACTIVITY_ID, 1)
 API_PATH = "/rest/v1"
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
@@ -27,7 +27,7 @@ TOKEN_ANSWER = json.dumps(
 #: Counts connections, in the form of nginx's stub_status.
 STATUS_PATH = "/status"
 TENANT, SECRET = "eu-west-2_AbcdEfghI", "made-up-secret"
-#: What HTTP Basic makes of both; contenders without a notion of credentials send it as a fixed header.
+#: The HTTP Basic header of both; contenders without credentials send it as a fixed header.
 HEADERS = {
     "Authorization": "Basic " + base64.b64encode(f"{TENANT}:{SECRET}".encode()).decode(),
     "Accept": "application/json",
@@ -51,12 +51,12 @@ def page_text(number: int) -> str:
 
 
 def many_ids(count: int) -> "map[str]":
-    """Give distinct IDs one after the other: a list of a million would show as memory of the contender."""
+    """Yield distinct IDs. A list of a million IDs would count as memory of the contender."""
     return map("{:024x}".format, range(count))
 
 
 def mismatch(result: object) -> str | None:
-    """Say how what a contender gives differs from the record, or give None.
+    """Return how a contender's result differs from the record, or None.
 
     It may leave out what is null, and write the date in another form.
     """

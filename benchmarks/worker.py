@@ -22,7 +22,7 @@ _WARM_UP_CALLS = 3
 
 
 def taken(cpu_s: float, wall_s: float) -> dict[str, float]:
-    """Say what has passed since a moment. The CPU time is that of all threads: nothing can hide in one."""
+    """Return the time since a moment. The CPU time is that of all threads, so that no thread is left out."""
     return {"cpu_s": time.process_time() - cpu_s, "wall_s": time.perf_counter() - wall_s}
 
 
@@ -56,7 +56,7 @@ def serve(run: Callable[[int], dict[str, float]], first: object) -> None:
 
 
 def main(group: str, name: str, api_url: str) -> None:
-    """Be a contender until stdin ends."""
+    """Run as a contender until stdin ends."""
     [contender] = (contender for contender in GROUPS[group] if contender.name == name)
     if group != "async":
         get = contender.build(api_url)

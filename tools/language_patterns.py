@@ -31,7 +31,7 @@ _BRITISH = (
 )
 # A clause that could be a sentence: its subject is a pronoun, and its verb follows.
 _CLAUSE = (
-    r"(?:(?:it|they|there|this|we|you|nothing|nobody|no one|neither|each|one|both)"
+    r"(?:(?:it|they|there|this|we|you|nothing|nobody|no one|neither|each|both)"
     r" (?:\w+ )?(?:is|are|was|were|has|have|had|does|do|did|can|cannot|could|may|might|must|will|would|should"
     r"|\w{3,}(?:s|ed))\b|if |otherwise )"
 )
@@ -117,7 +117,7 @@ _VERBS = """
     Compare Compile Complete Compress Compute Conclude Configure Confirm Connect Construct Consume
     Continue Convert Copy Count Cover Create Cut Decide Declare Decode Decompress Decorate Defer
     Define Delay Delegate Delete Deliver Derive Describe Detect Determine Discard Disconnect
-    Dispatch Display Divide Download Draw Drain Drive Drop Dump Edit Embed Emit Empty Enable Encode
+    Dispatch Display Divide Do Download Draw Drain Drive Drop Dump Edit Embed Emit Empty Enable Encode
     End Enforce Ensure Enter Escape Establish Estimate Evaluate Examine Exchange Execute Exercise
     Exit Expand Expect Explain Export Expose Extend Extract Fail Feed Fetch Fill Filter Find Finish
     Flatten Flush Follow Force Forget Format Forward Free Freeze Fuzz Gather Generate Get Grant
