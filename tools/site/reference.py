@@ -63,7 +63,7 @@ def public_names() -> dict[str, list[PublicName]]:
 
 
 def _in_order(names: list[PublicName]) -> list[PublicName]:
-    """Return classes and functions in the order of their module, types for annotations, and constants."""
+    """Return functions, classes, types for annotations, and constants, each in the order of their module."""
 
     def position(public: PublicName) -> tuple[int, bool, str, int]:
         try:
@@ -73,7 +73,7 @@ def _in_order(names: list[PublicName]) -> list[PublicName]:
         if getattr(public.value, "__module__", "") != public.home:  # generated, and exported as it is
             line = sys.maxsize
         is_type = getattr(public.value, "_is_protocol", False) or is_typeddict(public.value)
-        kind = 1 if is_type else 0 if _is_described(public) else 2
+        kind = 0 if inspect.isroutine(public.value) else 2 if is_type else 1 if _is_described(public) else 3
         return kind, "._" in public.home, public.home, line
 
     return sorted(names, key=position)
