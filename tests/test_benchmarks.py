@@ -175,7 +175,7 @@ def test_only_chooses_measures() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--only", "("], "no regular expression"),
+        (["--only", "("], "not a regular expression"),
         (["--only", "nothing of that"], "matches none of: warm get, sync"),
         (["--quick", "--full"], "not allowed with"),
     ],
