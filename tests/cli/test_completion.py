@@ -182,5 +182,5 @@ complete -C"thrive sandbox --fault sl"
 """
     assert in_shell("fish", script, tmp_path).splitlines() == [
         "region\tTHRIVE_REGION",
-        "slow\tthe right answer, late",
+        "slow\tthe normal response, delayed",
     ]

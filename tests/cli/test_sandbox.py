@@ -241,8 +241,11 @@ def test_the_page_names_every_fault() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--fault", "flow"], "Invalid value for --fault: 'flow' is not a fault: 'flow' is not one of"),
-        (["--fault", "slow", "--fault", "429:3"], "429:3 would never come"),
+        (
+            ["--fault", "flow"],
+            "Invalid value for --fault: unknown fault 'flow'. Did you mean 'slow'? Use one of",
+        ),
+        (["--fault", "slow", "--fault", "429:3"], "429:3 would never occur"),
         (["--port", "65536"], "'65536' is not a whole number from 0 to 65535."),
         (["--port", "x"], "'x' is not a whole number from 0 to 65535."),
         (["--generate", "0"], "'0' is not a whole number from 1 to 9999999999."),
@@ -253,7 +256,7 @@ def test_the_page_names_every_fault() -> None:
             ["--webhook-secret", "x", "--arrivals", "1"],
             "--webhook-secret needs --webhook-url",
         ),
-        (["--webhook-url", "x", "--arrivals", "1"], "for --webhook-url: this is not a URL for webhooks"),
+        (["--webhook-url", "x", "--arrivals", "1"], "for --webhook-url: not a valid URL for webhooks"),
         (["--token-lifetime", "0"], "'0' is not a whole number of at least 1."),
         (["--client-auth", "jwt"], "'jwt' is not one of"),
         (["--records", "absent.ndjson"], "absent.ndjson"),

@@ -174,7 +174,7 @@ def test_an_id_that_is_not_24_hexadecimal_digits_is_a_bad_request(activity_id: s
     response = get(f"/rest/v1/activity/{activity_id}")
 
     assert response.status == 400
-    assert content(response)["message"] == "The id is not 24 hexadecimal digits"
+    assert content(response)["message"] == "The ID is not 24 hexadecimal digits"
 
 
 def test_digits_of_other_scripts_are_not_hexadecimal() -> None:
@@ -498,7 +498,7 @@ def test_authenticating_in_two_ways_at_once_is_invalid(more: dict[str, str]) -> 
     response = post(GRANT | more, CLIENT_BASIC)
 
     assert refusal(response) == (400, "invalid_request", None)
-    assert content(response)["error_description"] == "The client must authenticate in one way only"
+    assert content(response)["error_description"] == "The client must use only one authentication method"
 
 
 @pytest.mark.parametrize(

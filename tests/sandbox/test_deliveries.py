@@ -146,7 +146,9 @@ def test_a_receiver_that_speaks_no_http_is_reported(receiver: Receiver) -> None:
     ],
 )
 def test_a_url_that_is_not_one_is_rejected(url: str) -> None:
-    with pytest.raises(ValueError, match=r"not a URL for webhooks\. Write it as http://host:port/path$"):
+    with pytest.raises(
+        ValueError, match=r"not a valid URL for webhooks\. Write it as http://host:port/path$"
+    ):
         Deliveries(url, None)
 
 

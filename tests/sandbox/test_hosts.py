@@ -169,7 +169,7 @@ def test_every_path_rejects_a_foreign_host(served: SandboxServer, path: str) -> 
 
     assert status == 421
     assert "not-a-secret" not in text
-    assert "does not answer to the host 'evil.example'. Use the address" in text
+    assert "does not accept the host 'evil.example'. Use localhost" in text
 
 
 @pytest.mark.parametrize(

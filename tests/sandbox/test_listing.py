@@ -258,7 +258,9 @@ def test_a_page_has_at_most_1000_records() -> None:
     "value", ["", ",", "x", "f" * 23, "f" * 24 + ",", "g" * 24, "f" * 24 + ", " + "f" * 24]
 )
 def test_content_ids_that_are_not_hexadecimal_are_a_bad_request(value: str) -> None:
-    assert "contentIds is not a list of 24 hexadecimal digits" in refusal(urlencode({"contentIds": value}))
+    assert "contentIds is not a comma-separated list of IDs with 24 hexadecimal digits" in refusal(
+        urlencode({"contentIds": value})
+    )
 
 
 @pytest.mark.parametrize(

@@ -174,13 +174,13 @@ def test_records_of_a_file() -> None:
     [
         (b"{", "this is not JSON: Expecting property name"),
         (b"\xff", "this is not JSON: 'utf-8' codec can't decode"),
-        (b'{"id": NaN}', "this is not JSON: NaN is no JSON"),
+        (b'{"id": NaN}', "this is not JSON: NaN is not valid in JSON"),
         (b"[" * 100_000, "this is not JSON: "),
-        (b"[]", "this is no JSON object"),
+        (b"[]", "this is not a JSON object"),
         (b"{}", "the record has no 'id'"),
-        (b'{"id": 1}', "the id '1' is not 24 hexadecimal digits"),
+        (b'{"id": 1}', "the ID '1' is not 24 hexadecimal digits"),
         (b'{"id": "' + b"g" * 999 + b'"}', "ggg' is not 24 hexadecimal digits"),
-        (ONE.upper().replace(b"ID", b"id").replace(b"TYPE", b"type"), "stands in line 1 already"),
+        (ONE.upper().replace(b"ID", b"id").replace(b"TYPE", b"type"), "is already in line 1"),
     ],
 )
 def test_a_line_that_is_no_record_is_named(line: bytes, problem: str) -> None:

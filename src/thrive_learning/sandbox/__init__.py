@@ -1,8 +1,7 @@
-"""The embedded API: answers requests as the contract says, without a network and without real credentials.
+"""The sandbox: a fake API that follows the contract, without a network and without real credentials.
 
-`Sandbox` is a pure function from a request and the time to a response. `FaultySandbox` puts faults in front
-of it and lets records arrive. `SandboxTransport` runs either under httpx. `thrive sandbox` serves them over
-HTTP.
+`Sandbox` is a pure function from a request and the time to a response. `FaultySandbox` adds faults and new
+records. `SandboxTransport` runs either of them as an httpx transport. `thrive sandbox` serves them over HTTP.
 """
 
 import importlib
@@ -36,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It loads httpx, which the command does without for its help.
+    # This loads httpx, which the help of the command does not need.
     if name != "SandboxTransport":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = importlib.import_module(f"{__name__}.transport").SandboxTransport

@@ -1,4 +1,4 @@
-"""Lets records arrive while a sandbox is in use, so that the pages of a list shift."""
+"""Add records while a sandbox is in use, so that the pages of a list shift."""
 
 import threading
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from thrive_learning.sandbox.generation import (
 
 
 class RecordArrivals:
-    """Counts the records that have arrived. Threads may share it.
+    """The records that have arrived. Threads may share it.
 
-    A record that arrives is dated now, and thus first in the list. One that arrives late is dated somewhere
-    from July 2025 to June 2026, like a generated one, and shifts pages although `timestampTo` is fixed. Their
-    fields depend on their number alone.
+    A new record is dated now, so it is first in the list. A late record is dated from July 2025 to June 2026,
+    like a generated one, so it shifts pages even if `timestampTo` is fixed. The fields of a record depend
+    only on its number.
 
     Args:
-        after_each_list: How many arrive after each list request that succeeded.
-        late_after_each_list: How many arrive late then.
+        after_each_list: How many new records arrive after each successful list request.
+        late_after_each_list: How many late records arrive after each successful list request.
 
     Attributes:
-        after_each_list: As above; it may be changed at any time.
-        late_after_each_list: As above.
+        after_each_list: See Args. It can be changed at any time.
+        late_after_each_list: See Args. It can be changed at any time.
     """
 
     def __init__(self, after_each_list: int = 0, late_after_each_list: int = 0) -> None:
@@ -42,18 +42,18 @@ class RecordArrivals:
         return self._arrived
 
     def arrive(self, count: int, *, late: int = 0, now: float) -> tuple[Mapping[str, Any], ...]:
-        """Let records arrive, and return them.
+        """Add records, and return them.
 
         Args:
-            count: How many, dated now.
-            late: How many with a date in the past.
+            count: The number of new records, dated now.
+            late: The number of late records, dated in the past.
             now: The time in Unix seconds.
         """
         if not (count or late):
             return ()
         with self._lock:
             before = self._arrived
-            # The clock may go back, and the order of arrival is that of the dates.
+            # The clock may go back, but dates must increase in the order of arrival.
             now_ms = max([int(now * 1000), *before.dates_ms[-1:]])
             after = Arrived((*before.dates_ms, *[now_ms] * count), before.late + late)
             self._arrived = after
@@ -72,7 +72,7 @@ class RecordArrivals:
         )
 
     def after_list(self, now: float) -> tuple[Mapping[str, Any], ...]:
-        """Let as many arrive as after each list request, and return them.
+        """Add the records that arrive after a list request, and return them.
 
         Args:
             now: The time in Unix seconds.
@@ -80,7 +80,7 @@ class RecordArrivals:
         return self.arrive(self.after_each_list, late=self.late_after_each_list, now=now)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without the lock, so that the client of a sandbox can travel to another process.
+        # Without the lock, so that a client of the sandbox can be pickled.
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""All records of a sandbox: those that it holds, those that it generates, and those that arrived. Pure."""
+"""All records of a sandbox: stored, generated, and arrived. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +32,11 @@ Filter = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """How many records have arrived, and when.
+    """The number and the dates of the records that have arrived.
 
     Args:
-        dates_ms: The moments at which records arrived that are dated then, in Unix milliseconds. They never
-            go down.
-        late: How many arrived that have a date in the past.
+        dates_ms: The dates of new records in Unix milliseconds, in ascending order.
+        late: The number of late records, which are dated in the past.
     """
 
     dates_ms: tuple[int, ...] = ()
@@ -45,13 +44,13 @@ class Arrived:
 
 
 class Collection:
-    """All records of a sandbox. One that it holds replaces a generated one with the same ID.
+    """All records of a sandbox. A stored record replaces a generated one with the same ID.
 
     Args:
-        held: Those that it holds, by ID in lower case.
-        entries: Returns the same, sorted.
-        generated: How many it generates.
-        arrived: Those that arrived.
+        held: The stored records, by ID in lower case.
+        entries: Returns the stored records, sorted.
+        generated: The number of generated records.
+        arrived: The records that have arrived.
     """
 
     def __init__(
@@ -80,14 +79,14 @@ class Collection:
     def page(
         self, keeps: Filter, *, first_ms: int, last_ms: int, offset: int, limit: int
     ) -> tuple[int, list[Mapping[str, Any]]]:
-        """Return how many records pass a filter, and some of them, newest first.
+        """Return the number of records that match a filter, and some of them, newest first.
 
         Args:
-            keeps: Whether a record passes. Of generated records, it gets only what repeats.
-            first_ms: The first moment of the window, in Unix milliseconds.
-            last_ms: Its last moment.
-            offset: How many of the newest records to leave out.
-            limit: How many to return after those, at most.
+            keeps: Returns whether a record matches. For generated records, it is called once per pattern.
+            first_ms: The beginning of the window in Unix milliseconds, inclusive.
+            last_ms: The end of the window, inclusive.
+            offset: How many of the newest records to skip.
+            limit: The maximum number of records to return.
         """
         remainders = [index for index, template in enumerate(templates()) if keeps(template)]
         runs: list[RecordSource] = [
@@ -98,7 +97,7 @@ class Collection:
         return newest_first(runs, first_ms=first_ms, last_ms=last_ms, offset=offset, limit=limit)
 
     def some(self, limit: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield the first records with their IDs: those that are held come before generated ones."""
+        """Yield the first records with their IDs, stored records before generated ones."""
         generated, _ = self._series
         made = (
             (record_id, made_record(record_id, number, generated.date_ms(number)))
@@ -113,7 +112,7 @@ class Collection:
         return len(self._held) + numbered + len(self._late_entries(_keep_all))
 
     def _replaced(self, series: Series, keeps: Filter) -> list[int]:
-        """Return the numbers whose records are held in another form."""
+        """Return the numbers of generated records that stored records replace."""
         numbers = (number_in(record_id, series.prefix, series.count) for record_id in self._held)
         return sorted(number for number in numbers if number is not None and keeps(_template(number)))
 

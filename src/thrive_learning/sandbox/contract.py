@@ -1,4 +1,4 @@
-"""The contract, as the sandbox's server shows it. It needs the extra `sandbox`, for YAML."""
+"""The contract as the sandbox's server shows it. It needs the extra `sandbox`, for YAML."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ import yaml
 
 from thrive_learning.sandbox.core import Sandbox
 
-#: Where a wheel has the contract, and where a checkout has it.
+#: The paths of the contract in a wheel and in a checkout.
 _PLACES = (Path(__file__).with_name("thrive.yaml"), Path(__file__).parents[3] / "openapi" / "thrive.yaml")
 
 
@@ -20,21 +20,21 @@ def _text() -> str:
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the operations, whose descriptions alone are objects with responses."""
+    """Yield the operations, which are the only objects with responses."""
     for path in document["paths"].values():
         yield from (value for value in path.values() if "responses" in value)
 
 
 def served_contract(url: str, sandbox: Sandbox, example_id: str) -> str:
-    """Return the contract as YAML, with this server in place of the vendor's.
+    """Return the contract as YAML, with this server instead of the vendor's.
 
-    Trying an operation without a change finds something: the example of an ID is one that the sandbox holds,
-    and parameters that filter have no example.
+    Operations succeed with their default values: the example of an ID is that of a record in the sandbox, and
+    filters have no examples.
 
     Args:
-        url: The URL of the server, without a slash at its end.
-        sandbox: The token URL names its tenant.
-        example_id: An ID that the sandbox holds.
+        url: The URL of the server, without a slash at the end.
+        sandbox: The sandbox, whose tenant is in the token URL.
+        example_id: The ID of a record in the sandbox.
 
     Source:
         openapi/thrive.yaml

@@ -1,4 +1,4 @@
-"""Posts webhooks of records that arrive, as the platform does, from a thread of its own."""
+"""Post webhooks for new records from a separate thread, as the platform does."""
 
 import http.client
 import queue
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from thrive_learning.sandbox.webhooks import delivery
 
-#: What the platform sends about a record, by its type. It says nothing about others.
+#: The events by type of record. The platform documents no events for other types.
 EVENTS = {"completed": "content.completed", "passed": "content.passed"}
-_LIMIT_S = 30.0  # as long as the platform waits
+_LIMIT_S = 30.0  # the time limit of the platform
 
-#: Called with the event, and with what came of its delivery: a status, or what went wrong.
+#: Called with the event and the result of its delivery, which is a status or an error.
 OnDelivery = Callable[[str, str], object]
 
 
@@ -23,13 +23,13 @@ def _ignore(_event_type: str, _outcome: str) -> None:
 
 
 class Deliveries:
-    """Sends one delivery after the other. Each is sent once: a delivery that fails is not repeated.
+    """Sends deliveries one at a time. A delivery that fails is not repeated.
 
     Args:
-        url: Where to, beginning with http:// or https://.
-        secret: Signs the deliveries; None for none.
+        url: The receiver's URL, which begins with http:// or https://.
+        secret: The secret that signs deliveries; None to send them unsigned.
         on_delivery: Called in the thread after each delivery.
-        clock: Gives the time in Unix seconds.
+        clock: Returns the time in Unix seconds.
 
     Raises:
         ValueError: The URL is not valid.
@@ -56,10 +56,10 @@ class Deliveries:
         self._thread.start()
 
     def announce(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Let the records be delivered about which the platform sends a webhook.
+        """Queue deliveries for the records about which the platform sends a webhook.
 
         Args:
-            records: Records that arrived.
+            records: The new records.
         """
         for record in records:
             if record["type"] in EVENTS:
@@ -96,7 +96,7 @@ class Deliveries:
 
 
 def _destination(url: str) -> tuple[bool, str, int | None, str]:
-    """Return whether a URL is that of TLS, its host, its port, and what to request there."""
+    """Return whether a URL uses TLS, and its host, port, and target."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -107,5 +107,5 @@ def _destination(url: str) -> tuple[bool, str, int | None, str]:
         if host and parts.scheme in {"http", "https"} and written_well:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             return parts.scheme == "https", host, port, target
-    # Without the URL, in which a password may be.
-    raise ValueError("this is not a URL for webhooks. Write it as http://host:port/path")
+    # The message does not include the URL, which may contain a password.
+    raise ValueError("not a valid URL for webhooks. Write it as http://host:port/path")

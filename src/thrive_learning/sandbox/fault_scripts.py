@@ -1,4 +1,4 @@
-"""Which requests to a sandbox go wrong, and how."""
+"""Which requests to a sandbox fail, and how."""
 
 import threading
 from collections import deque
@@ -9,16 +9,16 @@ from thrive_learning.sandbox.faults import Fault, parse_fault
 
 
 class FaultScript:
-    """Decides which requests go wrong, and how: the faults in their order, each as often as it says.
+    """Applies faults to requests in order, each to as many requests as it says.
 
-    Requests to the API and to the token endpoints are counted apart. `clock-skew` is for both, unless it says
-    `token`: a server has one clock. Threads may share a script.
+    Requests to the API and to the token endpoints are counted separately. `clock-skew` affects both unless it
+    has `token`, because a server has only one clock. Threads may share a script.
 
     Args:
-        faults: `Fault`s, or what `parse_fault` reads.
+        faults: `Fault`s, or text that `parse_fault` reads.
 
     Raises:
-        ValueError: A text is no fault, or a fault would never come because the one before it never ends.
+        ValueError: A text is not a fault, or a fault would never occur because the one before it never ends.
     """
 
     def __init__(self, faults: Iterable[Fault | str] = ()) -> None:
@@ -28,7 +28,7 @@ class FaultScript:
             self.add(fault)
 
     def add(self, fault: Fault | str) -> None:
-        """Let a fault follow those that are there.
+        """Add a fault after the existing ones.
 
         Raises:
             ValueError: As for the class.
@@ -41,17 +41,17 @@ class FaultScript:
             for queue in queues:
                 if queue and queue[-1].times is None:
                     raise ValueError(
-                        f"the fault {fault} would never come, since {queue[-1]} is for all requests: "
-                        f"give it a number, as in {queue[-1]}:1"
+                        f"the fault {fault} would never occur, because {queue[-1]} affects all requests. "
+                        f"Limit that fault, as in {queue[-1]}:1"
                     )
             for queue in queues:
                 queue.append(fault)
 
     def next_fault(self, *, is_token: bool) -> Fault | None:
-        """Give what goes wrong with the next request, or None.
+        """Return the fault of the next request, or None.
 
         Args:
-            is_token: Whether it goes to a token endpoint.
+            is_token: Whether the request goes to a token endpoint.
         """
         with self._lock:
             queue = self._faults[is_token]
@@ -65,7 +65,7 @@ class FaultScript:
             return fault
 
     def clear(self) -> None:
-        """Forget all faults that have not happened."""
+        """Remove all faults that have not occurred."""
         with self._lock:
             for queue in self._faults.values():
                 queue.clear()
@@ -75,7 +75,7 @@ class FaultScript:
             return iter([*self._faults[False], *self._faults[True]])
 
     def __getstate__(self) -> dict[bool, deque[Fault]]:
-        # Without the lock, so that the client of a sandbox can travel to another process.
+        # Without the lock, so that a client of the sandbox can be pickled.
         with self._lock:
             return {is_token: queue.copy() for is_token, queue in self._faults.items()}
 

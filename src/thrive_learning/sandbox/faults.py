@@ -1,11 +1,11 @@
-"""What goes wrong in front of a sandbox because somebody asked for it: per request, or by a script.
+"""Faults of a sandbox, requested by a header or by a script.
 
-A fault is written as `name[:option…]`, such as `503`, `429:3`, `slow:2s` or `401:1:token`; the table `KINDS`
+A fault is written as `name[:option…]`, such as `503`, `429:3`, `slow:2s`, or `401:1:token`. The table `KINDS`
 lists the names. The options, in any order:
 
-- a number: for so many requests; without it, for all that follow
-- a duration such as `500ms`, `2s`, `5m` or `-1h`, where the fault has one
-- `token`: requests to the token endpoints instead of those to the API
+- a number: how many requests are affected; by default all that follow
+- a duration such as `500ms`, `2s`, `5m`, or `-1h`, if the fault has one
+- `token`: affect requests to the token endpoints instead of the API
 """
 
 import math
@@ -34,10 +34,10 @@ class Kind:
     """A kind of fault.
 
     Args:
-        meaning: What it does, for help texts.
-        duration: What its duration says; nothing if it takes none.
-        default_s: Its duration in seconds when none is given.
-        for_tokens: Whether requests to the token endpoints can.
+        meaning: The effect, for help texts.
+        duration: The meaning of the duration; empty if the fault does not have one.
+        default_s: The default duration in seconds.
+        for_tokens: Whether the fault can affect requests to the token endpoints.
     """
 
     meaning: str
@@ -46,16 +46,16 @@ class Kind:
     for_tokens: bool = True
 
 
-#: The kinds by name. A status stands for itself.
+#: The kinds by name. A status is its own name.
 KINDS = {
     "400…599": Kind("an error with this status", "Retry-After, in whole seconds"),
     "throttle": Kind("429 with Retry-After", "Retry-After, in whole seconds", 1.0),
-    "slow": Kind("the right answer, late", "how long it takes", 1.0),
-    "cut": Kind("the connection ends in the middle of the body"),
-    "html": Kind("502 with a page of HTML, as a proxy's"),
-    "expired-token": Kind("401, the access token expired", for_tokens=False),
-    "revoked-token": Kind("401, the access token was revoked", for_tokens=False),
-    "wrong-scope": Kind("403, the access token does not allow it", for_tokens=False),
+    "slow": Kind("the normal response, delayed", "the delay", 1.0),
+    "cut": Kind("the connection closes in the middle of the body"),
+    "html": Kind("502 with an HTML page, as from a proxy"),
+    "expired-token": Kind("401, because the access token has expired", for_tokens=False),
+    "revoked-token": Kind("401, because the access token was revoked", for_tokens=False),
+    "wrong-scope": Kind("403, because of the access token's scopes", for_tokens=False),
     "clock-skew": Kind("the server's clock is wrong", "how far it is ahead; behind if negative", 300.0),
 }
 _STATUSES = "400…599"
@@ -63,7 +63,7 @@ _STATUS = re.compile(r"[45]\d\d", re.ASCII)
 _TIMES = re.compile(r"\d{1,9}", re.ASCII)
 _DURATION = re.compile(r"(-?\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_S = 366 * 86_400.0  # far beyond it, clock-skew would leave the calendar
+_LONGEST_S = 366 * 86_400.0  # far longer durations of clock-skew would leave the calendar
 
 _HTML = b"""<!doctype html>
 <html><head><title>502 Bad Gateway</title></head>
@@ -76,11 +76,11 @@ class SandboxReply:
     """A response, and how it is sent.
 
     Args:
-        response: What is sent.
-        delay_s: How long the server waits before it sends.
-        is_cut: Whether the connection ends in the middle of the body.
-        fault: What went wrong; None for the right answer.
-        arrived: The records that arrived after it.
+        response: The response.
+        delay_s: The delay before the response in seconds.
+        is_cut: Whether the connection closes in the middle of the body.
+        fault: The fault; None for the normal response.
+        arrived: The records that arrived after the response.
     """
 
     response: SandboxResponse
@@ -92,13 +92,13 @@ class SandboxReply:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong. `parse_fault` makes it of text, `str()` gives that text.
+    """A fault. `parse_fault` creates it from text, and `str()` returns the text.
 
     Args:
-        name: One of `KINDS`, or a status between 400 and 599.
-        duration_s: What the kind says that it is, in seconds; None where it has none.
-        times: For how many requests; None for all that follow.
-        for_tokens: Whether it meets requests to the token endpoints, and not those to the API.
+        name: One of `KINDS`, or a status from 400 to 599.
+        duration_s: The duration in seconds, whose meaning depends on the kind; None without one.
+        times: How many requests are affected; None for all that follow.
+        for_tokens: Whether the fault affects the token endpoints instead of the API.
     """
 
     name: str
@@ -116,10 +116,10 @@ class Fault:
         return ":".join([self.name, *options])
 
     def reply(self, sandbox: Sandbox, request: SandboxRequest, *, now: float) -> SandboxReply:
-        """Answer one request as this fault has it.
+        """Respond to one request with this fault.
 
         Args:
-            sandbox: What would answer it otherwise.
+            sandbox: The sandbox that gives the normal response.
             request: Any request.
             now: The time in Unix seconds.
         """
@@ -156,9 +156,9 @@ class Fault:
             headers["retry-after"] = str(math.ceil(self.duration_s))
         if status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = BASIC_CHALLENGE
-        message = f"{phrase(status)}, as the fault {self} has it"
+        message = f"{phrase(status)} (fault {self})"
         if is_token:
-            # RFC 6749, section 5.2, which has no names for the failures of a server.
+            # RFC 6749, section 5.2, which has no codes for failures of the server.
             errors = {401: "invalid_client", 403: "unauthorized_client"}
             error = errors.get(status, "invalid_request" if status < 500 else "temporarily_unavailable")  # noqa: PLR2004
             body = {"error": error, "error_description": message}
@@ -167,26 +167,26 @@ class Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault such as `429:3` or `slow:2s`.
+    """Parse a fault such as `429:3` or `slow:2s`.
 
     Raises:
-        ValueError: It is none; the message says what is wrong and what would be right.
+        ValueError: The text is not a fault. The message says what is wrong, and what is valid.
     """
     name, *options = text.strip().lower().split(":")
     if not _STATUS.fullmatch(name) and (name not in KINDS or name == _STATUSES):
-        import difflib  # noqa: PLC0415 - for mistakes only
+        import difflib  # noqa: PLC0415 - needed only after a mistake
 
         known = [kind for kind in KINDS if kind != _STATUSES]
         near = difflib.get_close_matches(name[:40], known, n=1)
-        question = f". Did you mean {near[0]!r}?" if near else ""
+        question = f" Did you mean {near[0]!r}?" if near else ""
         names = ", ".join(["a status from 400 to 599", *known])
-        raise invalid_fault(text, f"{name[:40]!r} is not one of {names}{question}")
+        raise ValueError(f"unknown fault {name[:40]!r}.{question} Use one of {names}")
     fault = Fault(name)
     for option in options:
         fault = _with_option(fault, option, text)
     kind = kind_of(name)
     if fault.for_tokens and not kind.for_tokens:
-        raise invalid_fault(text, f"{name} is for requests with an access token, and hence not for 'token'")
+        raise invalid_fault(text, f"{name} affects requests with an access token, so it cannot have 'token'")
     if fault.duration_s is None:
         fault = replace(fault, duration_s=kind.default_s)
     return fault
@@ -197,22 +197,24 @@ def _with_option(fault: Fault, option: str, text: str) -> Fault:
         return replace(fault, for_tokens=True)
     if _TIMES.fullmatch(option) and fault.times is None:
         if int(option) == 0:
-            raise invalid_fault(text, "it would never happen: the number of requests begins at 1")
+            raise invalid_fault(text, "the number of requests must be at least 1")
         return replace(fault, times=int(option))
     duration = _DURATION.fullmatch(option)
     if duration and fault.duration_s is None:
         seconds = round(float(duration[1]) * _UNITS_S[duration[2]], 3)
         if not kind_of(fault.name).duration:
-            raise invalid_fault(text, f"{fault.name} takes no duration such as {option!r}")
+            raise invalid_fault(text, f"{fault.name} does not have a duration, such as {option!r}")
         if seconds < 0 and fault.name != "clock-skew":
-            raise invalid_fault(text, f"{option!r} is negative, which only clock-skew may be")
+            raise invalid_fault(text, f"{option!r} is negative, which is valid only for clock-skew")
         if abs(seconds) > _LONGEST_S:
             raise invalid_fault(text, f"{option!r} is longer than a year")
         return replace(fault, duration_s=seconds)
+    if option == "token" or duration or _TIMES.fullmatch(option):
+        raise invalid_fault(text, f"{option!r} repeats an option. Remove it")
     raise invalid_fault(
         text,
-        f"{option[:40]!r} is not an option, or stands there twice: a number of requests such as 3, "
-        "a duration such as 500ms, 2s, 5m or 1h, or token",
+        f"{option[:40]!r} is not an option. Use a number of requests such as 3, a duration such as 500ms or "
+        "2s, or token",
     )
 
 
@@ -223,7 +225,7 @@ def invalid_fault(text: str, problem: str) -> ValueError:
         text: The text.
         problem: What is wrong with it.
     """
-    return ValueError(f"{text[:80]!r} is not a fault: {problem}")
+    return ValueError(f"{text[:80]!r} is not a valid fault: {problem}")
 
 
 def kind_of(name: str) -> Kind:

@@ -1,4 +1,4 @@
-"""A sandbox with faults in front of it, in which records may arrive."""
+"""A sandbox with faults, in which records may arrive."""
 
 import re
 from dataclasses import replace
@@ -11,20 +11,20 @@ from thrive_learning.sandbox.fault_scripts import FaultScript
 from thrive_learning.sandbox.faults import Fault, SandboxReply, invalid_fault, kind_of, parse_fault
 from thrive_learning.sandbox.messages import SandboxRequest, completed, error_response
 
-#: One preference of the list in `Prefer`. Its alternatives begin with different characters, so that it takes
-#: linear time on any text.
+#: One preference in the list of `Prefer`. The alternatives begin with different characters, so matching takes
+#: linear time.
 _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 
 
 class FaultySandbox:
-    """A sandbox with faults in front of it. A request asks for one with `Prefer: fault=…`.
+    """A sandbox with faults. A request can ask for a fault with `Prefer: fault=…`.
 
-    What a request prefers comes before the script, which does not count that request.
+    The header takes precedence over the script, which does not count that request.
 
     Args:
-        sandbox: What answers when nothing goes wrong.
-        script: What goes wrong unasked; by default nothing.
-        arrivals: The records that arrive after list requests; by default none.
+        sandbox: The sandbox that gives the normal responses.
+        script: The faults of requests without the header; by default no faults.
+        arrivals: The records that arrive after list requests; by default no records.
 
     Source:
         RFC 7240, sections 2 and 3
@@ -44,10 +44,10 @@ class FaultySandbox:
         return self.sandbox if arrived == Arrived() else self.sandbox.with_arrived(arrived)
 
     def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
-        """Answer one request, and count it.
+        """Respond to one request, and count it.
 
         Args:
-            request: Anything at all; a preference that makes no sense gets the status 400.
+            request: Any request. An invalid preference gets the status 400.
             now: The time in Unix seconds.
         """
         reply = self._reply(request, now)
@@ -80,15 +80,15 @@ def _preferred(request: SandboxRequest, *, is_token: bool) -> Fault | None:
     fault = parse_fault(text)
     if fault.times is not None or fault.for_tokens:
         raise invalid_fault(
-            str(fault), "a preference is for the request that holds it, with neither number nor 'token'"
+            str(fault), "in Prefer, a fault affects only this request, so it cannot have a number or 'token'"
         )
     if is_token and not kind_of(fault.name).for_tokens:
-        raise invalid_fault(str(fault), f"{fault.name} is for requests with an access token")
+        raise invalid_fault(str(fault), f"{fault.name} affects only requests with an access token")
     return fault
 
 
 def _preference_of_a_fault(prefer: str) -> str | None:
-    """Return the value of the preference `fault`, the first one if there are several; None if there is none.
+    """Return the value of the first preference `fault`; None without one.
 
     Source:
         RFC 7240, section 2
@@ -96,6 +96,7 @@ def _preference_of_a_fault(prefer: str) -> str | None:
     for preference in _PREFERENCE.findall(prefer):
         name, _, value = preference.partition("=")
         if name.partition(";")[0].strip().lower() == "fault":
-            # A fault holds neither quotation marks nor semicolons. A colon needs them, which people forget.
+            # A value with a colon must be quoted, which users forget. A fault has no quotation marks or
+            # semicolons.
             return "" if ";" in name else value.partition(";")[0].strip().strip('"')
     return None

@@ -1,8 +1,8 @@
-"""Activity records made from their numbers alone, so that a million take no memory. Pure.
+"""Activity records that are generated from their numbers, so that a million take no memory. Pure.
 
-They look like real ones: dates with milliseconds, a `contentType` that no page lists, neither `name` nor
-`with`, and members of `data` whose JSON types differ from record to record. Whatever the list can be filtered
-by repeats after `CYCLE` numbers, so that no filter has to look at every record.
+They look like real records: dates with milliseconds, an undocumented `contentType`, no `name` or `with`, and
+members of `data` whose JSON types differ between records. All fields that the list can filter by repeat after
+`CYCLE` numbers, so that a filter need not examine every record.
 """
 
 import functools
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-#: After how many numbers types and content repeat.
+#: The number of records after which types and content repeat.
 CYCLE = 1000
-#: What an ID has room for after its prefix: ten decimal digits.
+#: The largest number that fits into an ID after its prefix: ten decimal digits.
 LARGEST_NUMBER = 9_999_999_999
 #: Generated records are dated from the first moment of this window to its last one, in Unix milliseconds.
 FIRST_MS = int(datetime(2025, 7, 1, tzinfo=UTC).timestamp()) * 1000
@@ -22,7 +22,7 @@ END_MS = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp()) * 1000
 _WINDOW_MS = END_MS - FIRST_MS
 _SHARE = 1 << 32
 
-# How many of `CYCLE` records have a type. The vendor does not list the last two, as with some real records.
+# How many of `CYCLE` records have each type. Like some real types, the vendor does not list the last two.
 _FREQUENCIES = {
     "viewed": 452,
     "loggedin": 110,
@@ -47,7 +47,7 @@ _FREQUENCIES = {
     "answered": 25,
     "attempted": 1,
 }
-_STRIDE = 389  # has no divisor in common with `CYCLE`, so that types are mixed and each keeps its frequency
+_STRIDE = 389  # coprime with `CYCLE`, so that types are mixed and each keeps its frequency
 _WITHOUT_CONTEXT = {"loggedin", "loggedout", "searched"}
 _OTHER_CONTEXTS = {"registered": "event", "followed": "tag", "unfollowed": "tag"}
 _CONTENT_TYPES = ("video", "article", "elearning", "quiz", "podcast", "document", "link")
@@ -72,7 +72,7 @@ _MASK = (1 << 64) - 1
 
 
 class Series(Protocol):
-    """Records with numbers from 1 on, whose dates never go down."""
+    """Records with numbers from 1, in ascending order of date."""
 
     @property
     def prefix(self) -> str:
@@ -89,16 +89,16 @@ class Series(Protocol):
         ...
 
     def first_since(self, date_ms: int) -> int:
-        """Return the first number dated at or after a moment; `count` + 1 if it is after all of them."""
+        """Return the first number dated at or after a moment; `count` + 1 if all are earlier."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedSeries:
-    """So many records, spread over one year: July 2025 to June 2026.
+    """Records spread over one year, from July 2025 to June 2026.
 
     Args:
-        count: How many.
+        count: The number of records.
     """
 
     count: int
@@ -106,13 +106,13 @@ class GeneratedSeries:
 
     def date_ms(self, number: int) -> int:
         """Return the date of a record in Unix milliseconds."""
-        # Each record has a share of the year of its own, and a moment within it.
+        # The year is divided into equal shares, and each record is dated within its share.
         moment = (number - 1) * _SHARE + _mixed(number) % _SHARE
         return FIRST_MS + moment * _WINDOW_MS // (self.count * _SHARE)
 
     def first_since(self, date_ms: int) -> int:
-        """Return the first number dated at or after a moment; `count` + 1 if it is after all of them."""
-        number = (date_ms - FIRST_MS) * self.count // _WINDOW_MS + 1  # whose share holds the moment
+        """Return the first number dated at or after a moment; `count` + 1 if all are earlier."""
+        number = (date_ms - FIRST_MS) * self.count // _WINDOW_MS + 1  # whose share contains the moment
         if not 1 <= number <= self.count:
             return 1 if number < 1 else self.count + 1
         return number if self.date_ms(number) >= date_ms else number + 1
@@ -120,10 +120,10 @@ class GeneratedSeries:
 
 @dataclass(frozen=True, slots=True)
 class ArrivedSeries:
-    """Records that arrived while the sandbox was in use, dated when they arrived.
+    """Records that arrived while the sandbox was in use, dated at that time.
 
     Args:
-        dates_ms: The moments, which never go down.
+        dates_ms: The dates, in ascending order.
     """
 
     dates_ms: tuple[int, ...]
@@ -139,7 +139,7 @@ class ArrivedSeries:
         return self.dates_ms[number - 1]
 
     def first_since(self, date_ms: int) -> int:
-        """Return the first number dated at or after a moment; `count` + 1 if it is after all of them."""
+        """Return the first number dated at or after a moment; `count` + 1 if all are earlier."""
         return bisect_left(self.dates_ms, date_ms) + 1
 
 
@@ -148,17 +148,17 @@ LATE_PREFIX = "67748a80b60b4d"
 
 
 def late_date_ms(number: int) -> int:
-    """Return the date of a record that arrived late: anywhere in the year of the generated ones."""
+    """Return the date of a late record, which is in the same year as generated ones."""
     return FIRST_MS + _mixed(number) % _WINDOW_MS
 
 
 def numbered_id(prefix: str, number: int) -> str:
-    """Return the ID of a record, in decimal digits, so that people can read its number."""
+    """Return the ID of a record, which has its number in decimal digits for readability."""
     return f"{prefix}{number:010}"
 
 
 def number_in(record_id: str, prefix: str, count: int) -> int | None:
-    """Return the number that an ID stands for, from 1 to `count`; None for any other ID."""
+    """Return the number in an ID, from 1 to `count`; None for any other ID."""
     digits = record_id.removeprefix(prefix)
     if len(digits) != 24 - len(prefix) or not (digits.isascii() and digits.isdecimal()):
         return None
@@ -167,7 +167,7 @@ def number_in(record_id: str, prefix: str, count: int) -> int | None:
 
 @functools.cache
 def templates() -> tuple[Mapping[str, Any], ...]:
-    """Return what the list can be filtered by, for each remainder of a number after 1 divided by `CYCLE`."""
+    """Return the fields that the list can filter by, for each remainder of (number - 1) by `CYCLE`."""
     types = [name for name, count in _FREQUENCIES.items() for _ in range(count)]
     return tuple(
         {"type": types[index * _STRIDE % CYCLE], **_context(types[index * _STRIDE % CYCLE], _mixed(index))}
@@ -176,12 +176,12 @@ def templates() -> tuple[Mapping[str, Any], ...]:
 
 
 def made_record(record_id: str, number: int, date_ms: int) -> dict[str, Any]:
-    """Make a record.
+    """Return a generated record.
 
     Args:
-        record_id: Its ID.
-        number: Decides on everything but the ID and the date.
-        date_ms: Its date in Unix milliseconds.
+        record_id: The ID.
+        number: The number, which determines all fields except the ID and the date.
+        date_ms: The date in Unix milliseconds.
     """
     bits = _mixed(number)
     template = templates()[(number - 1) % CYCLE]
@@ -198,7 +198,7 @@ def made_record(record_id: str, number: int, date_ms: int) -> dict[str, Any]:
 def _context(activity_type: str, bits: int) -> dict[str, Any]:
     if activity_type in _WITHOUT_CONTEXT:
         return {}
-    # The smaller of two numbers, so that some content is far more popular than other.
+    # The smaller of two numbers, so that some content is far more popular than the rest.
     index = min(bits % _CONTENTS, (bits >> 20) % _CONTENTS)
     if activity_type == "answered":
         index -= index % len(_CONTENT_TYPES) - _CONTENT_TYPES.index("quiz")
@@ -214,7 +214,7 @@ _CONTENT_KINDS = {None: "2c", "event": "2d", "tag": "2e"}
 
 
 def _data(activity_type: str, bits: int, date: str) -> dict[str, Any]:
-    """Return `data` of a type. The same member is text in one record and a number in another."""
+    """Return `data` for a type. A member can be a string in one record and a number in another."""
     data: dict[str, Any]
     match activity_type:
         case "viewed" | "started" | "resumed":
@@ -262,7 +262,7 @@ def _date(date_ms: int) -> str:
 
 
 def _mixed(number: int) -> int:
-    """Return 64 bits that look random and depend on the number alone.
+    """Return 64 pseudorandom bits that depend only on the number.
 
     Source:
         SplitMix64: https://prng.di.unimi.it/splitmix64.c

@@ -1,7 +1,7 @@
-"""Which hosts a request may name, so that a page on the web cannot reach the sandbox by DNS rebinding. Pure.
+"""Which hosts a request may name, so that a web page cannot reach the sandbox by DNS rebinding. Pure.
 
-A browser that was lured to `http://evil.example` believes to stay there when that name suddenly resolves to
-127.0.0.1, but it still sends `Host: evil.example`.
+If a page on `http://evil.example` makes its name resolve to 127.0.0.1, the browser considers the sandbox to
+be the same origin, but still sends `Host: evil.example`.
 
 Source:
     RFC 9110, sections 7.2 and 15.5.20; RFC 9112, section 3.2
@@ -16,7 +16,7 @@ from typing import NamedTuple
 _LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
 # A target in absolute form: its host and port, and the rest.
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
-# A host, in brackets if it is an IPv6 address, and a port, which makes no difference to what follows.
+# A host, in brackets if it is an IPv6 address, and a port, which is ignored.
 _AUTHORITY = re.compile(r"(?:\[([^\]]+)\]|([^\[:][^:]*))(?::\d{0,5})?", re.ASCII)
 _LONGEST_SHOWN = 80
 
@@ -25,8 +25,8 @@ class HostProblem(NamedTuple):
     """Why a request is rejected.
 
     Attributes:
-        status: 400 if it names no host, or names it in a form that is not valid; 421 if it names another one.
-        message: What is wrong and what to do.
+        status: 400 if the host is missing or not valid; 421 if it is another host.
+        message: What is wrong, and what to do.
     """
 
     status: int
@@ -34,9 +34,9 @@ class HostProblem(NamedTuple):
 
 
 class OwnHosts:
-    """The hosts that a server answers to: localhost, what it is bound to, and names that its owner allows.
+    """The hosts that a server accepts: localhost, the address that it is bound to, and allowed names.
 
-    A server that is bound to all addresses (0.0.0.0 or ::) answers to any IP address as well: DNS rebinding
+    A server that is bound to all addresses (0.0.0.0 or ::) also accepts any IP address, because DNS rebinding
     needs a name.
 
     Args:
@@ -51,15 +51,15 @@ class OwnHosts:
         self._has_any_address = any(address.is_unspecified for address in addresses)
 
     def problem(self, fields: Sequence[str], target: str) -> HostProblem | None:
-        """Return why a request is to be rejected, or None.
+        """Return why a request must be rejected, or None.
 
         Args:
-            fields: The values of all its `Host` fields.
-            target: Its target; in absolute form, it names a host too.
+            fields: The values of all `Host` fields of the request.
+            target: The target of the request. In absolute form, it contains a host too.
         """
         if len(fields) != 1:
             return HostProblem(
-                HTTPStatus.BAD_REQUEST, f"The request must have one Host header and has {len(fields)}"
+                HTTPStatus.BAD_REQUEST, f"The request must have one Host header, but has {len(fields)}"
             )
         named = _ABSOLUTE.fullmatch(target)
         authorities = [fields[0], *([named[1]] if named else [])]
@@ -74,13 +74,13 @@ class OwnHosts:
             return None
         return HostProblem(
             HTTPStatus.MISDIRECTED_REQUEST,
-            f"This sandbox does not answer to the host {shown}. "
-            "Use the address that it printed at its start, or localhost",
+            f"This sandbox does not accept the host {shown}. "
+            "Use localhost or the address that it printed at startup, or add the host with --allow-host",
         )
 
 
 def in_origin_form(target: str) -> str:
-    """Return a target without the scheme and the host that it may name."""
+    """Return a target without a scheme and host."""
     named = _ABSOLUTE.fullmatch(target)
     if named is None:
         return target
@@ -88,7 +88,7 @@ def in_origin_form(target: str) -> str:
 
 
 def _host_of(authority: str) -> str | None:
-    """Return the normalized host of an authority; None if that is not valid."""
+    """Return the normalized host of an authority; None if the authority is not valid."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
         return None
@@ -99,14 +99,14 @@ def _host_of(authority: str) -> str | None:
 
 
 def _normalized(host: str) -> str:
-    """Return a host in the one form in which hosts are compared."""
+    """Return a host in its normalized form, in which hosts are compared."""
     address = _address(host)
     return host.lower().removesuffix(".") if address is None else str(address)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        # Without the zone of an IPv6 address, which means something to the client alone.
+        # Without the zone of an IPv6 address, which is local to the client.
         address = ipaddress.ip_address(host.partition("%")[0] if ":" in host else host)
     except ValueError:
         return None

@@ -1,11 +1,11 @@
 """The list of the sandbox: `GET /activities` of the contract, from a query to a page. Pure.
 
-Where the vendor's page leaves a question open, the sandbox answers it like this:
+The vendor's page leaves some questions open. The sandbox decides as follows:
 
-- The newest record comes first, which is the hard case: a record that arrives pushes others to the next page.
-- `timestampFrom` and `timestampTo` are in UTC, and exclude the moments that they name.
-- Filters add up, `actions` and `omitActions` included. An empty one filters nothing.
-- A page after the last one is empty. `totalPages` is 0 if nothing was found.
+- The newest record comes first. This is the hard case, because new records push others to the next page.
+- `timestampFrom` and `timestampTo` are in UTC and exclusive.
+- All filters apply together, including `actions` and `omitActions`. An empty filter has no effect.
+- A page after the last one is empty. `totalPages` is 0 without results.
 """
 
 import re
@@ -37,22 +37,22 @@ _PARAMETERS = {
 
 
 class _InvalidQueryError(Exception):
-    """A query that the contract does not allow. Its text is the message of the response."""
+    """A query that the contract does not allow. The text is the message of the response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a request asks the list for.
+    """The parameters of a list request.
 
     Args:
-        page: The number of the page, from 1.
-        per_page: How many records a page has, from 1 to 1,000.
+        page: The page number, from 1.
+        per_page: The number of records per page, from 1 to 1,000.
         actions: The types to return; empty for all.
-        omit_actions: The types to leave out.
-        content_ids: The content to return records of, in lower case; empty for all.
-        content_type: What `contextType` or `contentType` is; empty for anything.
-        first_ms: The first moment of the window, in Unix milliseconds.
-        last_ms: Its last moment.
+        omit_actions: The types to exclude.
+        content_ids: The IDs of content in lower case; empty for all.
+        content_type: The value of `contextType` or `contentType`; empty for all.
+        first_ms: The beginning of the window in Unix milliseconds, inclusive.
+        last_ms: The end of the window, inclusive.
     """
 
     page: int = 1
@@ -65,7 +65,7 @@ class Query:
     last_ms: int = END_OF_TIME_MS - 1
 
     def keeps(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record passes the filters, those by date aside."""
+        """Return whether a record matches the filters except those by date."""
         activity_type, context_id = _text(record, "type"), _text(record, "contextId")
         return (
             (not self.actions or activity_type in self.actions)
@@ -76,10 +76,10 @@ class Query:
 
 
 def list_response(query: str, collection: Collection) -> SandboxResponse:
-    """Answer a request for the list.
+    """Return the response to a list request.
 
     Args:
-        query: As sent, without its question mark.
+        query: The query as sent, without the question mark.
         collection: The records.
 
     Source:
@@ -116,7 +116,7 @@ def _parsed(query: str) -> Query:
             raise _InvalidQueryError(f"The parameter {name} is repeated. Separate its values with commas")
         parameters[name] = value
     first_ms, last_ms = _timestamp(parameters, "timestampFrom"), _timestamp(parameters, "timestampTo")
-    # A record without a date is in no window, not even in one without a beginning.
+    # A record without a date never matches a window, even one without a beginning.
     earliest_ms = UNDATED_MS if first_ms is last_ms is None else UNDATED_MS + 1
     return Query(
         page=_whole(parameters, "page", default=1),
@@ -148,7 +148,7 @@ def _ids(parameters: Mapping[str, str], name: str) -> frozenset[str]:
         return frozenset()
     if not _IDS.fullmatch(parameters[name]):
         raise _InvalidQueryError(
-            f"The parameter {name} is not a list of 24 hexadecimal digits each, separated by commas"
+            f"The parameter {name} is not a comma-separated list of IDs with 24 hexadecimal digits"
         )
     return frozenset(parameters[name].lower().split(","))
 

@@ -1,4 +1,4 @@
-"""What a sandbox takes and gives, and the forms that its answers have."""
+"""The requests and responses of a sandbox."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ BEARER_CHALLENGE = 'Bearer realm="sandbox"'
 
 @dataclass(frozen=True, slots=True)
 class SandboxRequest:
-    """An HTTP request, as it stands on the wire. Its repr shows no header and no body: they hold secrets.
+    """An HTTP request. Its repr does not show headers and body, which may contain secrets.
 
     Args:
-        method: As sent; methods are case-sensitive.
-        target: The path, still percent-encoded, and the query if there is one.
+        method: The method as sent, which is case-sensitive.
+        target: The percent-encoded path, and the query if there is one.
         headers: Values by lower-case name.
         body: The whole body.
 
@@ -34,12 +34,12 @@ class SandboxRequest:
 
 @dataclass(frozen=True, slots=True)
 class SandboxResponse:
-    """An HTTP response. Its repr does not show the body: it may hold an access token.
+    """An HTTP response. Its repr does not show the body, which may contain an access token.
 
     Args:
         status: The status code.
         headers: Values by lower-case name.
-        body: JSON, or a page of HTML if that was asked for; nothing in answer to HEAD.
+        body: JSON, or HTML if that was requested; empty in response to HEAD.
 
     Source:
         RFC 9110, section 15
@@ -51,37 +51,37 @@ class SandboxResponse:
 
 
 def completed(response: SandboxResponse, request: SandboxRequest, now: float) -> SandboxResponse:
-    """Add what every response has, whatever it says.
+    """Add the headers that every response has.
 
     Args:
-        response: What is to be said.
-        request: What it answers.
+        response: The response.
+        request: The request.
         now: The time in Unix seconds.
     """
     request_id = hashlib.sha256(as_utf8(f"{request.method} {request.target} {now!r}")).hexdigest()[:32]
     return replace(
         response,
-        # RFC 9110, section 6.6.1: an origin server with a clock sends the date.
+        # RFC 9110, section 6.6.1: an origin server with a clock must send the date.
         headers={**response.headers, "x-request-id": request_id, "date": formatdate(now, usegmt=True)},
-        # RFC 9110, section 9.3.2: the header fields of GET, content-length included, and no content.
+        # RFC 9110, section 9.3.2: HEAD gets the header fields of GET, with content-length, but no content.
         body=b"" if request.method == "HEAD" else response.body,
     )
 
 
 def as_utf8(text: str) -> bytes:
-    """Encode any text: a server may hand over bytes that are not UTF-8 as lone surrogates."""
+    """Encode any text. A server may pass bytes that are not UTF-8 as lone surrogates."""
     return text.encode(errors="surrogatepass")
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
-    """Encode what JSON can say; NaN and the infinities are refused."""
+    """Encode a value as JSON, without NaN and infinities."""
     return json.dumps(value, allow_nan=False).encode()
 
 
 def json_response(
     status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> SandboxResponse:
-    """Give a response with a JSON object as its body."""
+    """Return a response with a JSON object as its body."""
     body = as_json(content)
     length = str(len(body))
     return SandboxResponse(
@@ -92,7 +92,7 @@ def json_response(
 
 
 def phrase(status: int) -> str:
-    """Give the name of a status, also of one that IANA does not know."""
+    """Return the reason phrase of a status, including those that IANA does not list."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -100,24 +100,24 @@ def phrase(status: int) -> str:
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> SandboxResponse:
-    """Give an error of the API, with the contract's Error body."""
+    """Return an error of the API, with the contract's Error body."""
     return json_response(
         status, {"status": int(status), "error": phrase(status), "message": message}, headers
     )
 
 
 def method_not_allowed(allow: str) -> SandboxResponse:
-    """Give the answer to a method that a path does not know."""
+    """Return the response to a method that a path does not allow."""
     return error_response(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here", {"allow": allow})
 
 
 def unauthorized(message: str, challenge: str) -> SandboxResponse:
-    """Give the answer to credentials that are missing or wrong."""
+    """Return the response to credentials that are missing or wrong."""
     return error_response(HTTPStatus.UNAUTHORIZED, message, {"www-authenticate": challenge})
 
 
 def invalid_token(message: str) -> SandboxResponse:
-    """Give the answer to an access token that is not, or no longer, valid.
+    """Return the response to an access token that is not valid, or no longer valid.
 
     Source:
         RFC 6750, section 3.1
@@ -127,7 +127,7 @@ def invalid_token(message: str) -> SandboxResponse:
 
 
 def insufficient_scope() -> SandboxResponse:
-    """Give the answer to an access token that does not allow reading.
+    """Return the response to an access token that does not allow reading.
 
     Source:
         RFC 6750, section 3.1

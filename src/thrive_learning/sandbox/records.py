@@ -1,4 +1,4 @@
-"""The activity records that a sandbox holds: those that it has from the start, and those of a file."""
+"""The activity records of a sandbox: its examples, and records from a file."""
 
 import copy
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, cast
 
-# The example of the vendor's page, exactly, under its own id.
+# The exact example of the vendor's page, with the same ID.
 _REFERENCE_PAGE: dict[str, Any] = {
     "id": "60d5ec49b60b4b3a2c8f9a10",
     "user": "60d5ec49b60b4b3a2c8f9a11",
@@ -34,10 +34,10 @@ _FILE = _about("orbits.csv", "64b6f4a8c2e4a1b9d3f2c405", "content")
 _COMMENT = "64b6f4a8c2e4a1b9d3f2c601"
 _NOTHING: dict[str, Any] = {}
 
-# Type, user, what it was about, `data`, and the fields that not every record has.
+# The type, the user, the context, `data`, and fields that not every record has.
 _Row = tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]]
 
-# `with` is an object, null or absent, since a client will meet all three.
+# `with` is an object, null, or absent, because clients must handle all three.
 _ROWS: tuple[_Row, ...] = (
     ("viewed", _ADA, _GUIDE, {"duration": "742", "source": {"source": "search"}}, {"with": None}),
     ("completed", _ADA, _COURSE, {"score": 92, "maxScore": 100, "duration": "2710"}, {"with": None}),
@@ -59,15 +59,15 @@ _ROWS: tuple[_Row, ...] = (
     ("found", _ADA, _NOTHING, {"keyword": "time dilation", "results": 14}, {"with": {"position": 2}}),
     ("loggedin", _ADA, _NOTHING, {"method": "sso"}, {"with": None}),
     ("loggedout", _ADA, _NOTHING, {"reason": "timeout"}, {}),
-    # The vendor's page gives `file` as its example of a type, and does not list it.
+    # The vendor's page has `file` as an example of a type, but does not list it.
     ("file", _GRACE, _FILE, {"bytes": 52114}, {"with": None, "visibility": "team"}),
 )
 
 _QUIZ = {"contextId": "64b6f4a8c2e4a1b9d3f2c406", "contextType": "content", "contentType": "quiz"}
 _VIDEO = {"contextId": "64b6f4a8c2e4a1b9d3f2c407", "contextType": "content", "contentType": "video"}
 
-# What real records look like: a field that no page lists, no `name`, types that differ from record to record,
-# texts in several languages. The contract allows all of it.
+# Records like real ones: an undocumented field, no `name`, types that differ between records, and texts in
+# several languages. The contract allows all of this.
 _REAL_ROWS: tuple[_Row, ...] = (
     ("viewed", _ADA, _VIDEO, {"duration": "742", "source": "feed", "tagName": "Astronomy"}, {}),
     ("progressed", _KATHERINE, _VIDEO, {"progresspercentage": "45", "completion": False}, {}),
@@ -113,7 +113,7 @@ _REAL_ROWS: tuple[_Row, ...] = (
     ),
 )
 
-# One for each way in which a record can break the contract and still be read.
+# One record for each departure from the contract that the reader tolerates.
 _DEPARTURES: tuple[dict[str, Any], ...] = (
     {"name": None, "contextId": None, "data": None},
     {"name": {"en-GB": "Night of the Comets", "fr-FR": "Nuit des comètes"}},
@@ -123,12 +123,12 @@ _DEPARTURES: tuple[dict[str, Any], ...] = (
     {"date": "2024-06-02T18:42:00+0000"},
 )
 _FIRST_DATE = datetime(2024, 6, 3, 8, 30, tzinfo=UTC)
-# A day before the others, so that a list, which begins with the newest, does not begin with the odd ones.
+# A day before the others, so that a list, which begins with the newest record, does not begin with these.
 _FIRST_DATE_OF_DEPARTURES = _FIRST_DATE - timedelta(days=1)
 
 
 def _numbered_record(number: int, row: _Row | None, first_date: datetime = _FIRST_DATE) -> dict[str, Any]:
-    # In decimal digits, so that people can count them; that makes hexadecimal digits too.
+    # Decimal digits are valid hexadecimal digits, and easier to count.
     numbered_id = f"665d7d88b60b4b3a2c{number:06}"
     if row is None:
         return {"id": numbered_id}
@@ -145,13 +145,13 @@ def _numbered_record(number: int, row: _Row | None, first_date: datetime = _FIRS
 
 
 def seeded_records() -> dict[str, dict[str, Any]]:
-    """The records of a fresh sandbox by id, as a copy of one's own.
+    """Return a new copy of the records of a fresh sandbox, by ID.
 
     - `60d5ec49b60b4b3a2c8f9a10`: the example of the reference page
-    - `665d7d88b60b4b3a2c000001` to `665d7d88b60b4b3a2c000020`: the twenty types, in the page's order
+    - `665d7d88b60b4b3a2c000001` to `665d7d88b60b4b3a2c000020`: the twenty types, in the order of the page
     - `665d7d88b60b4b3a2c000021`: a type and a field that the page does not list
-    - `665d7d88b60b4b3a2c000022`: nothing but its id
-    - `665d7d88b60b4b3a2c000023` to `665d7d88b60b4b3a2c000028`: what real records look like
+    - `665d7d88b60b4b3a2c000022`: only an ID
+    - `665d7d88b60b4b3a2c000023` to `665d7d88b60b4b3a2c000028`: records like real ones
     - `665d7d88b60b4b3a2c000029` to `665d7d88b60b4b3a2c000034`: records that break the contract, with null, a
       language map as `name`, an array as `data`, other types of `contextId` and `contextType`, and two wrong
       forms of `date`
@@ -175,22 +175,22 @@ def seeded_records() -> dict[str, dict[str, Any]]:
 #: The IDs of the records that break the contract.
 DEPARTING_IDS = frozenset([*seeded_records()][-len(_DEPARTURES) :])
 
-#: What the ID of a record is.
+#: The form of the ID of a record.
 ACTIVITY_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
 def records_from_ndjson(lines: Iterable[bytes], name: str) -> dict[str, dict[str, Any]]:
-    """Read records as `thrive activity export` writes them: one JSON object a line. Empty lines are skipped.
+    """Read records as `thrive activity export` writes them, one JSON object per line. Skip empty lines.
 
     Args:
-        lines: What stands in the file, in UTF-8.
-        name: What the file is called, for messages.
+        lines: The lines of the file, in UTF-8.
+        name: The name of the file in messages.
 
     Returns:
         The records by ID, in the order of the file.
 
     Raises:
-        ValueError: A line is no record; the message names file and line.
+        ValueError: A line is not a record. The message has the file and the line.
 
     Source:
         https://github.com/ndjson/ndjson-spec
@@ -204,7 +204,7 @@ def records_from_ndjson(lines: Iterable[bytes], name: str) -> dict[str, dict[str
         record_id: str = record["id"]
         first = places.setdefault(record_id.lower(), number)
         if first != number:
-            raise ValueError(f"{name}, line {number}: the id {record_id} stands in line {first} already")
+            raise ValueError(f"{name}, line {number}: the ID {record_id} is already in line {first}")
         records[record_id] = record
     return records
 
@@ -223,14 +223,14 @@ def _record(line: bytes, place: str) -> dict[str, Any]:
 
 def _problem(record: Any) -> str:
     if not isinstance(record, dict):
-        return "this is no JSON object, which a record is"
+        return "this is not a JSON object"
     if "id" not in record:
         return "the record has no 'id'"
     record_id: object = cast("dict[str, Any]", record)["id"]
     if not (isinstance(record_id, str) and ACTIVITY_ID.fullmatch(record_id)):
-        return f"the id {str(record_id)[:64]!r} is not 24 hexadecimal digits"
+        return f"the ID {str(record_id)[:64]!r} is not 24 hexadecimal digits"
     return ""
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid in JSON")

@@ -1,4 +1,4 @@
-"""The sandbox over HTTP, with the contract and a page to try it. It needs the extra `sandbox`."""
+"""Serve the sandbox over HTTP, with the contract and a page to try it. It needs the extra `sandbox`."""
 
 import socket
 import threading
@@ -28,7 +28,7 @@ TOKEN_PATH = "/oauth2/token/{tenant_id}"  # noqa: S105 - a path
 WEBHOOKS_TOKEN_PATH = "/webhooks/oauth2/token/{tenant_id}"  # noqa: S105 - a path
 
 _VIEWER = Path(__file__).with_name("viewer")
-#: The browser itself holds the page to this server: nothing is fetched from anywhere else.
+#: The browser enforces that the page fetches nothing from other servers.
 _SELF_ONLY = {
     "content-security-policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -45,7 +45,7 @@ OnReply = Callable[[SandboxRequest, SandboxReply], object]
 
 
 def region_urls(url: str) -> dict[str, str]:
-    """Return the URLs below a server's own, by the names that `Region.custom` has for them."""
+    """Return the URLs of a server, by the names of the arguments of `Region.custom`."""
     return {
         "api_url": f"{url}{API_PATH}",
         "token_url": f"{url}{TOKEN_PATH}",
@@ -54,19 +54,19 @@ def region_urls(url: str) -> dict[str, str]:
 
 
 def client_variables(url: str, sandbox: Sandbox) -> dict[str, str]:
-    """Return the environment variables of a client that uses a server with OAuth."""
+    """Return the environment variables for a client of a server, with OAuth."""
     names = ("tenant_id", "client_id", "client_secret")
     settings = {**region_urls(url), **{name: getattr(sandbox, name) for name in names}}
     return {f"THRIVE_{name.upper()}": value for name, value in settings.items()}
 
 
 class SandboxApp(Router):
-    """An ASGI application that answers from a sandbox.
+    """An ASGI application that serves a sandbox.
 
     Args:
-        sandbox: What answers. It may be replaced at any time.
-        clock: Gives the time in Unix seconds; tokens expire by it.
-        on_reply: Called with each request of the API and its reply, before the reply is sent.
+        sandbox: The sandbox. It can be replaced at any time.
+        clock: Returns the time in Unix seconds, which decides whether tokens have expired.
+        on_reply: Called with each API request and its reply, before the reply is sent.
 
     Source:
         https://asgi.readthedocs.io/en/latest/specs/www.html
@@ -102,7 +102,7 @@ class SandboxApp(Router):
         return PlainTextResponse(text, media_type="application/yaml")  # RFC 9512
 
     async def _about(self, _request: Request) -> Response:
-        """Answer with what the page shows of the sandbox."""
+        """Respond with the data for the page."""
         core = self.sandbox.current
         names = ("tenant_id", "api_secret", "client_id", "client_secret")
         records = core.collection
@@ -123,7 +123,7 @@ class SandboxApp(Router):
                 "waiting": [str(fault) for fault in self.sandbox.script],
             },
         }
-        # Not JSONResponse, which cannot send a lone surrogate, and a record may hold one.
+        # Not JSONResponse, which cannot send a lone surrogate, which a record may contain.
         return Response(as_json(about), media_type="application/json")
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +141,7 @@ class SandboxApp(Router):
 
 
 async def _health(_request: Request) -> Response:
-    # For those who wait until the server is up: no credentials, no faults, no line in the log.
+    # For programs that wait until the server is up. It needs no credentials, and has no faults and no log.
     return JSONResponse({"status": "ok", "sandbox": True}, headers={"cache-control": "no-store"})
 
 
@@ -164,7 +164,7 @@ def _sandbox_request(scope: Scope, body: bytes) -> SandboxRequest:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The whole body; None if it is too large. Who hangs up in the middle of it gets no answer anyway."""
+    """Return the whole body; None if it is too large. A client that disconnects gets no response anyway."""
     body = b""
     try:
         async for chunk in request.stream():
@@ -180,13 +180,13 @@ async def _send(reply: SandboxReply, send: Send) -> None:
     response = reply.response
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    # A response that is not completed has its connection closed.
+    # uvicorn closes the connection if a response is not completed.
     body = response.body[: len(response.body) // 2] if reply.is_cut else response.body
     await send({"type": "http.response.body", "body": body, "more_body": reply.is_cut})
 
 
 def _with_own_hosts_only(app: ASGIApp, hosts: OwnHosts) -> ASGIApp:
-    """Put an application in front of another one that rejects requests that name another host."""
+    """Wrap an application to reject requests that name another host."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         target = scope["raw_path"].decode("latin-1")
@@ -202,16 +202,16 @@ def _with_own_hosts_only(app: ASGIApp, hosts: OwnHosts) -> ASGIApp:
 
 
 class SandboxServer:
-    """A server for a sandbox, on a port that is bound from the start.
+    """A server for a sandbox. Creating it binds the port.
 
-    As a context manager it serves from a thread; `run` serves in the current thread until the process is told
-    to end. If no thread can be started, entering it closes the port and raises the RuntimeError of Python.
+    As a context manager, it serves from a thread. `run` serves in the current thread until a signal stops it.
+    If no thread can be started, entering the context closes the port and raises Python's RuntimeError.
 
     Args:
-        app: What answers.
+        app: The application.
         host: The name or address to listen on.
         port: The port; 0 for a free one.
-        allowed_hosts: The names that requests may call it by, besides `host`, its address and localhost.
+        allowed_hosts: Host names that requests may use besides `host`, its address, and localhost.
 
     Raises:
         OSError: The address cannot be bound.
@@ -235,21 +235,21 @@ class SandboxServer:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="critical",  # a cut body would be an error to it
+            log_level="critical",  # uvicorn would log a cut body as an error
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            date_header=False,  # the sandbox has its own, which may be wrong
+            date_header=False,  # the sandbox sends its own date, which may be wrong
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
         host = f"[{host}]" if ":" in host else host  # a name may stand for an IPv6 address
-        #: Where the server is, without a slash at its end.
+        #: The URL of the server, without a slash at the end.
         self.url: str = f"http://{host}:{self._socket.getsockname()[1]}"
 
     def run(self) -> None:
-        """Serve until SIGINT, which ends it as it should be, or another signal."""
+        """Serve until SIGINT, after which it returns, or another signal."""
         try:
             self._server.run(sockets=[self._socket])
         except KeyboardInterrupt:

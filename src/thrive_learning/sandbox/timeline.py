@@ -1,7 +1,7 @@
-"""Records from several sources in one order, newest first, without a list of them all. Pure.
+"""Merge records from several sources, newest first, without a list of all of them. Pure.
 
-A source counts its records since a moment, and yields them from a moment back. With that, a page is found by
-bisection over time, and costs the same wherever it is.
+A source counts its records since a moment, and yields them backward from a moment. So a page is found by
+bisection over time, and every page costs the same.
 """
 
 import functools
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 from thrive_learning.sandbox.generation import CYCLE, Series, made_record, numbered_id
 
-#: The date of records without one, which makes them the oldest. It is before any date that can be written.
+#: The date of records without one, which is before any other date, so that they are the oldest.
 UNDATED_MS = -(10**14)
-#: It is after any date that can be written.
+#: A date after any other date.
 END_OF_TIME_MS = 10**15
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,9 +27,9 @@ class DatedRecord(NamedTuple):
     """A record in the order.
 
     Attributes:
-        date_ms: Its date in Unix milliseconds.
-        id: Its ID in lower case, by which records of the same date are ordered.
-        record: Returns it.
+        date_ms: The date in Unix milliseconds.
+        id: The ID in lower case, which orders records of the same date.
+        record: Returns the record.
     """
 
     date_ms: int
@@ -38,33 +38,33 @@ class DatedRecord(NamedTuple):
 
 
 class RecordSource(Protocol):
-    """Records of one source."""
+    """The records of one source."""
 
     def count_since(self, date_ms: int) -> int:
-        """Return how many are dated at or after a moment."""
+        """Return the number of records dated at or after a moment."""
         ...
 
     def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
-        """Yield those dated at or before a moment."""
+        """Yield the records dated at or before a moment, newest first."""
         ...
 
 
 class ListedRecords:
-    """Records that are in memory.
+    """Records in memory.
 
     Args:
-        entries: The oldest first, and those of the same date by ID.
+        entries: The records, ordered by date and then by ID.
     """
 
     def __init__(self, entries: Sequence[DatedRecord]) -> None:
         self._entries = entries
 
     def count_since(self, date_ms: int) -> int:
-        """Return how many are dated at or after a moment."""
+        """Return the number of records dated at or after a moment."""
         return len(self._entries) - self._first_since(date_ms)
 
     def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
-        """Yield those dated at or before a moment."""
+        """Yield the records dated at or before a moment, newest first."""
         return map(self._entries.__getitem__, range(self._first_since(date_ms + 1) - 1, -1, -1))
 
     def _first_since(self, date_ms: int) -> int:
@@ -72,13 +72,13 @@ class ListedRecords:
 
 
 class NumberedRecords:
-    """Records that are made when they are needed.
+    """Records that are generated on demand.
 
     Args:
         series: All records of the source.
-        remainders: The records that count: those whose number after 1, divided by `CYCLE`, leaves one of
-            these. They go up.
-        without: The numbers among them that do not count all the same. They go up.
+        remainders: The remainders of (number - 1) divided by `CYCLE` of the records that are included, in
+            ascending order.
+        without: The numbers of records that are excluded, in ascending order.
     """
 
     def __init__(self, series: Series, remainders: Sequence[int], without: Sequence[int] = ()) -> None:
@@ -88,13 +88,13 @@ class NumberedRecords:
         self._excluded = frozenset(without)
 
     def count_since(self, date_ms: int) -> int:
-        """Return how many are dated at or after a moment."""
+        """Return the number of records dated at or after a moment."""
         first, end = self._series.first_since(date_ms), self._series.count + 1
         excluded = bisect_left(self._without, end) - bisect_left(self._without, first)
         return self._count_below(end) - self._count_below(first) - excluded
 
     def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
-        """Yield those dated at or before a moment."""
+        """Yield the records dated at or before a moment, newest first."""
         for position in range(self._count_below(self._series.first_since(date_ms + 1)) - 1, -1, -1):
             cycles, index = divmod(position, len(self._remainders))
             number = cycles * CYCLE + self._remainders[index] + 1
@@ -102,22 +102,22 @@ class NumberedRecords:
                 yield numbered_entry(self._series.prefix, number, self._series.date_ms(number))
 
     def _count_below(self, number: int) -> int:
-        """Return how many numbers below this one leave one of the remainders."""
+        """Return how many numbers below this one have one of the remainders."""
         cycles, remainder = divmod(number - 1, CYCLE)
         return cycles * len(self._remainders) + bisect_left(self._remainders, remainder)
 
 
 def numbered_entry(prefix: str, number: int, date_ms: int) -> DatedRecord:
-    """Return the entry of a record that is made when it is needed."""
+    """Return the entry of a record that is generated on demand."""
     record_id = numbered_id(prefix, number)
     return DatedRecord(date_ms, record_id, functools.partial(made_record, record_id, number, date_ms))
 
 
 def sorted_entries(records: Mapping[str, Mapping[str, Any]]) -> list[DatedRecord]:
-    """Return the entries of records in memory, the oldest first.
+    """Return the entries of records in memory, oldest first.
 
     Args:
-        records: By ID in lower case.
+        records: The records by ID in lower case.
     """
     entries = [
         DatedRecord(_date_ms(record), key, functools.partial(records.__getitem__, key))
@@ -129,14 +129,14 @@ def sorted_entries(records: Mapping[str, Mapping[str, Any]]) -> list[DatedRecord
 def newest_first(
     runs: Iterable[RecordSource], *, first_ms: int, last_ms: int, offset: int, limit: int
 ) -> tuple[int, list[Mapping[str, Any]]]:
-    """Return how many records a window has, and some of them.
+    """Return the number of records in a window, and some of them.
 
     Args:
         runs: The sources.
-        first_ms: The first moment of the window.
-        last_ms: Its last moment.
-        offset: How many of the newest records to leave out.
-        limit: How many to return after those, at most.
+        first_ms: The beginning of the window, inclusive.
+        last_ms: The end of the window, inclusive.
+        offset: How many of the newest records to skip.
+        limit: The maximum number of records to return.
     """
     runs = tuple(runs)
 
@@ -148,7 +148,7 @@ def newest_first(
     wanted = min(limit, total - offset)
     if wanted <= 0:
         return total, []
-    # The date of the first record to return: that many records and one more are dated then or later.
+    # The date of the first record to return. At least `offset` records and this one are dated then or later.
     before = newer + offset
     moments = range(UNDATED_MS, END_OF_TIME_MS)
     date_ms = moments[bisect_left(moments, 1, key=lambda moment: count_since(moment) <= before)] - 1
@@ -158,12 +158,12 @@ def newest_first(
 
 
 def order(entry: DatedRecord) -> tuple[int, str]:
-    """Return what entries are sorted by: the date, then the ID."""
+    """Return the sort key of an entry: the date, then the ID."""
     return entry.date_ms, entry.id
 
 
 def _date_ms(record: Mapping[str, Any]) -> int:
-    """Return the date of a record that may break the contract, as a database would have it."""
+    """Return the date of a record, which may not be valid, in Unix milliseconds."""
     try:
         date = datetime.fromisoformat(record.get("date", ""))
     except (TypeError, ValueError):

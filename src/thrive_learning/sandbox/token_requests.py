@@ -1,4 +1,4 @@
-"""What a request for a token asks for, by RFC 6749: its form, its grant type, and its scopes. Pure."""
+"""Parse a token request by RFC 6749: its form, its grant type, and its scopes. Pure."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -22,7 +22,7 @@ class OAuthError(Exception):
 
     def __init__(self, error: str, description: str, *, basic: bool = False) -> None:
         super().__init__(error)
-        # 401 is for a client that tried the Authorization header, 400 for every other.
+        # 401 if the client used the Authorization header, otherwise 400.
         status = HTTPStatus.UNAUTHORIZED if basic else HTTPStatus.BAD_REQUEST
         challenge = {"www-authenticate": BASIC_CHALLENGE} if basic else {}
         body = {"error": error, "error_description": description}
@@ -30,7 +30,7 @@ class OAuthError(Exception):
 
 
 def form_parameters(request: SandboxRequest) -> dict[str, str]:
-    """Return the parameters of a token request; those without a value are left out.
+    """Return the parameters of a token request, without those that have no value.
 
     Raises:
         OAuthError: The body is not a form, or repeats a parameter.
@@ -52,7 +52,7 @@ def form_parameters(request: SandboxRequest) -> dict[str, str]:
 
 
 def check_grant_type(parameters: Mapping[str, str]) -> None:
-    """Raise `OAuthError` unless the grant type is that of client credentials."""
+    """Raise `OAuthError` unless the grant type is client credentials."""
     grant_type = parameters.get("grant_type")
     if grant_type is None:
         raise OAuthError("invalid_request", "The parameter grant_type is missing")
@@ -61,10 +61,10 @@ def check_grant_type(parameters: Mapping[str, str]) -> None:
 
 
 def granted_scopes(parameters: Mapping[str, str], service: str) -> list[str]:
-    """Return the scopes asked for, once each, or the service's default.
+    """Return the requested scopes without duplicates, or the default of the service.
 
     Args:
-        parameters: Those of the request.
+        parameters: The parameters of the request.
         service: `API` or `WEBHOOKS`.
 
     Raises:

@@ -15,12 +15,12 @@ from thrive_learning.sandbox.messages import SandboxRequest
 
 
 class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Answers the requests of a sync or async httpx client from a sandbox, whatever host they name.
+    """Responds to requests of a sync or async httpx client from a sandbox, regardless of their host.
 
     Args:
-        sandbox: What answers: a `Sandbox`, or a `FaultySandbox` for one whose faults follow a script.
-        clock: Gives the time in Unix seconds; tokens expire by it.
-        sleep: Waits for so many seconds when an answer is to be late.
+        sandbox: A `Sandbox`, or a `FaultySandbox` with faults.
+        clock: Returns the time in Unix seconds, which decides whether tokens have expired.
+        sleep: Waits for a number of seconds if a response is delayed.
         async_sleep: The same for async clients.
 
     Source:
@@ -41,15 +41,15 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._async_sleep = async_sleep
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request of an `httpx.Client`."""
+        """Respond to one request of an `httpx.Client`."""
         reply = self._reply(request, request.read())
         if reply.delay_s:
             self._sleep(min(reply.delay_s, _limit_s(request)))
         return _response(request, reply)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request of an `httpx.AsyncClient`, on any event loop that anyio knows."""
-        # A network would yield here. Without it no other task would run, and no cancellation would arrive.
+        """Respond to one request of an `httpx.AsyncClient`, on any event loop that anyio supports."""
+        # A network would yield to the event loop here, so that other tasks and cancellation can run.
         await anyio.lowlevel.checkpoint()
         reply = self._reply(request, await request.aread())
         if reply.delay_s:
@@ -69,7 +69,7 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def _limit_s(request: httpx.Request) -> float:
-    """Return for how many seconds the client waits, as it would on a network."""
+    """Return the number of seconds that the client waits, which its read timeout limits."""
     limit_s: float | None = request.extensions.get("timeout", {}).get("read")
     return math.inf if limit_s is None else limit_s
 
@@ -78,14 +78,14 @@ def _response(request: httpx.Request, reply: SandboxReply) -> httpx.Response:
     if reply.delay_s > _limit_s(request):
         raise httpx.ReadTimeout("The read operation timed out", request=request)
     response = reply.response
-    # As a stream, not as content: httpx reads content at once, after which iter_raw() refuses to run,
+    # As a stream, not as content: httpx reads content at once, after which iter_raw() raises,
     # and a response from the network can still be streamed.
     stream = _CutStream(request, response.body) if reply.is_cut else httpx.ByteStream(response.body)
     return httpx.Response(response.status, headers=dict(response.headers), stream=stream)
 
 
 class _CutStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Half of a body, and then the end of the connection."""
+    """Half of a body, and then a closed connection."""
 
     def __init__(self, request: httpx.Request, body: bytes) -> None:
         self._half = body[: len(body) // 2]

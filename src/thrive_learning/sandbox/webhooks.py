@@ -1,6 +1,6 @@
 """Deliveries of webhooks as the platform sends them: a pure function from an event and the time to a request.
 
-Like the rest of the sandbox, it shares no code with the receiver that is tested with it.
+Like the rest of the sandbox, it shares no code with the receiver, which is tested against it.
 """
 
 import hmac
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 TENANT_ID = "example-org"
-#: Signs deliveries where nobody has agreed on another secret. It is public.
+#: The default secret that signs deliveries. It is public.
 WEBHOOK_SECRET = "not-a-secret: sandbox webhooks"  # noqa: S105 - see there
 
 _PEOPLE = (
@@ -29,8 +29,8 @@ class SandboxDelivery(NamedTuple):
     """A request that delivers an event.
 
     Attributes:
-        headers: Its headers, the signature included.
-        body: Its body, exactly as it was signed.
+        headers: The headers, including the signature.
+        body: The body, exactly as it was signed.
     """
 
     headers: dict[str, str]
@@ -48,11 +48,11 @@ def delivery(
     """Build the delivery of an event. The same arguments give the same bytes.
 
     Args:
-        event_type: One of `EVENT_TYPES`. Any other has the four common members only.
+        event_type: One of `EVENT_TYPES`. Other types have only the four common members.
         secret: Signs the body; None for a subscription without a secret.
-        now: When it is dispatched, in Unix seconds. It happened two seconds earlier.
-        number: Tells events of one type apart: it selects the users and the content, and each number happened
-            a millisecond before the one below it.
+        now: The time of the dispatch in Unix seconds. The event happened two seconds earlier.
+        number: Distinguishes events of one type. It selects the users and the content, and each number
+            happened a millisecond before the next lower one.
         changes: Members to replace, by name. An object replaces the members that it names.
 
     Source: the vendor's pages on webhooks, as far as they are known.
@@ -105,10 +105,10 @@ def _content(number: int) -> dict[str, Any]:
 
 
 def _members(event_type: str, number: int, created_at: datetime) -> dict[str, Any]:
-    """Return the members that an event has besides the common ones."""
+    """Return the members of an event besides the common ones."""
     match _KINDS.get(event_type):
         case "content":
-            # Somebody deletes content, and nobody archives it: it expires.
+            # A user deletes content, but content is archived when it expires, without a user.
             by = {} if event_type == "content.archived" else {"user": _user(number)}
             return {**by, "content": _content(number)}
         case "assignment":

@@ -1,6 +1,6 @@
-"""For the tests of projects that use this SDK: a sandbox to program, fixtures of pytest, types for fakes.
+"""Test projects that use this SDK: a programmable sandbox, pytest fixtures, and protocols for fakes.
 
-pytest finds the fixtures by itself: `thrive_sandbox`, `thrive_client`, `async_thrive_client` and
+pytest finds the fixtures automatically: `thrive_sandbox`, `thrive_client`, `async_thrive_client`, and
 `thrive_server`.
 """
 
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # pytest imports this package at each start, also for projects that use none of it.
+    # pytest imports this package at each start, even in projects that do not use it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = "protocols" if name.endswith("Protocol") else "sandbox"

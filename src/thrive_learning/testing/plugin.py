@@ -1,4 +1,4 @@
-"""The fixtures, which pytest finds by the entry point. Nothing is imported before a test asks for it."""
+"""The fixtures, which pytest finds by the entry point. Modules are imported when a test needs them."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ _SANDBOX = pytest.StashKey["ThriveSandbox"]()
 def thrive_sandbox(request: pytest.FixtureRequest) -> "ThriveSandbox":
     """A sandbox in this process: `add()`, `fail_next()`, `revoke_tokens()`, `requests`, `clock`.
 
-    The test fails if a `fail_next()` was not used: no request came that could have met it.
+    The test fails if no request was affected by a `fail_next()`.
     """
     from thrive_learning.testing.sandbox import ThriveSandbox  # noqa: PLC0415 - see above
 
@@ -41,7 +41,7 @@ def pytest_runtest_call(item: pytest.Item) -> "Generator[None, object, object]":
 
 
 def unused_message(unused: "Sequence[Fault]") -> str:
-    """Return the message of a test whose faults no request has met.
+    """Return the message of a test with faults that affected no request.
 
     Args:
         unused: The faults, at least one.
@@ -54,34 +54,35 @@ def unused_message(unused: "Sequence[Fault]") -> str:
         advice = "Call revoke_tokens() first if the client still holds a valid token"
     else:
         missing = "such request"
-        advice = "See whether the code under test uses a client of this sandbox"
+        advice = "Check that the code under test uses a client of this sandbox"
     return (
         f"{asked} had no effect: no {missing} reached thrive_sandbox after it. "
-        f"{advice}, or drop the fault with thrive_sandbox.script.clear()."
+        f"{advice}, or remove the fault with thrive_sandbox.script.clear()."
     )
 
 
 @pytest.fixture
 def thrive_client(thrive_sandbox: "ThriveSandbox") -> "Iterator[ThriveClient]":
-    """A `ThriveClient` of `thrive_sandbox`, which tries again without waiting."""
+    """A `ThriveClient` of `thrive_sandbox` that retries without waiting."""
     with thrive_sandbox.client() as client:
         yield client
 
 
 @pytest.fixture
 def async_thrive_client(thrive_sandbox: "ThriveSandbox") -> "AsyncThriveClient":
-    """An `AsyncThriveClient` of `thrive_sandbox`, for asyncio and trio."""
-    # It holds no connection, so nothing is left behind that only an event loop could close.
+    """An `AsyncThriveClient` of `thrive_sandbox` for asyncio and trio, which retries without waiting."""
+    # It has no connections, so nothing must be closed in an event loop.
     return thrive_sandbox.async_client()
 
 
 def started_server() -> "SandboxServer":
-    """Give a server on a free port, to enter and to leave; without the extra, let the test fail."""
+    """Return a server on a free port, as a context manager. Without the extra, fail the test."""
     try:
         from thrive_learning.sandbox.server import SandboxApp, SandboxServer  # noqa: PLC0415 - an extra
     except ImportError as error:
         pytest.fail(
-            f"the fixture thrive_server needs the extra 'sandbox' (there is no {error.name}): "
+            f"the fixture thrive_server needs the extra 'sandbox' ({error.name} is not installed). "
+            "Install it with: "
             "python3 -m pip install 'thrive-learning[sandbox]'",
             pytrace=False,
         )
@@ -92,14 +93,14 @@ def started_server() -> "SandboxServer":
 
 @pytest.fixture(scope="session")
 def _thrive_server() -> "Iterator[SandboxServer]":
-    # One for all tests of a process: to start and to stop one takes longer than most tests.
+    # One server for all tests of a process, because starting and stopping it takes longer than most tests.
     with started_server() as server:
         yield server
 
 
 @pytest.fixture
 def thrive_server(_thrive_server: "SandboxServer", thrive_sandbox: "ThriveSandbox") -> "ServedSandbox":
-    """`thrive_sandbox` on a port of this machine, for other processes. Needs the extra `sandbox`."""
+    """`thrive_sandbox` on a local port, for other processes. It needs the extra `sandbox`."""
     from thrive_learning.regions import Region  # noqa: PLC0415 - see above
     from thrive_learning.sandbox.server import client_variables, region_urls  # noqa: PLC0415
     from thrive_learning.testing.sandbox import ServedSandbox  # noqa: PLC0415

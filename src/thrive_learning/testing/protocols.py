@@ -1,7 +1,7 @@
-"""What a client looks like to code that reads records, for those who inject a fake of it.
+"""Protocols of a client for code that reads records, so that tests can inject a fake.
 
-They hold what most services use, so that a fake stays small. A service that uses more of the client can
-extend them, or be tested with the sandbox instead, which is the whole of it.
+They have the methods that most services use, so that a fake stays small. A service that uses more of the
+client can extend them, or use the sandbox, which supports the whole client.
 """
 
 import datetime as dt
@@ -13,12 +13,12 @@ from thrive_learning.policies import RetryPolicy, Timeout
 
 
 class ActivitiesProtocol(Protocol):
-    """What `client.activities` of a `ThriveClientProtocol` can do."""
+    """The `activities` of a `ThriveClientProtocol`."""
 
     def get(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
     ) -> Activity:
-        """Get one activity record; see `Activities.get`."""
+        """Get one activity record. See `Activities.get`."""
         ...
 
     def list(  # noqa: PLR0913 - the filters of the API
@@ -35,7 +35,7 @@ class ActivitiesProtocol(Protocol):
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ActivityPage:
-        """Get one page of the activity records that pass all filters; see `Activities.list`."""
+        """Get one page of the activity records that match all filters. See `Activities.list`."""
         ...
 
     def iterate(  # noqa: PLR0913 - the filters of the API
@@ -52,7 +52,7 @@ class ActivitiesProtocol(Protocol):
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Iterator[Activity]:
-        """Get all activity records that pass all filters; see `Activities.iterate`."""
+        """Get all activity records that match all filters. See `Activities.iterate`."""
         ...
 
 
@@ -66,12 +66,12 @@ class ThriveClientProtocol(Protocol):
 
 
 class AsyncActivitiesProtocol(Protocol):
-    """What `client.activities` of an `AsyncThriveClientProtocol` can do."""
+    """The `activities` of an `AsyncThriveClientProtocol`."""
 
     async def get(
         self, activity_id: str, *, timeout: Timeout | float | None = None, retry: RetryPolicy | None = None
     ) -> Activity:
-        """Get one activity record; see `AsyncActivities.get`."""
+        """Get one activity record. See `AsyncActivities.get`."""
         ...
 
     async def list(  # noqa: PLR0913 - the filters of the API
@@ -88,7 +88,7 @@ class AsyncActivitiesProtocol(Protocol):
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ActivityPage:
-        """Get one page of the activity records that pass all filters; see `AsyncActivities.list`."""
+        """Get one page of the activity records that match all filters. See `AsyncActivities.list`."""
         ...
 
     def iterate(  # noqa: PLR0913 - the filters of the API
@@ -105,7 +105,7 @@ class AsyncActivitiesProtocol(Protocol):
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> AsyncIterator[Activity]:
-        """Get all activity records that pass all filters; see `AsyncActivities.iterate`."""
+        """Get all activity records that match all filters. See `AsyncActivities.iterate`."""
         ...
 
 

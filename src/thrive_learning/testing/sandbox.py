@@ -1,4 +1,4 @@
-"""A sandbox that a test can program: its records, its failures, what it was asked, its clock."""
+"""A sandbox that a test can program: its records, failures, requests, and clock."""
 
 import datetime as dt
 import functools
@@ -32,20 +32,20 @@ from thrive_learning.sandbox import (
 from thrive_learning.sandbox.core import is_token_target
 
 _numbers = itertools.count(1)
-#: The date of the first record that is made; each further one is a minute later.
+#: The date of the first record that a test makes. Each further one is a minute later.
 _FIRST_DATE = dt.datetime(2026, 1, 1, 9, 0, tzinfo=dt.UTC)
 _WITHOUT_WAITS = RetryPolicy(first_delay=0)
 
 
 def make_activity(**fields: Unpack[ActivityFields]) -> Activity:
-    """Make a record that is valid and like no other, but for what is given.
+    """Create a valid and unique record, with the given fields.
 
     Args:
-        **fields: Those of `Activity` that matter to the test; None leaves a field out.
+        **fields: The fields of `Activity` that matter to the test; None omits a field.
 
     Raises:
-        InvalidIdError: The ID is none.
-        TypeError: There is no such field.
+        InvalidIdError: The ID is not valid.
+        TypeError: A field is unknown.
     """
     number = next(_numbers)
     made = Activity(
@@ -63,39 +63,39 @@ def make_activity(**fields: Unpack[ActivityFields]) -> Activity:
 
 
 class FakeClock:
-    """The sandbox's clock: it stands still until a test moves it. It starts at the time of its creation.
+    """The sandbox's clock, which moves only when a test moves it. It starts at the current time.
 
-    The client has a clock of its own, which goes on: it learns from a 401 that a token expired, and gets
-    another.
+    The client has its own clock, which keeps running. It learns from a 401 that a token has expired, and
+    requests another.
     """
 
     def __init__(self) -> None:
         self._now = time.time()
 
     def __call__(self) -> float:
-        """Give the time in Unix seconds."""
+        """Return the time in Unix seconds."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Advance the clock by a number of seconds."""
         self._now += seconds
 
     async def advance_async(self, seconds: float) -> None:
-        """Let so many seconds pass, for those who await a sleep."""
+        """Advance the clock by a number of seconds, as an awaitable sleep."""
         self.advance(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request that the sandbox got, and what it answered. Its repr shows no header and no body.
+    """A request to the sandbox, with the status of its response. The repr does not show headers and body.
 
     Args:
         method: The method, such as `GET`.
         path: The path and the query, as sent.
         headers: Values by lower-case name.
         body: The whole body.
-        status_code: The status of the answer.
-        fault: What went wrong because the test asked for it, or None.
+        status_code: The status of the response.
+        fault: The fault that the test requested, or None.
     """
 
     method: str
@@ -108,20 +108,21 @@ class RecordedRequest:
 
 @functools.cache
 def _fresh() -> Sandbox:
-    # A frozen value, which each test can begin with.
+    # A frozen value, so that all tests can share it.
     return Sandbox()
 
 
 class ThriveSandbox(FaultySandbox):
-    """A sandbox in this process that a test can program. Found as the fixture `thrive_sandbox`.
+    """A sandbox in this process that a test can program. The fixture is `thrive_sandbox`.
 
-    It holds the records that every sandbox holds from the start.
+    At the start, it has the example records of every sandbox.
 
     Attributes:
-        arrivals: The records that arrive after list requests: `arrivals.after_each_list = 3`.
-        clock: Tokens expire by it; slow answers move it and take no time.
-        requests: Every request that it got.
-        sandbox: What it is at the moment; each change puts another one here.
+        arrivals: The records that arrive after list requests, such as `arrivals.after_each_list = 3`.
+        clock: The clock, which decides whether tokens have expired. Slow responses advance it without
+            waiting.
+        requests: All requests that the sandbox received.
+        sandbox: The current `Sandbox`. Each change replaces it.
     """
 
     sandbox: Sandbox
@@ -136,19 +137,19 @@ class ThriveSandbox(FaultySandbox):
 
     @property
     def activity_requests(self) -> list[RecordedRequest]:
-        """The requests to the API, without those for tokens."""
+        """The requests to the API, without token requests."""
         return [request for request in self.requests if not is_token_target(request.path)]
 
     @property
     def token_requests(self) -> list[RecordedRequest]:
-        """The requests for tokens."""
+        """The token requests."""
         return [request for request in self.requests if is_token_target(request.path)]
 
     @property
     def credentials(self) -> ClientCredentials:
-        """Credentials that it accepts, with one way of authenticating.
+        """Credentials that the sandbox accepts, with one authentication method.
 
-        So one fault of a token request is one failure. `client_auth="auto"` would try the other way.
+        So one fault of a token request is one failure. `client_auth="auto"` would try the other method.
         """
         core = self.sandbox
         client_auth = "post" if core.client_auth == "auto" else core.client_auth
@@ -156,19 +157,19 @@ class ThriveSandbox(FaultySandbox):
 
     @property
     def region(self) -> Region:
-        """Where its clients believe it to be: a host that nothing can reach."""
+        """The region of its clients, whose host never resolves."""
         return Region.custom(
             "sandbox", api_url=API_URL, token_url=TOKEN_URL, webhooks_token_url=WEBHOOKS_TOKEN_URL
         )
 
     def transport(self) -> SandboxTransport:
-        """Give a transport for a client of your own, whatever its region."""
+        """Return a transport for your own client, in any region."""
         return SandboxTransport(
             self, clock=self.clock, sleep=self.clock.advance, async_sleep=self.clock.advance_async
         )
 
     def client(self, **options: Unpack[SandboxOptions]) -> ThriveClient:
-        """Create a client of it, which tries again without waiting.
+        """Create a client of the sandbox that retries without waiting.
 
         Args:
             **options: Keyword arguments of `ThriveClient`.
@@ -177,7 +178,7 @@ class ThriveSandbox(FaultySandbox):
         return ThriveClient(self.region, self.credentials, transport=self.transport(), **given)
 
     def async_client(self, **options: Unpack[SandboxOptions]) -> AsyncThriveClient:
-        """Create an async client of it, which tries again without waiting.
+        """Create an async client of the sandbox that retries without waiting.
 
         Args:
             **options: Keyword arguments of `AsyncThriveClient`.
@@ -186,21 +187,21 @@ class ThriveSandbox(FaultySandbox):
         return AsyncThriveClient(self.region, self.credentials, transport=self.transport(), **given)
 
     def add(self, activity: Activity | None = None, /, **fields: Unpack[ActivityFields]) -> Activity:
-        """Let it hold a record, in the place of one with the same ID.
+        """Add a record, which replaces one with the same ID.
 
         Args:
-            activity: The record; None for a new one.
-            **fields: What the new one has, as for `make_activity`.
+            activity: The record; None to create one.
+            **fields: The fields of the new record, as for `make_activity`.
 
         Returns:
             The record.
 
         Raises:
-            TypeError: A record and fields are given, or there is no such field.
-            InvalidIdError: The ID is none.
+            TypeError: Both a record and fields are passed, or a field is unknown.
+            InvalidIdError: The ID is not valid.
         """
         if activity is not None and fields:
-            raise TypeError("add() takes a record, or fields of a new one: give one of the two")
+            raise TypeError("add() takes either a record or the fields of a new one, not both")
         added = make_activity(**fields) if activity is None else activity
         document = {validate_activity_id(added.id): added.to_dict()}
         with self._lock:
@@ -208,10 +209,10 @@ class ThriveSandbox(FaultySandbox):
         return added
 
     def remove(self, activity_id: str) -> None:
-        """Let it no longer hold a record.
+        """Remove a record.
 
         Raises:
-            KeyError: It holds none with this ID.
+            KeyError: The sandbox has no record with this ID.
         """
         with self._lock:
             if activity_id.lower() not in self.sandbox.records:
@@ -219,44 +220,44 @@ class ThriveSandbox(FaultySandbox):
             self.sandbox = self.sandbox.with_records({}, without=activity_id)
 
     def generate(self, count: int) -> None:
-        """Let it hold so many generated records, and no other.
+        """Replace all records with generated ones.
 
         They look like real ones, are the same each time, are dated from July 2025 to June 2026, and take no
         memory. `add()` adds to them.
 
         Args:
-            count: How many, up to ten digits.
+            count: The number of records, up to ten digits.
 
         Raises:
-            ValueError: There cannot be so many.
+            ValueError: The number is negative or too large.
         """
         with self._lock:
             self.sandbox = replace(self.sandbox, records={}, generated=count)
 
     def arrive(self, count: int = 1, *, late: int = 0) -> list[str]:
-        """Let records arrive now, such as between two pages of a list.
+        """Add new records, for example between two pages of a list.
 
         Args:
-            count: How many are dated now, by `clock`.
-            late: How many are dated somewhere from July 2025 to June 2026.
+            count: The number of records dated now, by `clock`.
+            late: The number of records dated from July 2025 to June 2026.
 
         Returns:
-            Their IDs.
+            The IDs of the records.
         """
         return [record["id"] for record in self.arrivals.arrive(count, late=late, now=self.clock())]
 
     def fail_next(self, fault: int | str = 500, times: int = 1, *, token: bool = False) -> None:
-        """Let the next requests fail. A second call is about the requests after those.
+        """Make the next requests fail. A second call affects the requests after those.
 
-        A test that uses the fixture `thrive_sandbox` fails at its end if no request has met the fault.
+        A test with the fixture `thrive_sandbox` fails at its end if no request was affected.
 
         Args:
-            fault: A status, or what `thrive sandbox --fault` takes, such as `"slow:2s"` or `"throttle:5s"`.
-            times: How many requests fail, at most.
-            token: Whether requests for tokens fail, and not those to the API.
+            fault: A status, or a value of `thrive sandbox --fault`, such as `"slow:2s"` or `"throttle:5s"`.
+            times: The maximum number of requests that fail.
+            token: Whether token requests fail instead of API requests.
 
         Raises:
-            ValueError: There is no such fault. The message lists the faults that exist.
+            ValueError: The fault is unknown. The message lists the known ones.
         """
         options = [str(fault), str(times), *(["token"] if token else [])]
         asked = parse_fault(":".join(options))
@@ -266,38 +267,40 @@ class ThriveSandbox(FaultySandbox):
 
     @property
     def unused_faults(self) -> list[Fault]:
-        """The faults that `fail_next` was asked for, and that no request has met.
+        """The faults of `fail_next` that have not affected any request.
 
-        `script.clear()` drops them.
+        `script.clear()` removes them.
         """
-        # The script holds a fault itself until a request meets it, and then at most a changed copy.
+        # The script has the same object until it affects a request, and then at most a changed copy.
         waiting = list(self.script)
         return [fault for fault in self._asked if any(fault is other for other in waiting)]
 
     def accept_client_auth(self, client_auth: ClientAuth) -> None:
-        """Let its token endpoints accept clients by form fields (`"post"`) or HTTP Basic (`"basic"`) only.
+        """Make the token endpoints accept only form fields (`"post"`) or only HTTP Basic (`"basic"`).
 
-        Call it before `client()`, whose credentials follow it.
+        Call this before `client()`, whose credentials use the same method.
 
         Args:
-            client_auth: The way to accept; `"auto"` for both, as at the start.
+            client_auth: The accepted method; `"auto"` for both, which is the default.
 
         Raises:
-            ValueError: There is no such way.
+            ValueError: The method is unknown.
         """
         with self._lock:
             self.sandbox = replace(self.sandbox, client_auth=client_auth)
 
     def revoke_tokens(self) -> None:
-        """Let it accept none of the tokens that it gave so far."""
+        """Reject all tokens that the sandbox has issued so far."""
         with self._lock:
             key = f"not-a-secret: revocation {next(self._revocations)}".encode()
             self.sandbox = replace(self.sandbox, signing_key=key)
 
     def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
-        """Answer one request, and remember it."""
+        """Respond to one request, and record it."""
         reply = super().reply(request, now=now)
-        if reply.fault is not None:  # clock-skew waits for requests of both kinds, and one is enough
+        if (
+            reply.fault is not None
+        ):  # clock-skew is queued for requests of both kinds, but one of them is enough
             with self._lock:
                 self._asked = [fault for fault in self._asked if fault is not reply.fault]
         self.requests.append(
@@ -315,13 +318,13 @@ class ThriveSandbox(FaultySandbox):
 
 @dataclass(frozen=True, slots=True)
 class ServedSandbox:
-    """A sandbox on a port of this machine. Found as the fixture `thrive_server`.
+    """A sandbox on a local port. The fixture is `thrive_server`.
 
     Args:
-        url: Where it is, without a slash at its end.
-        sandbox: The same as the fixture `thrive_sandbox`. Its slow answers take their time here.
-        region: For clients of it.
-        environ: The variables for a process whose client comes from `from_env()`.
+        url: The URL of the server, without a slash at the end.
+        sandbox: The same as the fixture `thrive_sandbox`. Here, slow responses really wait.
+        region: The region for clients of the server.
+        environ: The environment variables for a process that uses `from_env()`.
     """
 
     url: str

@@ -13,12 +13,12 @@ _numbers = itertools.count()
 
 @attrs.frozen
 class SignedWebhook:
-    """A delivery to send to a receiver, such as with the test client of its framework.
+    """A delivery to send to a receiver, for example with the test client of its framework.
 
     Attributes:
         body: The body, exactly as it was signed.
         headers: The content type and the signature.
-        secret: What it was signed with; None if it was not.
+        secret: The secret that signed the delivery; None if it is not signed.
     """
 
     body: bytes
@@ -33,12 +33,13 @@ def make_webhook(
     dispatched_at: dt.datetime | None = None,
     **members: Any,
 ) -> SignedWebhook:
-    """Make a delivery of an event that is like no other, but for what is passed.
+    """Create a delivery of a unique event, with the given members.
 
     Args:
-        event_type: What happened. A documented event has realistic members, any other only the common ones.
-        secret: What the receiver expects it to be signed with; None for a delivery without a signature.
-        dispatched_at: When it was sent, aware of its time zone; None for now.
+        event_type: The type of the event. Documented types have realistic members, others only the common
+            ones.
+        secret: The secret that the receiver expects; None for a delivery without a signature.
+        dispatched_at: The time of the dispatch, aware of its time zone; None for now.
         **members: Members of the payload by their names in JSON, such as `user={"id": "usr_1"}`. An object
             replaces the members that it names and keeps the others.
 
