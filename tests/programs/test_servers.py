@@ -16,6 +16,8 @@ from example_programs import EXAMPLES
 from thrive_learning.testing import ServedSandbox
 
 DJANGO = """
+import atexit
+
 import django
 from django.conf import settings
 from django.urls import include, path
@@ -27,13 +29,24 @@ urlpatterns = [path("", include("activity_views"))]
 from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
 
+def report():
+    try:
+        thrive_client().activities.get("60d5ec49b60b4b3a2c8f9a10")
+    except ClientClosedError:
+        print("closed", flush=True)
+
+atexit.register(report)  # runs after what is registered later
+
 # Before the fork, so that the workers inherit a client that has a connection and a token.
 from activity_views import thrive_client
+from thrive_learning import ClientClosedError
 print("read", thrive_client().activities.get("60d5ec49b60b4b3a2c8f9a10").id, flush=True)
 """
 
 CELERY = """
-from tasks import app, read_activity
+from celery.signals import worker_process_shutdown
+from tasks import app, read_activity, thrive_client
+from thrive_learning import ClientClosedError
 
 app.conf.update(
     broker_url="filesystem://",
@@ -42,6 +55,13 @@ app.conf.update(
     ),
     result_backend="file://" + {results!r},
 )
+
+@worker_process_shutdown.connect
+def report(**_details):
+    try:
+        thrive_client().activities.get("60d5ec49b60b4b3a2c8f9a10")
+    except ClientClosedError:
+        print("client closed", flush=True)
 """
 
 
@@ -100,7 +120,9 @@ def test_django_in_gunicorn_uses_one_client_in_each_worker(
             answer = httpx.get(f"{url}/activities/{activity.id}", timeout=30)
             assert answer.json() == activity.to_dict()
     assert len(thrive_server.sandbox.token_requests) == 1, lines
-    assert "Traceback" not in "".join(lines)
+    output = "".join(lines)
+    assert "Traceback" not in output
+    assert output.count("closed\n") == 3  # in each process
 
 
 def test_celery_in_forked_workers(
@@ -141,3 +163,4 @@ def test_celery_in_forked_workers(
         record for record, outcome in zip(read, outcomes, strict=True) if outcome not in failed
     ]
     assert 1 <= len(thrive_server.sandbox.token_requests) <= 2, lines  # one for each process that had a task
+    assert "client closed" in "".join(lines)
