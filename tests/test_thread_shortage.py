@@ -326,9 +326,10 @@ def test_calls_work_while_the_interpreter_exits(early: list[str]) -> None:
 
 
 WITHIN_A_LIMIT = f"""
-import os, resource
+import logging, os, resource
 from thrive_learning import ThriveClient
 
+logging.basicConfig()
 with ThriveClient.sandbox() as client:
     list(client.activities.get_many([{ACTIVITY_ID!r}]))  # everything is imported now
     if os.geteuid() == 0:  # whom the limit does not bind
