@@ -17,6 +17,7 @@ from harness import ACTIVITY_ID, BASIC, OAUTH, ROOT, TENANT_ID, Flavour, Kept, p
 from thrive_learning import ConfigurationError, Region, RetryPolicy, ThriveClient, _log
 from thrive_learning._log import _HANDLER, _TREE, fields, follow_environment
 
+SOURCES = [path for pattern in ("*.py", "_*/*.py") for path in (ROOT / "src/thrive_learning").glob(pattern)]
 PAGE = (ROOT / "docs/how-to/log-records.md").read_text(encoding="utf-8")
 
 
@@ -34,7 +35,7 @@ def as_before() -> Iterator[None]:
 
 
 def test_each_event_is_documented_with_its_logger_and_level() -> None:
-    source = [path.read_text(encoding="utf-8") for path in (ROOT / "src/thrive_learning").glob("_*/*.py")]
+    source = [path.read_text(encoding="utf-8") for path in SOURCES]
     events = {event for text in source for event in re.findall(r'fields\(\s*"(\w+)"', text)}
     assert sorted(row[0].strip("`") for row in table("Records")) == sorted(events)
     loggers = {name for text in source for name in re.findall(r'logger_of\("(\w+)"\)', text)}
@@ -44,8 +45,8 @@ def test_each_event_is_documented_with_its_logger_and_level() -> None:
 
 def test_each_field_is_documented(flavour: Flavour) -> None:
     """The fields of an attempt are those of `Attempt`, so this compares the names in the source."""
-    source = [path.read_text(encoding="utf-8") for path in (ROOT / "src/thrive_learning").glob("_*/*.py")]
-    calls = [call for text in source for call in re.findall(r"fields\((.+?)\)(?:,)?\n", text, re.DOTALL)]
+    source = [path.read_text(encoding="utf-8") for path in SOURCES]
+    calls = [call for text in source for call in re.findall(r"\bfields\(\s*(\".+?)\),?\n", text, re.DOTALL)]
     names = {name for call in calls for name in re.findall(r"\b(\w+)=", call)}
     kept = Kept()
     with attached(kept), flavour.answering(lambda _request: page_response()) as client:

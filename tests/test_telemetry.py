@@ -1,5 +1,6 @@
 """Spans and metrics, read from the in-memory exporters of OpenTelemetry's SDK."""
 
+import contextvars
 import gc
 import os
 import pickle
@@ -15,9 +16,10 @@ import httpx
 import pytest
 from harness import ACTIVITY_ID, BASIC, OAUTH, PAGE_EXAMPLE, TENANT_ID, Flavour, page_response, token_response
 from opentelemetry import trace
+from opentelemetry.sdk import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -578,6 +580,85 @@ def test_the_global_providers_are_the_default(flavour: Flavour) -> None:
 def test_invalid_telemetry_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match=r"telemetry is 'otel'\. Pass OpenTelemetry\(\) or None\."):
         ThriveClient(Region.PRODUCTION, BASIC, telemetry="otel")  # type: ignore[arg-type]
+
+
+def test_an_invalid_provider_is_rejected() -> None:
+    for name in ("tracer", "meter"):
+        settings: Any = {f"{name}_provider": "x"}
+        message = f"{name}_provider is 'x'. Pass a {name.title()}Provider or None."
+        with pytest.raises(ConfigurationError, match=message):
+            ThriveClient.sandbox(telemetry=OpenTelemetry(**settings))
+
+
+class Failing(SpanProcessor):
+    """A span processor that fails when a span begins or ends."""
+
+    def __init__(self, name: str) -> None:
+        setattr(self, name, self.fail)
+
+    def fail(self, *_arguments: object, **_options: object) -> None:
+        raise RuntimeError("the exporter failed")
+
+
+@pytest.mark.parametrize("name", ["on_start", "on_end"])
+def test_a_failure_of_a_span_processor_fails_no_call(
+    flavour: Flavour, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracers = TracerProvider()
+    tracers.add_span_processor(Failing(name))
+    with flavour.answering(by_id, telemetry=OpenTelemetry(tracers)) as client:
+        assert client.activities.get(IDS[0]).id == IDS[0]
+        assert len(list(client.activities.get_many(IDS))) == len(IDS)
+    with flavour.answering(endless, telemetry=OpenTelemetry(tracers)) as client:
+        with client.activities.iterate(per_page=1) as stream:
+            next(stream)
+    found = [record.getMessage() for record in caplog.records if record.name == "thrive_learning.telemetry"]
+    assert found == ["telemetry= failed; the call continues"] * 2  # once for each client
+
+
+def test_a_failure_of_a_metric_fails_no_call(
+    telemetry: Telemetry, flavour: Flavour, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for instrument, method in ((metrics.Counter, "add"), (metrics.Histogram, "record")):
+        monkeypatch.setattr(instrument, method, Failing("on_start").fail)
+    with flavour.answering(by_id, telemetry=telemetry.settings) as client:
+        assert client.activities.get(IDS[0]).id == IDS[0]
+        assert len(list(client.activities.get_many(IDS))) == len(IDS)
+    assert len(telemetry.spans) == 2
+    assert len(caplog.records) == 1
+
+
+def test_a_coroutine_that_is_dropped_leaves_no_complaint(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise NotImplementedError
+
+    async def main() -> None:
+        transport = httpx.MockTransport(hang)
+        client = AsyncThriveClient(
+            Region.PRODUCTION, BASIC, transport=transport, telemetry=telemetry.settings
+        )
+        call: Any = client.activities.get(ACTIVITY_ID)
+        contextvars.copy_context().run(call.send, None)
+        call.close()
+
+    anyio.run(main)
+    assert telemetry.only_span().attributes is not None
+    assert caplog.records == []
+
+
+def test_a_forked_child_does_not_end_the_span_of_its_parent(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Observer(telemetry.settings, "production").run("activities.iterate")
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        run.end()
+    assert telemetry.spans == []
+    run.end()
+    assert len(telemetry.spans) == 1
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

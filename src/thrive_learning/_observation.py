@@ -1,11 +1,14 @@
 """Turns calls and bulk runs into spans and metrics. It is loaded by the first client with `telemetry=`."""
 
+import os
 import threading
 from contextlib import AbstractContextManager
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 
 from thrive_learning._clock import monotonic
+from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields, logger_of
 from thrive_learning._version import __version__
 from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.telemetry import OpenTelemetry
@@ -16,6 +19,8 @@ MAX_EVENTS: Final = 100
 #: Bounds of the buckets of durations, in seconds: those of HTTP requests, and up to a minute for retries.
 #: Source: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60)
+
+logger = logger_of("telemetry")
 
 _NAME = "thrive_learning"
 _TOKEN_REQUEST = "tokens.get"  # noqa: S105 - the name of an operation
@@ -30,14 +35,21 @@ class Observer:
         region: The region's name.
 
     Raises:
-        ConfigurationError: It is not an OpenTelemetry, or the extra `otel` is not installed.
+        ConfigurationError: It is not an OpenTelemetry, has something else as a provider, or the extra `otel`
+            is not installed.
     """
 
     def __init__(self, telemetry: object, region: str) -> None:
         if not isinstance(telemetry, OpenTelemetry):
             raise ConfigurationError(f"telemetry is {telemetry!r}. Pass OpenTelemetry() or None.")
+        for name in ("tracer", "meter"):
+            provider = getattr(telemetry, f"{name}_provider")
+            if provider is not None and not callable(getattr(provider, f"get_{name}", None)):
+                kind = f"{name.title()}Provider"
+                raise ConfigurationError(f"{name}_provider is {provider!r}. Pass a {kind} or None.")
         self.api: Any = _api()
         self.region: str = region
+        self.guard: _Guard = _Guard(region)
         self.key: str = self.api.context.create_key(_NAME)
         self.tracer: Any = self.api.trace.get_tracer(_NAME, __version__, telemetry.tracer_provider)
         meter = self.api.metrics.get_meter(_NAME, __version__, telemetry.meter_provider)
@@ -70,11 +82,12 @@ class Observer:
         """Report an attempt, and add it to the span of its call or run."""
         operation = {"thrive.operation": attempt.operation, "thrive.region": self.region}
         outcome = operation | _outcome(attempt)
-        self._attempts.add(1, outcome)
-        if attempt.operation == _TOKEN_REQUEST:
-            self._token_requests.add(1, outcome)
-        if attempt.status_code == _TOO_MANY_REQUESTS:
-            self._throttles.add(1, operation)
+        with self.guard:
+            self._attempts.add(1, outcome)
+            if attempt.operation == _TOKEN_REQUEST:
+                self._token_requests.add(1, outcome)
+            if attempt.status_code == _TOO_MANY_REQUESTS:
+                self._throttles.add(1, operation)
         observation = self.api.context.get_value(self.key)
         if isinstance(observation, Observation):
             observation.attempted(attempt)
@@ -99,9 +112,12 @@ class Observation:
         self._attributes = {"thrive.operation": operation, "thrive.region": observer.region}
         known = {"thrive.subject": subject} if subject else {}
         self._began = monotonic()
-        self._span: Any = observer.tracer.start_span(
-            f"thrive.{operation}", attributes=self._attributes | known
-        )
+        self._process = os.getpid()
+        self._span: Any = observer.api.trace.INVALID_SPAN
+        with observer.guard:
+            self._span = observer.tracer.start_span(
+                f"thrive.{operation}", attributes=self._attributes | known
+            )
         context = observer.api.trace.set_span_in_context(self._span)
         self._context = observer.api.context.set_value(observer.key, self, context)
         self._lock = threading.RLock()  # the garbage collector may end a run at any moment
@@ -111,7 +127,7 @@ class Observation:
 
     def attached(self) -> AbstractContextManager[object]:
         """Let this thread or task belong to the call or run within a block, and so what it starts."""
-        return _Attached(self._observer.api.context, self._context)
+        return _Attached(self._observer.api.context, self._context, self._observer.key)
 
     def __enter__(self) -> Self:
         self._attached = self.attached()
@@ -136,9 +152,9 @@ class Observation:
             if self._is_run and attempt.error is None:
                 return
             self._events += 1
-            if self._events > MAX_EVENTS or not self._span.is_recording():
-                return
-            self._span.add_event("thrive.attempt", _described(attempt, resend))
+            with self._observer.guard:
+                if self._events <= MAX_EVENTS and self._span.is_recording():
+                    self._span.add_event("thrive.attempt", _described(attempt, resend))
 
     def took(self, records: int, failures: int) -> None:
         """Count what a bulk run has returned."""
@@ -155,38 +171,71 @@ class Observation:
             is_complete: Whether a run came to its end.
         """
         with self._lock:
-            if self._ended:
+            if self._ended or os.getpid() != self._process:  # a forked child has a copy of the span
                 return
             self._ended = True
         failed = {} if failure is None else {"error.type": _error_type(failure)}
         metered = self._attributes | failed
         context = self._context  # so that measurements can be exemplars of the span
-        self._observer.duration.record(monotonic() - self._began, metered, context)
+        guard = self._observer.guard
+        with guard:
+            self._observer.duration.record(monotonic() - self._began, metered, context)
         found: dict[str, Any] = {"http.request.resend_count": self._resends} if self._resends else {}
         if self._is_run:
-            self._observer.records.record(self._records, self._attributes, context)
+            with guard:
+                self._observer.records.record(self._records, self._attributes, context)
             found["thrive.run.records"], found["thrive.run.failures"] = self._records, self._failures
             found["thrive.run.is_complete"] = is_complete
         elif self._status is not None:
             found["http.response.status_code"] = self._status
-        self._span.set_attributes(found | failed)
-        if failed:
-            self._span.set_status(self._observer.api.trace.StatusCode.ERROR)
-        self._span.end()
+        with guard:
+            self._span.set_attributes(found | failed)
+            if failed:
+                self._span.set_status(self._observer.api.trace.StatusCode.ERROR)
+            self._span.end()
+
+
+class _Guard:
+    """Keeps a failure of telemetry, such as of a span processor, from the call. It logs the first one.
+
+    Args:
+        region: The region's name.
+    """
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._has_failed = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception) or interruption(error) is not None:
+            return False
+        if not self._has_failed:
+            self._has_failed = True
+            extra = fields("telemetry_failed", region=self._region)
+            logger.error("telemetry= failed; the call continues", exc_info=error, extra=extra)
+        return True
 
 
 class _Attached:
-    """Makes a context of OpenTelemetry the current one within a block."""
+    """Makes a context of OpenTelemetry, which has a value of ours, the current one within a block."""
 
-    def __init__(self, api: Any, context: Any) -> None:
+    def __init__(self, api: Any, context: Any, key: str) -> None:
         self._api = api
         self._context = context
+        self._key = key
 
     def __enter__(self) -> None:
         self._token = self._api.attach(self._context)
 
     def __exit__(self, *_error: object) -> None:
-        self._api.detach(self._token)
+        # A coroutine that is dropped ends in another context, where the API would log a failure.
+        if self._api.get_value(self._key) is self._api.get_value(self._key, self._context):
+            self._api.detach(self._token)
 
 
 def _api() -> Any:

@@ -123,7 +123,8 @@ async def _run_async(
     except _PARSER_ERRORS as error:
         flaw = _flaw(error, call)
     finally:
-        current_call.reset(outer)
+        if current_call.get(None) is call:  # a coroutine that is dropped ends in another context
+            current_call.reset(outer)
     outcome = _conclude(operation, call, flaw, http)
     if isinstance(outcome, UnexpectedResponseError):
         del call  # a raised error keeps its frames, and the response may repeat credentials
