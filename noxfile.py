@@ -39,10 +39,11 @@ def sync(session: nox.Session, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check all rules of ruff, and the format."""
+    """Check the code with all rules of ruff, its format, and the English of all texts."""
     sync(session, "--only-group", "lint")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
+    session.run("python", "-m", "tools.language")
 
 
 @nox.session
