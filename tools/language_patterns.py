@@ -42,7 +42,7 @@ PATTERNS = (
     pattern(
         "is-none",
         rf"\b{_BE} none\b(?! of)",
-        "say what is missing or wrong: 'not a …', 'not valid', 'if not set'",
+        "what is missing or wrong: 'not a …', 'not valid', 'if not set'",
     ),
     pattern(
         "is-no",
@@ -50,12 +50,12 @@ PATTERNS = (
         r" (?!(?:longer|more|less|fewer|later|older|newer|earlier|larger|better|one|different)\b)\w+",
         "'is not a …' or 'is not valid'",
     ),
-    pattern("no-such", r"\b[Tt]here (?:is|are|was|were) no such\b", "name the thing: 'unknown region'"),
-    pattern("whoever", r"\b[Ww]ho(?:m|so)?ever\b", "name the actor: 'the caller', 'the server'"),
+    pattern("no-such", r"\b[Tt]here (?:is|are|was|were) no such\b", "the thing itself: 'unknown region'"),
+    pattern("whoever", r"\b[Ww]ho(?:m|so)?ever\b", "the actor: 'the caller', 'the server'"),
     pattern(
         "what-as-subject",
         rf"{_SENTENCE}{_WHAT}(?![^.!?]*\?)\S+",
-        "name the subject: 'the result', 'records that failed'",
+        "the subject: 'the result', 'records that failed'",
     ),
     pattern("way-out", r"\bways? out\b", "'option', 'alternative', 'route', or 'workaround'"),
     pattern(
