@@ -109,7 +109,7 @@ def test_an_id_that_fails_does_not_stop_the_others(call: Call, stdin: Any) -> No
 
 
 @pytest.mark.usefixtures("basic")
-def test_several_ids_are_on_their_way_at_once(call: Call) -> None:
+def test_several_ids_are_in_flight_at_once(call: Call) -> None:
     all_there = threading.Barrier(3)
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -176,7 +176,7 @@ def test_credentials_that_are_refused_end_it_at_once(call: Call, stdin: Any) -> 
 
 
 @pytest.mark.usefixtures("oauth")
-def test_a_token_endpoint_that_makes_no_sense_ends_it_at_once(call: Call) -> None:
+def test_an_invalid_token_response_ends_the_command_at_once(call: Call) -> None:
     with respx.mock() as api:
         api.post(url__regex=".*/token").mock(return_value=httpx.Response(200, text="<html>"))
         code, out, err = call("activity", "get", ACTIVITY_ID, OTHER_ID)
@@ -184,7 +184,7 @@ def test_a_token_endpoint_that_makes_no_sense_ends_it_at_once(call: Call) -> Non
 
 
 @pytest.mark.usefixtures("basic")
-def test_verbose_tells_of_settings_and_attempts_but_no_secret(
+def test_verbose_logs_settings_and_attempts_but_no_secret(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thrive_learning._exchange.attempts.time.sleep", lambda _delay: None)

@@ -70,11 +70,11 @@ def test_an_array_has_the_records_as_they_were_received(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_page_without_records_is_said(terminal: Call) -> None:
+def test_a_page_without_records_is_reported(terminal: Call) -> None:
     assert terminal(*LIST, "--page", "4") == (0, "", "thrive: no records on page 4, 45 in total\n")
 
 
-def test_items_without_an_id_are_said(call: Call, server: ListServer) -> None:
+def test_items_without_an_id_are_reported(call: Call, server: ListServer) -> None:
     server.hook = lambda _page, _query: (200, {"results": [{}, record_of(1, 0)]})
     code, out, err = call(*LIST)
     assert (code, json.loads(out)["id"]) == (0, f"{1:024x}")
@@ -161,7 +161,7 @@ NEXT = "for the next page"
         (page_of(0, totalResults=3), 5, "no records on page 5, 3 in total"),
     ],
 )
-def test_how_many_of_how_many_is_said_where_the_counts_fit(found: ActivityPage, page: int, text: str) -> None:
+def test_the_counts_are_reported_if_they_agree(found: ActivityPage, page: int, text: str) -> None:
     assert position_of(found, page, 20) == text
 
 

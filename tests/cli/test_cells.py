@@ -1,4 +1,4 @@
-"""What a terminal would obey or hide is escaped, and values stay under their own column."""
+"""Characters that a terminal would interpret or hide are escaped, and values stay in their column."""
 
 import json
 import unicodedata
@@ -93,7 +93,7 @@ def test_lines_are_broken_at_spaces(text: str, width: int | None, lines: list[st
 
 
 def fold(text: str, columns: int = 80) -> list[str]:
-    """What a terminal makes of it."""
+    """The text as a terminal shows it."""
     return [
         line[start : start + columns]
         for line in text.split("\n")
@@ -121,7 +121,7 @@ def test_a_space_after_a_full_line_does_not_widen_the_column() -> None:
     assert rows([["x" * 8 + " ", "y"], ["x ", "y"]], [8, None]) == [[["x" * 8, "y"]], [["x" + " " * 7, "y"]]]
 
 
-def test_no_width_is_no_limit() -> None:
+def test_an_unknown_width_does_not_limit_rows() -> None:
     assert as_columns([("A", "B"), ("x" * 99, "y")], "utf-8").split("\n") == [
         "A" + " " * 100 + "B",
         "x" * 99 + "  y",

@@ -157,7 +157,7 @@ def test_a_check_that_cannot_find_out_does_not_succeed(
     monkeypatch.setattr("thrive_learning._exchange.attempts.time.sleep", lambda _delay: None)
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex="/token/").mock(return_value=token)
-        router.get(url__regex="/activity/").mock(return_value=read)  # whoever asks
+        router.get(url__regex="/activity/").mock(return_value=read)  # for all credentials
         ended, document, err = as_json(call)
     assert (ended, document["ok"]) == (code, False)
     assert err == f"thrive: error: could not check: {unknown}\n"
@@ -233,7 +233,7 @@ def test_credentials_go_to_other_regions_only_for_the_asking(call: Call, termina
 @pytest.mark.usefixtures("oauth")
 def test_a_region_that_answers_anybody_does_not_count_as_accepting(call: Call, terminal: Call) -> None:
     with respx.mock(assert_all_called=False) as router:
-        router.get(url__regex=r"/activity/0{24}$").mock(return_value=NOT_FOUND)  # whoever asks
+        router.get(url__regex=r"/activity/0{24}$").mock(return_value=NOT_FOUND)  # for all credentials
         refusing_but("learnstaging.link", router)
         _, document, _ = as_json(call, "--try-regions")
         out = terminal("check", "--try-regions").out
@@ -278,14 +278,14 @@ def test_it_fits_into_the_terminal(
     for out in (fitting, long):
         assert max(map(len, out.splitlines())) <= columns
         assert out.splitlines()[0].startswith("SETTING")
-    # What is wrapped continues under its own column.
+    # Wrapped text continues in its own column.
     lines = long.splitlines()
     [continued] = [lines[n + 1] for n, line in enumerate(lines) if line.startswith("tenant_id ")]
     assert len(continued) - len(continued.lstrip()) == lines[0].index("VALUE")
     assert max(map(len, call("check", "-o", "table").out.splitlines())) <= columns
 
 
-def test_colours_are_for_terminals_that_may_have_them(
+def test_colors_are_for_terminals_that_support_them(
     call: Call, terminal: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "\x1b" not in terminal("check", "--sandbox").out

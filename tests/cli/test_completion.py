@@ -106,7 +106,7 @@ def test_a_broken_file_of_profiles_completes_to_nothing(
 
 
 @pytest.mark.parametrize("instruction", ["bash_complete", "fish_complete", "zsh_complete", "x", "x_y"])
-def test_a_request_that_makes_no_sense_prints_nothing(
+def test_an_invalid_request_prints_nothing(
     call: Call, monkeypatch: pytest.MonkeyPatch, instruction: str
 ) -> None:
     monkeypatch.delenv("COMP_WORDS", raising=False)

@@ -82,7 +82,7 @@ def test_the_profile_is_the_options_or_the_variables(
     assert call("config", "get", "region", "--profile", "at home").out == "production\n"
 
 
-def test_a_secret_is_no_argument(call: Call, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_rejected_as_an_argument(call: Call, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("config", "set", "client_secret", "canary")
     assert_complaint(result, 2)
     assert "canary" not in result.err
@@ -150,9 +150,7 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
         ("client_secret_command", "'", "the command has no closing quotation mark '. Add it"),
     ],
 )
-def test_what_cannot_be_a_value_is_not_written(
-    call: Call, path: Path, key: str, value: str, said: str
-) -> None:
+def test_an_invalid_value_is_not_written(call: Call, path: Path, key: str, value: str, said: str) -> None:
     result = call("config", "set", key, value)
     assert_complaint(result, 2)
     assert said in result.err
@@ -247,7 +245,9 @@ def test_a_broken_file_is_named_with_its_line_and_left_alone(call: Call, path: P
     assert path.read_text() == "[default]\nregion = staging\n"
 
 
-def test_what_is_no_file_is_not_replaced(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_other_kinds_of_files_are_not_replaced(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     device = tmp_path / "device"
     if os.name != "nt":
         device.symlink_to(os.devnull)

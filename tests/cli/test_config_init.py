@@ -171,7 +171,7 @@ def test_wrong_answers_are_asked_for_again(answering: Answer, path: Path) -> Non
 
 
 @pytest.mark.usefixtures("refusing")
-def test_what_does_not_work_is_written_only_if_the_user_says_so(answering: Answer, path: Path) -> None:
+def test_settings_that_fail_are_written_only_on_request(answering: Answer, path: Path) -> None:
     code, out, err = answering(*OAUTH_ANSWERS, "n")
     assert code == 4
     assert "failed" in out
@@ -187,7 +187,7 @@ def test_what_does_not_work_is_written_only_if_the_user_says_so(answering: Answe
     assert SECRET not in out + err
 
 
-def test_what_cannot_be_known_is_not_called_good(answering: Answer, path: Path) -> None:
+def test_unverified_settings_are_not_reported_as_working(answering: Answer, path: Path) -> None:
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex=r"/oauth2/token/").mock(return_value=token_response())
         router.get(url__regex=r"/activity/").respond(404, html="<h1>Not Found</h1>")
@@ -272,7 +272,7 @@ def test_without_a_terminal_it_is_wrong_usage(
     assert not path.parent.exists()
 
 
-def test_what_is_wrong_with_the_file_is_said_before_the_questions(
+def test_problems_of_the_file_are_reported_before_the_questions(
     answering: Answer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.mkdir(parents=True)

@@ -193,7 +193,7 @@ def test_ids_from_stdin_and_records_to_stdout(call: Call, monkeypatch: pytest.Mo
         (("ids.txt",), "Missing option '-o'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call: Call, options: tuple[str, ...], said: str) -> None:
+def test_contradictory_options_are_rejected(call: Call, options: tuple[str, ...], said: str) -> None:
     for name in ("ids.txt", "ids.ndjson", "out.failures.ndjson", "there.csv"):
         say_ids(ACTIVITY_ID, name=name)
     there = {path.name: path.read_bytes() for path in Path().iterdir()}
@@ -284,7 +284,7 @@ def test_a_line_that_cannot_be_read_ends_it_with_all_before_it_safe(call: Call) 
     ]
     assert len(lines_of("out.ndjson")) == 2
     code, out, err = call(*EXPORT, "ids.txt", "-o", "-", "--sandbox", "--quiet")
-    assert (code, out.count("\n"), err.count("\n")) == (10, 2, 1)  # nothing to go on with
+    assert (code, out.count("\n"), err.count("\n")) == (10, 2, 1)  # nothing to resume
 
 
 def test_the_deadline_ends_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_the_deadline_ends_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> No
         assert err.endswith("thrive: --deadline was reached before the last ID\n")
 
 
-def test_a_disk_that_is_full_is_said(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     written = ExportFiles.write_record
 
     def full(files: ExportFiles, key: bytes, line: bytes) -> None:
@@ -330,7 +330,7 @@ def test_a_pipe_that_closes_ends_it_without_a_word(
     assert (code, *capfd.readouterr()) == (141, "", "")
 
 
-def test_what_a_crash_left_is_said(call: Call) -> None:
+def test_leftovers_of_a_crash_are_reported(call: Call) -> None:
     ids = say_ids(ACTIVITY_ID)
     call(*EXPORT, ids, "-o", "out.ndjson", "--sandbox")
     with Path("out.ndjson").open("ab") as file:

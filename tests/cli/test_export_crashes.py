@@ -1,4 +1,4 @@
-"""`kill -9` of an export at random moments, and --resume: each ID is exactly once in the output.
+"""`kill -9` of an export at random moments, then --resume. Each ID is in the output exactly once.
 
 THRIVE_TEST_KILLS=100 kills more often; what came of it is printed with `pytest -s`.
 """

@@ -12,6 +12,6 @@ def test_case_makes_no_difference_to_an_id() -> None:
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=()), max_size=30))
-def test_what_is_no_id_has_a_key_too(text: str) -> None:
+def test_an_invalid_id_has_a_key_too(text: str) -> None:
     assert len(key_of(text)) == 12
     assert key_of(text) != key_of(f"{text}x")

@@ -89,7 +89,7 @@ def test_an_output_is_not_overwritten_by_accident(paths: ExportPaths) -> None:
     assert not paths.failures.exists()
 
 
-def test_an_output_that_was_removed_is_begun_anew(paths: ExportPaths) -> None:
+def test_a_removed_output_is_started_again(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         write(files, IDS[0])
     paths.output.unlink()
@@ -107,7 +107,7 @@ def test_an_output_without_its_journal_is_left_alone(paths: ExportPaths) -> None
     assert paths.output.read_bytes() == b"{}\n"
 
 
-def test_what_is_torn_is_cut_off(paths: ExportPaths) -> None:
+def test_a_torn_line_is_cut_off(paths: ExportPaths) -> None:
     with ExportFiles(paths, ORIGIN) as files:
         write(files, *IDS[:2])
         files.sync()
@@ -125,7 +125,7 @@ def test_what_is_torn_is_cut_off(paths: ExportPaths) -> None:
 def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing(
     paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the files themselves write, in the order in which they do, cut off behind each byte."""
+    """The writes of the files in order, cut off after each byte."""
     writes: list[tuple[str, bytes]] = []
     written = export_files._write
 
@@ -209,7 +209,7 @@ def test_failures_none_of_which_is_final_leave_no_file(paths: ExportPaths) -> No
     assert names_in(paths) == ["out.ndjson", "out.ndjson.journal"]
 
 
-def test_what_another_url_said_of_an_id_is_not_final(paths: ExportPaths) -> None:
+def test_a_final_failure_at_another_url_is_not_final(paths: ExportPaths) -> None:
     before, now = (
         ExportOrigin("region here, tenant t", "http://h/wrong"),
         ExportOrigin("region here, tenant t", "http://h/v1"),
@@ -269,7 +269,7 @@ def plant(kind: str, path: Path, victim: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}], ids=str)
 @pytest.mark.parametrize("kind", ["link", "dangling link", "FIFO", "folder", "socket"])
 @pytest.mark.parametrize("which", ["output", "failures", "journal"])
-def test_what_is_planted_is_neither_followed_nor_removed(
+def test_planted_files_are_neither_followed_nor_removed(
     paths: ExportPaths, victim: Path, which: str, kind: str, options: Any
 ) -> None:
     place: Path = getattr(paths, which)
@@ -398,7 +398,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         ExportFiles(ExportPaths.of(tmp_path / "out.ndjson"), ORIGIN, force=True)
 
 
-def test_what_was_written_is_brought_to_the_disk_now_and_then(
+def test_written_lines_are_synced_to_disk_regularly(
     paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0

@@ -38,7 +38,7 @@ def read(content: bytes, form: str = "text", label: str = "id", **options: Any) 
 
 
 def complaint(content: bytes, form: str = "text", label: str = "id", **options: Any) -> tuple[list[str], str]:
-    """What came before the line that cannot be read, and what is said of that."""
+    """The lines before the unreadable line, and the message about it."""
     ids = ids_in(InputLines(io.BytesIO(content), "ids.x"), IdSource("ids.x", form, label, **options))
     before: list[str] = []
     with pytest.raises(UnreadableInputError) as caught:  # noqa: PT012 - what came before counts as well
@@ -210,7 +210,7 @@ def test_an_input_that_is_not_open_for_reading_is_named() -> None:
         list(InputLines(Closed(b"", 1), "stdin"))
 
 
-def test_what_was_read_is_counted_line_by_line() -> None:
+def test_lines_are_counted_as_they_are_read() -> None:
     lines = InputLines(io.BytesIO(b"a1\nb2\n"), "x")
     assert [(number, text, lines.read_bytes) for number, text in lines] == [(1, "a1\n", 3), (2, "b2\n", 6)]
 

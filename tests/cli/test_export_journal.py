@@ -1,4 +1,4 @@
-"""What is recovered from a journal and an output, wherever a crash cut them off."""
+"""The recovery of a journal and an output that a crash cut off anywhere."""
 
 import io
 import json
@@ -13,7 +13,7 @@ HEAD = Head(ORIGIN)
 FIRST = HEAD.text()
 LINES = [b'{"id":"a"}\n', b'{"id":"b","name":"' + b"x" * 60 + b'"}\n', b"{}\n", b'{"id":"d"}\n']
 KEYS = [bytes([number]) * 12 for number in range(len(LINES))]
-#: What an export writes, in this order: into the journal (0) or the output (1).
+#: The writes of an export in order, each into the journal (0) or the output (1).
 WRITES = [(0, FIRST), (0, Entry.checkpoint(0).text())]
 for number, (key, line) in enumerate(zip(KEYS, LINES, strict=True)):
     WRITES += [(0, Entry.of(key, line).text()), (1, line)]
@@ -44,7 +44,7 @@ def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing() -> None:
         assert records == len(whole) == len(done)
         assert output[: extent.output_bytes] == b"".join(whole)
         assert all(key in done for key in KEYS[: len(whole)])
-        # What was cut to that is recovered again, and to the same.
+        # A second recovery has the same result.
         assert recover(journal[: extent.journal_bytes], output[: extent.output_bytes])[0] == (records, extent)
         if journal.startswith(FIRST):
             assert (extent.journal_bytes - len(FIRST)) % len(Entry.of(KEYS[0], b"").text()) == 0
@@ -126,13 +126,13 @@ def test_more_than_four_gigabytes_have_a_checkpoint_too() -> None:
         ),
     ],
 )
-def test_what_no_crash_could_have_done_is_refused(journal: bytes, output: bytes, said: str) -> None:
+def test_damage_that_no_crash_could_cause_is_rejected(journal: bytes, output: bytes, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         recover(journal, output)
 
 
 @pytest.mark.parametrize("journal", [b"", FIRST[:5], FIRST[:-1], b"\0" * 50, Head("elsewhere").text()])
-def test_an_export_without_records_is_begun_anew(journal: bytes) -> None:
+def test_an_export_without_records_is_started_again(journal: bytes) -> None:
     assert recover(journal, b"")[0] == (0, (0, 0, 0, (0, 1)))
 
 

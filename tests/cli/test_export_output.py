@@ -53,7 +53,7 @@ def test_a_device_stays_a_device(call: Call, options: tuple[str, ...], link: boo
     assert not [path for path in Path("/dev").iterdir() if path.name.startswith(("null.", ".thrive"))]
 
 
-def test_a_device_that_is_full_is_said(call: Call) -> None:
+def test_a_full_device_is_reported(call: Call) -> None:
     code, out, err = call(*EXPORT, "-o", "/dev/full", "--quiet")
     assert (code, out) == (1, "")
     assert err.endswith("thrive: error: cannot write /dev/full: No space left on device\n")
@@ -102,7 +102,7 @@ def test_names_of_stdout_are_stdout(call: Call, name: str) -> None:
     assert names() == ["ids.txt", "link"]
 
 
-def test_stdout_that_is_a_file_is_not_begun_anew() -> None:
+def test_a_file_as_stdout_is_not_started_again() -> None:
     Path("out").write_text("before\n")
     script = "from thrive_learning.cli import main; main()"
     for name in ("/dev/stdout", "/dev/fd/3"):
@@ -163,7 +163,7 @@ def test_a_link_that_the_user_did_not_name_is_not_followed(call: Call, planted: 
     assert names() == sorted(["ids.txt", planted, "victim"])
 
 
-def test_what_is_no_place_for_a_table_is_rejected(call: Call) -> None:
+def test_an_invalid_output_for_a_table_is_rejected(call: Call) -> None:
     os.mkfifo("fifo.csv")
     Path("folder.csv").mkdir()
     for name, said in (
@@ -198,11 +198,11 @@ def test_the_name_says_where_records_go(name: str, form: str | None, output: Out
 
 
 def test_a_descriptor_of_this_process_is_a_stream() -> None:
-    name = f"/proc/{os.getpid()}/fd/7"  # not a parameter: each worker would collect another test
+    name = f"/proc/{os.getpid()}/fd/7"  # not a parameter, because each worker would collect another test
     assert output_of(name, None) == Output(StreamTarget(name, 7), None, "ndjson")
 
 
-def test_what_is_not_a_place_for_records_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_output_for_records_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("loop").symlink_to("loop")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind("socket")

@@ -49,7 +49,7 @@ def test_the_next_run_begins_no_earlier_than_this_one() -> None:
     assert (seen.since, set(seen.keys)) == (SINCE, {key(1), key(2), key(3)})
 
 
-def test_what_earlier_runs_have_exported_is_forgotten_behind_the_overlap() -> None:
+def test_earlier_exports_are_forgotten_after_the_overlap() -> None:
     seen = Overlap(SINCE, UNTIL, FIVE_MINUTES, {key(1): _second(7), key(2): _second(700)})
     seen.note(key(3), at(1000))
     assert (seen.since, set(seen.keys)) == (at(700), {key(2), key(3)})

@@ -108,7 +108,7 @@ def test_parts_are_read_as_one_table(tmp_path: Path) -> None:
     assert [*tmp_path.glob("day=*/*.parquet")] == []
 
 
-def test_what_cannot_be_a_folder_is_rejected(tmp_path: Path) -> None:
+def test_an_invalid_folder_is_rejected(tmp_path: Path) -> None:
     assert folder_of(str(tmp_path / "new")) == tmp_path / "new"
     (tmp_path / "link").symlink_to(tmp_path)
     assert folder_of(str(tmp_path / "link")) == tmp_path

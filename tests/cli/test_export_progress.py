@@ -76,7 +76,7 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Make stderr a terminal. No fixture does that: pytest sets stderr anew before the test begins."""
+    """Make stderr a terminal. No fixture can, because pytest replaces stderr before the test."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")

@@ -50,7 +50,7 @@ def test_the_period_of_a_resumed_export_is_that_of_its_first_run() -> None:
         {**query().document(), "per_page": None},
     ],
 )
-def test_what_asks_for_something_else_is_not_resumed(stored: dict[str, Any]) -> None:
+def test_an_export_with_other_options_is_not_resumed(stored: dict[str, Any]) -> None:
     mine = query(days=1)
     assert mine.resuming(stored) is mine
 

@@ -1,4 +1,4 @@
-"""What a server that is broken for a while does to an export: --resume fetches all that is missing."""
+"""An export during a temporary failure of the server. --resume fetches all missing records."""
 
 import json
 import re
@@ -20,7 +20,7 @@ PAGE = "<html><body>Down for maintenance</body></html>"
 GONE = json.dumps({"status": 404, "error": "not_found", "message": "no such activity"})
 TOKEN = json.dumps({"access_token": "fake-token", "token_type": "Bearer", "expires_in": 3600})
 
-#: What a broken server answers: a status, the media type, and the body.
+#: The responses of a broken server: a status, the media type, and the body.
 BROKEN = {
     "redirect": (302, "text/html", ""),
     "forbidden": (403, "text/html", PAGE),

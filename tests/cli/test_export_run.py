@@ -1,4 +1,4 @@
-"""What goes into the lines, and what is counted."""
+"""The content of the lines, and the counts."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_a_failure_is_final_only_if_it_is_about_the_id(
     assert failure == FailedId.of("x\n", error)
     assert failure.is_final_at("https://public.api.learn.link/rest/v1/") is not retryable
     assert failure.is_final_at(None) is not retryable
-    # What another URL has said of an ID says nothing about this one.
+    # The outcome of an ID at another URL does not apply to this one.
     assert not failure.is_final_at("https://public.api.learn.link/rest/v10")
 
 
@@ -109,7 +109,7 @@ def counts_of(*failures: FailedId) -> FailureCounts:
     return counts
 
 
-def test_what_is_counted_makes_the_summary() -> None:
+def test_the_counts_make_the_summary() -> None:
     tally = Tally()
     tally.begin(0, FailureCounts())
     tally.size_bytes = 100

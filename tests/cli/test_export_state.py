@@ -48,7 +48,7 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path, state: State) -> None
         json.dumps({**json.loads(STATE.text()), "filters": 5}),
     ],
 )
-def test_what_is_not_a_state_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_state_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
     with StateFile(path) as file, pytest.raises(ConfigurationError) as raised:
@@ -66,7 +66,7 @@ def test_one_run_at_a_time_has_it(tmp_path: Path) -> None:
         pass
 
 
-def test_what_cannot_be_a_state_file_is_rejected(tmp_path: Path) -> None:
+def test_an_invalid_state_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"the folder .* does not exist"):
         StateFile(tmp_path / "missing" / "state.json")
     with pytest.raises(ConfigurationError, match="is a folder, not a regular file"):

@@ -84,7 +84,7 @@ def test_csv(records: Path, tmp_path: Path) -> None:
     assert csv.read_csv(tmp_path / "t.csv", parse_options=options).to_pylist()[1]["name"] == 'a "b",\nc'
 
 
-def test_what_departs_from_the_contract_is_kept_as_received(records: Path, tmp_path: Path) -> None:
+def test_departures_from_the_contract_are_kept_as_received(records: Path, tmp_path: Path) -> None:
     odd = (
         '{"id":"a","type":5,"user":{"a":[1]},"date":"yesterday","contextId":["x"],"contextType":true,"name":{"en":1.50},'
         '"data":[1E2],"with":"x","extra":{"y":0.1234567890123456789012},"new":null,"n\\ud800":"\\ud800"}'
@@ -196,7 +196,7 @@ def test_no_records_are_a_table_without_rows(records: Path, tmp_path: Path, form
 
 
 @pytest.mark.parametrize("line", ["[]", "{", "5", '{"id": 5}', '{"id": null}', "{}", "[" * 100_000, ""])
-def test_a_line_that_is_no_record_is_named_and_the_old_table_stays(
+def test_a_line_that_is_not_a_record_is_named_and_the_old_table_stays(
     records: Path, tmp_path: Path, line: str
 ) -> None:
     fill(records, {"id": "a"})
@@ -210,7 +210,7 @@ def test_a_line_that_is_no_record_is_named_and_the_old_table_stays(
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "x"), OSError("No space left on device")])
-def test_a_disk_that_is_full_is_said(
+def test_a_full_disk_is_reported(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     def full(_descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""What --help says is so: it fits, its examples work, and the documentation has the same text."""
+"""The text of --help fits the terminal, its examples work, and the documentation has the same text."""
 
 import io
 import json
@@ -28,13 +28,13 @@ client_secret = "fake-client-secret"
 region = "staging"
 tenant_id = "t"
 """
-#: What stands in the files that examples read.
+#: The contents of the files that examples read.
 FILES = {
     "ids.txt": f"{ACTIVITY_ID}\n\n665d7d88b60b4b3a2c000002\n",
     "users.csv": f"user,activity\nsomebody,{ACTIVITY_ID}\n",
     "secret.txt": "fake-secret\n",
 }
-#: What writes to files of its own.
+#: Commands that write to their own files.
 SILENT = (
     "config set",
     "config unset",

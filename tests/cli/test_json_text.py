@@ -49,7 +49,7 @@ def test_numbers_are_printed_as_received() -> None:
     assert "id" in table
 
 
-def test_what_the_encoding_lacks_is_escaped() -> None:
+def test_characters_that_the_encoding_lacks_are_escaped() -> None:
     assert as_json_text('{"n":"Tr\u00e8s \\u00e9"}', "ascii", None) == '{"n":"Tr\\u00e8s \\u00e9"}'
     assert as_json_text('{"n":"\U0001f44d"}', "latin-1", None) == '{"n":"\\ud83d\\udc4d"}'
     assert as_json_text('{"n":"\u00e8\u200b"}', "latin-1", None) == '{"n":"\\u00e8\\u200b"}'

@@ -66,7 +66,7 @@ def test_two_runs_that_ask_for_the_same_have_the_same_text() -> None:
         ("0000-01-01", "does not exist"),
     ],
 )
-def test_what_is_not_a_time_is_rejected(text: str, problem: str) -> None:
+def test_an_invalid_time_is_rejected(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=r"Write 2026-01-31, ") as raised:
         moment_of(text, NOW)
     assert str(raised.value).startswith(f"{text!r} {problem}. ")

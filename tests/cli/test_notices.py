@@ -1,4 +1,4 @@
-"""What the client warns of is shown as a message, and a pause in the progress."""
+"""Warnings of the client are shown as messages, and pauses in the progress."""
 
 import io
 import json

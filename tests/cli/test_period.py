@@ -410,7 +410,7 @@ def test_the_output_that_was_interrupted_can_be_named_again(call: Call, server: 
         assert list(csv.DictReader(file)) == []
 
 
-def test_force_begins_the_same_output_anew(call: Call, server: ListServer) -> None:
+def test_force_starts_the_same_output_again(call: Call, server: ListServer) -> None:
     fail_at(server, 2)
     assert call(*STATE, *OUT).code == 4
     server.hook = None

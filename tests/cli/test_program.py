@@ -80,7 +80,7 @@ def finished(running: "subprocess.Popen[bytes]") -> Result:
     return Result(running.returncode, out.decode(), err.decode())
 
 
-# What it prints
+# Output
 
 
 def test_a_terminal_gets_a_table(terminal: Call) -> None:
@@ -166,7 +166,7 @@ def test_a_server_cannot_steer_the_terminal_nor_forge_a_field() -> None:
     assert json.loads(document) == {"name": hostile}
 
 
-def test_what_the_encoding_lacks_is_escaped() -> None:
+def test_characters_that_the_encoding_lacks_are_escaped() -> None:
     activity = record(name="Très 👍", data={"é": "\ud800"})
     assert "name  Très 👍" in as_table(activity, "utf-8")
     assert r"name  Tr\xe8s \U0001f44d" in as_table(activity, "ascii")
@@ -375,7 +375,7 @@ def test_every_class_of_error_is_thought_of() -> None:
     ],
     ids=lambda value: str(value.status_code) if isinstance(value, httpx.Response) else None,
 )
-def test_an_answer_that_is_no_record_is_said_in_a_line(
+def test_a_response_without_a_record_is_reported_in_one_line(
     call: Call, api: respx.MockRouter, response: httpx.Response, code: int
 ) -> None:
     api.get(RECORD_URLS["production"]).mock(return_value=response)
@@ -396,7 +396,7 @@ def test_an_answer_that_is_no_record_is_said_in_a_line(
     ],
     ids=lambda value: str(value.status_code) if isinstance(value, httpx.Response) else None,
 )
-def test_a_refused_token_is_said_in_a_line(
+def test_a_rejected_token_is_reported_in_one_line(
     call: Call, api: respx.MockRouter, response: httpx.Response, code: int
 ) -> None:
     api.post(TOKEN_URL).mock(return_value=response)
@@ -407,7 +407,9 @@ def test_a_refused_token_is_said_in_a_line(
 
 @pytest.mark.usefixtures("basic")
 @pytest.mark.parametrize("failure", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")], ids=repr)
-def test_no_answer_is_said_in_a_line(call: Call, api: respx.MockRouter, failure: Exception) -> None:
+def test_a_missing_response_is_reported_in_one_line(
+    call: Call, api: respx.MockRouter, failure: Exception
+) -> None:
     api.get(RECORD_URLS["production"]).mock(side_effect=failure)
     assert_complaint(call(*GET), 7)
 
@@ -439,7 +441,9 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         (GET, "no credentials are set (there is no profile"),
     ],
 )
-def test_wrong_usage_is_said_in_two_lines_at_most(call: Call, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_is_reported_in_at_most_two_lines(
+    call: Call, arguments: tuple[str, ...], said: str
+) -> None:
     result = call(*arguments)
     assert_complaint(result, 2)
     assert said in result.err
@@ -535,7 +539,7 @@ def test_a_real_call_ends_at_its_time_limit(silent: socket.socket) -> None:
     assert_complaint(finished(process(*GET, "--timeout", "0.2", HTTPS_PROXY=proxy, **BASIC)), 7)
 
 
-def test_the_exit_code_tells_of_an_error_that_stderr_cannot() -> None:
+def test_the_exit_code_reports_an_error_that_stderr_cannot() -> None:
     running = process("activity", "get", "x", "--sandbox")
     assert running.stderr is not None
     running.stderr.close()

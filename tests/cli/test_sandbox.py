@@ -73,7 +73,7 @@ def failing(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, s
     return code, captured.err
 
 
-def test_what_it_prints_can_be_pasted_and_works(tmp_path: Path) -> None:
+def test_the_printed_settings_can_be_pasted_and_work(tmp_path: Path) -> None:
     file = tmp_path / "mine.ndjson"
     file.write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
     running = Running(
@@ -263,7 +263,7 @@ def test_the_page_names_every_fault() -> None:
         (["--host", "256.256.256.256"], "cannot listen on 256.256.256.256, port 0"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_invalid_options_are_reported(
     arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, err = failing(*arguments, capsys=capsys)
@@ -273,7 +273,7 @@ def test_what_is_wrong_is_said(
     assert "Traceback" not in err
 
 
-def test_a_line_that_is_no_record_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_that_is_not_a_record_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.ndjson"
     file.write_text(json.dumps(RECORD) + "\nnonsense\n", encoding="utf-8")
     code, err = failing("--records", str(file), capsys=capsys)
@@ -282,7 +282,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, capsys: pytest.Captur
     assert f"{file}, line 2: this is not JSON" in err
 
 
-def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, err = failing("--port", str(taken.getsockname()[1]), capsys=capsys)
 

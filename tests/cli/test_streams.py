@@ -69,7 +69,7 @@ def shell(tmp_path: Path, line: str, **environment: str) -> Done:
         "activity export IDS --sandbox -o -",
     ],
 )
-def test_what_cannot_be_written_is_an_error_of_usage(tmp_path: Path, command: str) -> None:
+def test_an_unwritable_output_is_a_usage_error(tmp_path: Path, command: str) -> None:
     ids = tmp_path / "ids"
     ids.write_text(f"{ACTIVITY_ID}\n")
     done = shell(tmp_path, f"THRIVE {command.replace('IDS', str(ids))} >&-")
@@ -115,7 +115,7 @@ def test_an_export_to_a_file_needs_no_stream(tmp_path: Path, closed: str) -> Non
 
 
 @pytest.mark.parametrize("command", ["activity get - --sandbox", "config set api_secret"])
-def test_what_cannot_be_read_is_an_error(tmp_path: Path, command: str) -> None:
+def test_unreadable_stdin_is_an_error(tmp_path: Path, command: str) -> None:
     done = shell(tmp_path, f"THRIVE {command} <&-")
     assert (done.code, done.out) == (2, "")
     assert NO_STDIN in done.err
@@ -161,7 +161,7 @@ def test_stdin_that_fails_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) 
     assert result == (10, "", "thrive: error: cannot read stdin: it is not open for reading\n")
 
 
-def test_stderr_that_fails_is_no_reason_to_fail(
+def test_a_failing_stderr_does_not_fail_the_command(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Full(io.TextIOWrapper):

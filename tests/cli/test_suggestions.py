@@ -96,7 +96,7 @@ def test_the_nearest_name() -> None:
         (("config", "set", "region", "staging", "--version"), "thrive --version"),
     ],
 )
-def test_an_option_in_the_wrong_place_is_told_its_place(
+def test_a_misplaced_option_gets_its_right_position(
     call: Call, arguments: tuple[str, ...], place: str
 ) -> None:
     result = call(*arguments)
@@ -105,7 +105,7 @@ def test_an_option_in_the_wrong_place_is_told_its_place(
     assert f"there: {place}\n" in result.err
 
 
-def test_an_option_without_a_command_is_told_which_commands_take_it(call: Call) -> None:
+def test_an_option_without_a_command_gets_the_commands_that_accept_it(call: Call) -> None:
     result = call("--sandbox")
     assert_complaint(result, 2)
     assert (

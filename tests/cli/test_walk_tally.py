@@ -1,4 +1,4 @@
-"""What is said of an export of a period while it runs, and at its end."""
+"""The messages of an export of a period while it runs, and at its end."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def tally_of(records: int, total: int | None, *, before: int = 0, elapsed_s: flo
         (tally_of(0, 0), "0 records, 0/s"),
     ],
 )
-def test_the_total_is_said_while_it_fits(tally: WalkTally, text: str) -> None:
+def test_the_total_is_reported_while_it_is_plausible(tally: WalkTally, text: str) -> None:
     assert tally.progress == text
     tally.is_paused = True
     assert tally.progress.endswith(", paused")

@@ -334,7 +334,7 @@ def test_a_verified_delivery_is_accepted() -> None:
             assert received.body == webhook.body
 
 
-def test_what_is_not_verified_is_rejected_with_the_reason() -> None:
+def test_an_unverified_delivery_is_rejected_with_the_reason() -> None:
     long_ago = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     cases = {
         "wrong_signature": make_webhook(secret="guessed"),
@@ -412,7 +412,7 @@ def test_a_defect_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join()
 
 
-def test_a_client_that_does_not_wait_for_its_answer_is_no_defect() -> None:
+def test_a_client_that_does_not_wait_for_its_response_is_tolerated() -> None:
     with WebhookReceiver("127.0.0.1", 0, (Secret(SECRET),)) as receiver:
         try:
             raise ConnectionResetError  # noqa: TRY301 - what it is called for

@@ -90,7 +90,7 @@ def walked(sandbox: FaultySandbox) -> list[str]:
     return [record_id for page in walk(sandbox) for record_id in page]
 
 
-def test_what_arrives_is_dated_now_and_told_and_can_be_got() -> None:
+def test_arriving_records_are_dated_now_reported_and_available() -> None:
     sandbox = FaultySandbox(CORE, arrivals=RecordArrivals(2, late_after_each_list=1))
     first, second, late = ask(sandbox, "activities").arrived
 

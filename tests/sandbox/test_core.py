@@ -182,7 +182,7 @@ def test_digits_of_other_scripts_are_not_hexadecimal() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", ""])
-def test_any_other_method_is_not_allowed_whoever_asks(method: str) -> None:
+def test_any_other_method_is_not_allowed_for_any_client(method: str) -> None:
     response = get(method=method, headers={})
 
     assert response.status == 405
@@ -470,7 +470,7 @@ def test_unknown_and_malformed_scopes_are_invalid(target: str, scope: str) -> No
         (b"grant_type=client_credentials&unknown=1&unknown=2", "A parameter is repeated"),
     ],
 )
-def test_a_body_that_is_no_token_request_is_invalid(form: bytes, description: str) -> None:
+def test_an_invalid_token_request_is_rejected(form: bytes, description: str) -> None:
     response = post(form, CLIENT_BASIC)
 
     assert refusal(response) == (400, "invalid_request", None)
@@ -618,7 +618,7 @@ def test_only_post_is_allowed_at_a_token_endpoint(method: str, target: str) -> N
     assert response.headers["allow"] == "POST"
 
 
-def test_the_lifetime_of_tokens_is_told() -> None:
+def test_the_lifetime_of_tokens_is_reported() -> None:
     assert content(post(GRANT | CLIENT, sandbox=Sandbox(token_lifetime_s=5)))["expires_in"] == 5
 
 
@@ -761,7 +761,7 @@ REQUESTS = st.builds(
 
 @settings(deadline=None)  # what is shown has nothing to do with speed
 @given(request=REQUESTS, now=st.floats(0, 1e11))
-# What urllib.parse.urlsplit() raises on.
+# Targets on which urllib.parse.urlsplit() raises.
 @example(request=SandboxRequest("GET", "http://[", {}), now=0.0)
 def test_no_request_raises_and_every_body_is_json(request: SandboxRequest, now: float) -> None:
     response = valid(request, SANDBOX.respond(request, now=now))

@@ -158,7 +158,7 @@ def test_a_host_that_cannot_be_a_name_is_reported() -> None:
     assert outcome.startswith("failed: UnicodeError: ")
 
 
-def test_nobody_has_to_listen_to_outcomes(receiver: Receiver) -> None:
+def test_outcomes_need_no_listener(receiver: Receiver) -> None:
     deliveries = Deliveries(receiver.url, None)
     deliveries.announce(ANNOUNCED[:1])
     deliveries.close()

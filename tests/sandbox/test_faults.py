@@ -56,7 +56,7 @@ def statuses(script: FaultScript, *requests: SandboxRequest) -> list[int]:
     return [sandbox.reply(request, now=NOW).response.status for request in requests]
 
 
-# What a fault does
+# Effects of faults
 
 
 def test_without_a_fault_the_sandbox_answers_at_once() -> None:
@@ -157,7 +157,7 @@ def test_a_page_of_html() -> None:
         ("wrong-scope", 403, "insufficient_scope", "api/read"),
     ],
 )
-def test_what_can_be_wrong_with_a_token(fault: str, status: int, error: str, message: str) -> None:
+def test_invalid_tokens_are_rejected(fault: str, status: int, error: str, message: str) -> None:
     response = valid(RECORD, asked(fault).response)
 
     assert response.status == status
@@ -250,7 +250,7 @@ def test_no_preference_takes_long(preference: str, length: int) -> None:
         ("fault=503:token", "cannot have a number or 'token'"),
     ],
 )
-def test_a_preference_that_makes_no_sense_is_a_bad_request(preference: str, problem: str) -> None:
+def test_an_invalid_preference_is_a_bad_request(preference: str, problem: str) -> None:
     response = FaultySandbox(SANDBOX).reply(preferring(preference), now=NOW).response
 
     assert response.status == 400
@@ -304,7 +304,7 @@ def test_a_fault_is_read_and_written(text: str, fault: Fault) -> None:
         ("wrong-scope:token", "wrong-scope affects requests with an access token"),
     ],
 )
-def test_what_is_no_fault_is_said(text: str, problem: str) -> None:
+def test_an_invalid_fault_is_rejected(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=r"is not a valid fault: |unknown fault ") as caught:
         parse_fault(text)
 
@@ -344,7 +344,7 @@ def test_tokens_are_counted_apart() -> None:
     assert statuses(FaultScript(["503:2:token", "429:1"]), *requests) == [503, 429, 503, 200, 200, 200]
 
 
-def test_what_a_request_prefers_is_not_counted() -> None:
+def test_preferred_faults_are_not_counted() -> None:
     requests = [preferring("fault=404"), RECORD, preferring("fault=404"), RECORD]
 
     assert statuses(FaultScript(["429:1"]), *requests) == [404, 429, 404, 200]

@@ -80,7 +80,7 @@ def test_members_of_data_differ_in_type() -> None:
     }
 
 
-def test_what_can_be_filtered_repeats_and_the_rest_does_not() -> None:
+def test_filterable_values_repeat_and_others_do_not() -> None:
     filtered = ("type", "contextId", "contextType", "contentType")
     for number in (1, 2, CYCLE):
         first, second = record(number), record(number + CYCLE)

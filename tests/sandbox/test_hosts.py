@@ -186,7 +186,7 @@ def test_every_path_rejects_a_foreign_host(served: SandboxServer, path: str) -> 
         ("OPTIONS * HTTP/1.1", "Host: localhost\r\n", 404),
     ],
 )
-def test_what_names_the_host_on_the_wire(
+def test_the_host_of_a_raw_request_is_checked(
     served: SandboxServer, request_line: str, fields: str, status: int
 ) -> None:
     assert answer_to(served, f"{request_line}\r\n{fields}Connection: close\r\n\r\n")[0] == status

@@ -187,7 +187,7 @@ def test_a_page_after_the_last_is_empty(number: int) -> None:
     assert got["pagination"] == {"totalResults": 35, "totalPages": 2, "page": number, "perPage": 20}
 
 
-def test_nothing_found_is_no_page() -> None:
+def test_an_empty_result_has_no_pages() -> None:
     assert page("actions=unheard-of") == {
         "pagination": {"totalResults": 0, "totalPages": 0, "page": 1, "perPage": 20},
         "results": [],
@@ -293,7 +293,7 @@ def test_the_first_and_the_last_moment_are_times(value: str) -> None:
 
 
 def test_a_repeated_parameter_is_a_bad_request() -> None:
-    # What a generated client sends that ignores `explode: false`.
+    # The query of a generated client that ignores `explode: false`.
     message = "The parameter contentIds is repeated. Separate its values with commas"
     assert refusal(f"contentIds={'a' * 24}&contentIds={'b' * 24}") == message
 
@@ -332,7 +332,7 @@ def test_records_that_break_the_contract_are_listed_as_well() -> None:
     assert set(found({})) > DEPARTING_IDS
 
 
-def test_the_order_is_kept_for_the_next_page_and_made_anew_for_other_records() -> None:
+def test_the_order_is_kept_for_the_next_page_and_recomputed_for_other_records() -> None:
     first = page()
     more = SANDBOX.with_records({"f" * 24: {"id": "f" * 24, "date": "2026-01-01T00:00:00Z"}})
 

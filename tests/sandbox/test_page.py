@@ -1,4 +1,4 @@
-"""The page at `/`, in a real browser: it shows the contract, asks the sandbox, and asks nobody else.
+"""The page at `/` in a real browser shows the contract and sends requests only to the sandbox.
 
 `THRIVE_SCREENSHOT=docs/images/sandbox.png` keeps what it looked like; `THRIVE_SCREENSHOTS=FOLDER`, in each
 theme and size.
@@ -150,7 +150,7 @@ def test_the_page_asks_the_sandbox_and_nobody_else(browser: Browser) -> None:
     assert hosts == {server.url.removeprefix("http://")}
 
 
-# What the page looks like: the browser's theme and size, and what the page then has.
+# The appearance of the page, by the browser's theme and size.
 BACKGROUND = "getComputedStyle(document.documentElement).backgroundColor"
 DARK = "rgb(28, 32, 34)"  # of swagger-ui.css
 

@@ -37,7 +37,7 @@ def test_the_validation_above_can_fail(field: dict[str, Any]) -> None:
     assert not VALIDATOR.is_valid(REFERENCE_PAGE | field)
 
 
-def test_records_stand_under_their_own_ids() -> None:
+def test_records_are_stored_under_their_own_ids() -> None:
     records = seeded_records()
 
     assert list(records) == [record["id"] for record in records.values()]
@@ -183,7 +183,7 @@ def test_records_of_a_file() -> None:
         (ONE.upper().replace(b"ID", b"id").replace(b"TYPE", b"type"), "is already in line 1"),
     ],
 )
-def test_a_line_that_is_no_record_is_named(line: bytes, problem: str) -> None:
+def test_a_line_that_is_not_a_record_is_named(line: bytes, problem: str) -> None:
     with pytest.raises(ValueError, match=r"^records\.ndjson, line 3: ") as caught:
         records_from_ndjson([ONE, b"\n", line], "records.ndjson")
 

@@ -136,7 +136,7 @@ def test_a_body_that_is_too_large_is_refused(http: httpx.Client) -> None:
     assert response.json()["message"] == "The body has more than 1000000 bytes"
 
 
-def test_who_hangs_up_does_no_harm(http: httpx.Client, served: Served) -> None:
+def test_a_client_that_hangs_up_does_no_harm(http: httpx.Client, served: Served) -> None:
     answered = threading.Event()
     served.app._on_reply = lambda _request, _reply: answered.set()
     address = httpx.URL(served.server.url)
@@ -246,7 +246,7 @@ def test_the_page_fetches_nothing_from_elsewhere(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ASSETS)
-def test_what_the_page_needs_is_there(http: httpx.Client, name: str) -> None:
+def test_the_files_of_the_page_exist(http: httpx.Client, name: str) -> None:
     response = http.get(f"/viewer/{name}")
 
     assert response.status_code == 200
@@ -359,7 +359,7 @@ def test_a_port_that_is_taken_is_an_error(served: Served) -> None:
         server.SandboxServer(served.app, port=port or 0)
 
 
-def test_an_address_of_ipv6_stands_in_brackets() -> None:
+def test_an_ipv6_address_is_in_brackets() -> None:
     with server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)), host="::1") as listening:
         assert listening.url.startswith("http://[::1]:")
         assert httpx.get(listening.url + RECORD, auth=BASIC).status_code == 200

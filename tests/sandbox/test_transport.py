@@ -175,7 +175,7 @@ def test_the_clock_is_the_wall_clock_unless_another_is_given() -> None:
     assert "expired" in response.json()["message"]
 
 
-def test_an_escaped_tenant_and_an_escaped_id_arrive_as_they_stand_in_the_url() -> None:
+def test_an_escaped_tenant_and_id_arrive_as_in_the_url() -> None:
     sandbox = Sandbox(tenant_id="a b/c")
     transport = SandboxTransport(sandbox, clock=Clock())
     with httpx.Client(transport=transport) as client:
@@ -206,7 +206,7 @@ def test_head_has_the_headers_of_get_and_no_body() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_async_call_can_be_cancelled() -> None:
+async def test_an_async_call_can_be_canceled() -> None:
     async with httpx.AsyncClient(transport=sandbox_transport()) as client:
         with anyio.CancelScope() as scope:
             scope.cancel()

@@ -49,7 +49,7 @@ def test_each_record_that_is_made_is_valid_and_like_no_other() -> None:
         assert getattr(first, name) != getattr(second, name)
 
 
-def test_what_is_given_is_kept() -> None:
+def test_passed_values_are_kept() -> None:
     date = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     made = make_activity(id="f" * 24, type="new", date=date, user=None, data={"score": 1}, with_={"a": 1})
 
@@ -57,7 +57,7 @@ def test_what_is_given_is_kept() -> None:
     assert (made.data, made.with_) == ({"score": 1}, {"a": 1})
 
 
-def test_what_no_record_has_is_refused() -> None:
+def test_invalid_ids_and_unknown_fields_are_rejected() -> None:
     with pytest.raises(InvalidIdError):
         make_activity(id="1")
     with pytest.raises(TypeError, match="typ"):
@@ -87,7 +87,7 @@ def test_a_record_takes_the_place_of_another(
         thrive_sandbox.remove(ACTIVITY_ID)
 
 
-def test_what_cannot_be_added_is_refused(thrive_sandbox: ThriveSandbox) -> None:
+def test_an_invalid_record_is_rejected(thrive_sandbox: ThriveSandbox) -> None:
     with pytest.raises(TypeError, match="not both"):
         thrive_sandbox.add(make_activity(), type="liked")
     with pytest.raises(InvalidIdError):
@@ -174,7 +174,7 @@ def test_tokens_can_be_revoked_again_and_again(
 @pytest.mark.parametrize(
     ("client_auth", "statuses"), [("auto", [200]), ("post", [200]), ("basic", [400, 200])]
 )
-def test_it_accepts_one_way_of_authenticating_if_it_is_told_so(
+def test_it_accepts_one_authentication_method_on_request(
     thrive_sandbox: ThriveSandbox, client_auth: Any, statuses: list[int]
 ) -> None:
     thrive_sandbox.accept_client_auth(client_auth)
@@ -196,7 +196,7 @@ def test_the_clock_stands_still() -> None:
     assert clock() == before + 1.5
 
 
-# What it was asked
+# Received requests
 
 
 def test_requests_are_remembered(thrive_sandbox: ThriveSandbox, thrive_client: ThriveClient) -> None:
@@ -457,7 +457,7 @@ def test_it(thrive_sandbox):
     assert done.stdout.splitlines()[-1].startswith("1 failed in ")
 
 
-def test_what_is_unused_can_be_asked() -> None:
+def test_unused_faults_can_be_listed() -> None:
     sandbox = ThriveSandbox()
     sandbox.fail_next(503, times=2)
     sandbox.fail_next(401, token=True)
@@ -485,7 +485,7 @@ def test_the_end_of_a_test_looks_for_unused_faults(
     assert end() == "result"
 
 
-def test_what_is_said_of_unused_faults() -> None:
+def test_unused_faults_are_reported() -> None:
     assert unused_message([parse_fault("503:1"), parse_fault("401:1:token")]).startswith(
         "fail_next('503'), fail_next('401', token=True) had no effect: no such request reached"
     )
@@ -516,7 +516,7 @@ def test_the_entry_point_names_the_plugin() -> None:
     assert project["entry-points"]["pytest11"] == {"thrive_learning": PLUGIN}
 
 
-def test_what_is_exported_is_what_is_there() -> None:
+def test_exports_match_the_module() -> None:
     assert thrive_learning.testing.__all__ == sorted(thrive_learning.testing.__all__)
     assert dir(thrive_learning.testing) == thrive_learning.testing.__all__
     for name in thrive_learning.testing.__all__:

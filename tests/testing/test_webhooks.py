@@ -18,7 +18,7 @@ def test_a_delivery_is_signed_recent_and_like_no_other() -> None:
     assert len(keys) == 2
 
 
-def test_what_is_passed_is_kept() -> None:
+def test_passed_values_are_kept() -> None:
     moment = dt.datetime(2026, 11, 28, 10, 15, 31, tzinfo=dt.timezone(dt.timedelta(hours=1)))
     webhook = make_webhook(
         "user.updated",
@@ -47,7 +47,7 @@ def test_the_secret_does_not_show() -> None:
     assert repr(SignedWebhook(b"", {}, "canary")) == "SignedWebhook(body=b'', headers={})"
 
 
-def test_what_cannot_be_sent_is_rejected() -> None:
+def test_an_invalid_event_is_rejected() -> None:
     with pytest.raises(ValueError, match="dispatched_at is 2026-11-28 00:00:00, which has no time zone"):
         make_webhook(dispatched_at=dt.datetime(2026, 11, 28))  # noqa: DTZ001 - that is the point
     with pytest.raises(TypeError, match="not JSON serializable"):
