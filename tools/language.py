@@ -38,8 +38,6 @@ EVERYTHING = [
     *("pyproject.toml", "generator-config.yaml", "README.md", "ARCHITECTURE.md", "CHANGELOG.md"),
     *("CONTRIBUTING.md", "SECURITY.md"),
 ]
-#: Files and folders that are not rewritten yet. They are read only if they are named as arguments.
-UNFINISHED = ["src/thrive_learning/sandbox", "src/thrive_learning/testing", "docs/reference/cli.md"]
 OTHERS = {"__pycache__", "_build", "viewer"}  # folders with text of others
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ""}
 _ALLOWED = re.compile(r"language: allow ([a-z-]+)(?: \((.{8,})\))?")
@@ -216,9 +214,7 @@ def files(paths: Sequence[Path]) -> Iterator[Path]:
 
 def everything() -> list[Path]:
     """Return the files that are read without an argument."""
-    unfinished = [ROOT / name for name in UNFINISHED]
-    found = files([ROOT / name for name in EVERYTHING])
-    return [path for path in found if not any(path.is_relative_to(each) for each in unfinished)]
+    return [*files([ROOT / name for name in EVERYTHING])]
 
 
 def main(arguments: Sequence[str]) -> int:
