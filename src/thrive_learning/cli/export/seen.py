@@ -15,6 +15,13 @@ class SeenKeys:
     def __init__(self) -> None:
         sqlite3: Any = importlib.import_module("sqlite3")  # some builds of Python lack it
         self._database: Any = sqlite3.connect("", isolation_level=None)
+        try:
+            self._begin()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _begin(self) -> None:
         run = self._database.execute
         for setting in (f"cache_size=-{_CACHE_KIB}", "journal_mode=OFF", "synchronous=OFF"):
             run(f"PRAGMA {setting}")
