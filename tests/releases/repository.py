@@ -53,6 +53,70 @@ class Options(TypedDict, total=False):
 def internal(value): ...
 """,
     "src/thrive_learning/webhooks.py": '__all__ = ["verify"]\n\n\ndef verify(body: bytes) -> None: ...\n',
+    "src/thrive_learning/kinds.py": """
+import enum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict, overload
+
+import attrs
+from _thrive_learning_api import kinds as wire
+
+__all__ = ["Alias", "Color", "Fields", "Given", "LIMIT", "Many", "Mode", "Page", "Store", "Try"]
+
+Alias: TypeAlias = wire.Kind
+Mode: TypeAlias = Literal["a", "b"]
+LIMIT = 5
+
+class Store(Protocol):
+    def load(self, key: str) -> str | None: ...
+
+class Color(enum.Enum):
+    RED = "red"
+
+class Try(NamedTuple):
+    number: int
+    status: int | None = None
+    error: str | None = None
+
+class Page(Sequence[str]):
+    def __enter__(self) -> "Page": ...
+
+class Many:
+    async def fetch(self, key: str) -> str: ...
+    @classmethod
+    def parse(self, name: str) -> "Many": ...
+    @staticmethod
+    def still(name: str) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @size.setter
+    def size(self, value: int) -> None: ...
+    @contextmanager
+    def opened(self) -> Iterator[str]: ...
+    @overload
+    def over(self, one: int) -> int: ...
+    @overload
+    def over(self, one: str) -> str: ...
+    def over(self, one): ...
+
+@attrs.frozen
+class Fields:
+    first: int
+    second: int = attrs.field(default=2)
+    third: int = attrs.field(default=3, alias="three")
+
+class Given(TypedDict, total=False):
+    timeout: float
+""",
+    "src/thrive_learning/testing.py": """
+from typing import Protocol
+
+__all__ = ["ClientProtocol"]
+
+class ClientProtocol(Protocol):
+    def get(self, key: str) -> str: ...
+""",
     "generated/_thrive_learning_api/__init__.py": "",
     "generated/_thrive_learning_api/kinds.py": "class Kind(str):\n    A = 'a'\n    B = 'b'\n",
     "openapi/thrive.yaml": """openapi: 3.1.1

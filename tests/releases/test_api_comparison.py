@@ -10,6 +10,7 @@ from tools.changes import Impact
 
 INNER = "src/thrive_learning/inner.py"
 INIT = "src/thrive_learning/__init__.py"
+MORE = "src/thrive_learning/kinds.py"
 WEBHOOKS = "src/thrive_learning/webhooks.py"
 ADDITION, BREAKING = Impact.ADDITION, Impact.BREAKING
 
@@ -67,6 +68,57 @@ def changes_after(
         (INNER, "attrs.frozen", "attrs.frozen(kw_only=True)", "Limits takes total in", BREAKING),
         (INNER, "    timeout: float\n", "    other: float\n", "Options.timeout was removed", BREAKING),
         (INNER, "class Options(TypedDict, total=False):", "def Options():", "is another kind", BREAKING),
+        (INNER, "    name: str | None\n", "    name = None\n", "Client.name has no type any more", BREAKING),
+        (
+            INNER,
+            "    def __init__(self, region: str, *, strict: bool = False) -> None: ...\n",
+            "",
+            "Client.__init__ was removed",
+            BREAKING,
+        ),
+        ("generated/_thrive_learning_api/kinds.py", "B = 'b'", "C = 'b'", "kinds.Alias.B was", BREAKING),
+        ("generated/_thrive_learning_api/kinds.py", "B = 'b'", "B = 'c'", "Kind.B is 'c' inst", BREAKING),
+        (MORE, '"red"', '"rot"', "Color.RED is 'rot' instead of 'red'", BREAKING),
+        (MORE, "enum.Enum", "enum.Flag", "Color is not a Enum any more", BREAKING),
+        (MORE, '["a", "b"]', '["a"]', "Mode is Literal['a'] instead of", BREAKING),
+        (MORE, '["a", "b"]', '["a", "b", "c"]', "Mode is Literal['a'] | Literal['b'] | L", ADDITION),
+        (MORE, "LIMIT = 5", "LIMIT = 6", "LIMIT is 6 instead of 5", BREAKING),
+        (MORE, "| None: ...", "| None: ...\n    def save(self): ...", "Store.save was added", BREAKING),
+        (MORE, "load(self, key: str", "load(self, key: str | int", "accepts int | str instead", BREAKING),
+        (MORE, "load(self, key: str", "load(self, key: str, more: int = 1", "the new parameter", BREAKING),
+        (MORE, "key: str) -> str | None", "key: str) -> str", "load is str instead of str | N", BREAKING),
+        (MORE, "    error: str", "    x: int = 1\n    error: str", "Try takes error at another", BREAKING),
+        (MORE, "    status: int | None = None\n", "    status: int\n", "Try requires status", BREAKING),
+        (MORE, "(Sequence[str])", "", "Page is not a Sequence any more", BREAKING),
+        (MORE, '    def __enter__(self) -> "Page": ...', "    pass", "__enter__ was removed", BREAKING),
+        (MORE, "async def", "def", "Many.fetch is not async any more", BREAKING),
+        (MORE, "    @classmethod\n", "", "Many.parse is not classmethod any more", BREAKING),
+        (MORE, "def still(name", "@classmethod\n    def still(name", "is classmethod now", BREAKING),
+        (
+            MORE,
+            "    @size.setter\n    def size(self, value: int) -> None: ...\n",
+            "",
+            "Many.size cannot be set any more",
+            BREAKING,
+        ),
+        (MORE, "    @contextmanager\n", "", "stopped being, a contextmanager", BREAKING),
+        (MORE, "    @overload\n    def over(self, one: str) -> str: ...\n", "", "signature (self", BREAKING),
+        (MORE, "one: str) -> str: ...", "one: bytes) -> str: ...", "the new signature", ADDITION),
+        (MORE, "attrs.field(default=2", "attrs.field(kw_only=True, default=2", "in another way", BREAKING),
+        (MORE, 'alias="three"', 'alias="drei"', "Fields does not take three any more", BREAKING),
+        (MORE, "attrs.frozen", "attrs.define", "has attrs.define instead of attrs.frozen", BREAKING),
+        (MORE, "attrs.frozen", "attrs.frozen(eq=False)", "has attrs.frozen(eq=False)", BREAKING),
+        (MORE, ", total=False", "", "Given requires timeout", BREAKING),
+        (MORE, "    timeout: float", "    timeout: Required[float]", "Given requires timeout", BREAKING),
+        (MORE, "class Many", "@final\nclass Many", "has final instead of no decorator", BREAKING),
+        (WEBHOOKS, "def verify", "@deprecated('x')\ndef verify", "verify is deprecated", ADDITION),
+        (
+            "src/thrive_learning/testing.py",
+            "-> str: ...",
+            "-> str: ...\n    def put(self, key: str) -> str: ...",
+            "testing.ClientProtocol.put was added",
+            ADDITION,
+        ),
     ],
 )  # fmt: skip
 def test_a_change_is_named_and_judged(
@@ -93,6 +145,8 @@ def test_a_change_is_named_and_judged(
         ("attrs.field(default=1.0)", "1.0"),
         ("made: int", "_made: int"),
         ("class _Base:", "class _Other: ...\n\nclass _Base(_Other):"),
+        ("@attrs.frozen", "@attrs.frozen(repr=False)"),
+        ("shared: ClassVar[int] = 1", "shared: ClassVar[int] = 1\n    other: ClassVar[int] = 1"),
     ],
 )
 def test_a_change_that_breaks_nobody_is_not_reported(
@@ -114,5 +168,12 @@ def test_only_exported_names_count() -> None:
         "testing.make_activity",
     } <= api.keys()
     assert not any(
-        name.startswith(("client.", "cli.", "errors.", "_")) for name in api if name != "__version__"
+        name.startswith(("client.", "cli.", "errors.", "models.", "_"))
+        for name in api
+        if name != "__version__"
     )
+
+
+def test_a_generated_enum_is_compared_although_it_is_assigned_to_a_name() -> None:
+    api = load_api(Path(__file__).parents[2])
+    assert "COMPLETED" in api["ActivityType"].members
