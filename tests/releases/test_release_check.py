@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases.repository import Repository
+from releases.repository import FILES, Repository
 
 from tools import release_check, sbom
 
@@ -73,11 +73,16 @@ def test_committed_files_are_copied_as_they_are_or_as_they_were(tmp_path: Path) 
     repository.replace("CHANGELOG.md", "# Changelog", "# Changes")
     (repository.folder / "stray.txt").write_text("x", encoding="utf-8")
     (repository.folder / "src/thrive_learning/webhooks.py").unlink()
-    for name, ref, heading, count in (("now", None, "# Changes", 7), ("then", "v0.1.0", "# Changelog", 8)):
+    removed = {"src/thrive_learning/webhooks.py"}
+    for name, ref, heading, files in (
+        ("now", None, "# Changes", FILES.keys() - removed),
+        ("then", "v0.1.0", "# Changelog", FILES.keys()),
+    ):
         release_check.copy_committed(repository.folder, tmp_path / name, ref)
         text = (tmp_path / name / "CHANGELOG.md").read_text(encoding="utf-8")
         assert text.startswith(heading)
-        assert len([path for path in (tmp_path / name).rglob("*") if path.is_file()]) == count
+        found = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        assert {path.relative_to(tmp_path / name).as_posix() for path in found} == files
 
 
 @pytest.fixture(scope="module")
