@@ -22,13 +22,13 @@ _PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "performance"
 
 
 class Mode(NamedTuple):
-    """How much is measured.
+    """The number of measurements.
 
     Attributes:
-        name: What the table says about it.
-        pairs: Pairs of each contender of a warm `get`.
-        starts: Fresh processes of each kind.
-        scale: How much bulk.
+        name: The name in the table.
+        pairs: The number of pairs for each contender of a warm `get`.
+        starts: The number of fresh processes of each kind.
+        scale: The size of bulk runs.
     """
 
     name: str
@@ -43,7 +43,7 @@ FULL = Mode("full", 61, 31, bulk.Scale(ids=10_000, many_ids=1_000_000, runs=5))
 
 
 class Run(NamedTuple):
-    """The shared resources of all measures."""
+    """The resources that all measures share."""
 
     mode: Mode
     place: Place
@@ -56,7 +56,7 @@ class Run(NamedTuple):
         return measure_pairs(measure, group, contenders, self.place, self.mode.pairs)
 
 
-#: Each measure of the tables, or several that come out of the same runs, and how to get them.
+#: The measures of the tables, each with its function. One function may provide several measures.
 MEASURES: list[tuple[tuple[str, ...], Callable[[Run], list[Row]]]] = [
     ((targets.WARM_SYNC,), lambda run: run.pairs(targets.WARM_SYNC, "sync", SYNC)),
     ((targets.WARM_ASYNC,), lambda run: run.pairs(targets.WARM_ASYNC, "async", ASYNC)),
@@ -90,13 +90,13 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     how_long = parser.add_mutually_exclusive_group()
     how_long.add_argument("--quick", action="store_true", help="about a minute: fewer pairs, smaller bulk")
-    how_long.add_argument("--full", action="store_true", help="a million ids where memory is measured")
+    how_long.add_argument("--full", action="store_true", help="a million IDs for the measures of memory")
     names = ", ".join(name for measures, _ in MEASURES for name in measures)
     parser.add_argument(
         "--only", metavar="PATTERN", help=f"measures whose name matches this regular expression: {names}"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every single number to a file")
-    parser.add_argument("--seed", type=int, help="the order of contenders; another one each time by default")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers to a file")
+    parser.add_argument("--seed", type=int, help="the seed for the order of contenders (default: random)")
     options = parser.parse_args(given)
     if options.only is not None:
         try:
@@ -117,16 +117,16 @@ def chosen(only: re.Pattern[str] | None) -> list[Callable[[Run], list[Row]]]:
 
 
 def say(text: str) -> None:
-    """Show how far things are, on a terminal alone."""
+    """Show progress, but only on a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 
 
 def main(given: Sequence[str]) -> None:
-    """Measure what the command line asks for."""
+    """Run the requested measures."""
     options = arguments(given)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # it ends the servers too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # closing it also stops the servers
     mode = QUICK if options.quick else FULL if options.full else DEFAULT
     seed = random.randrange(10**6) if options.seed is None else options.seed  # noqa: S311 - orders only
     started = time.monotonic()
@@ -137,7 +137,7 @@ def main(given: Sequence[str]) -> None:
         fallback_server(bulk.LATENCY_S) as slow,
     ):
         if reason:
-            print(f"left out: openapi-generator (urllib3): {reason}", file=sys.stderr)
+            print(f"skipped: openapi-generator (urllib3): {reason}", file=sys.stderr)
         about = machine.description(fast, slow, f"{mode.name}, seed {seed}")
         place = Place(fast.api_url, environment(str(generated or "")), random.Random(seed), say)  # noqa: S311
         run = Run(mode, place, fast, slow, engines())

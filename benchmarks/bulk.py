@@ -1,4 +1,4 @@
-"""Measures bulk: records per second, failures, connections, and memory over many IDs."""
+"""Measure bulk runs: records per second, failures, connections, and memory."""
 
 import json
 import statistics
@@ -25,18 +25,18 @@ MEASURES = (
     *(_LATENCY_ROW, _NO_LATENCY_ROW, _RISE_ROW, _FAILURES_ROW, _CONNECTIONS_ROW, _MEMORY_ROW, _COST_ROW),
 )
 LATENCY_S = 0.05
-#: Its rate does not depend on how long it runs, and with as many IDs as the others it would take minutes.
+#: Fewer IDs than for the others, which would take minutes. The rate does not depend on the number.
 HTTPX_IDS = 500
 _NOT_YET = "not available yet: the clients have no activities.get_many"
 
 
 class Scale(NamedTuple):
-    """How much bulk is measured.
+    """The size of bulk runs.
 
     Attributes:
-        ids: How many IDs a run has.
-        many_ids: How many IDs "many" are, where memory and cost are compared with 10 k.
-        runs: How often each run is made.
+        ids: The number of IDs in a run.
+        many_ids: The number of IDs whose memory and cost are compared with those of 10 k.
+        runs: The number of runs of each kind.
     """
 
     ids: int
@@ -63,7 +63,7 @@ def run(who: str, server: Server, ids: int, in_flight: int, place: Place) -> dic
 
 
 def _contenders(engines: Sequence[str]) -> dict[str, str]:
-    """Return our contenders by their names in the table, each with the name for a worker."""
+    """Return our contenders by their names in the table, each with its name in a worker."""
     if not has_get_many():
         return {}
     names = {"httpx": OURS, "fast": OURS_FAST}
@@ -83,7 +83,7 @@ def _rate(result: dict[str, Any]) -> float:
 
 
 def _cost_us(result: dict[str, Any]) -> float:
-    """Return the CPU time per record, which other load on the machine changes less than the rate."""
+    """Return the CPU time per record, which depends less on the load of the machine than the rate."""
     return float(result["cpu_s"] / max(result["records"], 1) * 1e6)
 
 
@@ -103,13 +103,13 @@ def with_latency(slow: Server, place: Place, engines: Sequence[str], scale: Scal
         place.shuffle.shuffle(names)
         for name in names:
             if name == HTTPX and rates[name]:
-                continue  # once is enough, and slow enough
+                continue  # one run is enough, because it is slow
             ids = HTTPX_IDS if name == HTTPX else scale.ids
             before = slow.connections_opened()
             result = run(contenders[name], slow, ids, in_flight, place)
             rates[name].append(_rate(result))
             costs[name].append(_cost_us(result))
-            # Without the connection that asked for the second count.
+            # Without the connection that requested the second count.
             opened[name].append(slow.connections_opened() - before - 1)
     rows = [
         Row(
@@ -190,9 +190,9 @@ def rise(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> li
 
 
 def all_at_once(slow: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Count failures with as many in flight as there are IDs, at which bare httpx runs out of connections."""
+    """Count failures with all IDs in flight at once, with which bare httpx runs out of connections."""
     contenders = {**_contenders(engines), RAW: "raw"}
-    if scale.runs > 1:  # it takes most of a minute to fail
+    if scale.runs > 1:  # failing takes almost a minute
         contenders[HTTPX] = "httpx"
     rows: list[Row] = []
     for name, who in contenders.items():
@@ -215,7 +215,7 @@ def all_at_once(slow: Server, place: Place, engines: Sequence[str], scale: Scale
 
 
 def memory(fast: Server, place: Place, engines: Sequence[str], scale: Scale) -> list[Row]:
-    """Measure the peak of memory and the CPU time per record of many IDs, relative to 10 k of them."""
+    """Measure the peak memory and the CPU time per record for many IDs, relative to 10 k."""
     few_ids, in_flight = 10_000, 32
     rows: list[Row] = []
     for name, who in _contenders(engines).items():

@@ -1,7 +1,7 @@
 """The process of one bulk run: `python -m benchmarks.bulk_worker WHO API_URL IDS IN_FLIGHT` prints JSON.
 
-The clock runs from the first ID to the last record. IDs come from an iterator and records are counted, not
-kept, so that what grows in memory is the contender's own.
+The clock runs from the first ID to the last record. IDs come from an iterator, and records are counted but
+not kept, so that only the contender's own memory can grow.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Count:
         self.failures: dict[str, int] = {}
 
     def add(self, asked: str, found: str | None, error: object) -> None:
-        """Count a result: a record with the ID that was asked for, or a failure."""
+        """Count a result: a record with the requested ID, or a failure."""
         if error is None and found == asked:
             self.records += 1
         else:
@@ -51,7 +51,7 @@ def ours_sync(engine: str, api_url: str, ids: int, in_flight: int, count: Count)
 async def _in_workers(
     ids: int, in_flight: int, count: Count, fetcher: Callable[[], Awaitable[Callable[[str], Awaitable[Any]]]]
 ) -> None:
-    """Share the IDs among workers; `fetcher` makes for each what gets a record."""
+    """Share the IDs among workers. `fetcher` returns the function of each worker that gets a record."""
     waiting = many_ids(ids)
 
     async def work() -> None:
@@ -104,7 +104,7 @@ async def httpx_workers(api_url: str, ids: int, in_flight: int, count: Count) ->
 def peak_rss_bytes() -> int | None:
     """Return this process's peak of resident memory.
 
-    getrusage gives more than that: on Linux, what it says begins with the peak of the parent.
+    getrusage returns more than that on Linux, where its value begins with the peak of the parent.
     """
     status = Path("/proc/self/status")
     if not status.exists():
@@ -113,7 +113,7 @@ def peak_rss_bytes() -> int | None:
 
 
 def main(who: str, api_url: str, ids: int, in_flight: int) -> dict[str, Any]:
-    """Run one contender over so many IDs, and say what came of it."""
+    """Run one contender over a number of IDs, and print the outcome."""
     name, _, engine = who.partition(":")
     runs: dict[str, Callable[[Count], Any]] = {
         "raw": lambda count: asyncio.run(raw(api_url, ids, in_flight, count)),

@@ -1,7 +1,8 @@
 """Warm gets without a network: `python -m benchmarks.canned WHO CALLS`, for counting instructions.
 
-The record comes from a transport in this process, so that only what is above a transport is counted: ours, or
-httpx's own client. With the fast engine it comes from a connection, so that pool and parser count as well.
+The record comes from a transport in this process, so that only the code above a transport is counted: ours,
+or httpx's own client. With the fast engine, it comes from a connection, so that pool and parser count as
+well.
 """
 
 import asyncio
@@ -27,28 +28,28 @@ _WIRE += b"\r\n" + _BODY
 
 
 class CannedStream:
-    """A connection of the fast engine, sync or async, that answers everything with the record."""
+    """A connection of the fast engine, sync or async, that responds to every request with the record."""
 
     async def write(self, data: bytes, budget: object, ends: float | None = None) -> None:
-        """Take a request."""
+        """Accept a request."""
 
     async def read(self, _budget: object, _ends: float | None = None) -> bytes:
         """Return the record."""
         return _WIRE
 
     def is_readable(self) -> bool:
-        """Return that nothing has arrived that was not requested."""
+        """Return False, because no surplus data has arrived."""
         return False
 
     def cut(self) -> None:
-        """Do nothing, because nothing waits."""
+        """Do nothing, because no caller waits."""
 
     def close(self) -> None:
         """Do nothing, because nothing is open."""
 
 
 class Canned(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Answers everything with the record."""
+    """Responds to every request with the record."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx names it
         """Return the record."""

@@ -10,7 +10,7 @@ _LEGEND = {"ours": "this SDK", "peer": "SDKs", "bare": "HTTP libraries by hand",
 
 
 def draw(rows: Sequence[Row], measures: Sequence[str], path: Path) -> bool:
-    """Draw one panel for each measure that has rows, and say whether there was any."""
+    """Draw one panel for each measure that has rows, and return whether there were any."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,6 +1,6 @@
 """The contenders of a warm `get`, which fetch the same record, each as its documentation recommends.
 
-Each has one client with default settings, made once, and imports nothing of the others. Its result is
+Each has one client with default settings, created once, and does not import the others. Its result is
 compared with the record before anything is measured (`subject.mismatch`).
 """
 
@@ -17,7 +17,7 @@ from benchmarks.subject import ACTIVITY_ID, HEADERS, PER_PAGE, SECRET, TENANT
 Get = Callable[[], Any]
 AsyncGet = Callable[[], Awaitable[Any]]
 
-#: Where `peers.generated_client` puts what openapi-generator writes.
+#: The folder in which `peers.generated_client` puts the output of openapi-generator.
 GENERATED_PEER = "thrive_openapi_generator"
 UNIT, ASYNC_UNIT = "httpx.Client.get + json.loads", "httpx.AsyncClient.get + json.loads"
 OURS, OURS_FAST = "ours, engine httpx", "ours, engine fast"
@@ -25,13 +25,13 @@ OURS_OAUTH = "ours, engine httpx, OAuth"
 
 
 class Contender(NamedTuple):
-    """Somebody who fetches the record.
+    """A client that fetches the record.
 
     Attributes:
-        name: What the table calls it.
-        kind: `limit` (less is not to be had), `bare` (an HTTP library by hand), `ours` or `peer` (an SDK).
-        build: Makes the client for the API's URL, and gives the function that is measured. Where that is a
-            coroutine function, it is called in a running event loop.
+        name: The name in the table.
+        kind: `limit` (a lower bound), `bare` (an HTTP library by hand), `ours`, or `peer` (an SDK).
+        build: Creates the client for the API's URL, and returns the function that is measured. A coroutine
+            function is called in a running event loop.
     """
 
     name: str
@@ -51,7 +51,7 @@ def _prebuilt(api_url: str) -> tuple[tuple[str, int], bytes]:
 
 
 def body_length(head: bytes) -> int:
-    """Read Content-Length out of the head of a response, in whatever case it stands."""
+    """Return Content-Length from the head of a response, in any case."""
     return int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
 
 

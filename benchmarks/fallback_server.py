@@ -44,7 +44,7 @@ def _page(number: int) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; requests on it may be pipelined, and are answered in their order."""
+    """One connection. Its requests may be pipelined, and are answered in order."""
 
     opened = 0
     requests = 0
@@ -61,11 +61,11 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
-        """Forget where to write: answers that are still to come have nowhere to go."""
+        """Forget the transport, so that pending responses are discarded."""
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer each whole request that has arrived."""
+        """Respond to each complete request that has arrived."""
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             head = self._received[:end]

@@ -1,4 +1,4 @@
-"""Interprets the measured numbers for tables, targets, and the chart. Pure."""
+"""Interpret the measured numbers for tables, targets, and the chart. Pure."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Summary(NamedTuple):
-    """A sample's median, its quartiles and its size."""
+    """The median, the quartiles, and the size of a sample."""
 
     median: float
     lower: float
@@ -15,7 +15,7 @@ class Summary(NamedTuple):
 
 
 def summary(sample: Sequence[float]) -> Summary:
-    """Sum a sample up; the quartiles of a single number are that number."""
+    """Summarize a sample. The quartiles of a single number are that number."""
     if not sample:
         raise ValueError("an empty sample has no median")
     if len(sample) == 1:
@@ -28,10 +28,10 @@ class Row(NamedTuple):
     """One contender in one measure.
 
     Attributes:
-        measure: What is measured.
-        contender: Who was measured.
+        measure: The measure.
+        contender: The contender.
         sample: One number for each pair or run; empty if it is not available.
-        unit: `ratio`, or what the numbers are.
+        unit: The unit of the numbers, such as `ratio`.
         note: The reference of the ratios, or why there are no numbers.
         also: Other figures of the same runs, by their names with units.
         kind: See `Contender.kind`.
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
     @property
     def summary(self) -> Summary | None:
-        """The sample summed up; None if it is not available."""
+        """The summary of the sample; None if it is not available."""
         return summary(self.sample) if self.sample else None
 
 
@@ -56,11 +56,11 @@ class Target(NamedTuple):
 
     Attributes:
         what: The measure in words.
-        measure: The measure of the row that says whether it is met.
+        measure: The measure of the row that decides whether the target is met.
         contender: The contender of that row.
-        bound: What the median is held to.
+        bound: The limit for the median.
         at_least: Whether the median must be at least the bound; otherwise, at most.
-        limit: The contender in the same measure that shows what can be had at all.
+        limit: The contender in the same measure that shows the lower bound.
     """
 
     what: str
@@ -76,7 +76,7 @@ class Target(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A contender's batch and the unit's beside it, both in seconds per call."""
+    """A contender's batch, and the unit's batch beside it, both in seconds per call."""
 
     cpu_s: float
     unit_cpu_s: float
@@ -85,7 +85,7 @@ class Pair(NamedTuple):
 
 
 def paired_row(measure: str, contender: str, unit: str, pairs: Sequence[Pair], kind: str) -> Row:
-    """Make a row of interleaved pairs: the ratio is taken within each pair, before any median."""
+    """Return a row of interleaved pairs. The ratio is taken within each pair, before any median."""
     return Row(
         measure,
         contender,

@@ -1,4 +1,4 @@
-"""Measures what fresh processes take: to import, to start, to make a client, to get a first record."""
+"""Measure fresh processes: imports, starts, creation of a client, and the first record."""
 
 import json
 import os
@@ -30,7 +30,7 @@ import httpx
 with httpx.Client(base_url={{api!r}}, auth=({TENANT!r}, {SECRET!r})) as client:
     assert client.get("/activity/{ACTIVITY_ID}").raise_for_status().json()["id"] == {ACTIVITY_ID!r}
 """
-#: The class itself is asked for before: its import is another measure.
+#: The class is imported before, because its import is another measure.
 _CONSTRUCTION = """
 import json, time
 {imports}
@@ -69,7 +69,7 @@ def run(code: str, environment: Mapping[str, str]) -> Ended:
     assert process.stdout is not None  # noqa: S101 - both are pipes
     assert process.stderr is not None  # noqa: S101
     printed, complaints = process.stdout.read(), process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it says what this one process took
+    _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it returns the usage of this process
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     process.stderr.close()
@@ -79,7 +79,7 @@ def run(code: str, environment: Mapping[str, str]) -> Ended:
 
 
 def interleaved(codes: Mapping[str, str], place: Place, rounds: int, measure: str) -> dict[str, list[Ended]]:
-    """Run each code once a round, in random order; the first round writes bytecode and does not count."""
+    """Run each code once per round, in random order. The first round writes bytecode and does not count."""
     found: dict[str, list[Ended]] = {name: [] for name in codes}
     names = list(codes)
     for number in range(rounds + 1):
@@ -97,7 +97,7 @@ def _engine_argument(engine: str, engines: Sequence[str]) -> str:
 
 
 def first_record(place: Place, engines: Sequence[str], rounds: int) -> list[Row]:
-    """Measure a process from its start to its first record, against the same by hand."""
+    """Measure a process from its start to its first record, relative to the same by hand."""
     measure = "cold start to first record"
     token = place.api_url.removesuffix("/rest/v1") + TOKEN_PATH + "/{tenant_id}"
     codes = {"httpx by hand": _HTTPX_FIRST.format(api=place.api_url)}
@@ -126,7 +126,7 @@ def _median_ms(processes: Sequence[Ended]) -> float:
 
 
 def imports(place: Place, rounds: int) -> list[Row]:
-    """Measure imports and `thrive --version`, less what Python itself takes to start."""
+    """Measure imports and `thrive --version`, minus the start of Python."""
     measure = "import"
     peers = {
         "requests": "import requests",
@@ -170,7 +170,7 @@ def imports(place: Place, rounds: int) -> list[Row]:
 
 
 def construction(place: Place, engines: Sequence[str], rounds: int) -> list[Row]:
-    """Measure the first and the second client of a process, against the same of `httpx.Client()`."""
+    """Measure the first and the second client of a process, relative to `httpx.Client()`."""
     measure = "client construction"
     codes = {"httpx": _CONSTRUCTION.format(imports="import httpx", construct="httpx.Client()")}
     for engine in engines:

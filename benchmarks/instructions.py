@@ -1,9 +1,9 @@
-"""`nox -s bench-guard`: has a warm `get` come to take more machine instructions than it did?
+"""`nox -s bench-guard`: check that a warm `get` does not take more machine instructions than recorded.
 
-Callgrind counts those of a process with N calls and of one with 2 N; the difference belongs to N calls.
-That varies by a tenth of a per cent at most from run to run, whatever else the machine does, and so can be
-compared with a number in the repository, where a time cannot. It does depend on the interpreter's build and
-on the versions of the packages: where they are not those of the record, nothing is compared, loudly.
+Callgrind counts the instructions of a process with N calls and of one with 2 N. The difference is that of N
+calls. It varies by at most 0.1 % between runs, regardless of the load on the machine, so unlike a time it can
+be compared with a number in the repository. It depends on the build of the interpreter and on the versions of
+the packages. If they differ from those of the record, the check is skipped with a message.
 """
 
 import argparse
@@ -40,17 +40,17 @@ class Verdict(NamedTuple):
 
     @property
     def is_regression(self) -> bool:
-        """It takes more than the tolerance allows."""
+        """Whether the call takes more than the tolerance allows."""
         return self.change > _TOLERANCE
 
     @property
     def is_stale(self) -> bool:
-        """It takes so much less that the record would let a later regression pass."""
+        """Whether the call takes so much less that the record would hide a later regression."""
         return self.change < -_TOLERANCE
 
 
 def circumstances() -> dict[str, str]:
-    """Name all that the counts depend on, and that is not ours."""
+    """Return everything besides our code that the counts depend on."""
     options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
     flags = [flag for flag in ("enable-optimizations", "with-lto", "with-pydebug") if flag in options]
     return {
@@ -62,10 +62,10 @@ def circumstances() -> dict[str, str]:
 
 
 def ran(who: str, calls: int, *prefix: str) -> str:
-    """Run a process that makes so many calls, and give what it says on stderr.
+    """Run a process that makes a number of calls, and return its stderr.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: The process failed.
     """
     environment = {
         name: value
@@ -85,23 +85,21 @@ def ran(who: str, calls: int, *prefix: str) -> str:
 
 
 def counted(who: str, calls: int, valgrind: str) -> int:
-    """Count the instructions of a process that makes so many calls.
+    """Count the instructions of a process that makes a number of calls.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: The process failed.
     """
     said = ran(who, calls, valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null")
     collected = _COLLECTED.search(said)
     if collected is None:
-        raise RuntimeError(f"callgrind gave no count for {who!r}: {said.strip()[-2000:]}")
+        raise RuntimeError(f"callgrind printed no count for {who!r}: {said.strip()[-2000:]}")
     return int(collected[1])
 
 
 def per_call(who: str, valgrind: str) -> int:
     """Count the instructions of one warm call."""
-    ran(
-        who, 1
-    )  # writes bytecode, which only the first of two counts would else do; and shows mistakes at once
+    ran(who, 1)  # writes bytecode, which would distort the first count, and shows errors immediately
     return round((counted(who, 2 * _CALLS, valgrind) - counted(who, _CALLS, valgrind)) / _CALLS)
 
 
@@ -113,7 +111,7 @@ def compared(now: Mapping[str, float], then: Mapping[str, float]) -> list[Verdic
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """Return how these circumstances differ from those of the record."""
     return [
-        f"{name} is {here.get(name, 'missing')}, and was {there.get(name, 'missing')}"
+        f"{name} is {here.get(name, 'missing')}, but was {there.get(name, 'missing')}"
         for name in sorted({*here, *there})
         if here.get(name) != there.get(name)
     ]
@@ -126,18 +124,18 @@ def _skipped(reason: str) -> int:
 
 
 def main(given: Sequence[str]) -> int:
-    """Compare, or record; give an exit code."""
+    """Compare or record the counts, and return an exit code."""
     parser = argparse.ArgumentParser(prog="nox -s bench-guard --", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--record", action="store_true", help=f"rewrite {RECORD.name}")
     options = parser.parse_args(given)
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        return _skipped("there is no valgrind on PATH: install it with the system's package manager")
+        return _skipped("valgrind is not on PATH. Install it with the system's package manager")
     here = circumstances()
     record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     if not options.record:
         if not record:
-            return _skipped(f"there is no {RECORD.name}: write one with `nox -s bench-guard -- --record`")
+            return _skipped(f"{RECORD.name} does not exist. Write it with `nox -s bench-guard -- --record`")
         if other := differences(here, record["circumstances"]):
             return _skipped(f"{'; '.join(other)}. Record again with `nox -s bench-guard -- --record`")
     now = {who: per_call(who, valgrind) for who in RUNS}
@@ -154,11 +152,12 @@ def main(given: Sequence[str]) -> int:
         print(f"{verdict.name}: {verdict.then:,.0f} → {verdict.now:,.0f}, {verdict.change:+.2%}")
     ours = [verdict for verdict in verdicts if verdict.name != "bare httpx"]
     if any(verdict.is_stale for verdict in ours):
-        print("cheaper than the record: keep that with `nox -s bench-guard -- --record`")
+        print("cheaper than the record. Update it with `nox -s bench-guard -- --record`")
     if dearer := [verdict.name for verdict in ours if verdict.is_regression]:
         print(
-            f"FAILED: {', '.join(dearer)}: more than {_TOLERANCE:.0%} dearer. Find out why, or say in the "
-            "commit why it is worth it, and record it with `nox -s bench-guard -- --record`",
+            f"FAILED: {', '.join(dearer)}: more than {_TOLERANCE:.0%} above the record. "
+            "Find out why, or explain in the commit why this is acceptable and run "
+            "`nox -s bench-guard -- --record`",
             file=sys.stderr,
         )
         return 1

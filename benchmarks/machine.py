@@ -1,4 +1,4 @@
-"""Where and with what the numbers were measured."""
+"""The machine and the versions with which the numbers were measured."""
 
 import datetime as dt
 import importlib.metadata
@@ -49,7 +49,7 @@ def commit() -> str:
 
 
 def description(fast: Server, slow: Server, mode: str) -> dict[str, str]:
-    """Describe the machine, the versions and the run."""
+    """Describe the machine, the versions, and the run."""
     load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     versions = [f"{package} {found}" for package in _PACKAGES if (found := version(package))]
     return {

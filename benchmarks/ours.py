@@ -1,4 +1,4 @@
-"""Our own clients as contenders, with each engine that they have."""
+"""Our own clients as contenders, with each of their engines."""
 
 import inspect
 import urllib.parse
@@ -9,10 +9,10 @@ from benchmarks.subject import ACTIVITY_ID, PER_PAGE, SECRET, TENANT, TOKEN_PATH
 
 
 def engines() -> list[str]:
-    """Name the engines that a client can be built with here."""
+    """Return the engines that are available here."""
     try:
         our_client("http://127.0.0.1:1/rest/v1", "fast").close()
-    except (ImportError, ValueError):  # a ConfigurationError is one: the extra is not installed
+    except (ImportError, ValueError):  # including ConfigurationError, if the extra is not installed
         return ["httpx"]
     return ["httpx", "fast"]
 
@@ -34,7 +34,7 @@ def _engine(client_class: Any, engine: str) -> dict[str, Any]:
 
 
 def _checked(client: Any, engine: str) -> Any:
-    """Refuse to measure one engine under the name of another."""
+    """Raise if the client uses another engine than the named one."""
     in_use = getattr(client, "engine", engine)
     if in_use != engine:
         raise ValueError(f"the client uses the engine {in_use!r}, not {engine!r}")
@@ -73,7 +73,7 @@ def sync_get(engine: str, *, oauth: bool = False) -> Callable[[str], Callable[[]
 
 
 def walk(engine: str) -> Callable[[str], Callable[[], Any]]:
-    """Return what builds a contender that walks through all pages with `ThriveClient`."""
+    """Return a function that builds a contender that walks through all pages with `ThriveClient`."""
 
     def build(api_url: str) -> Callable[[], Any]:
         client = our_client(api_url, engine)

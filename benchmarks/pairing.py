@@ -1,4 +1,4 @@
-"""Runs contenders against a unit, in interleaved pairs of batches and in random order."""
+"""Measure contenders relative to a unit, in interleaved pairs of batches in random order."""
 
 import contextlib
 import json
@@ -13,20 +13,20 @@ from typing import Any, NamedTuple, Self
 from benchmarks.contenders import Contender
 from benchmarks.figures import Pair, Progress, Row, paired_row
 
-#: The duration of a batch. Shorter ones measure cold caches, longer ones a machine that changes.
+#: The duration of a batch. Shorter ones measure cold caches, longer ones changes of the machine's load.
 _BATCH_CPU_S = 0.03
 _CALIBRATION_CALLS = 50
 _FEWEST_CALLS = 20
 
 
 class Place(NamedTuple):
-    """Where processes run.
+    """The environment of measured processes.
 
     Attributes:
         api_url: The API's URL on the fast server.
         environment: Their environment variables.
-        shuffle: Decides about orders.
-        say: Tells the user how far things are.
+        shuffle: Decides the order of contenders.
+        say: Shows progress.
     """
 
     api_url: str
@@ -47,11 +47,11 @@ def environment(peers: str = "") -> dict[str, str]:
 
 
 class UnavailableError(Exception):
-    """A contender cannot take part; the message says why."""
+    """A contender is not available. The message says why."""
 
 
 class Worker:
-    """A contender in a process of its own, which waits between its batches."""
+    """A contender in a separate process, which waits between its batches."""
 
     def __init__(self, group: str, contender: Contender, place: Place) -> None:
         self.contender = contender
@@ -60,7 +60,7 @@ class Worker:
             [sys.executable, "-m", "benchmarks.worker", group, contender.name, place.api_url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # the reason comes as JSON; the rest is what closing sockets says
+            stderr=subprocess.DEVNULL,  # the reason is JSON; the rest are messages about closing sockets
             text=True,
             env=place.environment,
         )
@@ -85,7 +85,7 @@ class Worker:
         """Wait for the client, and choose how many calls a batch has.
 
         Raises:
-            UnavailableError: It cannot take part.
+            UnavailableError: The contender is not available.
         """
         answer = self._answer()
         if not answer["ready"]:
@@ -124,11 +124,11 @@ def measure_pairs(
     """Measure contenders against the first of them, which is the unit.
 
     Args:
-        measure: What the rows are about.
+        measure: The measure of the rows.
         group: `sync`, `async`, or `walk`.
         contenders: The unit, and the others.
-        place: Where to do it.
-        rounds: How many pairs each contender gets.
+        place: The environment of the processes.
+        rounds: The number of pairs for each contender.
     """
     missing: dict[str, str] = {}
     with _workers(group, contenders, place) as workers:

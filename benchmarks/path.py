@@ -1,6 +1,6 @@
-"""Count what one `get` passes through: our own files, and private names of other libraries.
+"""Count the files of ours that one `get` uses, and the private names of other libraries.
 
-    python -m benchmarks.path sync|async ENGINE API_URL     prints what it found as JSON
+    python -m benchmarks.path sync|async ENGINE API_URL     prints the result as JSON
 
 Both are watched, not listed by hand. The files are those whose functions a warm `get` calls. The private
 names are the attributes with a leading underscore that our code reads or writes on objects and modules of
@@ -29,7 +29,7 @@ from benchmarks.pairing import Place
 from benchmarks.subject import ACTIVITY_ID, mismatch
 
 FILES, PRIVATE = "our own files that one get passes through", "private names of other libraries"
-#: Whose private names count. Each is imported as a whole before the client is made.
+#: The libraries whose private names count. Each is imported completely before the client is created.
 LIBRARIES = ("anyio", "asyncio", "certifi", "h11", "httpcore", "httpx", "idna", "selectors", "socket", "ssl")
 _OUR_PACKAGE = "thrive_learning"
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of tp_flags
@@ -67,7 +67,7 @@ def called_files(call: Callable[[], object], package: Path) -> set[str]:
 
 
 class Watch:
-    """Notes the private names of other libraries that the code of a package uses.
+    """Collects the private names of other libraries that the code of a package uses.
 
     Args:
         package: The folder of the package.
@@ -152,7 +152,7 @@ class Watch:
 
 
 def load(library: str) -> Iterator[types.ModuleType]:
-    """Import a library as a whole, and yield its modules."""
+    """Import a library completely, and yield its modules."""
     module = importlib.import_module(library)
     yield module
     for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{library}."):
@@ -223,7 +223,7 @@ def look(flavor: str, engine: str, api_url: str) -> dict[str, list[str]]:
 
 
 def measure(place: Place, engines: list[str]) -> list[Row]:
-    """Count files and private names, of each engine, in a process of its own."""
+    """Count files and private names of each engine, in separate processes."""
     rows: list[Row] = []
     for engine in engines:
         for flavor in GETS:

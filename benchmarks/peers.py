@@ -1,4 +1,4 @@
-"""Makes the peer that is in no package index: what openapi-generator writes for our contract."""
+"""Generate the client that openapi-generator writes for our contract, which is not in a package index."""
 
 import contextlib
 import importlib.util
@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.contenders import GENERATED_PEER
 
 _CONTRACT = Path(__file__).parents[1] / "openapi" / "thrive.yaml"
-#: The type of an activity, "one of these, or any text", becomes a class there that calls itself without end
-#: (7.26). Text alone is what it can read, and is cheaper too.
+#: From the type of an activity, "one of these, or any text", openapi-generator 7.26 writes a class with
+#: infinite recursion. It can read plain text, which is also cheaper.
 _ANY_OF = """\
           anyOf:
             - $ref: '#/components/schemas/ActivityType'
@@ -37,7 +37,7 @@ def generated_client() -> Iterator[tuple[Path | None, str]]:
     with tempfile.TemporaryDirectory(prefix="thrive-bench-peer-") as folder:
         contract = readable(_CONTRACT.read_text(encoding="utf-8"))
         if contract is None:
-            yield None, "benchmarks/peers.py does not find the type of an activity in the contract: adapt it"
+            yield None, "benchmarks/peers.py does not find the type of an activity in the contract. Adapt it"
             return
         document = Path(folder, "thrive.yaml")
         document.write_text(contract, encoding="utf-8")

@@ -8,7 +8,7 @@ NOT_AVAILABLE = "not available yet"
 
 
 def number(value: float) -> str:
-    """Show a number with about three digits that mean something."""
+    """Return a number with about three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     if abs(value) >= 10 or value == int(value):
@@ -17,7 +17,7 @@ def number(value: float) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Make a Markdown table; the cells of a column are equally wide, so that it reads well as text too."""
+    """Return a Markdown table. Cells are padded, so that it is readable as text too."""
     cells = [list(head), *(list(row) for row in rows)]
     widths = [max(3, *(len(row[index]) for row in cells)) for index in range(len(head))]
     lines = [
@@ -29,7 +29,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def quartiles(found: Summary) -> str:
-    """Show the range that holds the middle half of a sample."""
+    """Return the range of the middle half of a sample."""
     return f"{number(found.lower)} to {number(found.upper)}" if found.size > 1 else ""
 
 
@@ -39,7 +39,7 @@ def find(rows: Iterable[Row], measure: str, contender: str) -> Row | None:
 
 
 def targets_table(rows: Sequence[Row], targets: Sequence[Target]) -> str:
-    """Compare what was measured with the targets; measures that were not run are left out."""
+    """Compare the results with the targets, without measures that were not run."""
     measured = {row.measure for row in rows}
     lines: list[list[str]] = []
     for target in targets:
@@ -111,11 +111,11 @@ def _notes(rows: Sequence[Row]) -> str:
 def markdown(
     rows: Sequence[Row], targets: Sequence[Target], about: Mapping[str, str], chart: str | None
 ) -> str:
-    """Make the page of a run.
+    """Return the page of a run.
 
     Args:
-        rows: What was measured.
-        targets: What it is held to.
+        rows: The results.
+        targets: The targets.
         about: The machine and the run.
         chart: The file name of the chart, if one was drawn.
     """

@@ -1,4 +1,4 @@
-"""Starts the servers: one that is as fast as possible, and one whose responses take 50 ms."""
+"""Start the servers: one that is as fast as possible, and one whose responses take 50 ms."""
 
 import contextlib
 import os
@@ -60,8 +60,8 @@ class Server(NamedTuple):
     """A running server.
 
     Attributes:
-        kind: Which program it is, for the table.
-        origin: Its scheme, host and port.
+        kind: The program, for the table.
+        origin: The scheme, the host, and the port.
     """
 
     kind: str
@@ -69,27 +69,27 @@ class Server(NamedTuple):
 
     @property
     def api_url(self) -> str:
-        """Where records lie."""
+        """The base URL of the API."""
         return self.origin + API_PATH
 
     def connections_opened(self) -> int:
-        """Count the connections so far, the one that asks included."""
+        """Return the number of connections so far, including the one for this request."""
         with urllib.request.urlopen(self.origin + STATUS_PATH) as response:  # noqa: S310 - http, loopback
             counts = re.search(r"requests\s+(\d+)", response.read().decode())
         if counts is None:
-            raise RuntimeError(f"{self.kind} does not tell how many connections it has accepted")
+            raise RuntimeError(f"{self.kind} does not report how many connections it has accepted")
         return int(counts[1])
 
 
 def nginx_path() -> str | None:
-    """Find nginx; system packages put it where not every user looks for programs."""
+    """Find nginx, which system packages may install outside the user's PATH."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"])
     return shutil.which("nginx", path=path)
 
 
 @contextlib.contextmanager
 def fast_server() -> Iterator[Server]:
-    """Run nginx, or without it the fallback, which the table then names."""
+    """Run nginx, or else the fallback. The table says which."""
     program = nginx_path()
     if program is None:
         with fallback_server() as server:
@@ -135,10 +135,10 @@ def _nginx_version(program: str) -> str:
 
 @contextlib.contextmanager
 def fallback_server(latency_s: float = 0.0) -> Iterator[Server]:
-    """Run `fallback_server.py` in a process of its own.
+    """Run `fallback_server.py` in a separate process.
 
     Args:
-        latency_s: How long each answer takes, in seconds.
+        latency_s: The latency of each response in seconds.
     """
     command = [sys.executable, "-m", "benchmarks.fallback_server", str(latency_s)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -146,7 +146,7 @@ def fallback_server(latency_s: float = 0.0) -> Iterator[Server]:
     try:
         port = process.stdout.readline().strip()
         if not port:
-            raise RuntimeError("the fallback server did not start: see what it says above")
+            raise RuntimeError("the fallback server did not start. See its messages above")
         late = f", {latency_s * 1000:.0f} ms" if latency_s else ""
         yield Server(f"asyncio.Protocol{late}", f"http://127.0.0.1:{port}")
     finally:
@@ -165,7 +165,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.02)
-    raise RuntimeError(f"nginx did not start within {_START_S:.0f} s: see what it says above")
+    raise RuntimeError(f"nginx did not start within {_START_S:.0f} s. See its messages above")
 
 
 def _end(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:

@@ -27,14 +27,14 @@ TOKEN_ANSWER = json.dumps(
 #: Counts connections, in the form of nginx's stub_status.
 STATUS_PATH = "/status"
 TENANT, SECRET = "eu-west-2_AbcdEfghI", "made-up-secret"
-#: The HTTP Basic header of both; contenders without credentials send it as a fixed header.
+#: The HTTP Basic header of both. Contenders without credentials send it as a fixed header.
 HEADERS = {
     "Authorization": "Basic " + base64.b64encode(f"{TENANT}:{SECRET}".encode()).decode(),
     "Accept": "application/json",
 }
 
 
-#: The list that every contender walks through, and how many records a page of it has.
+#: The list that every contender walks through, and its number of records per page.
 PAGES, PER_PAGE = 5, 1000
 
 
@@ -58,7 +58,7 @@ def many_ids(count: int) -> "map[str]":
 def mismatch(result: object) -> str | None:
     """Return how a contender's result differs from the record, or None.
 
-    It may leave out what is null, and write the date in another form.
+    A result may lack fields that are null, and may have the date in another form.
     """
     found: Any = result if isinstance(result, dict) else getattr(result, "to_dict", dict)()
     expected = {name: value for name, value in RECORD.items() if value is not None}

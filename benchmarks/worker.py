@@ -1,7 +1,7 @@
 """The process of one contender: `python -m benchmarks.worker sync|async|walk NAME API_URL`.
 
-It makes its client, checks what that gives, and says `ready`, or why it cannot. Then each line of stdin is a
-number of calls to make; each line of stdout is what they took, as JSON.
+It creates its client, checks the result of a call, and prints `ready`, or the problem. Then each line of
+stdin is a number of calls to make, and each line of stdout has their times as JSON.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from typing import Any
 from benchmarks.contenders import GROUPS, AsyncGet, Get
 from benchmarks.subject import mismatch
 
-#: Before each batch: some libraries close connections that were idle, and the processor has seen other code.
+#: Calls before each batch, because libraries may close idle connections, and the processor's caches are cold.
 _WARM_UP_CALLS = 3
 
 
 def taken(cpu_s: float, wall_s: float) -> dict[str, float]:
-    """Return the time since a moment. The CPU time is that of all threads, so that no thread is left out."""
+    """Return the time since a moment. The CPU time is that of all threads."""
     return {"cpu_s": time.process_time() - cpu_s, "wall_s": time.perf_counter() - wall_s}
 
 
@@ -47,7 +47,7 @@ async def async_batch(get: AsyncGet, calls: int) -> dict[str, float]:
 
 
 def serve(run: Callable[[int], dict[str, float]], first: object) -> None:
-    """Make as many calls as each line of stdin says."""
+    """Make the number of calls on each line of stdin."""
     if problem := mismatch(first):
         raise ValueError(problem)
     print(json.dumps({"ready": True}), flush=True)
@@ -70,7 +70,7 @@ def main(group: str, name: str, api_url: str) -> None:
 
         async_get, first = runner.run(built())
         if not inspect.iscoroutinefunction(async_get):
-            raise TypeError(f"{name} gives no coroutine function")
+            raise TypeError(f"{name} does not return a coroutine function")
         serve(lambda calls: runner.run(async_batch(async_get, calls)), first)
 
 
@@ -82,4 +82,4 @@ if __name__ == "__main__":
             print(json.dumps({"ready": False, "reason": f"{type(error).__name__}: {error}"}), flush=True)
         raise
     sys.stdout.flush()
-    os._exit(0)  # clients are left open, and some complain about that at length
+    os._exit(0)  # clients are left open, about which some print long messages

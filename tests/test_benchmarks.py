@@ -231,7 +231,7 @@ def test_the_guard_fails_when_a_get_becomes_dearer(
     assert guard(monkeypatch, record, counts) == 0
     assert guard(monkeypatch, record, counts | {"bare httpx": 900}) == 0  # it is not ours
     assert guard(monkeypatch, record, counts | {"sync": 530}) == 1
-    assert "FAILED: sync: more than 3% dearer" in capsys.readouterr().err
+    assert "FAILED: sync: more than 3% above the record" in capsys.readouterr().err
     assert guard(monkeypatch, record, counts | {"async": 500}) == 0
     assert "cheaper than the record" in capsys.readouterr().out
 
@@ -242,14 +242,14 @@ def test_the_guard_says_loudly_that_it_compared_nothing(
     record = tmp_path / "instructions.json"
     counts = dict.fromkeys(canned.RUNS, 900) | {"sync": 500, "async": 600, "bare httpx": 700}
     assert guard(monkeypatch, record, counts) == 0
-    assert "SKIPPED, nothing was compared: there is no instructions.json" in capsys.readouterr().err
+    assert "SKIPPED, nothing was compared: instructions.json does not exist" in capsys.readouterr().err
     guard(monkeypatch, record, counts, "--record")
     monkeypatch.setattr(instructions, "circumstances", lambda: {"python": "CPython 4.0"})
     assert guard(monkeypatch, record, counts | {"sync": 900}) == 0
-    assert re.search(r"SKIPPED.+python is CPython 4\.0, and was CPython 3", capsys.readouterr().err)
+    assert re.search(r"SKIPPED.+python is CPython 4\.0, but was CPython 3", capsys.readouterr().err)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert instructions.main([]) == 0
-    assert "SKIPPED, nothing was compared: there is no valgrind" in capsys.readouterr().err
+    assert "SKIPPED, nothing was compared: valgrind is not on PATH" in capsys.readouterr().err
 
 
 def test_the_record_is_one() -> None:
