@@ -1,4 +1,4 @@
-"""`thrive activity get` with several IDs; one ID alone is in test_cli.py."""
+"""`thrive activity get` with several IDs; a single ID is tested in test_program.py."""
 
 import gzip
 import io
@@ -129,7 +129,7 @@ def test_verbose_reads_one_by_one(call: Call) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         here.append(request)
-        time.sleep(0.02)  # long enough for another one to come, if it would
+        time.sleep(0.02)  # long enough for another request to arrive if there is one
         met.append(len(here))
         here.remove(request)
         return page_response(id=request.url.path.rpartition("/")[2])
@@ -142,7 +142,7 @@ def test_verbose_reads_one_by_one(call: Call) -> None:
 
 def test_a_record_does_not_wait_for_ids_that_come_later(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     class Conversation(io.BytesIO):
-        """Says an ID once the record of the one before has been printed, as a program may that reads them."""
+        """Writes each ID only after the previous record was printed, like a program that reads the output."""
 
         def read1(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - io's signature
             shown: Any = sys.stdout
@@ -172,7 +172,7 @@ def test_credentials_that_are_refused_end_it_at_once(call: Call, stdin: Any) -> 
         )
         code, out, err = call("activity", "get", ACTIVITY_ID, "-", "-o", "json")
     assert (code, refused.call_count, err.count("\n")) == (4, 1, 1)
-    assert [record["id"] for record in json.loads(out)] == [ACTIVITY_ID]  # a whole array all the same
+    assert [record["id"] for record in json.loads(out)] == [ACTIVITY_ID]  # still a complete array
 
 
 @pytest.mark.usefixtures("oauth")

@@ -29,14 +29,14 @@ skipped  certificates  the transport that was passed to the client decides
 
 
 def to_ours(response: httpx.Response) -> Callable[[httpx.Request], httpx.Response]:
-    """Give a response to the credentials of these tests, and reject made-up ones."""
+    """Respond to the credentials of these tests, and reject made-up ones."""
     refusal = httpx.Response(401, json={"status": 401, "message": "no"})
     return lambda request: response if request.headers["authorization"] == "Bearer fake-token" else refusal
 
 
 @pytest.fixture
 def api() -> Iterator[respx.MockRouter]:
-    """All is well, in every region."""
+    """All regions accept the credentials."""
     with respx.mock(assert_all_called=False) as router:
         router.post(url__regex=r"/oauth2/token/|//long\.").mock(return_value=token_response())
         router.get(url__regex=rf"/activity/{ACTIVITY_ID}$").mock(side_effect=to_ours(page_response()))
@@ -209,7 +209,7 @@ def refusing_but(accepting: str, router: respx.MockRouter) -> respx.Route:
 
 
 @pytest.mark.usefixtures("oauth")
-def test_credentials_go_to_other_regions_only_for_the_asking(call: Call, terminal: Call) -> None:
+def test_credentials_go_to_other_regions_only_with_try_regions(call: Call, terminal: Call) -> None:
     with respx.mock(assert_all_called=False) as router:
         refused = refusing_but("learnstaging.link", router)
         code, document, _ = as_json(call)
@@ -231,7 +231,7 @@ def test_credentials_go_to_other_regions_only_for_the_asking(call: Call, termina
 
 
 @pytest.mark.usefixtures("oauth")
-def test_a_region_that_answers_anybody_does_not_count_as_accepting(call: Call, terminal: Call) -> None:
+def test_a_region_that_accepts_made_up_credentials_is_unknown(call: Call, terminal: Call) -> None:
     with respx.mock(assert_all_called=False) as router:
         router.get(url__regex=r"/activity/0{24}$").mock(return_value=NOT_FOUND)  # for all credentials
         refusing_but("learnstaging.link", router)

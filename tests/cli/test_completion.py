@@ -21,7 +21,7 @@ REGIONS = ["production", "staging", "production-mea", "staging-mea"]
 
 @pytest.fixture
 def complete(call: Call, monkeypatch: pytest.MonkeyPatch) -> Complete:
-    """Ask for completions as bash does, and return them with their types."""
+    """Request completions as bash does, and return them with their types."""
 
     def run(*words: str) -> list[str]:
         with monkeypatch.context() as patch:

@@ -191,7 +191,7 @@ def test_unset(call: Call, path: Path) -> None:
     path.write_text(
         '[default]\nregion = "staging"\ntenant_id = "t"\nregoin = "x"\n[work]\nregion = "staging"\n'
     )
-    code, out, err = call("config", "unset", "region", "regoin")  # what is misspelt can go as well
+    code, out, err = call("config", "unset", "region", "regoin")  # misspelled keys can be removed as well
     assert (code, out) == (0, "")
     assert err == f"thrive: removed region, regoin from profile 'default' of {path}\n"
     assert load_profiles(path).tables["default"] == {"tenant_id": "t"}
@@ -253,7 +253,7 @@ def test_other_kinds_of_files_are_not_replaced(
         device.symlink_to(os.devnull)
     folder = tmp_path / "folder"
     folder.mkdir()
-    monkeypatch.delattr(config_editing, "_locked")  # no lock beside it either
+    monkeypatch.delattr(config_editing, "_locked")  # and no lock is created beside it
     for name in (os.devnull, str(folder), *([str(device)] if os.name != "nt" else [])):
         monkeypatch.setenv("THRIVE_CONFIG_FILE", name)
         result = call("config", "set", "region", "staging")
@@ -340,7 +340,7 @@ def test_without_tomlkit_it_says_what_to_install(
 def test_a_secret_from_stdin_is_utf8_whatever_the_locale(
     path: Path, environment: dict[str, str], content: bytes
 ) -> None:
-    """And when it is shown, too."""
+    """The same holds when the secret is shown."""
     script = "from thrive_learning.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script, "config", "set", "api_secret"],

@@ -42,7 +42,7 @@ Answer = Callable[..., Result]
 
 @pytest.fixture
 def answering(call: Call, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """Run `thrive config init` at a terminal where these lines are typed, and these secrets, unseen."""
+    """Run `thrive config init` on a terminal with these lines and these hidden secrets as input."""
 
     def run(*lines: str, secrets: tuple[str, ...] = (SECRET,), options: tuple[str, ...] = ()) -> Result:
         typed = iter(secrets)
@@ -63,7 +63,7 @@ def answering(call: Call, monkeypatch: pytest.MonkeyPatch) -> Answer:
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Accept what these tests sign in with, hold no record, and reject made-up credentials."""
+    """Accept the credentials of these tests, without any records, and reject made-up ones."""
     kind, _, value = request.headers["authorization"].partition(" ")
     known = value == "fake-token" if kind == "Bearer" else SECRET in base64.b64decode(value).decode()
     status = 404 if known else 401

@@ -230,7 +230,7 @@ def test_resume_fetches_what_is_missing_and_nothing_else(call: Call, monkeypatch
         broken = False
         server.counts.clear()
         second = call(*EXPORT, say_ids(*ids[1:]), "-o", "out.ndjson", "--resume")
-        assert second.code == 9  # one failure stays
+        assert second.code == 9  # one failure is kept
         assert server.counts == dict.fromkeys(ids[1:], 1)
         assert [one["id"] for one in lines_of("out.failures.ndjson")] == [ids[0]]
         server.counts.clear()
@@ -238,7 +238,7 @@ def test_resume_fetches_what_is_missing_and_nothing_else(call: Call, monkeypatch
         assert not server.counts
         assert "exported 0 records" in third.err
     assert sorted(one["data"]["asked"] for one in lines_of("out.ndjson")) == ids[1:]
-    assert ids_of("out.ndjson").count("f" * 24) == 1  # a record whose ID differs counts by the one asked for
+    assert ids_of("out.ndjson").count("f" * 24) == 1  # a record with another ID counts for the requested one
 
 
 @pytest.mark.usefixtures("basic")
@@ -324,7 +324,7 @@ def test_a_pipe_that_closes_ends_it_without_a_word(
         raise BrokenPipeError
 
     monkeypatch.setattr("thrive_learning.cli.export.run.take", closed)
-    with monkeypatch.context() as patched:  # what is done to a stdout that is closed, is not done to pytest's
+    with monkeypatch.context() as patched:  # protects pytest's stdout
         patched.setattr(os, "dup2", lambda *_descriptors: None)
         code = program.run([*EXPORT, say_ids(ACTIVITY_ID), "-o", name, "--sandbox"])
     assert (code, *capfd.readouterr()) == (141, "", "")

@@ -1,6 +1,6 @@
 """`kill -9` of an export at random moments, then --resume. Each ID is in the output exactly once.
 
-THRIVE_TEST_KILLS=100 kills more often; what came of it is printed with `pytest -s`.
+THRIVE_TEST_KILLS=100 kills more often, and `pytest -s` prints the counts.
 """
 
 import json
@@ -39,14 +39,14 @@ def finished(running: "subprocess.Popen[bytes]") -> str:
 
 
 def written(folder: Path) -> list[str]:
-    """The IDs that were asked for, of the whole lines of the output."""
+    """Return the requested IDs of the complete lines of the output."""
     output = folder / "out.ndjson"
     lines = output.read_bytes().split(b"\n")[:-1] if output.exists() else []
     return [json.loads(line)["data"]["asked"] for line in lines]
 
 
 def kill(running: "subprocess.Popen[bytes]") -> bool:
-    """Kill it; say whether it still ran."""
+    """Kill the export, and return whether it was still running."""
     running.kill()
     running.communicate()
     return running.returncode == -signal.SIGKILL
@@ -68,7 +68,7 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> N
                 asked_before = {one: server.counts[one] for one in before}
                 running = start(server, folder, "--resume", "--concurrency", str(draw.choice([1, 4, 16])))
                 if draw.random() < 0.2:
-                    time.sleep(draw.uniform(0, 1.5))  # perhaps before it has begun, or while it looks around
+                    time.sleep(draw.uniform(0, 1.5))  # perhaps before it has begun, or during its checks
                 elif (ahead := COUNT - len(before)) > 0:
                     goal = server.counts.total() + draw.randint(1, max(ahead // 5, 1))
                     server.wait_for(goal)

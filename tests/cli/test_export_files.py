@@ -154,7 +154,7 @@ def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing(
         there = paths.output.read_bytes().splitlines(keepends=True) if paths.output.exists() else []
         whole = {json.loads(line)["id"] for line in there if line.endswith(b"\n")}
         with ExportFiles(paths, ORIGIN, resume=True) as files:
-            assert {one for one in IDS[:2] if key_of(one) in files.done} == whole  # what is whole is kept
+            assert {one for one in IDS[:2] if key_of(one) in files.done} == whole  # complete records are kept
             if key_of(IDS[2]) not in files.done:
                 files.write_failure(failure)
             write(files, *(one for one in IDS[:2] if key_of(one) not in files.done))
@@ -183,7 +183,7 @@ def test_failures_that_are_final_stay_and_others_are_fetched_again(paths: Export
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists what is open")
 def test_a_file_is_closed_before_it_is_replaced(paths: ExportPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows replaces no file that is open."""
+    """Windows cannot replace open files."""
     replace, open_files = Path.replace, list[str]()
 
     def checked(self: Path, target: Path) -> Path:
@@ -238,7 +238,7 @@ def names_in(paths: ExportPaths) -> list[str]:
     return sorted(path.name for path in paths.output.parent.iterdir())
 
 
-# Nothing but regular files of an export is touched
+# Only regular files of the export are changed
 
 
 @pytest.fixture
@@ -381,9 +381,7 @@ def test_two_exports_do_not_write_one_file(paths: ExportPaths) -> None:
         command = [sys.executable, "-c", script, str(paths.output)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"another export is writing {paths.output}. ")
-        with pytest.raises(
-            ConfigurationError, match="another export is writing"
-        ):  # nor does the same process
+        with pytest.raises(ConfigurationError, match="another export is writing"):  # even in the same process
             ExportFiles(paths, ORIGIN, force=True)
     assert paths.output.read_bytes() == line_of(IDS[0])
     ExportFiles(paths, ORIGIN, resume=True).close()
@@ -415,7 +413,7 @@ def test_written_lines_are_synced_to_disk_regularly(
         assert len(synced) == 4
         now *= 2
         files.write_failure(failure_of(IDS[3], retryable=True))
-        assert len(synced) == 7  # the failures too
+        assert len(synced) == 7  # including the failures
         monkeypatch.setattr(export_files, "SYNC_INTERVAL_RECORDS", 2)
         write(files, IDS[4])
         assert len(synced) == 7
@@ -425,7 +423,7 @@ def test_written_lines_are_synced_to_disk_regularly(
 
 
 class Full(io.FileIO):
-    """A file on a disk with so much room left."""
+    """A file on a disk with limited free space."""
 
     room = 0
 
@@ -519,5 +517,5 @@ def test_a_disk_that_fails_at_the_end_is_an_error(
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OutputError, match="Input/output error"), files:
         write(files, IDS[0])
-    with pytest.raises(ZeroDivisionError), again:  # which goes first
+    with pytest.raises(ZeroDivisionError), again:  # which takes precedence
         raise ZeroDivisionError

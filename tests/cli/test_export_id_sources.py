@@ -1,4 +1,4 @@
-"""IDs out of whatever they are kept in."""
+"""Reading IDs from files of all formats."""
 
 import codecs
 import gzip
@@ -18,7 +18,7 @@ ONE, TWO = "60d5ec49b60b4b3a2c8f9a10", "665d7d88b60b4b3a2c000002"
 
 
 class Pipe(io.BytesIO):
-    """Gives a few bytes at a time, as a pipe may."""
+    """Returns a few bytes at a time, like a pipe."""
 
     def __init__(self, content: bytes, size: int) -> None:
         super().__init__(content)
@@ -179,7 +179,7 @@ def test_gzip_that_is_cut_off_gives_what_is_whole() -> None:
     content = gzip.compress("\n".join(ids).encode())
     for end in (3, len(content) // 2, len(content) - 8, len(content) - 1):
         before, said = complaint(content[:end])
-        assert before == ids[: len(before)]  # and no half of an ID
+        assert before == ids[: len(before)]  # and no partial ID
         assert len(before) < len(ids)
         assert said == "cannot read ids.x: the gzip data is truncated"
     for broken in (content[:-8] + bytes(8), content[:5000] + b"no" + content[5002:], content + b"rest"):

@@ -28,7 +28,7 @@ def recover(journal: bytes, output: bytes, head: Head = HEAD) -> tuple[tuple[int
 
 
 def cut_at(end: int) -> tuple[bytes, bytes]:
-    """Journal and output, as they are when so many bytes have been written."""
+    """Return the journal and the output after a number of written bytes."""
     files = [b"", b""]
     for which, data in WRITES:
         files[which] += data[:end]
@@ -53,7 +53,7 @@ def test_a_crash_at_any_byte_loses_nothing_and_doubles_nothing() -> None:
 
 
 def test_a_machine_that_fails_loses_what_the_disk_did_not_have_and_no_more() -> None:
-    """Behind the checkpoint, any part of either file may be missing, or be zeros."""
+    """After the checkpoint, any part of either file may be missing or zero."""
     journal, output = cut_at(10_000)
     safe_bytes = len(LINES[0] + LINES[1])
     checkpoint = journal.index(Entry.checkpoint(safe_bytes).text()) + 43
@@ -140,7 +140,7 @@ PERIOD = Head(ORIGIN, {"since": "2026-01-01T00:00:00+00:00"})
 
 
 def test_an_export_of_a_period_goes_on_at_its_page() -> None:
-    """Wherever a crash cuts the journal, the position is that of the last record that is there."""
+    """After a crash at any byte of the journal, the position is that of the last complete record."""
     parts = [(PERIOD.text(), b"", Position()), (Entry.checkpoint(0).text(), b"", Position())]
     for page, (key, line) in enumerate(zip(KEYS, LINES, strict=True), 1):
         parts.append((Entry.at(Position(1, page)).text(), b"", Position(1, page)))
@@ -151,7 +151,7 @@ def test_an_export_of_a_period_goes_on_at_its_page() -> None:
         (records, extent), done = recover(journal, output, PERIOD)
         assert (extent.journal_bytes, extent.output_bytes) == (len(journal), len(output))
         assert (records, extent.position) == (len(done), parts[count - 1][2])
-        if output:  # a record that is not whole: the page that it was on is still the next one
+        if output:  # an incomplete record, so its page is still the next one
             torn = recover(journal, output[:-1], PERIOD)[0][1]
             assert torn.output_bytes < len(output)
             assert torn.position <= extent.position

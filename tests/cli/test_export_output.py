@@ -138,7 +138,7 @@ def test_the_target_of_a_link_is_written(call: Call, is_dangling: bool) -> None:
         "june.ndjson",
         "june.ndjson.journal",
     ]
-    code, _, err = call(*EXPORT, "-o", "data/june.ndjson", "--resume")  # the same export by its other name
+    code, _, err = call(*EXPORT, "-o", "data/june.ndjson", "--resume")  # the same export under another name
     assert (code, "skipped 1 ID: already in the output" in err) == (9, True)
 
 

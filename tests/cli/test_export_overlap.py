@@ -1,4 +1,4 @@
-"""Where the next run begins, and what it drops."""
+"""Where the next run begins, and which records it skips."""
 
 import datetime as dt
 import random

@@ -127,9 +127,9 @@ def test_a_pause_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         show()  # too early
         assert "paused" not in screen.getvalue()
         show(is_pause=True)
-        terminal.say("said meanwhile")  # rich draws above the bar what comes
+        terminal.say("said meanwhile")  # rich prints messages above the bar
         assert "1 record, 1/s, 50%, paused" in screen.getvalue()
     before = screen.getvalue()
     with shown(tally, quiet=False, to_terminal=True) as show:
-        show(is_pause=True)  # it has a line of its own
+        show(is_pause=True)  # it has a separate line
     assert screen.getvalue() == before

@@ -1,4 +1,4 @@
-"""Which export of a period goes on, and where."""
+"""Which export of a period is resumed, and at which page."""
 
 import datetime as dt
 from typing import Any

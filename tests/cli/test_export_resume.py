@@ -35,9 +35,9 @@ class Api(NamedTuple):
     """A server whose API and token endpoint can be broken.
 
     Attributes:
-        url: Where it is. The API is at `/rest/v1` below it.
-        broken: What is broken, and with which answer.
-        asked: How often each ID was asked for at the API while it worked.
+        url: The URL of the server, with the API at `/rest/v1`.
+        broken: The broken endpoints, with their responses.
+        asked: How often each ID was requested from the API while it worked.
         sent: The requests, by "api" and "token".
     """
 
@@ -207,7 +207,7 @@ def test_records_stay_when_the_url_changes(call: Call, api: Api, monkeypatch: py
 
 
 def test_an_export_that_could_not_begin_may_begin_again(call: Call, api: Api) -> None:
-    """Wrong credentials, say: the same command works once they are right, with no --resume or --force."""
+    """After wrong credentials, for example, the same command works without --resume or --force."""
     refusal: Any = (401, "application/json", '{"error": "invalid_client"}')
     api.broken["token"] = refusal
     code, _, err = call(*EXPORT)

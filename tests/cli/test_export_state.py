@@ -1,4 +1,4 @@
-"""The state file of an export that goes on from run to run."""
+"""The state file of a scheduled export."""
 
 import datetime as dt
 import json

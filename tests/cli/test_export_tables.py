@@ -116,7 +116,7 @@ def test_a_date_that_cannot_be_read_is_kept(date: str) -> None:
 
 
 def test_numbers_are_not_changed(records: Path, tmp_path: Path) -> None:
-    digits = "9" * 5000  # more than Python turns into a number
+    digits = "9" * 5000  # more digits than Python converts to a number
     data = f'{{"a":0.1234567890123456789012,"b":1e-400,"c":1E2,"d":-0.0,"e":{digits},"f":1.10}}'
     rest = f'{{"x":{data},"y":{digits}}}'
     records.write_text(f'{{ "id" : "a" , "data" :{data},"with":{data} , {rest[1:]}\n')

@@ -45,7 +45,7 @@ SILENT = (
 
 
 def examples() -> list[str]:
-    # The servers, which do not end by themselves, are tested in test_sandbox.py and test_webhook.py, and
+    # The servers, which run until they are stopped, are tested in test_sandbox.py and test_webhook.py, and
     # `config init`, which asks questions, in test_config_init.py.
     helps = [cli_reference.help_of(words) for words in COMMANDS if words != ("sandbox",)]
     found = {line for text in helps for line in re.findall(r"^    thrive (.+)$", text, re.MULTILINE)}
@@ -54,7 +54,7 @@ def examples() -> list[str]:
 
 @pytest.fixture
 def _regions() -> Iterator[None]:
-    """The four regions, each answered by a sandbox with the credentials of the tests."""
+    """Answer all four regions from a sandbox with the credentials of the tests."""
     sandbox = Sandbox(
         tenant_id=OAUTH["THRIVE_TENANT_ID"],
         client_id=OAUTH["THRIVE_CLIENT_ID"],

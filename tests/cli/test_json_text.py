@@ -1,4 +1,4 @@
-"""JSON text keeps its numbers and escapes, however it is taken apart and laid out."""
+"""JSON text keeps its numbers and escapes when it is split and indented."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How times are read from a command line."""
+"""Times and durations of the command line."""
 
 import datetime as dt
 

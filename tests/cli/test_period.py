@@ -46,7 +46,7 @@ def ids_of(*names: str | Path) -> list[str]:
 
 
 def fail_at(server: ListServer, page: int) -> None:
-    """Let the API reject the credentials from a page on."""
+    """Make the API reject the credentials from a page on."""
 
     def hook(asked: int, _query: dict[str, str]) -> tuple[int, Any] | None:
         return (403, {"status": 403, "error": "forbidden", "message": "no"}) if asked >= page else None
@@ -111,7 +111,7 @@ def test_many_content_ids_are_asked_for_one_after_the_other(call: Call, server: 
     assert len(lines_of("out.ndjson")) == 2500
     assert [len(one.split(",")) for one in asked] == [100, 100, 100, 50]
     assert call(*ALL, *ids, *OUT, "--resume").code == 0
-    assert len(asked) == 5  # what the first part has was not asked for again
+    assert len(asked) == 5  # records of the first part are not requested again
     assert len(lines_of("out.ndjson")) == 2500
 
 
@@ -139,7 +139,7 @@ def test_an_export_is_resumed_with_the_period_of_its_first_run(
     assert "records: already exported" in err
     server.requests.clear()
     assert call(*EXPORT, "--since", "5000d", *OUT, "--resume").code == 0
-    assert server.requests == []  # it is whole
+    assert server.requests == []  # it is complete
 
 
 def test_resume_begins_an_export_that_is_not_there(call: Call, server: ListServer) -> None:
@@ -345,7 +345,7 @@ def outputs() -> list[Path]:
 
 
 def at(call: Call, minute: int, *more: str) -> Any:
-    """Run with a state as if it were so many minutes after the beginning."""
+    """Run with a state, a number of minutes after the beginning."""
     return call(*STATE, "--until", f"2026-01-01T00:{minute:02}", "-o", "out-{until}.ndjson", *more)
 
 
@@ -355,7 +355,7 @@ def test_each_run_exports_what_is_new(call: Call, server: ListServer) -> None:
         0,
         "thrive: the next run with state.json begins at 2026-01-01 00:14:59 UTC",
     )
-    server.add([15 * 60_000 + 500, 5 * 60_000 + 500])  # one within the overlap, and one that is too late
+    server.add([15 * 60_000 + 500, 5 * 60_000 + 500])  # one within the overlap, and one too late
     code, _, err = at(call, 30)
     assert code == 0
     assert "thrive: skipped 301 records: already exported" in err
@@ -444,7 +444,7 @@ def test_a_crash_after_the_output_and_before_the_state_doubles_nothing(
     count = len(server.requests)
     code, _, _ = at(call, 30)
     assert code == 0
-    assert len(server.requests) == count + 1  # the first run was whole
+    assert len(server.requests) == count + 1  # the first run was complete
     assert [len(lines_of(path)) for path in outputs()] == [1200, 600]
 
 
@@ -602,11 +602,11 @@ def test_pages_are_asked_for_in_their_order_even_after_a_failure(call: Call, ser
 
 
 def test_a_record_that_moves_between_two_requests_is_not_lost(call: Call, server: ListServer) -> None:
-    """A page that was answered before a record arrived must not follow one that was answered after it."""
+    """A page from before a new record arrived must not follow a page from after it."""
 
     def hook(page: int, _query: dict[str, str]) -> None:
         if page == 2:
-            with server.changed:  # is the next page asked for meanwhile?
+            with server.changed:  # is the next page requested meanwhile?
                 is_early = server.changed.wait_for(lambda: server.requests[-1]["page"] == "3", timeout=0.3)
             if is_early:
                 time.sleep(0.1)

@@ -1,6 +1,6 @@
-"""`kill -9` of an export of a period, while records arrive: each record that was there is exactly once in it.
+"""Kill exports of a period while records arrive. Each record must be in the output exactly once.
 
-THRIVE_TEST_KILLS=100 kills more often; what came of it is printed with `pytest -s`.
+THRIVE_TEST_KILLS=100 kills more often, and `pytest -s` prints the counts.
 """
 
 import json
@@ -42,10 +42,10 @@ def finish(server: ListServer, folder: Path, *options: str) -> str:
 
 
 def kill_somewhere(server: ListServer, folder: Path, draw: random.Random, *options: str) -> bool:
-    """Kill an export at a random moment; say whether it still ran."""
+    """Kill an export at a random moment, and return whether it was still running."""
     running = start(server, folder, *options)
     if draw.random() < 0.3:
-        time.sleep(draw.uniform(0, 1.2))  # perhaps before it has begun, or while it looks around or ends
+        time.sleep(draw.uniform(0, 1.2))  # perhaps before it has begun, during its checks, or at its end
     else:
         with server.changed:
             goal = len(server.requests) + draw.randint(1, 8)
@@ -57,7 +57,7 @@ def kill_somewhere(server: ListServer, folder: Path, draw: random.Random, *optio
 
 
 def counted(*files: Path) -> Counter[str]:
-    """How often each ID is in the whole lines of some files."""
+    """Return how often each ID is in the complete lines of some files."""
     found: Counter[str] = Counter()
     for path in files:
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -73,7 +73,7 @@ def assert_once(found: Counter[str], wanted: set[str], seed: int) -> None:
 
 
 def arrivals(server: ListServer, draw: random.Random) -> None:
-    """Let records arrive late while pages are read: on one page in three, and sometimes more than a page."""
+    """Add late records while pages are read, on one page in three, and sometimes more than a page of them."""
 
     def hook(_page: int, _query: dict[str, str]) -> None:
         if draw.random() < 1 / 3:
@@ -120,7 +120,7 @@ def test_kill_9_of_a_folder_with_a_part_for_each_day(tmp_path: Path) -> None:
         arrivals(server, draw)
         for _ in range(KILLS // 2):
             kill_somewhere(server, tmp_path, draw, *options)
-            # Every file that has its final name is whole.
+            # Every file with its final name is complete.
             for part in tmp_path.glob("lake/day=*/*"):
                 assert part.name.startswith((".thrive-", "part-"))
                 assert part.name.startswith(".thrive-") or part.read_bytes().endswith(b"\n")
@@ -142,7 +142,7 @@ def test_runs_with_a_state_that_are_killed_have_each_record_once(tmp_path: Path)
             last = server.records[-1][0]
             server.add([last - draw.randint(0, 3_000_000) for _ in range(50)])
             server.add([last + draw.randint(0, 10_000) for _ in range(500)])
-        time.sleep(1.1)  # the last run must have a period of its own
+        time.sleep(1.1)  # the last run must have its own period
         finish(server, tmp_path, *options)
         time.sleep(1.1)
         finish(server, tmp_path, *options)

@@ -64,7 +64,7 @@ def api() -> Iterator[respx.MockRouter]:
 
 
 def process(*arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
-    """Start the command as its entry point does, in a process of its own."""
+    """Start the command in a separate process, as its entry point does."""
     script = "from thrive_learning.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
@@ -192,7 +192,7 @@ documents = st.recursive(
     st.dictionaries(texts, documents, max_size=4), st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252"])
 )
 def test_whatever_is_received_is_printed_and_steers_nothing(fields: dict[str, Any], encoding: str) -> None:
-    # By way of JSON, as it is received: pairs of surrogates become the character that they stand for.
+    # Through JSON, as received, so that surrogate pairs become the characters that they encode.
     received: dict[str, Any] = json.loads(json.dumps({**fields, "id": ACTIVITY_ID, "date": None}))
     text = as_json(received, encoding)
     assert json.loads(text.encode(encoding).decode(encoding)) == received
@@ -209,7 +209,7 @@ def test_a_real_output_that_knows_ascii_only(output: str) -> None:
     assert r'"comment": "Tr\u00e8s clair, merci! \ud83d\udc4d"' in out
 
 
-# Which region and which credentials
+# Regions and credentials
 
 
 @pytest.mark.usefixtures("basic")
@@ -343,18 +343,18 @@ def test_each_status_has_its_exit_code(status: int, code: int, of_a_token: int) 
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
-    if kind.__module__.startswith("thrive_learning."):  # not one that a test has made
+    if kind.__module__.startswith("thrive_learning."):  # not a class from a test
         yield kind
     for below in kind.__subclasses__():
         yield from subclasses(below)
 
 
-def test_every_class_of_error_is_thought_of() -> None:
-    """A new one in the tree must find its exit code, here and in the documentation."""
+def test_every_class_of_error_has_an_exit_code() -> None:
+    """A new error class needs an exit code, here and in the documentation."""
     classes = {kind.__name__ for kind in subclasses(errors.ThriveError)}
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     fine_as_any_other = {"BadRequestError", "ConflictError", "UnprocessableError", "ClientClosedError"}
-    fine_as_any_other |= {"WebhookError", "SignatureError"}  # the command answers with them and goes on
+    fine_as_any_other |= {"WebhookError", "SignatureError"}  # the command responds with these and continues
     assert classes - set(re.findall(r"`(\w+Error)`", page)) == fine_as_any_other
 
 
@@ -480,7 +480,7 @@ def test_a_wrong_region_in_the_environment_is_named(call: Call, monkeypatch: pyt
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let the command fail with an error that it does not expect."""
+    """Make the command fail with an unexpected error."""
 
     def failing(*_: object) -> NoReturn:
         raise error
@@ -518,7 +518,7 @@ def test_ctrl_c_is_quiet(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A proxy that takes a connection and says nothing."""
+    """A proxy that accepts a connection but never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)
         yield server
@@ -599,7 +599,7 @@ def test_no_output_ever_shows_a_secret(
     credentials: dict[str, str],
     debug: str,
 ) -> None:
-    """Not even where a server repeats it."""
+    """This holds even if a server repeats the secret."""
     monkeypatch.setenv("THRIVE_DEBUG", debug)
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
@@ -642,7 +642,7 @@ def test_the_version(call: Call) -> None:
 
 
 def test_the_command_itself_needs_no_http_for_its_version_and_help() -> None:
-    """The package around it is replaced: its __init__ imports everything, whatever the command needs."""
+    """The package is replaced, because its __init__ imports more than the command needs."""
     script = f"""
 import sys, types
 package = types.ModuleType("thrive_learning")
@@ -665,7 +665,7 @@ def test_a_group_alone_shows_its_help_and_is_wrong_usage(call: Call, arguments: 
     assert err == call(*arguments, "--help").out
 
 
-def test_help_and_documentation_tell_every_exit_code(call: Call) -> None:
+def test_help_and_documentation_list_every_exit_code(call: Call) -> None:
     meanings = {str(int(code)): code.meaning for code in ExitCode}
     assert dict(re.findall(r"^ +(\d+)  (.+)$", call("--help").out, re.MULTILINE)) == meanings
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ RECORD = {"id": "f" * 24, "type": "viewed"}
 
 
 class Running:
-    """`thrive sandbox` in a process of its own."""
+    """`thrive sandbox` in a separate process."""
 
     def __init__(self, *arguments: str) -> None:
         script = "from thrive_learning.cli import main; main()"
@@ -312,7 +312,7 @@ def test_the_help_names_every_fault() -> None:
 
 @pytest.fixture
 def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the server answer one request and end."""
+    """Make the server respond to one request and stop."""
 
     def run(self: server.SandboxServer) -> None:
         sandbox = FaultySandbox(self.app.sandbox.sandbox)

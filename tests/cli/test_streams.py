@@ -1,4 +1,4 @@
-"""Closed, full, and odd standard streams, with a shell as users close them."""
+"""Standard streams that are closed, full, or unusual, set up by a shell."""
 
 import errno
 import io
@@ -34,7 +34,7 @@ class Done(NamedTuple):
 
 
 def shell(tmp_path: Path, line: str, **environment: str) -> Done:
-    """Run a command line, in which THRIVE stands for the command."""
+    """Run a shell command, in which THRIVE is replaced by the command."""
     thrive = shlex.join([sys.executable, "-c", "from thrive_learning.cli import main; main()"])
     own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "OUT": str(tmp_path / "out.ndjson")}
     done = subprocess.run(
@@ -96,7 +96,7 @@ def test_a_stream_that_is_not_needed_may_be_closed(tmp_path: Path, closed: str) 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/full"])
 def test_work_without_output_is_done(tmp_path: Path, closed: str) -> None:
-    """And no message ends up in the file that is written."""
+    """No message ends up in the output file."""
     done = shell(tmp_path, f"THRIVE config set region staging {closed}")
     assert (done.code, done.out) == (0, "")
     path = tmp_path / "config" / "thrive-learning" / "config.toml"

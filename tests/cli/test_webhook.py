@@ -1,4 +1,4 @@
-"""`thrive webhook send` and `thrive webhook listen`, against each other and against other programs."""
+"""`thrive webhook send` and `thrive webhook listen`, with each other and with other programs."""
 
 import contextlib
 import datetime as dt
@@ -34,7 +34,7 @@ URL = "http://receiver.example/hook?key=1"
 
 
 class Running:
-    """A receiver in a thread, and what it has received."""
+    """A receiver in a thread, and its deliveries."""
 
     def __init__(self, receiver: WebhookReceiver) -> None:
         self.url = receiver.url
@@ -108,7 +108,7 @@ def test_the_secret_may_be_in_the_environment(
     call("webhook", "send", URL)
     request = receiver.calls.last.request
     construct_event(request.content, request.headers, "of the environment é")
-    call("webhook", "send", URL, "--secret-file", secret_file)  # which goes before it
+    call("webhook", "send", URL, "--secret-file", secret_file)  # which takes precedence
     request = receiver.calls.last.request
     construct_event(request.content, request.headers, SECRET)
 
@@ -176,7 +176,7 @@ def test_its_connection_is_closed(call: Call) -> None:
                 lines.read(length)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
                 connection.settimeout(10)
-                rest.append(lines.read())  # until the end of the connection
+                rest.append(lines.read())  # until the connection closes
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -235,7 +235,7 @@ def test_a_valid_url_is_accepted(url: str) -> None:
 def test_a_secret_is_needed(call: Call, command: list[str]) -> None:
     result = call("webhook", *command)
     assert_complaint(result, 2)
-    assert "A secret is required. Use --secret-file FILE, set THRIVE_WEBHOOK_SECRET, or use" in result.err
+    assert "A secret is required. Use --secret-file FILE, THRIVE_WEBHOOK_SECRET, " in result.err
     assert ("--unsigned" in result.err) == (command[0] == "send")
 
 
@@ -243,7 +243,7 @@ def test_the_secret_may_be_an_argument(
     call: Call, monkeypatch: pytest.MonkeyPatch, receiver: respx.Route
 ) -> None:
     receiver.respond(200, text=f"you sent {SECRET}")
-    monkeypatch.setenv("THRIVE_WEBHOOK_SECRET", "of the environment")  # which it goes before
+    monkeypatch.setenv("THRIVE_WEBHOOK_SECRET", "of the environment")  # over which it takes precedence
     result = call("webhook", "send", URL, "--secret", SECRET)
     assert (result.code, json.loads(result.out)["response"]) == (0, "you sent **********")
     request = receiver.calls.last.request
@@ -535,7 +535,7 @@ def test_both_commands_work_together(secret_file: str, call: Call) -> None:
     sent = call("webhook", "send", found[0], "--event", "user.created", "--secret-file", secret_file)
     rejected = call("webhook", "send", found[0], "--unsigned")
     assert process.stdout is not None
-    # A delivery is shown after it has been answered, perhaps later than its sender ends.
+    # A delivery is shown after its response, perhaps after the sender has ended.
     documents = [json.loads(process.stdout.readline()) for _ in range(2)]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

@@ -41,7 +41,7 @@ def content(reply: SandboxReply) -> dict[str, Any]:
 
 
 def walk(sandbox: FaultySandbox, filters: str = "", *, per_page: int = 10) -> list[list[str]]:
-    """The IDs of each page, as a client sees them that stops at an empty one."""
+    """Return the IDs of each page, for a client that stops at an empty page."""
     pages: list[list[str]] = []
     while not pages or pages[-1]:
         got = content(ask(sandbox, f"activities?perPage={per_page}&page={len(pages) + 1}{filters}"))
@@ -68,7 +68,7 @@ def test_records_arrive_after_each_list_request_and_push_others_to_the_next_page
 
     full = [page for page in pages if len(page) == 10]
     assert len(full) > 10
-    # Three of each page were on the one before.
+    # Three records of each page were also on the previous page.
     assert all(first[-3:] == second[:3] for first, second in itertools.pairwise(full))
     assert set(seen) == IDS
     assert len(seen) > len(IDS)
@@ -133,7 +133,7 @@ def test_faults_meet_list_requests_and_nothing_arrives_after_those_that_fail() -
 
 
 def unchecked(sandbox: FaultySandbox) -> SandboxReply:
-    # A page of HTML is not what the contract says.
+    # The contract does not describe HTML pages.
     return sandbox.reply(SandboxRequest("GET", "/rest/v1/activities", AUTHORIZATION), now=NOW)
 
 

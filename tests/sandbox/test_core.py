@@ -90,7 +90,7 @@ def content(response: SandboxResponse) -> dict[str, Any]:
 
 
 def refusal(response: SandboxResponse) -> tuple[int, str, str | None]:
-    """Status, error and challenge of an error response of a token endpoint."""
+    """Return the status, the error, and the challenge of an error response of a token endpoint."""
     body = content(response)
     assert body.keys() == {"error", "error_description"}
     assert body["error_description"]
@@ -522,7 +522,7 @@ def test_an_invalid_client_in_the_body_is_a_bad_request(client: dict[str, str]) 
     [
         basic(SANDBOX.client_id, "wrong")["authorization"],
         basic("wrong", quote_plus(SANDBOX.client_secret))["authorization"],
-        # Not form-encoded first, as RFC 6749, section 2.3.1 wants it.
+        # Not form-encoded first, although RFC 6749, section 2.3.1 requires that.
         basic(SANDBOX.client_id, SANDBOX.client_secret)["authorization"],
         CLIENT_BASIC["authorization"].replace("Basic", "Bearer"),
         "",
@@ -722,7 +722,7 @@ def test_the_sandbox_imports_the_standard_library_only(module: Path) -> None:
     assert bool(others - ours) is (module.stem in WITH_OTHER_LIBRARIES)
 
 
-# Lone surrogates included: a server may hand over bytes that are not UTF-8 in this way.
+# Including lone surrogates, as which a server may pass bytes that are not UTF-8.
 TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 LIST = "/rest/v1/activities"
 PARAMETERS = ["page", "perPage", "actions", "omitActions", "contentIds", "contentType"]

@@ -1,4 +1,4 @@
-"""Webhooks of records that arrive, posted to a server of this machine."""
+"""Webhooks for new records, posted to a local server."""
 
 import hmac
 import json
@@ -24,7 +24,7 @@ class Received(NamedTuple):
 
 
 class Receiver(ThreadingHTTPServer):
-    """A server that answers every POST with one status, and keeps it."""
+    """A server that responds to every POST with one status, and keeps the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -191,7 +191,7 @@ def test_head_gets_the_headers_of_a_fault_alone() -> None:
     assert head.headers["content-length"] == asked("503").response.headers["content-length"]
 
 
-# How it is asked for
+# How faults are requested
 
 
 @pytest.mark.parametrize(

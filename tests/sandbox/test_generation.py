@@ -92,7 +92,7 @@ def test_filterable_values_repeat_and_others_do_not() -> None:
 
 def test_a_record_is_the_same_each_time() -> None:
     assert record(17) == record(17)
-    # Written down, so that it is the same in every version of this package, and of Python.
+    # Fixed values, so that they are the same in every version of this package and of Python.
     assert (record(17)["id"], record(17)["date"], record(17)["type"]) == (
         "67748a80b60b4b0000000017",
         "2025-07-03T00:03:29.476Z",

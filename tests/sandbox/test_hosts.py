@@ -1,4 +1,4 @@
-# ruff: noqa: S104 - binding to all addresses is what some of these are about
+# ruff: noqa: S104 - binding to all addresses is tested here
 import socket
 from collections.abc import Iterator
 
@@ -149,7 +149,7 @@ def served() -> Iterator[SandboxServer]:
 
 
 def answer_to(server: SandboxServer, request: str) -> tuple[int, str]:
-    """Send a request as it stands; return the status and the whole response."""
+    """Send a request unchanged, and return the status and the whole response."""
     url = httpx.URL(server.url)
     with socket.create_connection((url.host, url.port or 0)) as connection:
         connection.sendall(request.encode())

@@ -1,4 +1,4 @@
-"""The list of the sandbox, compared with a list in memory that is filtered and sorted plainly."""
+"""The list of the sandbox, compared with a simple filtered and sorted list in memory."""
 
 import base64
 import json
@@ -49,7 +49,7 @@ def page(query: dict[str, object] | str = "", *, sandbox: Sandbox = SANDBOX) -> 
 
 
 def found(query: dict[str, object], *, sandbox: Sandbox = SANDBOX) -> list[str]:
-    """The IDs of a page with as many records as a page can have."""
+    """Return the IDs of a page of the largest size."""
     return [record["id"] for record in page({"perPage": 1000, **query}, sandbox=sandbox)["results"]]
 
 
@@ -63,7 +63,7 @@ def refusal(query: str) -> str:
 
 
 def all_records(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
-    """Every record of a sandbox, by its ID."""
+    """Return every record of a sandbox by ID."""
     prefixes = {"67748a80b60b4b": sandbox.generated, "67748a80b60b4c": 40, "67748a80b60b4d": 25}
     ids = {
         numbered_id(prefix, number) for prefix, count in prefixes.items() for number in range(1, count + 1)
@@ -88,7 +88,7 @@ def as_date(timestamp: str) -> datetime:
     return datetime.strptime(timestamp, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
 
 
-#: For each parameter, whether a record passes a value of it.
+#: For each parameter, whether a record matches a value.
 PASSES: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "actions": lambda record, value: record.get("type") in value.split(","),
     "omitActions": lambda record, value: record.get("type") not in value.split(","),
@@ -175,7 +175,7 @@ def test_a_record_that_is_held_in_another_form_is_listed_once() -> None:
 
     assert len(ids) == len(set(ids)) == len(ALL)
     assert ids.count(OVERRIDDEN) == 1
-    # It is where its own date puts it, and not where that of the generated record would.
+    # It is in the order of its own date, not of the generated record's.
     assert ids.index(OVERRIDDEN) > ids.index(numbered_id("67748a80b60b4b", 1))
 
 

@@ -1,7 +1,7 @@
 """The page at `/` in a real browser shows the contract and sends requests only to the sandbox.
 
-`THRIVE_SCREENSHOT=docs/images/sandbox.png` keeps what it looked like; `THRIVE_SCREENSHOTS=FOLDER`, in each
-theme and size.
+`THRIVE_SCREENSHOT=docs/images/sandbox.png` saves a screenshot, and `THRIVE_SCREENSHOTS=FOLDER` one for
+each theme and size.
 """
 
 import base64
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Browser:
-    """Headless Chromium, spoken to over a pipe.
+    """Headless Chromium, controlled through a pipe.
 
     Source:
         https://chromedevtools.github.io/devtools-protocol/
@@ -96,7 +96,7 @@ class Browser:
         return json.loads(line)
 
     def value(self, expression: str) -> Any:
-        """Evaluate JavaScript until it gives something."""
+        """Evaluate JavaScript until it returns a value."""
         end = time.monotonic() + PATIENCE_S
         while True:
             result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]

@@ -45,7 +45,7 @@ ASSETS = ("sandbox.css", "start.js", "swagger-ui-bundle.js", "swagger-ui.css", "
 
 
 class Served:
-    """A server, and what it was asked."""
+    """A server, and its requests."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[SandboxRequest, SandboxReply]] = []

@@ -84,7 +84,7 @@ def test_the_last_page_of_a_window_ends_with_it() -> None:
     assert [int(record_id[14:]) - 1 for record_id in ids(found)] == [4, 3]
 
 
-# Few moments, so that many records have the same.
+# Few distinct dates, so that many records share one.
 DATES = st.lists(st.integers(0, 5), max_size=30)
 
 

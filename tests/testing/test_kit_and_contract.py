@@ -28,7 +28,7 @@ def test_every_protocol_is_compared() -> None:
 
 @pytest.mark.parametrize(("protocol", "ours"), PROTOCOLS, ids=lambda cls: cls.__name__)
 def test_a_protocol_has_the_methods_and_parts_of_the_class(protocol: type, ours: type) -> None:
-    """Otherwise a fake that fits it would not fit the client."""
+    """Otherwise, a fake that follows the protocol would not match the client."""
     named = [name for name in vars(protocol) if not name.startswith("_")]
     assert named
     parts = {name for base in ours.__mro__ for name in getattr(base, "__annotations__", {})}

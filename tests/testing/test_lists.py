@@ -1,4 +1,4 @@
-"""Lists of records from the sandbox of a test."""
+"""Lists of records from the fixture `thrive_sandbox`."""
 
 import json
 from typing import Any

@@ -254,7 +254,7 @@ def test_the_next_test_has_a_sandbox_of_its_own(thrive_server: ServedSandbox) ->
 
 
 def run(folder: Path, test: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a test file as a project does that has this package installed, and no other plugin than xdist."""
+    """Run a test file with this package installed, and without other plugins except xdist."""
     (folder / "test_it.py").write_text(test, encoding="utf-8")
     command = [
         sys.executable,

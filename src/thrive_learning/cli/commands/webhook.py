@@ -215,10 +215,8 @@ def _secrets(texts: Sequence[str], files: Sequence[str], otherwise: str = "") ->
         return tuple(_secret_of("--secret", text) for text in texts)
     if os.environ.get(_VARIABLE):
         return (_secret_of(_VARIABLE, os.environ[_VARIABLE]),)
-    advice = f", or add {otherwise}" if otherwise else ""
-    raise click.UsageError(
-        f"A secret is required. Use --secret-file FILE, set {_VARIABLE}, or use --secret{advice}."
-    )
+    last = f"--secret, or {otherwise}" if otherwise else "or --secret"
+    raise click.UsageError(f"A secret is required. Use --secret-file FILE, {_VARIABLE}, {last}.")
 
 
 def _secret_of(source: str, text: str) -> Secret:
