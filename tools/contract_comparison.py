@@ -34,6 +34,12 @@ class Comparison:
     def changes(self) -> Iterator[Change]:
         """Yield all changes, in the order of the document."""
         old, new = self._old.root, self._new.root
+        found = list(self._changes(old, new))
+        yield from found
+        if old != new and not found and _without_prose(old) == _without_prose(new):
+            yield Change("contract", "only descriptions and examples changed", Impact.HARMLESS)
+
+    def _changes(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         known = {"openapi", "info", "externalDocs", "tags", "servers", "security", "paths", "components"}
         yield from compare_extensions("", old, new, known)
         if old.get("openapi") != new.get("openapi"):
@@ -44,16 +50,13 @@ class Comparison:
         yield from self._security("", old.get("security"), new.get("security"))
         yield from self._paths(old.get("paths", {}), new.get("paths", {}))
         yield from self._schemes()
-        if old != new and _without_prose(old) == _without_prose(new):
-            yield Change("contract", "only descriptions and examples changed", Impact.HARMLESS)
 
     def _servers(self) -> Iterator[Change]:
-        old, new = (
-            {server.get("x-region", server["url"]): server for server in document.root.get("servers", [])}
-            for document in (self._old, self._new)
-        )
+        old, new = (_servers(document.root.get("servers", [])) for document in (self._old, self._new))
         yield from _added_and_removed("", old, new, "server {}")
         for name in old.keys() & new.keys():
+            known = {"url", "x-region"} | PROSE
+            yield from compare_extensions(f"server {name}", old[name], new[name], known)
             if old[name]["url"] != new[name]["url"]:
                 what = f"has the URL {new[name]['url']} instead of {old[name]['url']}"
                 yield Change(f"server {name}", what, Impact.BREAKING)
@@ -70,6 +73,8 @@ class Comparison:
     def _paths(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         before, after = _operations(old), _operations(new)
         yield from _added_and_removed("", before, after, "operation {}")
+        for path in old.keys() & new.keys():
+            yield from compare_extensions(path, old[path], new[path], {*METHODS, "parameters"} | PROSE)
         for name in before:
             if name in after:
                 yield from self._operation(name, before[name], after[name])
@@ -80,8 +85,7 @@ class Comparison:
         if old.get("operationId") != new.get("operationId"):
             what = f"has the operationId {new.get('operationId')} instead of {old.get('operationId')}"
             yield Change(where, what, Impact.BREAKING)
-        if new.get("deprecated") and not old.get("deprecated"):
-            yield Change(where, "is deprecated", Impact.ADDITION)
+        yield from _deprecated(where, old, new)
         # One that is missing means that of the document.
         defaults = (document.root.get("security") for document in (self._old, self._new))
         securities = [
@@ -110,6 +114,7 @@ class Comparison:
                 yield Change(place, f"was added, {kind}", impact)
                 continue
             yield from _required(place, before[name], parameter)
+            yield from _deprecated(place, before[name], parameter)
             yield from compare_extensions(place, before[name], parameter, known)
             schemas = before[name].get("schema", {}), parameter.get("schema", {})
             yield from self._sent.compare(place, *schemas)
@@ -129,6 +134,7 @@ class Comparison:
             yield from self._content(place, before, after, request=True)
 
     def _responses(self, where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+        old, new = ({str(status): value for status, value in responses.items()} for responses in (old, new))
         for status in sorted(old.keys() - new.keys()):
             # An error that no longer happens breaks nothing.
             impact = Impact.BREAKING if status.startswith("2") else Impact.HARMLESS
@@ -139,9 +145,21 @@ class Comparison:
             place = f"{where}, status {status}"
             before, after = self._old.resolve(old[status]), self._new.resolve(new[status])
             yield from compare_extensions(place, before, after, {"content", "headers"} | PROSE)
-            headers = before.get("headers", {}), after.get("headers", {})
-            yield from _added_and_removed(place, *headers, "header {}")
+            yield from self._headers(place, before.get("headers", {}), after.get("headers", {}))
             yield from self._content(place, before, after, request=False)
+
+    def _headers(self, where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+        yield from _added_and_removed(where, old, new, "header {}")
+        for name in old.keys() & new.keys():
+            place = f"{where}, header {name}"
+            before, after = self._old.resolve(old[name]), self._new.resolve(new[name])
+            was, is_required = before.get("required", False), after.get("required", False)
+            if was != is_required:
+                what, impact = ("required", Impact.HARMLESS) if is_required else ("optional", Impact.BREAKING)
+                yield Change(place, f"is {what} now", impact)
+            yield from _deprecated(place, before, after)
+            yield from compare_extensions(place, before, after, {"required", "schema"} | PROSE)
+            yield from self._received.compare(place, before.get("schema", {}), after.get("schema", {}))
 
     def _content(
         self, where: str, old: Mapping[str, Any], new: Mapping[str, Any], *, request: bool
@@ -151,6 +169,9 @@ class Comparison:
         yield from _added_and_removed(where, before, after, "media type {}")
         for name in before:
             if name in after:
+                yield from compare_extensions(
+                    f"{where}, {name}", before[name], after[name], {"schema"} | PROSE
+                )
                 schemas = before[name].get("schema", {}), after[name].get("schema", {})
                 yield from comparison.compare(where, *schemas)
 
@@ -170,6 +191,15 @@ class Comparison:
                     yield Change(f"{where}, {key}", what, Impact.BREAKING)
 
 
+def _servers(servers: list[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return servers by their region, and by their URL if there is no region or another server of it."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for server in servers:
+        region = server.get("x-region", server["url"])
+        found[region if region not in found else server["url"]] = server
+    return found
+
+
 def _operations(paths: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     operations: dict[str, Mapping[str, Any]] = {}
     for path, item in paths.items():
@@ -184,6 +214,11 @@ def _operations(paths: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _requirement(alternative: Mapping[str, list[str]]) -> str:
     schemes = (f"{name}({', '.join(sorted(scopes))})" for name, scopes in sorted(alternative.items()))
     return " and ".join(schemes) or "none"
+
+
+def _deprecated(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    if new.get("deprecated") and not old.get("deprecated"):
+        yield Change(where, "is deprecated", Impact.ADDITION)
 
 
 def _required(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from thrive_learning._formats import FORMATS
 from tools.changes import Change, Impact
 
 PROSE = {"description", "title", "example", "examples", "externalDocs", "deprecated", "$comment"}
@@ -21,14 +22,27 @@ class Document:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
 
-    def resolve(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a reference refers to, or the object itself."""
+    def resolve(self, value: Mapping[str, Any] | bool) -> Mapping[str, Any]:  # noqa: FBT001 - a schema
+        """Return what a reference refers to, with the keys beside the reference, or the object itself."""
+        if isinstance(value, bool):
+            return {} if value else {"not": {}}
         while "$ref" in value:
             target: Any = self.root
             for part in str(value["$ref"]).removeprefix("#/").split("/"):
                 target = target[part.replace("~1", "/").replace("~0", "~")]
-            value = target
+            value = {**target, **{key: own for key, own in value.items() if key != "$ref"}}
         return value
+
+    def has_fields(self, value: Mapping[str, Any], seen: tuple[str, ...] = ()) -> bool:
+        """Return whether a schema, or one that it combines, has fields."""
+        reference = str(value.get("$ref", ""))
+        if reference and reference in seen:
+            return False
+        schema = self.resolve(value)
+        branches = [branch for key in UNIONS for branch in schema.get(key, ())]
+        return "properties" in schema or any(
+            self.has_fields(branch, (*seen, reference)) for branch in branches
+        )
 
 
 def compare_extensions(
@@ -43,7 +57,7 @@ def compare_extensions(
         known: The keys that other rules compare.
     """
     for key in sorted((old.keys() | new.keys()) - known):
-        if key not in old and key.startswith("x-"):
+        if key not in old and key.startswith("x-") and key != "x-enum-varnames":  # which renames members
             yield Change(f"{where} {key}".strip(), "was added", Impact.ADDITION)
         elif old.get(key) != new.get(key):
             what = f"is {new.get(key)!r} instead of {old.get(key)!r}"
@@ -59,7 +73,11 @@ class SchemaComparison:
         self._request = request
 
     def compare(
-        self, where: str, old: Mapping[str, Any], new: Mapping[str, Any], seen: tuple[Any, ...] = ()
+        self,
+        where: str,
+        old: Mapping[str, Any] | bool,  # noqa: FBT001 - a schema
+        new: Mapping[str, Any] | bool,  # noqa: FBT001
+        seen: tuple[Any, ...] = (),
     ) -> Iterator[Change]:
         """Yield the changes of a schema and of all schemas within it.
 
@@ -69,7 +87,7 @@ class SchemaComparison:
             new: The later schema.
             seen: The pairs of references that led here.
         """
-        pair = old.get("$ref"), new.get("$ref")
+        pair = tuple(schema.get("$ref") if isinstance(schema, Mapping) else None for schema in (old, new))
         if any(pair) and pair in seen:
             return
         seen = (*seen, pair)
@@ -128,9 +146,12 @@ class SchemaComparison:
             if before != after:
                 what = f"has the {key} {after} instead of {before}"
                 only_one = before is None or after is None
-                impact = self._restriction(narrowed=before is None) if only_one else Impact.BREAKING
+                # The SDK returns a value of another type for text of these formats.
+                is_converted = not self._request and key == "format" and {before, after} & FORMATS.keys()
+                impact = self._restriction(narrowed=before is None)
+                impact = impact if only_one and not is_converted else Impact.BREAKING
                 yield Change(where, what, impact)
-        if old.get("default") != new.get("default"):
+        if repr(old.get("default")) != repr(new.get("default")):  # 1 equals True
             what = f"has the default {new.get('default')!r} instead of {old.get('default')!r}"
             yield Change(where, what, Impact.BREAKING if self._request else Impact.HARMLESS)
 
@@ -155,6 +176,11 @@ class SchemaComparison:
                 kind = "required" if required else "optional"
                 impact = Impact.BREAKING if required and self._request else Impact.ADDITION
                 yield Change(f"{where}, field {name}", f"was added, {kind}", impact)
+        for name in is_required ^ was_required:
+            if name not in before and name not in after:
+                what = "is required now" if name in is_required else "is optional now"
+                impact = self._restriction(narrowed=name in is_required)
+                yield Change(f"{where}, field {name}", what, impact)
         was_open, is_open = old.get("additionalProperties", True), new.get("additionalProperties", True)
         if was_open != is_open:
             closed = is_open is False
@@ -169,18 +195,29 @@ class SchemaComparison:
             before, after = _branches(old.get(key, [])), _branches(new.get(key, []))
             if bool(before) != bool(after):
                 what = "was added" if after else "was removed"
-                yield Change(f"{where}, {key}", what, self._restriction(narrowed=bool(after)))
+                impact = self._restriction(narrowed=bool(after))
+                of_fields = (
+                    *map(self._old.has_fields, before.values()),
+                    *map(self._new.has_fields, after.values()),
+                )
+                if any(of_fields):
+                    impact = max(impact, Impact.ADDITION if after else Impact.BREAKING)
+                yield Change(f"{where}, {key}", what, impact)
                 continue
             narrows = key == "allOf"  # where every branch restricts
             for name in before:
                 if name not in after:
                     impact = self._restriction(narrowed=not narrows)
+                    if narrows and self._old.has_fields(before[name]):
+                        impact = Impact.BREAKING
                     yield Change(f"{where}, {key} {name}", "was removed", impact)
                 else:
                     yield from self.compare(where, before[name], after[name], seen)
             for name in after:
                 if name not in before:
                     impact = self._restriction(narrowed=narrows)
+                    if narrows and self._new.has_fields(after[name]):
+                        impact = max(impact, Impact.ADDITION)
                     yield Change(f"{where}, {key} {name}", "was added", impact)
 
 

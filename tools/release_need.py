@@ -70,9 +70,10 @@ def problems(changes: Sequence[Change], old: str | None, version: str, changelog
         name = change.where.split()[-1].rpartition(".")[2].strip("'") or change.where
         sentence = f"{change.where} {change.what}."
         is_of_api = re.fullmatch(r"[\w.]+", change.where)
-        if change.impact is Impact.BREAKING and name not in breaking:
+        named = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")  # `get` is not `get_many`
+        if change.impact is Impact.BREAKING and not named.search(breaking):
             yield f"CHANGELOG.md has no line with 'Breaking:' and {name!r}. Add one: {sentence}"
-        if change.impact is Impact.ADDITION and is_of_api and name not in section:
+        if change.impact is Impact.ADDITION and is_of_api and not named.search(section):
             yield f"CHANGELOG.md does not mention {name!r} since {old}. Add a line: {sentence}"
 
 

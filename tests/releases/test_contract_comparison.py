@@ -34,7 +34,7 @@ paths:
       responses:
         '200':
           description: Things.
-          headers: {X-Count: {schema: {type: integer}}}
+          headers: {X-Count: {schema: {type: integer}}, X-Total: {required: true}}
           content: {application/json: {schema: {$ref: '#/components/schemas/Thing'}}}
         '404': {description: No thing.}
     post:
@@ -55,6 +55,7 @@ components:
         date: {type: string, format: date}
         size: {type: integer, maximum: 9}
         either: {anyOf: [{type: string}, {type: integer}]}
+        parts: {allOf: [{type: object}]}
         children: {type: array, items: {$ref: '#/components/schemas/Thing'}}
     NewThing:
       type: object
@@ -64,6 +65,10 @@ components:
         note: {type: string, maxLength: 9}
         either: {oneOf: [{type: string}, {type: integer}]}
         all: {allOf: [{type: string}]}
+        parts: {allOf: [{$ref: '#/components/schemas/Part'}, {type: object}]}
+        pick: {$ref: '#/components/schemas/Pick', default: x}
+    Part: {type: object, properties: {a: {type: string}}}
+    Pick: {type: string, enum: [x, y]}
   securitySchemes:
     basic: {type: http, scheme: basic, description: Basic.}
     oauth:
@@ -104,6 +109,16 @@ def sent(document: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def headers(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = get(document)["responses"]["200"]["headers"]
+    return found
+
+
+def pick(document: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = document["components"]["schemas"]["Pick"]
+    return schema
+
+
 def oauth(document: dict[str, Any]) -> dict[str, Any]:
     scheme: dict[str, Any] = document["components"]["securitySchemes"]["oauth"]
     return scheme
@@ -140,6 +155,8 @@ TABLE: list[tuple[str, Callable[[dict[str, Any]], object], str, Impact]] = [
     ),
     ("now", lambda d: parameter(d, "page").update(required=True), "page is required now", BREAKING),
     ("loose", lambda d: parameter(d, "kind").update(required=False), "kind is optional now", ADDITION),
+    ("old", lambda d: parameter(d, "page").update(deprecated=True), "page is deprecated", ADDITION),
+    ("true", lambda d: parameter(d, "page")["schema"].update(default=True), "the default True", BREAKING),
     ("style", lambda d: parameter(d, "kind").update(explode=False), "kind explode is False", BREAKING),
     # Requests
     ("minimum", lambda d: parameter(d, "page")["schema"].update(minimum=2), "the minimum 2", BREAKING),
@@ -175,6 +192,19 @@ TABLE: list[tuple[str, Callable[[dict[str, Any]], object], str, Impact]] = [
     ("all", lambda d: sent(d)["properties"]["all"]["allOf"].append({"pattern": "a"}), "allOf any", BREAKING),
     ("none", lambda d: sent(d)["properties"]["all"].pop("allOf"), "allOf was removed", HARMLESS),
     ("keyword", lambda d: sent(d).update({"if": {}}), "if is {} instead of None", BREAKING),
+    ("sibling", lambda d: sent(d)["properties"]["pick"].update(default="y"), "the default 'y'", BREAKING),
+    ("sibling enum", lambda d: sent(d)["properties"]["pick"].update(enum=["x"]), "'y' was removed", BREAKING),
+    ("names", lambda d: pick(d).update({"x-enum-varnames": ["A", "B"]}), "x-enum-varnames is", BREAKING),
+    ("part", lambda d: sent(d)["properties"]["parts"]["allOf"].pop(0), "allOf Part was removed", BREAKING),
+    ("parts", lambda d: sent(d)["properties"]["parts"].pop("allOf"), "allOf was removed", BREAKING),
+    ("no part", lambda d: sent(d)["properties"]["parts"]["allOf"].pop(), "allOf object was rem", HARMLESS),
+    ("unknown", lambda d: sent(d).update(required=["name", "x"]), "field x is required now", BREAKING),
+    (
+        "encoding",
+        lambda d: post(d)["requestBody"]["content"]["application/json"].update(encoding={}),
+        "application/json encoding is {}",
+        BREAKING,
+    ),
     ("body", lambda d: post(d).pop("requestBody"), f"{BODY} was removed", BREAKING),
     ("new body", lambda d: get(d).update(requestBody={}), "request body was added", ADDITION),
     ("needed", lambda d: get(d).update(requestBody={"required": True}), "request body was added", BREAKING),
@@ -187,7 +217,30 @@ TABLE: list[tuple[str, Callable[[dict[str, Any]], object], str, Impact]] = [
     ("unsure", lambda d: received(d).pop("required"), f"{OK}, field id is optional now", BREAKING),
     ("format", lambda d: received(d)["properties"]["date"].update(format="date-time"), "format", BREAKING),
     ("no format", lambda d: received(d)["properties"]["date"].pop("format"), "the format None", BREAKING),
-    ("new format", lambda d: received(d)["properties"]["id"].update(format="uuid"), "format uuid", HARMLESS),
+    ("new format", lambda d: received(d)["properties"]["id"].update(format="uuid"), "format uuid", BREAKING),
+    ("any format", lambda d: received(d)["properties"]["id"].update(format="x"), "the format x", HARMLESS),
+    (
+        "fields of a branch",
+        lambda d: received(d)["properties"]["parts"]["allOf"].append({"$ref": "#/components/schemas/Part"}),
+        "parts, allOf Part was added",
+        ADDITION,
+    ),
+    (
+        "fields of a union",
+        lambda d: received(d)["properties"]["id"].update(allOf=[{"$ref": "#/components/schemas/Part"}]),
+        "id, allOf was added",
+        ADDITION,
+    ),
+    ("false", lambda d: received(d)["properties"].update(id=False), "has the type any", BREAKING),
+    ("header type", lambda d: headers(d)["X-Count"].update(schema={"type": "string"}), "X-Count", BREAKING),
+    ("old header", lambda d: headers(d)["X-Count"].update(deprecated=True), "Count is deprec", ADDITION),
+    (
+        "an unsure header",
+        lambda d: headers(d).update({"X-Total": {}}),
+        "header X-Total is optional now",
+        BREAKING,
+    ),
+    ("a sure header", lambda d: headers(d)["X-Count"].update(required=True), "is required now", HARMLESS),
     ("bigger", lambda d: received(d)["properties"]["size"].update(maximum=10), "maximum 10", BREAKING),
     ("smaller", lambda d: received(d)["properties"]["size"].update(maximum=8), "maximum 8", HARMLESS),
     ("null", lambda d: received(d)["properties"]["id"].update(type=["string", "null"]), "null or", BREAKING),
@@ -219,12 +272,21 @@ TABLE: list[tuple[str, Callable[[dict[str, Any]], object], str, Impact]] = [
     ("a union", lambda d: received(d)["properties"]["id"].update(anyOf=[{}]), "anyOf was added", HARMLESS),
     ("header", lambda d: get(d)["responses"]["200"].pop("headers"), "header X-Count was removed", BREAKING),
     ("new status", lambda d: get(d)["responses"].update({"410": {}}), "status 410 was added", ADDITION),
+    ("number", lambda d: get(d)["responses"].update({410: {}}), "status 410 was added", ADDITION),
     ("error", lambda d: get(d)["responses"].pop("404"), "status 404 was removed", HARMLESS),
     ("success", lambda d: get(d)["responses"].pop("200"), f"{OK} was removed", BREAKING),
     # Servers and security
     ("server", lambda d: d["servers"].pop(), "server production was removed", BREAKING),
     ("region", lambda d: d["servers"].append({"url": "https://b.example"}), "server https://b", ADDITION),
     ("URL", lambda d: d["servers"][0].update(url="https://c.example"), "has the URL https://c", BREAKING),
+    ("variables", lambda d: d["servers"][0].update(variables={}), "production variables is {}", BREAKING),
+    (
+        "another server of a region",
+        lambda d: d["servers"].append({"url": "https://d.example", "x-region": "production"}),
+        "server https://d.example was added",
+        ADDITION,
+    ),
+    ("of a path", lambda d: d["paths"]["/things"].update(servers=[]), "/things servers is []", BREAKING),
     ("way", lambda d: d["security"].pop(), "security oauth(read) was removed", BREAKING),
     ("new way", lambda d: d["security"].append({}), "security none was added", ADDITION),
     ("scope", lambda d: d["security"][1].update(oauth=["all"]), "oauth(read) was removed", BREAKING),

@@ -120,6 +120,14 @@ def test_a_line_of_an_earlier_release_does_not_count() -> None:
     assert problem.startswith("CHANGELOG.md has no line with 'Breaking:' and 'get'")
 
 
+def test_a_line_about_another_name_does_not_count() -> None:
+    changelog = "## [Unreleased]\n\n- Breaking: `get_many` and `budget` are gone.\n"
+    removed = Change("Client.get", "was removed", Impact.BREAKING)
+    added = Change("Client.many", "was added", Impact.ADDITION)
+    found = list(release_need.problems([removed, added], "v0.1.0", "0.2.0", changelog))
+    assert [line.partition(".")[0] for line in found] == ["CHANGELOG"] * 2
+
+
 def test_the_announced_version_is_that_of_the_code() -> None:
     changelog = "## [Unreleased]\n\nThis will be 0.2.0, soon.\n"
     [problem] = release_need.problems([], None, "0.1.0", changelog)
