@@ -1,4 +1,4 @@
-"""Spend four hours of fake time with everything that goes wrong in them, and count what is left behind.
+"""Run clients against a failing server for four hours of fake time, and count the resources that leak.
 
     python -m tools.soak --hours 4          what `nox -s soak` does, in about five minutes
 
@@ -6,7 +6,7 @@ Sync threads, asyncio tasks, and trio tasks have one client for each engine, and
 on a loopback socket. The clocks of the clients' tokens are fake and move four seconds with each round of
 calls, and retries do not wait. The server's tokens last an hour by that clock, or less. The server
 throttles, fails, stops in the middle of a body, drops its connections, goes down and comes back, and revokes
-its tokens. Callers lose their patience.
+its tokens. Callers cancel calls.
 
 At the end the script prints what was counted, and exits with 1 if that is more than the bounds below.
 """
@@ -50,7 +50,7 @@ CLIENTS = 3 * len(ENGINES)  # in threads, on asyncio, and on trio
 CALLERS = CALLERS_OF_A_CLIENT * CLIENTS
 STEP_S = 4  # of fake time between two rounds of calls
 WARM_UP_H = 0.5
-IMPATIENT, PATIENCE_S = 0.05, (0.0005, 0.02)  # how many callers give up, and when
+IMPATIENT, PATIENCE_S = 0.05, (0.0005, 0.02)  # the share of callers that cancel, and after how long
 # On a busy machine nothing but callers gives up. Retries without waits do not slow down a patient server.
 OPTIONS: dict[str, Any] = {
     "timeout": Timeout(total=20, connect=20, pool=20),
@@ -69,13 +69,13 @@ def patience(chances: random.Random) -> float:
 
 
 class Soak:
-    """The callers, and what their calls came to.
+    """The callers, and the outcomes of their calls.
 
     Args:
         server: Their server.
         clock: The clock of the tokens.
         rounds: How many calls each caller makes.
-        seed: What chance depends on.
+        seed: The seed of all random choices.
     """
 
     def __init__(self, server: SoakServer, clock: Clock, rounds: int, seed: int) -> None:
@@ -91,7 +91,7 @@ class Soak:
         self.credentials = ClientCredentials(TENANT_ID, "fake-client", "fake-client-secret")
 
     def chances(self, name: str) -> random.Random:
-        """Return a source of chance that depends on the seed and a name."""
+        """Return a random generator for the seed and a name."""
         return random.Random(f"{self.seed} {name}")  # noqa: S311 - nothing secret
 
     def client(self, client_class: Callable[..., Any], engine: str) -> Any:
@@ -107,7 +107,7 @@ class Soak:
             self.outcomes["LINKED"] += 1
 
     def caller(self, client: ThriveClient, name: str) -> Iterator[None]:
-        """Make a call each time that it is resumed."""
+        """Make a call each time that the generator is resumed."""
         chances = self.chances(name)
         while True:
             try:
@@ -119,7 +119,7 @@ class Soak:
             yield
 
     def sync_round(self, callers: list[Iterator[None]]) -> None:
-        """Let each caller make a call in a thread of its own."""
+        """Make a call of each caller in a separate thread."""
         threads = [threading.Thread(target=next, args=(caller,)) for caller in callers]
         for thread in threads:
             thread.start()

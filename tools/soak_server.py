@@ -1,4 +1,4 @@
-"""The server of `tools.soak`: the token endpoint and the API on one loopback port, with moods."""
+"""The server of `tools.soak`: the token endpoint and the API on one port, with random faults (moods)."""
 
 import collections
 import contextlib
@@ -28,11 +28,11 @@ class Clock:
 
 
 class SoakServer(ThreadingHTTPServer):
-    """Counts what it is asked for, and how many connections it has.
+    """Counts requests and connections.
 
     Args:
         clock: The clock by which its tokens expire.
-        seed: What its moods depend on.
+        seed: The seed of the moods.
     """
 
     daemon_threads = True
@@ -78,7 +78,7 @@ class SoakServer(ThreadingHTTPServer):
         self.counts["restarts"] += 1
 
     def revoke(self) -> None:
-        """Accept none of the tokens any more."""
+        """Reject all tokens issued so far."""
         with self.lock:
             self.tokens.clear()
         self.counts["revocations"] += 1
@@ -98,7 +98,7 @@ class SoakServer(ThreadingHTTPServer):
             return self.clock() < self.tokens.get(authorization.removeprefix("Bearer "), 0.0)
 
     def mood(self) -> str:
-        """Return how the next request is answered."""
+        """Return the mood for the next request."""
         with self.lock:
             [mood] = self.random.choices([*MOODS], [*MOODS.values()])
         return mood
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = cut
 
     def is_moody(self) -> bool:
-        """Treat a request badly, and tell whether it was treated so."""
+        """Apply a mood to a request, and return whether it failed."""
         if self.of.down:
             self.close_connection = True
             return True

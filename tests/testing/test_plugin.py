@@ -425,13 +425,13 @@ def test_a_fault_that_no_request_met_fails_its_test(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("8 failed in ")
     said = dict(failed)
     assert said["test_unused"] == (
-        "fail_next('503') had no effect: no such request reached thrive_sandbox after it. "
+        "fail_next('503') had no effect, because no such request reached thrive_sandbox after it. "
         "Check that the code under test uses a client of this sandbox, or remove the fault with "
         "thrive_sandbox.script.clear()."
     )
     assert said["test_no_token_was_needed"].startswith(
-        "fail_next('401', token=True) had no effect: no token request reached thrive_sandbox after it. "
-        "Call revoke_tokens() first"
+        "fail_next('401', token=True) had no effect, because no token request reached thrive_sandbox "
+        "after it. Call revoke_tokens() first"
     )
     assert said["test_the_second_is_unused"].startswith("fail_next('504') had no effect")
 
@@ -487,7 +487,7 @@ def test_the_end_of_a_test_looks_for_unused_faults(
 
 def test_unused_faults_are_reported() -> None:
     assert unused_message([parse_fault("503:1"), parse_fault("401:1:token")]).startswith(
-        "fail_next('503'), fail_next('401', token=True) had no effect: no such request reached"
+        "fail_next('503'), fail_next('401', token=True) had no effect, because no such request reached"
     )
     assert "no token request reached" in unused_message([parse_fault("401:1:token")])
 

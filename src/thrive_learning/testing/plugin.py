@@ -56,7 +56,7 @@ def unused_message(unused: "Sequence[Fault]") -> str:
         missing = "such request"
         advice = "Check that the code under test uses a client of this sandbox"
     return (
-        f"{asked} had no effect: no {missing} reached thrive_sandbox after it. "
+        f"{asked} had no effect, because no {missing} reached thrive_sandbox after it. "
         f"{advice}, or remove the fault with thrive_sandbox.script.clear()."
     )
 
