@@ -133,7 +133,7 @@ def summary(target: Target, activity_id: str) -> None:
 
 def test_a_get_with_path_and_query(copy: Copy) -> None:
     copy.schemas["Summary"] = with_fields("id", "text")
-    parameters = [PATH_ID, in_query("language", "string")]
+    parameters = [PATH_ID, in_query("lang", "string")]
     copy.add_operation(
         "/activity/{id}/summary", "get", "getSummary", success(ref("Summary")), parameters=parameters
     )
@@ -161,10 +161,10 @@ def test_a_get_with_path_and_query(copy: Copy) -> None:
 
     sync = '''
     def get_summary(
-        self, activity_id: str, *, language: str | None = None, **options: Unpack[CallOptions]
+        self, activity_id: str, *, lang: str | None = None, **options: Unpack[CallOptions]
     ) -> Summary:
         """Get the summary of a record."""
-        return call(GET_SUMMARY, self._http, options, id=validate_activity_id(activity_id), language=language)
+        return call(GET_SUMMARY, self._http, options, id=validate_activity_id(activity_id), lang=lang)
 '''.removeprefix("\n")
     copy.edit(methods("GET_SUMMARY", sync, "Summary"))
     assert sum(copy.handwritten_lines().values()) == stated("`GET` with path and query, and its model") <= 20
@@ -180,11 +180,11 @@ def respond(request):
     return httpx.Response(200, json={"id": ID, "text": "Très clair"})
 
 
-for summary in both(lambda client: client.activities.get_summary(ID, language="f r", timeout=5), respond):
+for summary in both(lambda client: client.activities.get_summary(ID, lang="f r", timeout=5), respond):
     assert summary == Summary(id=ID, text="Très clair")
 for request in requests:
     assert (request.method, request.url.raw_path) == (
-        "GET", f"/rest/v1/activity/{ID}/summary?language=f%20r".encode()
+        "GET", f"/rest/v1/activity/{ID}/summary?lang=f%20r".encode()
     )
 requests.clear()
 both(lambda client: client.activities.get_summary(ID), respond)
