@@ -649,7 +649,7 @@ def test_a_coroutine_that_is_dropped_leaves_no_complaint(
     assert caplog.records == []
 
 
-def test_a_forked_child_does_not_end_the_span_of_its_parent(
+def test_an_observed_run_does_not_end_in_a_forked_child(
     telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Observer(telemetry.settings, "production").run("activities.iterate")
