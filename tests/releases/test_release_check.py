@@ -1,6 +1,7 @@
 """A release with a stray file, a missing file, or an unknown license is rejected."""
 
 import copy
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,13 @@ def test_every_committed_file_is_allowed() -> None:
     committed = release_check.committed_files(ROOT)
     names = [name for name in committed if not name.startswith((".github/", ".ci/"))]
     assert list(release_check.mistakes_in_sdist([*names, "PKG-INFO"], committed)) == []
+
+
+def test_the_sdist_lists_what_belongs_in_it_so_that_stray_files_are_left_out() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
+    roots = {name.partition("/")[0] for name in release_check.committed_files(ROOT)}
+    assert {*listed} == roots - {".ci", ".github"}
 
 
 def test_builds_that_differ_are_named(tmp_path: Path) -> None:
