@@ -294,7 +294,7 @@ class Runner:
         self._has_to_be_shown = False
 
     def toml(self, example: Example) -> None:
-        """A file of profiles, each of which makes sense."""
+        """A config file, each of which makes sense."""
         self.end()
         path = self._folder / "shown.toml"
         path.write_text(example.parsed, encoding="utf-8")

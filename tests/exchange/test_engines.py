@@ -136,7 +136,7 @@ def test_a_pickled_client_keeps_its_engine() -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Set credentials, and return the path of the file of profiles, which does not exist yet."""
+    """Set credentials, and return the path of the config file, which does not exist yet."""
     path = tmp_path / "config.toml"
     monkeypatch.setenv("THRIVE_CONFIG_FILE", str(path))
     monkeypatch.setenv("THRIVE_TENANT_ID", "eu-west-2_AbcdEfghI")

@@ -106,7 +106,7 @@ def test_without_a_home_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
     assert config_file() is None
     assert load_profiles(None).lack_of("x") == (
-        "there is no profile 'x': there is no home folder, in which the file of profiles would be"
+        "there is no profile 'x': there is no home folder, in which the config file would be"
     )
     monkeypatch.setenv("THRIVE_CONFIG_FILE", "~/mine.toml")
     with pytest.raises(ConfigurationError, match=r"^THRIVE_CONFIG_FILE: '~/mine\.toml' begins") as caught:

@@ -149,7 +149,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Write:
-    """Write the file of profiles, for its owner alone, in the folder where it is looked for."""
+    """Write the config file, for its owner alone, in the folder where it is looked for."""
 
     def put_there(text: str) -> Path:
         for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):

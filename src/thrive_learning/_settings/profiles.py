@@ -1,4 +1,4 @@
-"""Reads the file of profiles and the line of each key. `resolution` interprets the keys.
+"""Reads the config file and the line of each key. `resolution` interprets the keys.
 
 The file is TOML, with a table per profile. No raising frame has the file's text, which may contain secrets.
 """
@@ -26,7 +26,7 @@ _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def config_file() -> Path | None:
-    """Return the path of the file of profiles, whether it exists or not; None without a home folder.
+    """Return the path of the config file, whether it exists or not; None without a home folder.
 
     It is the path in THRIVE_CONFIG_FILE, or else `config.toml` in the platform's folder.
 
@@ -44,7 +44,7 @@ def config_file() -> Path | None:
 
 
 class ProfileFile(NamedTuple):
-    """The contents of the file of profiles. They are not in its repr.
+    """The contents of the config file. They are not in its repr.
 
     Attributes:
         path: The file; None without a home folder.
@@ -81,7 +81,7 @@ class ProfileFile(NamedTuple):
 
 
 def load_profiles(path: Path | None) -> ProfileFile:
-    """Read the file of profiles. A file that does not exist, or that this user cannot read, has no profiles.
+    """Read the config file. A file that does not exist, or that this user cannot read, has no profiles.
 
     Raises:
             ConfigurationError: It is not a regular file, cannot be read, can be changed by other users, is
@@ -125,7 +125,7 @@ def _read(  # noqa: PLR0911 - one return per cause
 ) -> tuple[bytes, bool] | ProfileFile | str:
     """Return the content and whether it is private; a file without profiles; or the problem."""
     if path is None:
-        return ProfileFile(None, "there is no home folder, in which the file of profiles would be")
+        return ProfileFile(None, "there is no home folder, in which the config file would be")
     try:
         # O_NONBLOCK, because opening a FIFO would wait for a writer.
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -145,7 +145,7 @@ def _read(  # noqa: PLR0911 - one return per cause
     finally:
         os.close(opened)
     if len(content) > _MOST_BYTES:
-        return f"{path} is larger than 1 MiB. Set {_VARIABLE} to a file of profiles"
+        return f"{path} is larger than 1 MiB. Set {_VARIABLE} to a config file"
     return content, os.name == "nt" or not status.st_mode & 0o077
 
 
@@ -189,7 +189,7 @@ def _problem_of(  # noqa: PLR0911 - one return per cause
 
 def parsed(text: str) -> dict[str, Any] | str:
     """Return the tables of a TOML document, or the line and what is wrong there."""
-    import tomllib  # noqa: PLC0415 - most clients have no file of profiles
+    import tomllib  # noqa: PLC0415 - most clients have no config file
 
     try:
         return tomllib.loads(text)

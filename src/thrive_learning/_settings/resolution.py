@@ -194,7 +194,7 @@ def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
     """Return the layer of the profile to use, and why it is empty if it is.
 
     Raises:
-        ConfigurationError: The profile does not exist, or the file of profiles is not valid.
+        ConfigurationError: The profile does not exist, or the config file is not valid.
     """
     file = load_profiles(config_file())
     if file.absence is not None and os.environ.get("THRIVE_CONFIG_FILE"):
