@@ -149,6 +149,25 @@ def test_a_success_is_a_span(flavour: Flavour, telemetry: Telemetry) -> None:
     assert not telemetry.points("throttles")
 
 
+def test_a_request_id_with_the_tenant_id_is_masked(flavour: Flavour, telemetry: Telemetry) -> None:
+    response = page_response()
+    response.headers["X-Request-Id"] = f"{TENANT_ID.upper()}/request-1"
+    with flavour.answering(in_turn(response), telemetry=telemetry.settings) as client:
+        client.activities.get(ACTIVITY_ID)
+    [event] = events(telemetry.only_span())
+    assert event["thrive.request_id"] == "{tenant_id}/request-1"
+
+
+def test_a_region_with_the_tenant_id_is_masked(flavour: Flavour, telemetry: Telemetry) -> None:
+    region = Region.custom(
+        f"our_{TENANT_ID}", api_url="https://a.test", token_url="https://b.test/{tenant_id}"
+    )
+    transport = httpx.MockTransport(in_turn(page_response()))
+    with flavour.open(region, BASIC, transport=transport, telemetry=telemetry.settings) as client:
+        client.activities.get(ACTIVITY_ID)
+    assert attributes(telemetry.only_span())["thrive.region"] == "our_{tenant_id}"
+
+
 def test_retries_are_events_and_throttles_are_counted(flavour: Flavour, telemetry: Telemetry) -> None:
     responses = in_turn(httpx.Response(429), httpx.ReadError, page_response())
     with flavour.answering(responses, retry=AT_ONCE, telemetry=telemetry.settings) as client:

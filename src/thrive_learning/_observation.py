@@ -1,6 +1,7 @@
 """Turns calls and bulk runs into spans and metrics. It is loaded by the first client with `telemetry=`."""
 
 import os
+import re
 import threading
 from contextlib import AbstractContextManager
 from types import SimpleNamespace, TracebackType
@@ -33,13 +34,14 @@ class Observer:
     Args:
         telemetry: The client's `telemetry=`.
         region: The region's name.
+        tenant_id: The tenant ID, which is masked in the region and in request IDs; "" for none.
 
     Raises:
         ConfigurationError: It is not an OpenTelemetry, has something else as a provider, or the extra `otel`
             is not installed.
     """
 
-    def __init__(self, telemetry: object, region: str) -> None:
+    def __init__(self, telemetry: object, region: str, tenant_id: str = "") -> None:
         if not isinstance(telemetry, OpenTelemetry):
             raise ConfigurationError(f"telemetry is {telemetry!r}. Pass OpenTelemetry() or None.")
         for name in ("tracer", "meter"):
@@ -48,7 +50,9 @@ class Observer:
                 kind = f"{name.title()}Provider"
                 raise ConfigurationError(f"{name}_provider is {provider!r}. Pass a {kind} or None.")
         self.api: Any = _api()
-        self.region: str = region
+        named = rf"(?<![A-Za-z0-9]){re.escape(tenant_id)}(?![A-Za-z0-9])" if tenant_id else "(?!)"
+        self._tenant_id = re.compile(named, re.IGNORECASE)
+        self.region: str = self._tenant_id.sub("{tenant_id}", region)
         self.guard: _Guard = _Guard(region)
         self.key: str = self.api.context.create_key(_NAME)
         self.tracer: Any = self.api.trace.get_tracer(_NAME, __version__, telemetry.tracer_provider)
@@ -90,6 +94,9 @@ class Observer:
                 self._throttles.add(1, operation)
         observation = self.api.context.get_value(self.key)
         if isinstance(observation, Observation):
+            request_id = attempt.request_id
+            if request_id is not None:  # a gateway may build it from the tenant ID
+                attempt = attempt._replace(request_id=self._tenant_id.sub("{tenant_id}", request_id))
             observation.attempted(attempt)
 
 

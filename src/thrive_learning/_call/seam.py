@@ -274,12 +274,12 @@ class Seam:
         raise error
 
 
-def _observer(options: Options, region: Region) -> "Observer | None":
+def _observer(options: Options, region: Region, tenant_id: str) -> "Observer | None":
     if options.telemetry is None:
         return None
     from thrive_learning._observation import Observer  # noqa: PLC0415 - it loads an extra
 
-    return Observer(options.telemetry, region.name)
+    return Observer(options.telemetry, region.name, tenant_id)
 
 
 def observing(
@@ -315,7 +315,7 @@ class Caller:
 
     def __init__(self, region: Region, credentials: Credentials, options: Options, transport: object) -> None:
         self.seam: Seam = Seam(region, options)
-        self.observer: Observer | None = _observer(options, region)
+        self.observer: Observer | None = _observer(options, region, credentials.tenant_id)
         self.api: Client = Client(base_url=region.api_url).set_httpx_client(cast("Any", self))
         self.authorizer: Authorizer = Authorizer(
             region, credentials, self.seam.headers, options.token_store, options.timeout
@@ -386,7 +386,7 @@ class AsyncCaller:
 
         self._anyio = anyio
         self.seam: Seam = Seam(region, options)
-        self.observer: Observer | None = _observer(options, region)
+        self.observer: Observer | None = _observer(options, region, credentials.tenant_id)
         self.api: Client = Client(base_url=region.api_url).set_async_httpx_client(cast("Any", self))
         self.authorizer: AsyncAuthorizer = AsyncAuthorizer(
             region, credentials, self.seam.headers, options.token_store, options.timeout
