@@ -153,12 +153,15 @@ def test_another_copy_of_the_module_adds_no_second_handler(
     monkeypatch.setattr(sys.modules["thrive_learning"], "_log", _log)
 
 
+@pytest.mark.parametrize("state", ["missing", "closed"])
 def test_a_process_without_stderr_writes_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str
 ) -> None:
+    closed = io.StringIO()
+    closed.close()
     monkeypatch.setenv("THRIVE_LOG", "debug")
     follow_environment()
-    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stderr", closed if state == "closed" else None)
     _TREE.error("lost")
     assert capsys.readouterr().out == ""
 

@@ -81,6 +81,8 @@ def test_headers_cannot_be_changed_and_are_shown_as_a_dict() -> None:
     assert headers == {"date": "now"}
     assert len(headers) == 1
     assert not hasattr(headers, "__setitem__")
+    assert 5 not in headers  # type: ignore[comparison-overlap]
+    assert headers.get(None) is None  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

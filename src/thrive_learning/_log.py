@@ -36,7 +36,8 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            if sys.stderr is not None:  # as under pythonw.exe
+            # It is None under pythonw.exe, and closed in a daemon.
+            if sys.stderr is not None and not getattr(sys.stderr, "closed", False):
                 print(self.format(record), file=sys.stderr)  # noqa: T201 - what it is for
         except Exception as error:
             if interruption(error) is not None:

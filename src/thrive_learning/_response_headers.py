@@ -31,7 +31,9 @@ class ResponseHeaders(Mapping[str, str]):
         self._fields = dict(fields)
 
     def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()]
+        if isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a mapping has no other key
+            return self._fields[name.lower()]
+        raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)

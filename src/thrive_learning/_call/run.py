@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from thrive_learning._budget import Budget
 from thrive_learning._call.operation import Operation
@@ -14,6 +14,9 @@ from thrive_learning._interruptions import interruption
 from thrive_learning.errors import Attempt, UnexpectedResponseError
 from thrive_learning.models import ApiResponse
 from thrive_learning.policies import CallOptions
+
+if TYPE_CHECKING:
+    from contextvars import Token
 
 T = TypeVar("T")
 
@@ -123,13 +126,18 @@ async def _run_async(
     except _PARSER_ERRORS as error:
         flaw = _flaw(error, call)
     finally:
-        if current_call.get(None) is call:  # a coroutine that is dropped ends in another context
-            current_call.reset(outer)
+        _leave(call, outer)
     outcome = _conclude(operation, call, flaw, http)
     if isinstance(outcome, UnexpectedResponseError):
         del call  # a raised error keeps its frames, and the response may repeat credentials
         raise outcome
     return outcome, call
+
+
+def _leave(call: Call, outer: "Token[Call]") -> None:
+    """Reset the current call, unless this is another context, in which a dropped coroutine ends."""
+    if current_call.get(None) is call:
+        current_call.reset(outer)
 
 
 def _flaw(error: Exception, call: Call) -> str:
