@@ -167,6 +167,19 @@ def test_invalid_credentials_are_rejected(flavour: Flavour, credentials: Any) ->
     assert "secret" not in str(caught.value).replace("ClientCredentials", "")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"client_auth": "x"}, "client_auth is 'x'. Choose 'auto', 'post', or 'basic'"),
+        ({"on_attempt": 3}, "on_attempt is 3. Pass a function, or None"),
+        ({"on_drift": "log"}, "on_drift is 'log'. Pass a function, or None"),
+    ],
+)
+def test_invalid_options_are_rejected(flavour: Flavour, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        flavour.client_class.sandbox(**options)
+
+
 def test_an_invalid_region_is_rejected(flavour: Flavour) -> None:
     with pytest.raises(ConfigurationError, match="'mars' is not a region"):
         flavour.client_class("mars", BASIC)

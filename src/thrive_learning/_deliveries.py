@@ -102,7 +102,7 @@ def flaw_of_signature(
     if signature is None:
         return SignatureError(
             f"The delivery has no header {SIGNATURE_HEADER}, so anyone may have sent it. Reject it; if the "
-            "subscription has no secret, agree on one with the vendor, or use webhooks.parse().",
+            "subscription has no secret, ask the vendor for one, or use webhooks.parse().",
             reason="missing_signature",
         )
     match = _SIGNATURE.fullmatch(_text(signature))

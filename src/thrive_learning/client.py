@@ -222,7 +222,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
                 `max_record_bytes`, `max_page_bytes`, and `telemetry`, as for the client.
 
         Raises:
-            ValueError: `client_auth` is not one of these.
+            ConfigurationError: `client_auth` or an option is not valid.
         """
         region, credentials, transport = _sandbox(client_auth)
         return cls(region, credentials, transport=cast("_TransportT", transport), **options)
@@ -428,6 +428,8 @@ def _revived(
 def _sandbox(client_auth: ClientAuth = "auto") -> "tuple[Region, ClientCredentials, SandboxTransport]":
     from thrive_learning import sandbox  # noqa: PLC0415 - few clients need it
 
+    if client_auth not in {"auto", "post", "basic"}:
+        raise ConfigurationError(f"client_auth is {client_auth!r}. Choose 'auto', 'post', or 'basic'.")
     core = sandbox.Sandbox(client_auth=client_auth)
     region = Region.custom(
         "sandbox",

@@ -180,7 +180,7 @@ def _check_secret(name: str, masked: "Secret | str") -> None:
 
 def _scopes(value: object) -> tuple[Scope, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"scopes is {value!r}. Pass several scopes, such as scopes=(Scope.READ,).")
+        raise ConfigurationError(f"scopes is {value!r}. Pass a list of scopes, such as [Scope.READ].")
     return tuple(dict.fromkeys(_scope(scope) for scope in cast("Iterable[object]", value)))
 
 
@@ -287,7 +287,7 @@ class ClientCredentials:
         if client_secret is None:
             # The second argument may be a secret, passed in the belief that it is the client secret.
             client_id = None
-            masked: Secret | str = "is missing. Pass client_secret= by name if the client ID is the tenant ID"
+            masked: Secret | str = "the secret is missing. Pass it by name, as client_secret="
         else:
             masked = _masked(client_secret)
         del client_secret

@@ -215,7 +215,7 @@ def test_get(call: Call, path: Path) -> None:
 def test_list(call: Call, terminal: Call, path: Path) -> None:
     assert call("config", "list") == (0, "{}\n", "")
     code, out, err = terminal("config", "list")
-    assert (code, out, err) == (0, "", f"thrive: no profiles: there is no file {path}\n")
+    assert (code, out, err) == (0, "", f"thrive: no profiles: {path} does not exist\n")
     path.parent.mkdir(parents=True)
     path.write_text("")
     assert terminal("config", "list").err == f"thrive: no profiles: {path} is empty\n"

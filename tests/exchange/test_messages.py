@@ -235,7 +235,7 @@ def test_an_error_says_who_what_and_which() -> None:
     )
     assert str(error) == (
         "staging answered 404 to the request for activity 60d5: \"Activity not found\". The region 'staging' "
-        "has no activity 60d5; check the arguments and the region, because staging and production do not "
+        "has no activity 60d5; check the arguments and the region, because regions do not "
         "share records. (request ID r-1)"
     )
     assert (error.status_code, error.error, error.message) == (404, "Not Found", "Activity not found")

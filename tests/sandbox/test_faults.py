@@ -242,10 +242,10 @@ def test_no_preference_takes_long(preference: str, length: int) -> None:
 @pytest.mark.parametrize(
     ("preference", "problem"),
     [
-        ("fault", "unknown fault ''. Use one of a status from 400 to 599, throttle"),
+        ("fault", "unknown fault ''. Use a status from 400 to 599, throttle"),
         ("fault=", "unknown fault ''"),
         ('fault=""', "unknown fault ''"),
-        ("fault=flow", "unknown fault 'flow'. Did you mean 'slow'? Use one of"),
+        ("fault=flow", "unknown fault 'flow'. Did you mean 'slow'? Use a status"),
         ("fault=503:3", "cannot have a number or 'token'"),
         ("fault=503:token", "cannot have a number or 'token'"),
     ],
@@ -284,7 +284,7 @@ def test_a_fault_is_read_and_written(text: str, fault: Fault) -> None:
     ("text", "problem"),
     [
         ("", "unknown fault ''"),
-        ("200", "unknown fault '200'. Use one of a status from 400 to 599"),
+        ("200", "unknown fault '200'. Use a status from 400 to 599"),
         ("600", "unknown fault"),
         ("400…599", "unknown fault"),
         ("٤٠٠", "unknown fault"),

@@ -126,7 +126,7 @@ def test_a_proxy_url_that_is_not_valid(proxy: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         choose_proxies([API], proxy)
     assert f"The proxy URL {message}" in str(caught.value)
-    assert "Write it as http://user:password@host:port" in str(caught.value)
+    assert "Write it as http://host:port, or http://user:password@host:port with" in str(caught.value)
     assert "canary" not in str(caught.value)
 
 

@@ -103,11 +103,11 @@ def test_oauth(monkeypatch: pytest.MonkeyPatch, scopes: str | None, expected: tu
         ),
         (
             BASIC | OAUTH,
-            "THRIVE_API_SECRET is for HTTP Basic, THRIVE_CLIENT_ID and THRIVE_CLIENT_SECRET for OAuth",
+            r"Basic \(THRIVE_API_SECRET\) and for OAuth \(THRIVE_CLIENT_ID and THRIVE_CLIENT_SECRET\) are",
         ),
         (
             BASIC | {"THRIVE_SCOPES": "api/all"},
-            "THRIVE_API_SECRET is for HTTP Basic, THRIVE_SCOPES for OAuth",
+            r"HTTP Basic \(THRIVE_API_SECRET\) and for OAuth \(THRIVE_SCOPES\) are both set",
         ),
         (OAUTH | {"THRIVE_SCOPES": "api/al"}, "THRIVE_SCOPES.*'api/al' is not a scope"),
         (BASIC | {"THRIVE_TENANT_ID": "a:b"}, "THRIVE_TENANT_ID.*tenant_id is 'a:b'"),
@@ -350,7 +350,7 @@ def test_an_invalid_custom_region_is_rejected(environment: dict[str, str], said:
         ('[default]\napi_secret = " canary"', r":2: the secret begins with white space. Remove it"),
         (
             '[default]\napi_secret = "canary"\nclient_id = "c"',
-            r":2 is for HTTP Basic, profile .*:3 for OAuth",
+            r":2\) and for OAuth \(profile .*:3\) are both set",
         ),
         ('[default]\napi_secret = "canary"\napi_secret_file = "/x"', r"/x.*cannot be read"),
         (
@@ -378,7 +378,7 @@ def test_a_broken_profile_is_an_error_with_file_and_line(write: Write, text: str
 
 def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"no credentials are set.*\(there is no profile 'default': there"
+        ConfigurationError, match=r"no credentials are set.*\(there is no profile 'default', because"
     ):
         settings()
     monkeypatch.setenv("THRIVE_TENANT_ID", "t")
@@ -386,7 +386,7 @@ def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: 
     with pytest.raises(ConfigurationError, match=r"which is not set \(there is no profile 'default'"):
         settings()
     monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "none.toml"))
-    with pytest.raises(ConfigurationError, match=r"THRIVE_CONFIG_FILE: there is no file .*none\.toml"):
+    with pytest.raises(ConfigurationError, match=r"THRIVE_CONFIG_FILE: .*none\.toml does not exist"):
         settings()
 
 

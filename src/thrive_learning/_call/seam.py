@@ -182,6 +182,9 @@ class Seam:
         self.headers: Headers = common_headers(options.application)
         self.closed: bool = False
         self._strict = options.strict
+        for name, hook in (("on_attempt", options.on_attempt), ("on_drift", options.on_drift)):
+            if hook is not None and not callable(hook):
+                raise ConfigurationError(f"{name} is {hook!r}. Pass a function, or None.")
         self._drift = DriftReports(options.on_drift)
         self._record_limit = body_limit("max_record_bytes", options.max_record_bytes)
         self._page_limit = body_limit("max_page_bytes", options.max_page_bytes)

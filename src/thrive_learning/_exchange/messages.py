@@ -290,7 +290,7 @@ def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float
         case 404:
             return (
                 f"The region {region!r} has no {circumstances.subject}; check the arguments and the region, "
-                "because staging and production do not share records."
+                "because regions do not share records."
             )
         case 429:
             return _slow_down(wait)

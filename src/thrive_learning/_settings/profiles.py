@@ -75,7 +75,7 @@ class ProfileFile(NamedTuple):
         if profile in self.tables:
             return None
         if self.absence is not None:
-            return f"there is no profile {profile!r}: {self.absence}"
+            return f"there is no profile {profile!r}, because {self.absence}"
         names = ", ".join(self.tables) or "none"
         return f"there is no profile {profile!r} in {self.path}, which has: {names}"
 
@@ -151,7 +151,7 @@ def _read(  # noqa: PLR0911 - one return per cause
 
 def _unopened(path: Path, error: OSError) -> ProfileFile | str:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        return ProfileFile(path, f"there is no file {path}")
+        return ProfileFile(path, f"{path} does not exist")
     if error.errno == errno.EACCES:
         # A service may run with another user's home folder, and with all settings in its environment.
         return ProfileFile(path, f"{path} cannot be read ({error.strerror})", is_unreadable=True)

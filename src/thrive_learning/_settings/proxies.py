@@ -68,7 +68,7 @@ def choose_proxies(servers: Iterable[ServerT], proxy: object) -> dict[ServerT, s
         if problem is not None:
             raise ConfigurationError(
                 f"The proxy URL {_shown(str(url))!r} (from {_setting(proxy)}) {problem}. Write it as "
-                "http://user:password@host:port, with special characters percent-encoded."
+                "http://host:port, or http://user:password@host:port with special characters percent-encoded."
             )
     return chosen
 

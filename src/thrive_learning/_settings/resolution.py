@@ -438,8 +438,8 @@ def _credentials(
     basic, oauth = deciding.those_of(_BASIC), deciding.those_of(_OAUTH_ONLY)
     if basic and oauth:
         raise ConfigurationError(
-            f"{_listed(_sources(deciding, basic))} is for HTTP Basic, "
-            f"{_listed(_sources(deciding, oauth))} for OAuth. Unset the one that you do not use"
+            f"settings for HTTP Basic ({_listed(_sources(deciding, basic))}) and for OAuth "
+            f"({_listed(_sources(deciding, oauth))}) are both set. Unset those that you do not use"
         )
     wanted = ("tenant_id", *(_OAUTH_ONLY if oauth else _BASIC))
     used = {key: found[0] for key in wanted if (found := _all_of(layers, key))}

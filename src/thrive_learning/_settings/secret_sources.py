@@ -141,7 +141,7 @@ def _in_file(path: str) -> Secret | str:
         # O_NONBLOCK, because opening a FIFO would wait for a writer.
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        return f"{name} cannot be read: {error.strerror}"
+        return f"{name} cannot be read: {error.strerror}. Check its path and permissions"
     except ValueError:  # a NUL character, or one that the system's encoding lacks
         return f"{name} cannot be read: its name is not valid on this system"
     try:
@@ -150,7 +150,7 @@ def _in_file(path: str) -> Secret | str:
         with os.fdopen(opened, "rb", closefd=False) as file:
             found = secret_from(file.read(_MOST_BYTES + 1))
     except OSError as error:
-        return f"{name} cannot be read: {error.strerror}"
+        return f"{name} cannot be read: {error.strerror}. Check its path and permissions"
     finally:
         os.close(opened)
     return f"{name}: {found}" if isinstance(found, str) else found

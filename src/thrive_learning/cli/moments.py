@@ -1,4 +1,4 @@
-"""Parse times as users write them: a date, a date and time, or a time ago such as `7d`. Pure."""
+"""Parse times as users write them: a date, a date and time, or how long ago, such as `7d`. Pure."""
 
 import datetime as dt
 import re
@@ -10,7 +10,7 @@ _WRITTEN = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
 
-_FORMS = "2026-01-31, 2026-01-31T12:00, or 2026-01-31T12:00+02:00, or as a time ago, such as 24h or 7d"
+_FORMS = "2026-01-31, 2026-01-31T12:00, or 2026-01-31T12:00+02:00, or how long ago, such as 24h or 7d"
 
 
 class Moment(NamedTuple):

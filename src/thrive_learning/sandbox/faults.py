@@ -179,8 +179,8 @@ def parse_fault(text: str) -> Fault:
         known = [kind for kind in KINDS if kind != _STATUSES]
         near = difflib.get_close_matches(name[:40], known, n=1)
         question = f" Did you mean {near[0]!r}?" if near else ""
-        names = ", ".join(["a status from 400 to 599", *known])
-        raise ValueError(f"unknown fault {name[:40]!r}.{question} Use one of {names}")
+        names = ", ".join(["a status from 400 to 599", *known[:-1], f"or {known[-1]}"])
+        raise ValueError(f"unknown fault {name[:40]!r}.{question} Use {names}")
     fault = Fault(name)
     for option in options:
         fault = _with_option(fault, option, text)

@@ -23,8 +23,8 @@ Examples:
   thrive activity list --until 24h --page 1 --per-page 100
   thrive activity list --since 2020-01-01 -o json | jq -r '.[].id'
 
-A TIME is 2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or a time ago
-such as 30m, 24h, 7d, or 2w. Times without a zone are in UTC.
+A TIME is 2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or how long
+ago: 30m, 24h, 7d, or 2w. Times without a zone are in UTC.
 
 To get all pages, use `thrive activity export --since`. If records depart from the
 contract, -v shows how.

@@ -28,7 +28,7 @@ IDs are fetched once. Empty cells, blank lines, and text lines that begin with #
 are skipped.
 
 Without IDS, all records of a period are exported, each once. A TIME is
-2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or a time ago such as 30m,
+2026-01-31, 2026-01-31T12:00, 2026-01-31T12:00+02:00, or how long ago: 30m,
 24h, 7d, or 2w. Times without a zone are in UTC. Without --until, the period ends
 when the export begins.
 
