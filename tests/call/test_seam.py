@@ -744,6 +744,28 @@ def test_a_callback_that_fails_is_logged_and_does_not_break_the_call(
     assert record.exc_info[0] is RuntimeError
 
 
+class AsyncCallback:
+    async def __call__(self, _report: object) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", ["on_attempt", "on_drift"])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (5, "of type int. Pass a function or None."),
+        (AsyncCallback().__call__, "an async function, which the client does not await. Pass a plain one."),
+        (AsyncCallback(), "an async function, which the client does not await. Pass a plain one."),
+    ],
+)
+def test_a_callback_that_would_not_run_is_rejected(
+    flavour: Flavour, name: str, value: object, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name} is {re.escape(problem)}$"):
+        with flavour.answering(lambda _request: page_response(), **{name: value}):
+            pass
+
+
 def test_a_date_after_the_end_of_the_call_is_not_waited_for(flavour: Flavour) -> None:
     date = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True)
     requests: list[httpx.Request] = []

@@ -5,6 +5,7 @@ reads netrc, or calls event hooks.
 """
 
 import contextvars
+import inspect
 import re
 import sys
 import weakref
@@ -146,6 +147,17 @@ def common_headers(application: object) -> Headers:
     )
 
 
+def _validate_callback(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not callable(value):
+        raise ConfigurationError(f"{name} is of type {type(value).__name__}. Pass a function or None.")
+    if any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__")))):  # noqa: B004, B009 - an object may be called
+        raise ConfigurationError(
+            f"{name} is an async function, which the client does not await. Pass a plain one."
+        )
+
+
 class Options(NamedTuple):
     """The options that both clients share; see `ThriveClient`."""
 
@@ -173,9 +185,14 @@ class Seam:
     Args:
         region: The region that requests go to.
         options: The options of the client.
+
+    Raises:
+        ConfigurationError: An option is not valid.
     """
 
     def __init__(self, region: Region, options: Options) -> None:
+        _validate_callback("on_attempt", options.on_attempt)
+        _validate_callback("on_drift", options.on_drift)
         self.region: Region = region
         self.timeout: Timeout = options.timeout
         self.retry: RetryPolicy = options.retry
