@@ -16,10 +16,12 @@ from pathlib import Path
 from tools.api_comparison import compare_apis, load_api
 from tools.changes import Change, Impact
 from tools.contract_comparison import compare_contracts
+from tools.package_comparison import compare_packages
 from tools.versions import Version, code_version, git, last_tag, version_of
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = "openapi/thrive.yaml"
+PROJECT = "pyproject.toml"
 
 
 def lowest_version(old: Version, impact: Impact) -> Version:
@@ -33,11 +35,15 @@ def lowest_version(old: Version, impact: Impact) -> Version:
 
 
 def changes_since(root: Path, tag: str) -> list[Change]:
-    """Return the changes of the public API and of the contract since a tag."""
-    contract = (root / CONTRACT).read_text(encoding="utf-8")
+    """Return the changes of the public API, of the contract, and of the package since a tag."""
+    (old_contract, contract), (old_project, project) = (
+        (git(root, "show", f"{tag}:{name}"), (root / name).read_text(encoding="utf-8"))
+        for name in (CONTRACT, PROJECT)
+    )
     return [
         *compare_apis(load_api(root, tag), load_api(root)),
-        *compare_contracts(git(root, "show", f"{tag}:{CONTRACT}"), contract),
+        *compare_contracts(old_contract, contract),
+        *compare_packages(old_project, project),
     ]
 
 

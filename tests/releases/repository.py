@@ -128,6 +128,20 @@ paths:
       parameters: [{name: page, in: query, schema: {type: integer}}]
       responses: {'200': {description: Things.}}
 """,
+    "pyproject.toml": """
+[project]
+requires-python = ">=3.11"
+
+[project.optional-dependencies]
+cli = []
+fast = []
+
+[project.scripts]
+thrive = "thrive_learning.cli:main"
+
+[project.entry-points.pytest11]
+thrive = "thrive_learning.testing"
+""",
     "CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-11-01\n\n- Breaking: nothing.\n",
 }
 

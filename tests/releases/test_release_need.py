@@ -90,6 +90,17 @@ def test_a_break_of_the_contract_needs_a_version_and_a_line(
     ]
 
 
+def test_a_removed_extra_needs_a_version_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository(tmp_path)
+    repository.commit("v0.1.0")
+    repository.replace("pyproject.toml", "fast = []\n", "")
+    repository.commit()
+    assert judge(repository, monkeypatch).splitlines() == [
+        "breaking changes since v0.1.0 need version 0.2.0 or higher, and _version.py has 0.1.0. Raise it.",
+        "CHANGELOG.md has no line with 'Breaking:' and 'fast'. Add one: extra fast was removed.",
+    ]
+
+
 def test_a_change_of_prose_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = Repository(tmp_path)
     repository.commit("v0.1.0")
