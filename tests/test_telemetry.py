@@ -1,6 +1,7 @@
 """Spans and metrics, read from the in-memory exporters of OpenTelemetry's SDK."""
 
 import contextvars
+import copy
 import gc
 import os
 import pickle
@@ -691,6 +692,11 @@ def test_a_client_with_the_global_providers_can_be_pickled(telemetry: Telemetry)
     assert pickle.loads(pickle.dumps(OpenTelemetry())) == OpenTelemetry()
     with pytest.raises(TypeError, match="an OpenTelemetry with a provider cannot be pickled"):
         pickle.dumps(telemetry.settings)
+
+
+def test_a_copy_has_the_same_providers(telemetry: Telemetry) -> None:
+    copied = copy.deepcopy({"telemetry": copy.copy(telemetry.settings)})
+    assert copied["telemetry"] == telemetry.settings
 
 
 def test_without_telemetry_nothing_of_opentelemetry_is_loaded() -> None:

@@ -99,7 +99,8 @@ def main() -> None:
     else:
         impact = max((change.impact for change in changes), default=Impact.HARMLESS)
         needed = ".".join(map(str, lowest_version(version_of(old), impact)))
-        print(f"{len(changes)} changes since {old} need version {needed} or higher; this is {version}.")
+        count = f"{len(changes)} change{' needs' if len(changes) == 1 else 's need'}"
+        print(f"Since {old}, {count} version {needed} or higher. This is {version}.")
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     if found := list(problems(changes, old, version, changelog)):
         sys.exit("\n".join(found))

@@ -1,7 +1,7 @@
 """The setting that reports the calls of a client to OpenTelemetry."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -34,3 +34,10 @@ class OpenTelemetry:
                 "Use the global providers, or create it where it is needed."
             )
         return type(self), ()
+
+    # It is immutable, and a copy would need copies of the providers.
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self

@@ -90,7 +90,9 @@ def test_a_break_of_the_contract_needs_a_version_and_a_line(
     ]
 
 
-def test_a_removed_extra_needs_a_version_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_extra_needs_a_version_and_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     repository = Repository(tmp_path)
     repository.commit("v0.1.0")
     repository.replace("pyproject.toml", "fast = []\n", "")
@@ -99,6 +101,7 @@ def test_a_removed_extra_needs_a_version_and_a_line(tmp_path: Path, monkeypatch:
         "breaking changes since v0.1.0 need version 0.2.0 or higher, and _version.py has 0.1.0. Raise it.",
         "CHANGELOG.md has no line with 'Breaking:' and 'fast'. Add one: extra fast was removed.",
     ]
+    assert "Since v0.1.0, 1 change needs version 0.2.0 or higher. This is 0.1.0." in capsys.readouterr().out
 
 
 def test_a_change_of_prose_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
