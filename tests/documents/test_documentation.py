@@ -87,7 +87,7 @@ class Shell:
 
     #: They would install, wait or change the repository: that they are spelled right is not tested here.
     NOT_RUN = re.compile(
-        r"python3 -m pip install |python3 -m venv |source |nox\b|uv sync |pre-commit install"
+        r"python3 -m pip install |python3 -m venv |source |mkdir |cd |nox\b|uv sync |pre-commit install"
     )
 
     def __init__(self, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
