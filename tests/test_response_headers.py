@@ -1,6 +1,7 @@
 """The headers that results and errors keep."""
 
 import copy
+import datetime as dt
 import pickle
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ import httpx
 import pytest
 from harness import ACTIVITY_ID, BASIC, Flavour, page_response
 
-from thrive_learning import ApiError, RateLimitedError, UnexpectedResponseError
+from thrive_learning import ApiError, ApiResponse, RateLimitedError, UnexpectedResponseError
 from thrive_learning._response_headers import ResponseHeaders, is_kept
 
 SENT = [
@@ -70,7 +71,19 @@ def test_a_response_of_the_callers_own_error_has_no_headers() -> None:
     ]
     for error in errors:
         assert pickle.loads(pickle.dumps(error)).headers == {}
-    assert ApiError("no", status_code=404, headers={"date": "now"}).headers == {"date": "now"}
+
+
+def test_headers_that_the_caller_passes_have_names_in_any_case() -> None:
+    given = {"Retry-After": "3"}
+    response = ApiResponse(
+        data=1, status_code=200, request_id=None, elapsed=dt.timedelta(), history=(), headers=given
+    )
+    for headers in (
+        response.headers,
+        ApiError("no", status_code=404, headers=given).headers,
+        UnexpectedResponseError("no", status_code=200, headers=given).headers,
+    ):
+        assert headers["retry-after"] == headers["RETRY-AFTER"] == "3"
 
 
 def test_headers_cannot_be_changed_and_are_shown_as_a_dict() -> None:

@@ -22,13 +22,13 @@ class ResponseHeaders(Mapping[str, str]):
     """Headers by their names, in any case. It is immutable and can be pickled.
 
     Args:
-        fields: The values by the names in lower case.
+        fields: The values by their names.
     """
 
     __slots__ = ("_fields",)
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        self._fields = dict(fields)
+        self._fields = {name.lower(): value for name, value in fields.items()}
 
     def __getitem__(self, name: str) -> str:
         if isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a mapping has no other key

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from thrive_learning._response_headers import ResponseHeaders
+
 #: The HTTP statuses of transient failures. A content delivery network sends 520 to 524 when it cannot reach
 #: the API.
 TRANSIENT_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
@@ -224,7 +226,7 @@ class UnexpectedResponseError(ThriveError):
         self.body = body
         self.in_api_format = in_api_format
         if headers is not None:
-            self.headers = headers
+            self.headers = ResponseHeaders(headers)
 
 
 class ApiError(ThriveError):
@@ -281,7 +283,7 @@ class ApiError(ThriveError):
         self.region = region
         self.in_api_format = in_api_format
         if headers is not None:
-            self.headers = headers
+            self.headers = ResponseHeaders(headers)
 
     @property
     def is_transient(self) -> bool:

@@ -10,6 +10,7 @@ from _thrive_learning_api import models as wire
 from _thrive_learning_api.contract import ActivityFields as ActivityFields  # noqa: PLC0414 - for the test kit
 
 from thrive_learning._contract_model import DESCRIPTIONS, ContractModel
+from thrive_learning._response_headers import ResponseHeaders
 from thrive_learning.credentials import Scope
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 
@@ -136,7 +137,7 @@ class ApiResponse(Generic[_T]):
     request_id: str | None
     elapsed: dt.timedelta
     history: tuple[Attempt, ...]
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=ResponseHeaders)
 
     @property
     def attempts(self) -> int:
