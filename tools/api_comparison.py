@@ -18,7 +18,7 @@ from typing import Any
 
 import griffe
 
-from tools.api_constructors import add_constructor
+from tools.api_constructors import add_constructor, has_fields
 from tools.changes import Change, Impact
 
 PACKAGE = "thrive_learning"
@@ -238,7 +238,7 @@ def _values(name: str, old: griffe.Attribute, new: griffe.Attribute) -> Iterator
 
     The value of a field is its default, which the constructor shows.
     """
-    is_field = old.annotation is not None and old.parent is not None and old.parent.is_class
+    is_field = old.annotation is not None and has_fields(old.parent) and "instance-attribute" in old.labels
     if is_field or name in FREE_VALUES or str(old.value) == str(new.value):
         return
     before, after = (_choices(attribute.value) for attribute in (old, new))

@@ -11,9 +11,7 @@ def add_constructor(value: griffe.Object) -> None:
     """Add the `__init__` that a class gets from its annotated attributes, if it has none of its own."""
     if not isinstance(value, griffe.Class) or "__init__" in value.members:
         return
-    bases = {str(base).rpartition(".")[2] for inner in (value, *value.mro()) for base in inner.bases}
-    decorators = [str(decorator.value) for decorator in value.decorators]
-    made = [text for text in decorators if text.startswith(("attrs.frozen", "attrs.define"))]
+    bases, made = _bases(value), _attrs(value)
     if "TypedDict" in bases:
         found = list(_keys(value))
     elif "NamedTuple" in bases or (made and "init=False" not in made[0]):
@@ -22,6 +20,22 @@ def add_constructor(value: griffe.Object) -> None:
         return
     own = griffe.Parameter("self", kind=KINDS.positional_or_keyword)
     value.set_member("__init__", griffe.Function("__init__", parameters=griffe.Parameters(own, *found)))
+
+
+def has_fields(value: griffe.Object | None) -> bool:
+    """Return whether the annotated attributes of a class are fields, whose values are defaults."""
+    if not isinstance(value, griffe.Class):
+        return False
+    return bool(_attrs(value) or _bases(value) & {"NamedTuple", "TypedDict"})
+
+
+def _bases(value: griffe.Class) -> set[str]:
+    return {str(base).rpartition(".")[2] for inner in (value, *value.mro()) for base in inner.bases}
+
+
+def _attrs(value: griffe.Class) -> list[str]:
+    decorators = [str(decorator.value) for decorator in value.decorators]
+    return [text for text in decorators if text.startswith(("attrs.frozen", "attrs.define"))]
 
 
 def _annotated(value: griffe.Class) -> Iterator[griffe.Attribute]:

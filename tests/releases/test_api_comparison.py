@@ -91,6 +91,7 @@ def changes_after(
         (MORE, "    status: int | None = None\n", "    status: int\n", "Try requires status", BREAKING),
         (MORE, "(Sequence[str])", "", "Page is not a Sequence any more", BREAKING),
         (MORE, '    def __enter__(self) -> "Page": ...', "    pass", "__enter__ was removed", BREAKING),
+        (MORE, "LIMIT: int = 3", "LIMIT: int = 4", "Many.LIMIT is 4 instead of 3", BREAKING),
         (MORE, "async def", "def", "Many.fetch is not async any more", BREAKING),
         (MORE, "    @classmethod\n", "", "Many.parse is not classmethod any more", BREAKING),
         (MORE, "def still(name", "@classmethod\n    def still(name", "is classmethod now", BREAKING),
