@@ -753,7 +753,7 @@ class AsyncCallback:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (5, "of type int. Pass a function or None."),
+        (5, "5. Pass a function, or None."),
         (AsyncCallback().__call__, "an async function, which the client does not await. Pass a plain one."),
         (AsyncCallback(), "an async function, which the client does not await. Pass a plain one."),
     ],

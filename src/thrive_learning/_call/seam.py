@@ -151,8 +151,9 @@ def _validate_callback(name: str, value: object) -> None:
     if value is None:
         return
     if not callable(value):
-        raise ConfigurationError(f"{name} is of type {type(value).__name__}. Pass a function or None.")
-    if any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__")))):  # noqa: B004, B009 - an object may be called
+        raise ConfigurationError(f"{name} is {value!r}. Pass a function, or None.")
+    # Also an object that is called.
+    if any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__")))):  # noqa: B004, B009
         raise ConfigurationError(
             f"{name} is an async function, which the client does not await. Pass a plain one."
         )
@@ -199,9 +200,6 @@ class Seam:
         self.headers: Headers = common_headers(options.application)
         self.closed: bool = False
         self._strict = options.strict
-        for name, hook in (("on_attempt", options.on_attempt), ("on_drift", options.on_drift)):
-            if hook is not None and not callable(hook):
-                raise ConfigurationError(f"{name} is {hook!r}. Pass a function, or None.")
         self._drift = DriftReports(options.on_drift)
         self._record_limit = body_limit("max_record_bytes", options.max_record_bytes)
         self._page_limit = body_limit("max_page_bytes", options.max_page_bytes)
