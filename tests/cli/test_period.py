@@ -528,6 +528,7 @@ def test_later_runs_need_no_since(call: Call, server: ListServer) -> None:
         ),
         (("ids.txt", "--since", "1d"), "--since is for an export of a period and cannot be used with IDS."),
         (("ids.txt", "--overlap", "1d"), "--overlap is for an export of a period"),
+        (("--since", "1d", "--overlap", "2d"), "--overlap has no effect without --state. Add --state FILE"),
         (("--since", "yesterday"), "'yesterday' is not a time. Write 2026-01-31, "),
         (("--since", "1d", "--state", "s", "--overlap", "x"), "'x' is not a duration."),
         (("--since", "9000-01-01"), "is in the future. Set it to an earlier time."),

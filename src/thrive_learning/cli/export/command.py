@@ -160,3 +160,6 @@ def _check_mode(ids: str | None) -> None:
         raise click.UsageError(
             f"{given[0]} is for an export by IDs and cannot be used with a period. Remove it."
         )
+    is_overlapping = context.get_parameter_source("overlap") is ParameterSource.COMMANDLINE
+    if is_overlapping and not context.params["state"]:
+        raise click.UsageError("--overlap has no effect without --state. Add --state FILE, or remove it.")
