@@ -2,9 +2,9 @@
 
     python -m tools.release_need          part of `nox -s api`
 
-A tag is named like v1.2.3. Without one there is nothing to compare. Before 1.0.0, a breaking change raises
-the second number and an addition the third. From 1.0.0 on, they raise the first and the second. Users read
-the same rules in docs/explanation/compatibility.md.
+A tag is named like v1.2.3. Without one there is nothing to compare. Before 1.0.0, a breaking change is a
+minor release and an addition a patch. From 1.0.0 on, they are a major and a minor release. Users read the
+same rules in docs/explanation/compatibility.md.
 """
 
 import argparse
