@@ -130,7 +130,7 @@ def test_a_record_that_is_not_there_is_a_failure(flavour: Flavour) -> None:
         report = client.check(ACTIVITY_ID)
     assert not report.ok
     assert found(report)["record"][0] == "failed"
-    assert "has no activity" in found(report)["record"][1]
+    assert "regions do not share records" in found(report)["record"][1]
     assert found(report)["credentials"][0] == "ok"
 
 

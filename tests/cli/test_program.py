@@ -630,7 +630,7 @@ def test_contradictory_credentials_are_named_and_not_shown(
         monkeypatch.setenv(name, value)
     result = call(*GET)
     assert_complaint(result, 2)
-    assert "THRIVE_API_SECRET is for HTTP Basic" in result.err
+    assert "HTTP Basic (THRIVE_API_SECRET) and for OAuth" in result.err
     assert not any(secret in result.err for secret in SECRETS.values())
 
 

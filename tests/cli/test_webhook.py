@@ -144,6 +144,22 @@ def test_any_other_status_is_a_failure_and_nothing_is_sent_again(
     assert receiver.call_count == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, "rejected the unsigned event with 401, as it should\n"),
+        (500, "responded with 500, so the platform"),
+    ],
+)
+def test_a_rejected_unsigned_event_is_as_it_should_be(
+    call: Call, receiver: respx.Route, status: int, message: str
+) -> None:
+    receiver.respond(status)
+    result = call("webhook", "send", URL, "--unsigned")
+    assert result.code == 1
+    assert f"the receiver {message}" in result.err
+
+
 def test_a_receiver_that_cannot_be_reached_is_named(call: Call) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

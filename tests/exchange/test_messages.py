@@ -234,9 +234,8 @@ def test_an_error_says_who_what_and_which() -> None:
         404, b'{"status": 404, "error": "Not Found", "message": "Activity not found"}', x_request_id="r-1"
     )
     assert str(error) == (
-        "staging answered 404 to the request for activity 60d5: \"Activity not found\". The region 'staging' "
-        "has no activity 60d5; check the arguments and the region, because regions do not "
-        "share records. (request ID r-1)"
+        'staging answered 404 to the request for activity 60d5: "Activity not found". Check the arguments '
+        "and the region, because regions do not share records. (request ID r-1)"
     )
     assert (error.status_code, error.error, error.message) == (404, "Not Found", "Activity not found")
     assert (error.request_id, error.region) == ("r-1", "staging")
@@ -308,7 +307,7 @@ def test_any_other_404_does_not_mean_that_the_record_is_missing(body: bytes) -> 
     assert type(error) is ApiError
     assert (error.in_api_format, error.is_final, error.is_transient) == (False, False, False)
     assert str(error).startswith("https://a.example/v2/activity/60d5 answered 404 with ")
-    assert "has no activity" not in str(error)
+    assert "regions do not share records" not in str(error)
     assert (error.url, error.operation) == (reply.url, reply.operation)
 
 

@@ -288,10 +288,7 @@ def _advice(status: int, reply: Reply, circumstances: Circumstances, wait: float
         case 403:
             return circumstances.allowed
         case 404:
-            return (
-                f"The region {region!r} has no {circumstances.subject}; check the arguments and the region, "
-                "because regions do not share records."
-            )
+            return "Check the arguments and the region, because regions do not share records."
         case 429:
             return _slow_down(wait)
         case _ if 300 <= status <= 399:  # noqa: PLR2004 - the range of redirects

@@ -132,7 +132,9 @@ def send(  # noqa: PLR0913 - its options
         write(as_json(fields, sys.stdout.encoding))
     if not is_accepted:
         complain(
-            f"the receiver responded with {reply.status_code}, so the platform would resend the event. "
+            f"the receiver rejected the unsigned event with {reply.status_code}, as it should"
+            if unsigned and 400 <= reply.status_code <= 499  # noqa: PLR2004 - errors of the sender
+            else f"the receiver responded with {reply.status_code}, so the platform would resend the event. "
             "Respond with 2xx to valid deliveries"
         )
         raise click.exceptions.Exit(ExitCode.UNEXPECTED)
