@@ -243,7 +243,7 @@ def test_the_page_names_every_fault() -> None:
     [
         (
             ["--fault", "flow"],
-            "Invalid value for --fault: unknown fault 'flow'. Did you mean 'slow'? Use one of",
+            "Invalid value for --fault: unknown fault 'flow'. Did you mean 'slow'? Use a status",
         ),
         (["--fault", "slow", "--fault", "429:3"], "429:3 would never occur"),
         (["--port", "65536"], "'65536' is not a whole number from 0 to 65535."),
