@@ -115,7 +115,7 @@ def test_the_sandbox(flavour: Flavour) -> None:
     assert activity.to_dict() == PAGE_EXAMPLE
     assert thrive.tokens.get(Service.WEBHOOKS).scopes == (Scope.WEBHOOKS,)
     assert thrive.region.name == "sandbox"
-    with pytest.raises(NotFoundError, match="'sandbox'"):
+    with pytest.raises(NotFoundError, match="sandbox answered 404"):
         thrive.activities.get("0" * 24)
     thrive.close()
 
