@@ -62,7 +62,7 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "thrive_learning", "--ignoreexternal")
-    session.run("pytest", "-q", "tests/typing")
+    session.run("pytest", "-q", *SPREAD, "tests/typing")
 
 
 @nox.session

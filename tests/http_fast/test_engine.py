@@ -517,7 +517,7 @@ def test_a_coroutine_of_sync_code_must_not_wait() -> None:
         def send(self, _value: object) -> None:
             coroutine.close()
 
-    with pytest.raises(AssertionError, match="waits"):
+    with pytest.raises(AssertionError, match="suspended"):
         run(Waits())  # type: ignore[arg-type]
 
 
