@@ -27,6 +27,8 @@ nox.options.reuse_venv = "yes"  # `uv sync` brings a kept environment in line wi
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# Many tests start processes, which without bytecode would compile every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # nox finds the interpreters of uv, but only those of pyenv that its current setting allows.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin")
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *sorted(map(str, PYENV))])
