@@ -7,7 +7,8 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
-SPREAD = ("--numprocesses=auto", "--dist=worksteal")  # on all processors
+# Two processes for each processor, because many tests wait.
+SPREAD = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=worksteal")
 # Other sessions run these, because they need libraries that no other test may depend on.
 ELSEWHERE = [
     f"--ignore=tests/{name}" for name in ("contract", "observers", "programs", "releases", "with_httpx2")
