@@ -6,6 +6,7 @@ well.
 """
 
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -67,6 +68,12 @@ def _region() -> Any:
     return Region.custom("canned", api_url=_API_URL, token_url=tokens, webhooks_token_url=tokens)
 
 
+def _exclude_existing_objects() -> None:
+    # To scan them costs as much as many calls, and falls on some runs but not on others.
+    gc.collect()
+    gc.freeze()
+
+
 def ours(calls: int, **options: Any) -> object:
     """Use `ThriveClient.activities.get`."""
     from thrive_learning import BasicCredentials, ThriveClient
@@ -74,6 +81,7 @@ def ours(calls: int, **options: Any) -> object:
     options = options or {"transport": Canned()}
     with ThriveClient(_region(), BasicCredentials(TENANT, SECRET), **options) as client:
         found = client.activities.get(ACTIVITY_ID)
+        _exclude_existing_objects()
         for _ in range(calls):
             client.activities.get(ACTIVITY_ID)
     return found
@@ -89,6 +97,7 @@ def ours_async(calls: int, **options: Any) -> object:
         credentials = BasicCredentials(TENANT, SECRET)
         async with AsyncThriveClient(_region(), credentials, **options) as client:
             found = await client.activities.get(ACTIVITY_ID)
+            _exclude_existing_objects()
             for _ in range(calls):
                 await client.activities.get(ACTIVITY_ID)
         return found
@@ -124,6 +133,7 @@ def bare_httpx(calls: int) -> object:
     url = f"{_API_URL}/activity/{ACTIVITY_ID}"
     with httpx.Client(headers=HEADERS, transport=Canned()) as client:
         found = json.loads(client.get(url).content)
+        _exclude_existing_objects()
         for _ in range(calls):
             json.loads(client.get(url).content)
     return found
