@@ -159,8 +159,8 @@ def interrupted(
     def interrupt(_number: int, frame: FrameType | None) -> None:
         if not is_armed:
             return
-        if frame is not None and frame.f_globals.get("__name__", "").startswith("coverage."):
-            # An exception would leave the lock of coverage's own code taken.
+        if frame is not None and frame.f_globals.get("__name__", "").startswith(LOCKING):
+            # An exception would leave a lock taken: for httpcore, see docs/explanation/why-a-seam.md.
             signal.setitimer(signal.ITIMER_REAL, 0.0001)
             return
         raised.append(kind("over"))
@@ -186,6 +186,7 @@ def interrupted(
     return came_out, (raised[0] if raised else None)
 
 
+LOCKING = ("coverage.", "httpcore._synchronization")
 MOMENTS = [0.0005 + 0.004 * moment for moment in range(12)]
 
 

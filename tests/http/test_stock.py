@@ -31,7 +31,7 @@ from http_engines import Kind, budget_of, request_to
 
 from thrive_learning import ConfigurationError
 from thrive_learning._http import stock
-from thrive_learning._http.port import TransportError
+from thrive_learning._http.port import TransportError, run
 from thrive_learning._http.stock import AsyncStockEngine, StockEngine
 
 
@@ -47,6 +47,17 @@ def no_socket_left() -> Iterator[None]:
     while sockets_open() > before and time.monotonic() < ends:
         time.sleep(0.01)
     assert sockets_open() <= before
+
+
+def test_a_transport_is_closed_while_a_lock_of_httpcore_is_held() -> None:
+    """A signal handler that raises while httpcore takes a lock leaves it taken."""
+    engine, budget = StockEngine(ssl.create_default_context(), None), budget_of(total=5)
+    transport = run(engine.take(budget, fresh=False))
+    transport._pool._optional_thread_lock._lock.acquire()
+    closing = threading.Thread(target=lambda: run(engine.give_back(transport, is_broken=True)), daemon=True)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
 
 
 def test_a_connection_is_used_again_unless_a_fresh_one_is_wanted(kind: Kind) -> None:

@@ -169,7 +169,10 @@ class _SideBySide(Adapter):
 
     async def _close(self, transport: Any) -> None:
         self._all.discard(transport)
-        await self.end(transport)
+        if self.is_async:
+            await self.end(transport)
+        else:  # without httpcore's lock, which a call that a signal handler has interrupted may still hold
+            transport.backend.close()
 
     async def end_all(self) -> None:
         """Close all connections. A caller that waits for one of them gets a `TransportError` at once."""
