@@ -71,7 +71,9 @@ class Copy:
     def test(self, *names: str) -> Process:
         """Run tests of the copy."""
         plugins = [f"-p{name}" for name in ("anyio.pytest_plugin", "pytest_socket")]
-        return self._run("-m", "pytest", "-q", "--no-header", *plugins, *names)
+        # Runs that share a folder for temporary files clear it at the same time.
+        folder = f"--basetemp={self.root / 'temporary'}"
+        return self._run("-m", "pytest", "-q", "--no-header", folder, *plugins, *names)
 
     def edit(self, edits: list[Edit]) -> None:
         """Do what a person has to do."""

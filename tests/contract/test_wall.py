@@ -28,9 +28,12 @@ def without_fast_engine(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def test_the_core_of_the_tests_passes_without_the_fast_engine(without_fast_engine: dict[str, str]) -> None:
+def test_the_core_of_the_tests_passes_without_the_fast_engine(
+    without_fast_engine: dict[str, str], tmp_path: Path
+) -> None:
     tests = [str(ROOT / "tests" / name) for name in CORE]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    folder = f"--basetemp={tmp_path / 'temporary'}"  # one of its own, because runs clear a shared one
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder, *tests]
     done = subprocess.run(
         command, cwd=ROOT, env=without_fast_engine, check=False, capture_output=True, text=True
     )

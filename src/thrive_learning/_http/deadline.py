@@ -51,8 +51,8 @@ class Backend(httpcore.NetworkBackend):
         """Connect to an address of a host."""
         try:
             ends = monotonic() + self.left(timeout)
-            sock = connect(host, port, lambda: self.left(ends - monotonic()), self._use)
-            return _SocketStream(self, sock)
+            self._sock = connect(host, port, lambda: self.left(ends - monotonic()), self._use)
+            return _SocketStream(self, self._sock)
         except OSError as error:
             failure = _failure_in("Connect", error)
         raise failure
