@@ -438,7 +438,7 @@ def test_a_record_that_the_sandbox_does_not_hold(call: Call) -> None:
         ((*GET, "--region"), "Option '--region' requires an argument.\nTry 'thrive activity get --help'."),
         (("config", "set", "--profile"), "requires an argument.\nTry 'thrive config set --help'."),
         (("completion",), "Choose one of bash, zsh, fish"),
-        (GET, "no credentials are set (there is no profile"),
+        (GET, "no credentials are set (cannot find profile"),
     ],
 )
 def test_wrong_usage_is_reported_in_at_most_two_lines(

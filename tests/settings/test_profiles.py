@@ -106,7 +106,7 @@ def test_without_a_home_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
     assert config_file() is None
     assert load_profiles(None).lack_of("x") == (
-        "there is no profile 'x', because there is no home folder, in which the config file would be"
+        "cannot find profile 'x', because the home folder of the config file is unknown"
     )
     monkeypatch.setenv("THRIVE_CONFIG_FILE", "~/mine.toml")
     with pytest.raises(ConfigurationError, match=r"^THRIVE_CONFIG_FILE: '~/mine\.toml' begins") as caught:
@@ -201,13 +201,13 @@ def test_a_broken_file_is_an_error_with_its_line(tmp_path: Path, content: bytes,
 
 def test_a_file_that_is_not_there_or_not_to_be_read_holds_none(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    assert load_profiles(path).lack_of("x") == f"there is no profile 'x', because {path} does not exist"
+    assert load_profiles(path).lack_of("x") == f"cannot find profile 'x', because {path} does not exist"
     path.write_text("")
     assert load_profiles(path / "below").absence == f"{path / 'below'} does not exist"
     assert load_profiles(Path(os.devnull)).absence == f"{os.devnull} is empty"
-    assert load_profiles(path).lack_of("x") == f"there is no profile 'x' in {path}, which has: none"
+    assert load_profiles(path).lack_of("x") == f"cannot find profile 'x' in {path}, which has: none"
     path.write_text("[a]\n[b]\n")
-    assert load_profiles(path).lack_of("x") == f"there is no profile 'x' in {path}, which has: a, b"
+    assert load_profiles(path).lack_of("x") == f"cannot find profile 'x' in {path}, which has: a, b"
     assert load_profiles(path).lack_of("a") is None
 
 

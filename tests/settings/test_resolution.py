@@ -362,7 +362,7 @@ def test_an_invalid_custom_region_is_rejected(environment: dict[str, str], said:
         ("[default", r"config\.toml:1: this is not TOML"),
         (
             "[other]",
-            r"no credentials are set \(there is no profile 'default' in .*: other\)\. .*or write a profile",
+            r"no credentials are set \(cannot find profile 'default' in .*: other\)\. .*or write a profile",
         ),
     ],
 )
@@ -378,12 +378,12 @@ def test_a_broken_profile_is_an_error_with_file_and_line(write: Write, text: str
 
 def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"no credentials are set.*\(there is no profile 'default', because"
+        ConfigurationError, match=r"no credentials are set.*\(cannot find profile 'default', because"
     ):
         settings()
     monkeypatch.setenv("THRIVE_TENANT_ID", "t")
     monkeypatch.setenv("THRIVE_CLIENT_ID", "c")
-    with pytest.raises(ConfigurationError, match=r"which is not set \(there is no profile 'default'"):
+    with pytest.raises(ConfigurationError, match=r"which is not set \(cannot find profile 'default'"):
         settings()
     monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "none.toml"))
     with pytest.raises(ConfigurationError, match=r"THRIVE_CONFIG_FILE: .*none\.toml does not exist"):
@@ -393,11 +393,11 @@ def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: 
 def test_a_profile_that_is_not_there(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write(PROFILES)
     with pytest.raises(
-        ConfigurationError, match=r"--profile: there is no profile 'wrok' in .*: default, work"
+        ConfigurationError, match=r"--profile: cannot find profile 'wrok' in .*: default, work"
     ):
         settings(profile="wrok", said_by="--")
     monkeypatch.setenv("THRIVE_PROFILE", "wrok")
-    with pytest.raises(ConfigurationError, match=r"THRIVE_PROFILE: there is no profile 'wrok'"):
+    with pytest.raises(ConfigurationError, match=r"THRIVE_PROFILE: cannot find profile 'wrok'"):
         settings()
     assert settings(profile="default").region is Region.STAGING
     monkeypatch.setenv("THRIVE_PROFILE", "")

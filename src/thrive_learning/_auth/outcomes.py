@@ -58,7 +58,7 @@ class Failure(NamedTuple):
         error: The error of the callers, each of which gets a copy.
         pause_s: How long no other token is requested, in seconds; None if the outcome does not affect the
             next request.
-        secret: The client secret that was sent; None if it is no longer known.
+        secret: The client secret that was sent; None if it was forgotten.
         is_transient: Whether the next request may succeed with the same credentials.
         is_about_scopes: Whether it does not affect tokens with other scopes.
         is_own: Whether it is a time limit of the leader, which does not affect other requests.

@@ -20,8 +20,8 @@ READ_BYTES: Final = 8_192
 # How long it takes to read data that has already arrived, in seconds.
 _TICKETS_S = 0.001
 
-# anyio's TLS reads up to 65,536 bytes at once, and may keep a rest out of sight. After a response of less
-# than half of that there is no rest, because records are larger than TLS's overhead.
+# anyio's TLS reads up to 65,536 bytes at once, and may keep some of them out of sight. It keeps none after a
+# response of less than half of that, because TLS records are larger than their overhead.
 _SEEN_BYTES = 32_768
 
 _WITHOUT_BRACKETS = re.compile(rb"(CONNECT |\r\nHost: )([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?=:\d+[ \r])")

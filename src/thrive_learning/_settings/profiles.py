@@ -75,9 +75,9 @@ class ProfileFile(NamedTuple):
         if profile in self.tables:
             return None
         if self.absence is not None:
-            return f"there is no profile {profile!r}, because {self.absence}"
+            return f"cannot find profile {profile!r}, because {self.absence}"
         names = ", ".join(self.tables) or "none"
-        return f"there is no profile {profile!r} in {self.path}, which has: {names}"
+        return f"cannot find profile {profile!r} in {self.path}, which has: {names}"
 
 
 def load_profiles(path: Path | None) -> ProfileFile:
@@ -125,7 +125,7 @@ def _read(  # noqa: PLR0911 - one return per cause
 ) -> tuple[bytes, bool] | ProfileFile | str:
     """Return the content and whether it is private; a file without profiles; or the problem."""
     if path is None:
-        return ProfileFile(None, "there is no home folder, in which the config file would be")
+        return ProfileFile(None, "the home folder of the config file is unknown")
     try:
         # O_NONBLOCK, because opening a FIFO would wait for a writer.
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))

@@ -367,7 +367,7 @@ def resolve_layers(
 
     Args:
         layers: The values of each source.
-        absence: Why there is no profile, for a message about missing settings.
+        absence: The reason why no profile was found, for a message about missing settings.
         first_steps: The advice for a user without credentials.
 
     Raises:
