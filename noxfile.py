@@ -11,7 +11,8 @@ CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxf
 SPREAD = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=worksteal")
 # Other sessions run these, because they need libraries that no other test may depend on.
 ELSEWHERE = [
-    f"--ignore=tests/{name}" for name in ("contract", "observers", "programs", "releases", "with_httpx2")
+    f"--ignore=tests/{name}"
+    for name in ("contract", "observers", "programs", "recipes", "releases", "with_httpx2")
 ]
 # Plain `nox` runs these on each Python but the first, because all tests take minutes on each.
 SHORT = [
@@ -198,6 +199,13 @@ def airflow(session: nox.Session) -> None:
     alone = ("apache-airflow==3.3.2", "--group", "tests", "--editable", ".[sandbox]")
     session.install("--quiet", *alone)
     session.run("pytest", "tests/programs/test_airflow.py", *session.posargs)
+
+
+@nox.session(default=False)
+def recipes(session: nox.Session) -> None:
+    """Run the programs of examples/ for dlt, Spark, polars, and PostgreSQL."""
+    sync(session, "--all-extras", "--group", "recipes")
+    session.run("pytest", "tests/recipes", *session.posargs)
 
 
 @nox.session(default=False)
