@@ -21,6 +21,18 @@ def test_whitespace_between_tokens_alone_is_removed(value: object, space: str, a
     assert compact(spaced) == json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only)
 
 
+@pytest.mark.parametrize("space", [" ", "\n", "\r\n", "\t  "])
+@pytest.mark.parametrize(
+    "parts",
+    [["", "1", ""], ["", "null"], ["1", ""], ['"a b"', ""], ["[", "1", "]"], ["[1", ",2]"], ['{"a', '":1}']],
+    ids=" ".join,
+)
+def test_whitespace_anywhere_is_found(parts: list[str], space: str) -> None:
+    text = space.join(parts)
+    is_within_a_string = parts[0] == '{"a'
+    assert compact(text) == (text if is_within_a_string else "".join(parts))
+
+
 @pytest.mark.parametrize(
     "text", ["1E2", "-0", "1.10", '"\\u00e9 \\/"', '" , "', '"\\\\"', '{"a":1,"a":2}', '"\u2028\u00a0\x7f"']
 )

@@ -2,10 +2,11 @@
 
 import json
 import re
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
+
+from thrive_learning._json_text import members, next_token
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\],:]|[^"{}\[\],:\s]++')
-_WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class Number:
@@ -37,21 +38,16 @@ def members_of(text: str) -> dict[str, Member]:
         ValueError: The text is not a JSON object.
         RecursionError: The text is nested too deeply.
     """
-    _decoder.decode(text)  # raises unless the text is well-formed, as the code below assumes
-    at = _skip(text, 0)
-    if text[at] != "{":
+    at = next_token(text, 0)
+    if text[at : at + 1] != "{":
+        _decoder.decode(text)  # raises unless it is JSON
         raise ValueError("not an object")
-    members: dict[str, Member] = {}
-    at = _skip(text, at + 1)
-    while text[at] != "}":
-        name, at = _decoder.raw_decode(text, at)
-        at = _skip(text, _skip(text, at) + 1)
+
+    def member_at(_name: str, at: int) -> tuple[Member, int]:
         value, end = _decoder.raw_decode(text, at)
-        members[name] = Member(text[at:end], value)
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return members
+        return Member(text[at:end], value), end
+
+    return members(text, at, _decoder, member_at)
 
 
 def indented(text: str, indent: int = 2) -> str:
@@ -75,8 +71,3 @@ def indented(text: str, indent: int = 2) -> str:
             depth += found in {"{", "["}
         last = found
     return "".join(parts)
-
-
-def _skip(text: str, at: int) -> int:
-    """Return the end of the white space."""
-    return cast("re.Match[str]", _WHITE_SPACE.match(text, at)).end()

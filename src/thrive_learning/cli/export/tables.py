@@ -181,4 +181,6 @@ def _encodable_json(text: str) -> str:
 
 def _encodable(text: str) -> str:
     """Replace lone surrogates, which JSON can express and UTF-8 cannot."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
