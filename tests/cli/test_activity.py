@@ -157,7 +157,7 @@ def test_a_record_does_not_wait_for_ids_that_come_later(call: Call, monkeypatch:
 
 
 def test_ids_on_stdin_may_come_in_pieces(call: Call, stdin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thrive_learning.cli.input_lines._CHUNK_BYTES", 10)
+    monkeypatch.setattr("thrive_learning._id_files.lines._CHUNK_BYTES", 10)
     stdin(f"{OTHER_ID}\n{ACTIVITY_ID}\n\n{OTHER_ID}".encode())
     assert ids_of(call("activity", "get", "-", "--sandbox").out) == [OTHER_ID, ACTIVITY_ID, OTHER_ID]
 

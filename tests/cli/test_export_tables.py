@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from harness import PAGE_EXAMPLE, ROOT
 
+from thrive_learning._tables.arrow import arrow_schema
+from thrive_learning._tables.rows import COLUMNS, row_of
 from thrive_learning.cli.export import tables
-from thrive_learning.cli.export.tables import COLUMNS, TableError, convert, row_of
+from thrive_learning.cli.export.tables import TableError, convert
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import Activity
 
@@ -38,7 +40,7 @@ def test_the_columns_are_the_fields_of_a_record_and_what_else_there_is() -> None
         data={"g": 1}, with_={"h": 1},
     )  # fmt: skip
     assert {*COLUMNS} == {*everything.to_dict(), "extra"}  # under their names in NDJSON
-    assert tables.arrow_schema(pa).names == list(COLUMNS)
+    assert arrow_schema(pa).names == list(COLUMNS)
 
 
 def test_parquet(records: Path, tmp_path: Path) -> None:

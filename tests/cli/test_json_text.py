@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning.cli.json_text import indented, members_of
+from thrive_learning._tables.members import members_of
+from thrive_learning.cli.json_text import indented
 from thrive_learning.cli.rendering import as_json_text, as_table
 from thrive_learning.models import Activity
 

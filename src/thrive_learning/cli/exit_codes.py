@@ -5,7 +5,7 @@ from typing import Self
 
 import click
 
-from thrive_learning.cli.input_lines import UnreadableInputError
+from thrive_learning._id_files.lines import UnreadableInputError
 from thrive_learning.errors import (
     ApiError,
     ConfigurationError,

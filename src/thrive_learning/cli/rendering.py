@@ -9,8 +9,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from thrive_learning._tables.members import members_of
 from thrive_learning.cli.cells import GAP, escaped_json, one_line, rows, visible_json, width_of
-from thrive_learning.cli.json_text import indented, members_of
+from thrive_learning.cli.json_text import indented
 
 if TYPE_CHECKING:
     from thrive_learning.models import Activity

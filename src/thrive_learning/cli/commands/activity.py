@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from thrive_learning._id_files.lines import InputLines, no_ids
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.commands.activity_list import list_command
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export.command import export
-from thrive_learning.cli.input_lines import InputLines, no_ids
 from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json_text, as_table
 from thrive_learning.cli.suggestions import Group

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from thrive_learning._tables.rows import microseconds_of
 from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.paths import explained
 from thrive_learning.cli.regular_files import create, open_regular, remove, replacing
@@ -144,7 +145,7 @@ def day_of(line: bytes) -> str:
         date = document.get("date")
     except (ValueError, AttributeError, RecursionError):
         date = None
-    microseconds = tables.microseconds_of(date) if isinstance(date, str) else None
+    microseconds = microseconds_of(date) if isinstance(date, str) else None
     if microseconds is None:
         return NO_DAY
     try:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import click
 
+from thrive_learning._id_files.lines import InputLines
+from thrive_learning._id_files.sources import IdSource, format_of, ids_in
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.done import IS_REPEATED, Done, key_of
 from thrive_learning.cli.export.failures import FailedId
 from thrive_learning.cli.export.files import ExportFiles
-from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
 from thrive_learning.cli.export.progress import Show, announced, shown
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.tally import Tally, count_of
-from thrive_learning.cli.input_lines import InputLines
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
 from thrive_learning.models import Activity, ActivityResult

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thrive_learning.cli import input_lines
-from thrive_learning.cli.export.id_sources import IdSource, format_of, ids_in
-from thrive_learning.cli.input_lines import InputLines, UnreadableInputError
+from thrive_learning._id_files import lines as input_lines
+from thrive_learning._id_files.lines import InputLines, UnreadableInputError
+from thrive_learning._id_files.sources import IdSource, format_of, ids_in
 
 ONE, TWO = "60d5ec49b60b4b3a2c8f9a10", "665d7d88b60b4b3a2c000002"
 

@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
+from thrive_learning._id_files.lines import LONGEST_LINE, no_ids, unreadable
 from thrive_learning._ids import validate_activity_id
-from thrive_learning.cli.input_lines import LONGEST_LINE, no_ids, unreadable
 from thrive_learning.errors import InvalidIdError
 
 #: The formats by file extension. Other files are text. A `.gz` after the extension is ignored.
@@ -23,6 +23,20 @@ _LONGEST_HEADER = 100  # lines
 _NO_CELLS: list[str] = []
 
 
+class Wording(NamedTuple):
+    """How messages name the options of a source. By default, those of the command.
+
+    Attributes:
+        form: The option that sets the format, with a placeholder for it.
+        column: The option that sets the column of CSV.
+        field: The option that sets the field of JSON.
+    """
+
+    form: str = "--from {}"
+    column: str = "--column"
+    field: str = "--field"
+
+
 class IdSource(NamedTuple):
     """The source of IDs.
 
@@ -31,12 +45,18 @@ class IdSource(NamedTuple):
         form: "text", "csv", "ndjson", or "json".
         label: The name of the column or field; not used for text.
         delimiter: The delimiter of CSV; None to detect it in the header.
+        wording: How messages name the options.
     """
 
     name: str
     form: str
     label: str = "id"
     delimiter: str | None = None
+    wording: Wording = Wording()
+
+    def reading_as(self, form: str) -> str:
+        """Return the option that sets a format."""
+        return self.wording.form.format(form)
 
 
 def format_of(name: str) -> str:
@@ -93,11 +113,12 @@ def _of_text(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str
 def _check_text(line: str, source: IdSource, number: int) -> None:
     """Raise if the first line shows that the input has another format."""
     if line[0] in "[{":
-        problem = "it looks like JSON. Use --from json or --from ndjson"
+        problem = f"it looks like JSON. Use {source.reading_as('json')} or {source.reading_as('ndjson')}"
         raise unreadable(source.name, problem, f"line {number}")
     cells = [cell.strip(' "') for cell in re.split(r"[,;\t|]", line)]
     if len(cells) > 1 and any(cell.lower() == source.label or _is_id(cell) for cell in cells):
-        problem = "it looks like CSV. Use --from csv, and set the column with --column"
+        form, column = source.reading_as("csv"), source.wording.column
+        problem = f"it looks like CSV. Use {form}, and set the column with {column}"
         raise unreadable(source.name, problem, f"line {number}")
 
 
@@ -116,7 +137,8 @@ def _of_ndjson(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[s
         try:
             parsed: Any = json.loads(line)
         except (ValueError, RecursionError):
-            problem = "it is not JSON. Write one JSON object per line, or set the format with --from"
+            option = source.reading_as("").strip("= ")
+            problem = f"it is not JSON. Write one JSON object per line, or set the format with {option}"
             raise unreadable(source.name, problem, f"line {number}") from None
         yield _id_of(parsed, source, f"line {number}")
 
@@ -128,12 +150,12 @@ def _of_json(lines: Iterable[tuple[int, str]], source: IdSource) -> Iterator[str
     try:
         items: Any = json.loads(text)
     except json.JSONDecodeError as error:
-        problem = "it is not JSON. For one JSON object per line, use --from ndjson"
+        problem = f"it is not JSON. For one JSON object per line, use {source.reading_as('ndjson')}"
         raise unreadable(source.name, problem, f"line {error.lineno}") from None
     except (ValueError, RecursionError):
         raise unreadable(source.name, "it is not JSON") from None
     if not isinstance(items, list):
-        problem = "it is not a JSON array. For one JSON object per line, use --from ndjson"
+        problem = f"it is not a JSON array. For one JSON object per line, use {source.reading_as('ndjson')}"
         raise unreadable(source.name, problem)
     for number, item in enumerate(cast("Iterable[Any]", items), 1):
         yield _id_of(item, source, f"item {number}")
@@ -145,7 +167,7 @@ def _id_of(parsed: Any, source: IdSource, where: str) -> str:
     if isinstance(parsed, dict):
         document = cast("dict[str, Any]", parsed)
         if source.label not in document:
-            problem = f"it has no field {source.label!r}. Set the field with --field"
+            problem = f"it has no field {source.label!r}. Set the field with {source.wording.field}"
             raise unreadable(source.name, problem, where)
         value = document[source.label]
     elif parsed is not None and not isinstance(parsed, str):
@@ -180,7 +202,7 @@ def _column_of(reader: Any, source: IdSource) -> Iterator[str]:
                 found = ", ".join(map(repr, row[:20]))
                 problem = (
                     f"the header must contain {source.label!r} once, but has {found}. "
-                    "Set the column with --column"
+                    f"Set the column with {source.wording.column}"
                 )
                 raise unreadable(source.name, problem, f"line {reader.line_num}")
         elif column < len(row):

@@ -1,0 +1,1 @@
+"""Files of IDs: their lines, and the IDs in them."""

@@ -1,0 +1,1 @@
+"""The table of activity records: its columns, its rows, and its form in Arrow."""
