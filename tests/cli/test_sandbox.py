@@ -25,6 +25,7 @@ from thrive_learning.sandbox import (
     FaultySandbox,
     RecordArrivals,
     Sandbox,
+    SandboxRateLimit,
     SandboxRequest,
     parse_fault,
     server,
@@ -231,6 +232,43 @@ def test_it_serves_as_many_generated_records_as_asked_and_lets_others_arrive(tmp
     assert "New records after each list request: 3 dated now, 2 with an earlier date" in running.lines
 
 
+@pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ([], {"ratelimit-policy": '"default";q=2;w=200', "x-ratelimit-limit": None}),
+        (["--rate-limit-headers", "x"], {"ratelimit-policy": None, "x-ratelimit-limit": "2"}),
+    ],
+    ids=["by default", "x"],
+)
+def test_requests_above_the_rate_limit_are_rejected(
+    options: list[str], headers: dict[str, str | None]
+) -> None:
+    running = Running("--rate-limit", "0.01:2", *options)
+    variables = running.exported()
+    auth = (variables["THRIVE_TENANT_ID"], variables["THRIVE_API_SECRET"])
+    got = [httpx.get(f"{variables['THRIVE_API_URL']}/activity/{ACTIVITY_ID}", auth=auth) for _ in range(3)]
+    code, _, log = running.end()
+
+    assert code == 0, log
+    assert [response.status_code for response in got] == [200, 200, 429]
+    assert {name: got[1].headers.get(name) for name in headers} == headers
+    assert 0 < int(got[2].headers["retry-after"]) <= 100
+    assert log.splitlines()[1:] == [
+        f"GET /rest/v1/activity/{ACTIVITY_ID} 200",
+        f"GET /rest/v1/activity/{ACTIVITY_ID} 429  rate limit",
+    ]
+    assert "Rate limit: 0.01 requests per second, at most 2 at once" in running.lines
+
+
+def test_the_page_shows_the_headers_of_the_rate_limit() -> None:
+    page = (ROOT / "docs/how-to/run-the-sandbox.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"`(RateLimit\S*): ([^`]+)`", page))
+    [option] = re.findall(r"--rate-limit (\d+)\n", page)
+
+    _, headers = SandboxRateLimit.parse(option).take(0.0)
+    assert {name.lower(): value for name, value in shown.items()} == headers
+
+
 def test_the_page_names_every_fault() -> None:
     page = (ROOT / "docs/how-to/run-the-sandbox.md").read_text(encoding="utf-8")
     faults = re.findall(r"^\| (`[^|]+`) \|", page.split("| Fault |")[1], re.MULTILINE)
@@ -251,6 +289,12 @@ def test_the_page_names_every_fault() -> None:
         (["--generate", "0"], "'0' is not a whole number from 1 to 9999999999."),
         (["--arrivals", "-1"], "'-1' is not a whole number of at least 0."),
         (["--late-arrivals", "x"], "'x' is not a whole number of at least 0."),
+        (
+            ["--rate-limit", "fast"],
+            "Invalid value for --rate-limit: 'fast' is not a rate limit. Use",
+        ),
+        (["--rate-limit", "0"], "Invalid value for --rate-limit: per_second is 0.0. Choose a number from"),
+        (["--rate-limit-headers", "x"], "--rate-limit-headers needs --rate-limit. Add --rate-limit"),
         (["--webhook-url", "http://127.0.0.1:1/"], "Webhooks are sent only for new records. Add --arrivals"),
         (
             ["--webhook-secret", "x", "--arrivals", "1"],
@@ -344,5 +388,5 @@ def test_an_example_of_the_help_works(
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     assert str(parse_fault(re.findall(r"Prefer: fault=(\w+)'", _EPILOG)[0])) == "503"

@@ -196,6 +196,27 @@ def test_the_clock_stands_still() -> None:
     assert clock() == before + 1.5
 
 
+# The rate limit
+
+
+def test_requests_above_the_rate_limit_are_rejected(thrive_sandbox: ThriveSandbox) -> None:
+    thrive_sandbox.limit_rate(10, burst=2)
+    with thrive_sandbox.client(retry=RetryPolicy(attempts=1)) as client:
+        client.activities.get(ACTIVITY_ID)
+        client.activities.get(ACTIVITY_ID)
+        with pytest.raises(RateLimitedError) as caught:
+            client.activities.get(ACTIVITY_ID)
+        thrive_sandbox.clock.advance(0.1)
+        client.activities.get(ACTIVITY_ID)
+        thrive_sandbox.rate_limit = None
+        client.activities.get(ACTIVITY_ID)
+
+    assert caught.value.retry_after == 1
+    assert [r.status_code for r in thrive_sandbox.activity_requests] == [200, 200, 429, 200, 200]
+    with pytest.raises(ValueError, match="per_second is 0"):
+        thrive_sandbox.limit_rate(0)
+
+
 # Received requests
 
 

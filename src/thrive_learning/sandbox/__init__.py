@@ -1,7 +1,8 @@
 """The sandbox: a fake API that follows the contract, without a network and without real credentials.
 
-`Sandbox` is a pure function from a request and the time to a response. `FaultySandbox` adds faults and new
-records. `SandboxTransport` runs either of them as an httpx transport. `thrive sandbox` serves them over HTTP.
+`Sandbox` is a pure function from a request and the time to a response. `FaultySandbox` adds faults, new
+records, and a rate limit. `SandboxTransport` runs either of them as an httpx transport. `thrive sandbox`
+serves them over HTTP.
 """
 
 import importlib
@@ -13,6 +14,7 @@ from thrive_learning.sandbox.fault_scripts import FaultScript
 from thrive_learning.sandbox.faults import Fault, SandboxReply, parse_fault
 from thrive_learning.sandbox.faulty import FaultySandbox
 from thrive_learning.sandbox.messages import SandboxRequest, SandboxResponse
+from thrive_learning.sandbox.rate_limit import SandboxRateLimit
 
 if TYPE_CHECKING:
     from thrive_learning.sandbox.transport import SandboxTransport
@@ -26,6 +28,7 @@ __all__ = [
     "FaultySandbox",
     "RecordArrivals",
     "Sandbox",
+    "SandboxRateLimit",
     "SandboxReply",
     "SandboxRequest",
     "SandboxResponse",

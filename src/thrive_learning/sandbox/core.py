@@ -174,6 +174,17 @@ class Sandbox:
         """
         return completed(self._route(request, now), request, now)
 
+    def may_read(self, request: SandboxRequest, *, now: float) -> bool:
+        """Return whether a request is for the API, and has credentials that may read.
+
+        Args:
+            request: Any request.
+            now: The time in Unix seconds.
+        """
+        path = request.target.partition("?")[0]
+        is_api = path == _LIST_PATH or _ACTIVITY_PATH.fullmatch(path) is not None
+        return is_api and self._api_refusal(request, now) is None
+
     def _route(self, request: SandboxRequest, now: float) -> SandboxResponse:
         path = request.target.partition("?")[0]
         # The path is split before its segments are decoded, so an encoded slash does not separate segments.

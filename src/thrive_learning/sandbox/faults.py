@@ -81,6 +81,7 @@ class SandboxReply:
         is_cut: Whether the connection closes in the middle of the body.
         fault: The fault; None for the normal response.
         arrived: The records that arrived after the response.
+        is_over_limit: Whether the response is 429 because of the sandbox's rate limit.
     """
 
     response: SandboxResponse
@@ -88,6 +89,7 @@ class SandboxReply:
     is_cut: bool = False
     fault: "Fault | None" = None
     arrived: Sequence[Mapping[str, Any]] = ()
+    is_over_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

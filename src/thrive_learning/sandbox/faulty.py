@@ -1,4 +1,4 @@
-"""A sandbox with faults, in which records may arrive."""
+"""A sandbox with faults and a rate limit, in which records may arrive."""
 
 import re
 from dataclasses import replace
@@ -10,6 +10,7 @@ from thrive_learning.sandbox.core import Sandbox, is_list_target, is_token_targe
 from thrive_learning.sandbox.fault_scripts import FaultScript
 from thrive_learning.sandbox.faults import Fault, SandboxReply, invalid_fault, kind_of, parse_fault
 from thrive_learning.sandbox.messages import SandboxRequest, completed, error_response
+from thrive_learning.sandbox.rate_limit import SandboxRateLimit
 
 #: One preference in the list of `Prefer`. The alternatives begin with different characters, so matching takes
 #: linear time.
@@ -19,23 +20,30 @@ _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 class FaultySandbox:
     """A sandbox with faults. A request can ask for a fault with `Prefer: fault=…`.
 
-    The header takes precedence over the script, which does not count that request.
+    The header takes precedence over the script, which does not count that request. The rate limit takes
+    precedence over both. A request that it rejects uses up no fault.
 
     Args:
         sandbox: The sandbox that gives the normal responses.
         script: The faults of requests without the header; by default no faults.
         arrivals: The records that arrive after list requests; by default no records.
+        rate_limit: Which requests get 429; by default none. It can be replaced at any time.
 
     Source:
         RFC 7240, sections 2 and 3
     """
 
     def __init__(
-        self, sandbox: Sandbox, script: FaultScript | None = None, arrivals: RecordArrivals | None = None
+        self,
+        sandbox: Sandbox,
+        script: FaultScript | None = None,
+        arrivals: RecordArrivals | None = None,
+        rate_limit: SandboxRateLimit | None = None,
     ) -> None:
         self.sandbox: Sandbox = sandbox
         self.script: FaultScript = FaultScript() if script is None else script
         self.arrivals: RecordArrivals = RecordArrivals() if arrivals is None else arrivals
+        self.rate_limit: SandboxRateLimit | None = rate_limit
 
     @property
     def current(self) -> Sandbox:
@@ -50,10 +58,23 @@ class FaultySandbox:
             request: Any request. An invalid preference gets the status 400.
             now: The time in Unix seconds.
         """
-        reply = self._reply(request, now)
+        reply = self._limited_reply(request, now)
         if is_list_target(request.target) and reply.response.status == HTTPStatus.OK:
             return replace(reply, arrived=self.arrivals.after_list(now))
         return reply
+
+    def _limited_reply(self, request: SandboxRequest, now: float) -> SandboxReply:
+        limit = self.rate_limit
+        # The limit is the tenant's, so only requests that are known to be the tenant's count.
+        if limit is None or not self.sandbox.may_read(request, now=now):
+            return self._reply(request, now)
+        rejection, headers = limit.take(now)
+        if rejection is None:
+            reply = self._reply(request, now)
+        else:
+            reply = SandboxReply(completed(rejection, request, now), is_over_limit=True)
+        response = replace(reply.response, headers={**reply.response.headers, **headers})
+        return replace(reply, response=response)
 
     def _reply(self, request: SandboxRequest, now: float) -> SandboxReply:
         sandbox = self.current

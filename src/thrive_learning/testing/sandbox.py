@@ -24,6 +24,7 @@ from thrive_learning.sandbox import (
     Fault,
     FaultySandbox,
     Sandbox,
+    SandboxRateLimit,
     SandboxReply,
     SandboxRequest,
     SandboxTransport,
@@ -121,6 +122,7 @@ class ThriveSandbox(FaultySandbox):
         arrivals: The records that arrive after list requests, such as `arrivals.after_each_list = 3`.
         clock: The clock, which decides whether tokens have expired. Slow responses advance it without
             waiting.
+        rate_limit: The rate limit, or None. `limit_rate` sets it.
         requests: All requests that the sandbox received.
         sandbox: The current `Sandbox`. Each change replaces it.
     """
@@ -264,6 +266,22 @@ class ThriveSandbox(FaultySandbox):
         self.script.add(asked)
         with self._lock:
             self._asked.append(asked)
+
+    def limit_rate(self, per_second: float, burst: float | None = None) -> None:
+        """Respond with 429 to API requests above a rate. `rate_limit = None` removes the limit.
+
+        Time is `clock`, which moves only when a test moves it, so the limit first allows `burst` requests,
+        and more after `clock.advance()`. A `SandboxRateLimit` as `rate_limit` has more options.
+
+        Args:
+            per_second: The requests per second.
+            burst: How many requests may follow a quiet time at once; by default those of one second, but at
+                least 1.
+
+        Raises:
+            ValueError: A number is out of range.
+        """
+        self.rate_limit = SandboxRateLimit(per_second, burst)
 
     @property
     def unused_faults(self) -> list[Fault]:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         FaultySandbox,
         RecordArrivals,
         Sandbox,
+        SandboxRateLimit,
         SandboxReply,
         SandboxRequest,
     )
     from thrive_learning.sandbox.deliveries import Deliveries
+    from thrive_learning.sandbox.rate_limit import RateLimitHeaders
 
 _IDS_TO_TRY = 5
 _OAUTH_VARIABLES = ("THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET", "THRIVE_SCOPES")
@@ -34,6 +36,7 @@ Examples:
   thrive sandbox --port 8000 --records activities.ndjson
   thrive sandbox --fault 429:3 --fault slow:2s
   thrive sandbox --generate 100000 --arrivals 5 --late-arrivals 1
+  thrive sandbox --rate-limit 50
   thrive sandbox --arrivals 20 --webhook-url http://127.0.0.1:9000/
   curl -H 'Prefer: fault=503' http://127.0.0.1:8000/rest/v1/activity/ID
 
@@ -110,6 +113,16 @@ Stop the server with Ctrl-C (exit code 0).
     help="Make requests fail (see below). Repeatable.",
 )
 @click.option(
+    "--rate-limit",
+    metavar="RATE[:BURST]",
+    help="Respond with 429 above this many API requests per second, such as 50, or 50:10 with a burst.",
+)
+@click.option(
+    "--rate-limit-headers",
+    type=click.Choice(["ietf", "x", "none"]),
+    help="Describe the rate limit in RateLimit (ietf) or X-RateLimit-... (x) headers.  [default: ietf]",
+)
+@click.option(
     "--webhook-url",
     metavar="URL",
     help="Send a webhook to this URL for each new record of type completed or passed.",
@@ -144,6 +157,8 @@ def sandbox(  # noqa: PLR0913 - its options
     arrivals: int,
     late_arrivals: int,
     faults: Sequence[str],
+    rate_limit: str | None,
+    rate_limit_headers: "RateLimitHeaders | None",
     webhook_url: str | None,
     webhook_secret: str | None,
     token_lifetime: int,
@@ -165,7 +180,8 @@ def sandbox(  # noqa: PLR0913 - its options
         from thrive_learning.sandbox import FaultySandbox, RecordArrivals  # noqa: PLC0415 - --help needs no sandbox
 
         core = _core(files, generated or 0, token_lifetime, client_auth)
-        served = FaultySandbox(core, _script(faults), RecordArrivals(arrivals, late_arrivals))
+        limit = _limit(rate_limit, rate_limit_headers)
+        served = FaultySandbox(core, _script(faults), RecordArrivals(arrivals, late_arrivals), limit)
         if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
             raise click.UsageError(
                 "Webhooks are sent only for new records. Add --arrivals, such as --arrivals 5."
@@ -203,6 +219,7 @@ def welcome(url: str, served: "FaultySandbox", platform: str = sys.platform) -> 
         f"thrive activity get {activity_id}" for activity_id, _ in core.collection.some(_IDS_TO_TRY)
     )
     faults = "".join(f"Fault: {fault}\n" for fault in served.script)
+    limit = f"Rate limit: {served.rate_limit}\n" if served.rate_limit is not None else ""
     arrivals = _described(served.arrivals)
     return f"""\
 The sandbox is running at {url}
@@ -222,7 +239,7 @@ Then try:
 thrive activity list
 {examples}
 
-{faults}{arrivals}Press Ctrl-C to stop.
+{faults}{limit}{arrivals}Press Ctrl-C to stop.
 """
 
 
@@ -241,6 +258,20 @@ def _script(faults: Sequence[str]) -> "FaultScript":
     except ValueError as error:
         problem = str(error)
     raise click.BadParameter(problem, param_hint="--fault")
+
+
+def _limit(text: str | None, headers: "RateLimitHeaders | None") -> "SandboxRateLimit | None":
+    from thrive_learning.sandbox import SandboxRateLimit  # noqa: PLC0415 - --help needs no sandbox
+
+    if text is None:
+        if headers is None:
+            return None
+        raise click.UsageError("--rate-limit-headers needs --rate-limit. Add --rate-limit, such as 50.")
+    try:
+        return SandboxRateLimit.parse(text, headers or "ietf")
+    except ValueError as error:
+        problem = str(error)
+    raise click.BadParameter(problem, param_hint="--rate-limit")
 
 
 def _core(
@@ -302,6 +333,7 @@ def _report(
     request: "SandboxRequest", reply: "SandboxReply", *, deliveries: "Deliveries | None" = None
 ) -> None:
     fault = f"  fault: {reply.fault}" if reply.fault is not None else ""
-    to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}")
+    limit = "  rate limit" if reply.is_over_limit else ""
+    to_stderr(f"{request.method} {request.target} {reply.response.status}{fault}{limit}")
     if deliveries is not None:
         deliveries.announce(reply.arrived)
