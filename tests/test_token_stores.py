@@ -31,8 +31,8 @@ from thrive_learning import (
     StoredToken,
     ThriveClient,
     TokenStore,
-    token_stores,
 )
+from thrive_learning.token_stores import redis as redis_store
 
 KEY, ANOTHER_KEY = "0" * 32, "f" * 32
 
@@ -77,7 +77,7 @@ class FakeRedis:
         self.entries[name] = value
 
     def eval(self, script: str, numkeys: int, name: str, value: bytes) -> None:
-        assert (script, numkeys) == (token_stores._DELETE_IF_SAME, 1)
+        assert (script, numkeys) == (redis_store._DELETE_IF_SAME, 1)
         if self.get(name) == value:
             del self.entries[name]
 

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Pagination,
     )
     from thrive_learning.policies import CallOptions, RetryPolicy, Timeout
+    from thrive_learning.rate_limits import RateLimit, RateLimitStore
     from thrive_learning.regions import Region, Service
     from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import (
@@ -119,6 +120,8 @@ __all__ = [
     "NotFoundError",
     "OpenTelemetry",
     "Pagination",
+    "RateLimit",
+    "RateLimitStore",
     "RateLimitedError",
     "RedisTokenStore",
     "Region",
@@ -208,6 +211,10 @@ _NAMES = {
         "CallOptions",
         "RetryPolicy",
         "Timeout",
+    ),
+    "thrive_learning.rate_limits": (
+        "RateLimit",
+        "RateLimitStore",
     ),
     "thrive_learning.regions": (
         "Region",

@@ -8,7 +8,6 @@ import collections
 import datetime as dt
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -22,6 +21,7 @@ from thrive_learning._auth.single_flight import (
 from thrive_learning._clock import wall_time
 from thrive_learning._interruptions import interruption
 from thrive_learning._log import fields, logger_of
+from thrive_learning._store_reports import describe_failure, describe_store
 from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import AccessToken
@@ -209,33 +209,18 @@ class SharedTokens:
         if what in self._failing:
             self._failing.discard(what)
             if not self._failing:
-                store = _described(self.store)
+                store = describe_store(self.store, "token store")
                 logger.info("%s: works again", store, extra=fields("token_store_recovered", store=store))
         return result
 
     def _warn(self, error: Exception, consequence: str) -> None:
-        store, reason = _described(self.store), _said(error)
+        store, reason = describe_store(self.store, "token store"), describe_failure(error)
         extra = fields("token_store_failed", store=store, error=reason)
         logger.warning("%s: %s; %s", store, reason, consequence, extra=extra)
 
 
 def _nothing() -> None:
     """Release nothing, in place of a lock."""
-
-
-def _described(store: TokenStore) -> str:
-    # The repr of a custom store could contain secrets.
-    ours = type(store).__module__ == StoredToken.__module__
-    return repr(store) if ours else f"the token store {type(store).__name__}"
-
-
-def _said(error: Exception) -> str:
-    """Describe an error without the messages of other packages, which may repeat what was sent."""
-    if type(error).__module__ == StoredToken.__module__:
-        return str(error)
-    kind = type(error).__name__
-    number = error.errno if isinstance(error, OSError) else None
-    return kind if number is None else f"{kind} ({os.strerror(number)})"
 
 
 class Turn:

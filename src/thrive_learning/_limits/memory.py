@@ -1,0 +1,59 @@
+"""Rate limits in the memory of a process."""
+
+import os
+import threading
+from collections.abc import Callable
+
+from thrive_learning._clock import monotonic
+from thrive_learning._limits import bucket
+
+
+class MemoryLimits:
+    """The methods of `RateLimitStore`, for all threads of a process. A forked child continues with a copy.
+
+    Args:
+        clock: Returns the seconds of a monotonic clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._states: dict[str, bucket.State] = {}
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        """Reserve the next request, unless its time is too late."""
+        with _lock:
+            wait_s, state = bucket.take(
+                self._states.get(key),
+                self._clock(),
+                per_second=per_second,
+                burst=burst,
+                longest_wait_s=longest_wait_s,
+            )
+            if state is not None:
+                self._states[key] = state
+        return wait_s
+
+    def slow(
+        self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
+    ) -> None:
+        """Apply a pause or a lower rate."""
+        with _lock:
+            self._states[key] = bucket.slow(
+                self._states.get(key), self._clock(), pause_s=pause_s, per_second=per_second, for_s=for_s
+            )
+
+
+# One lock for all, because it is held for microseconds. A signal handler may make a call while its thread
+# holds it.
+_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    """Replace the lock in a forked child, because a thread that it does not have may hold it."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+# Without fork there is nothing to register, and dict() accepts the keyword silently.
+_register: Callable[..., object] = getattr(os, "register_at_fork", dict)
+_register(after_in_child=_after_fork)

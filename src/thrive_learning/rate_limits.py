@@ -1,0 +1,141 @@
+"""A limit of our own on requests per second, for `rate_limit=`."""
+
+import math
+import re
+from typing import Any, Protocol, TypeGuard, runtime_checkable
+
+import attrs
+
+from thrive_learning.errors import ConfigurationError
+
+#: The lowest rate: one request a day.
+_LOWEST = 1 / 86_400
+
+# The burst without a setting of its own, in seconds of the rate.
+_BURST_S = 0.1
+
+_NUMBER = r"\d{1,15}(?:\.\d{1,15})?"
+_TEXT = re.compile(rf"({_NUMBER})(?::({_NUMBER}))?", re.ASCII)
+
+
+@runtime_checkable
+class RateLimitStore(Protocol):
+    """The interface of `RateLimit(store=)`: rate limits by key, shared by all that use the store.
+
+    `MemoryTokenStore`, `FileTokenStore`, and `RedisTokenStore` have it. The methods block (async clients call
+    them in a thread), must allow calls from any thread, and may raise. The client then logs a warning and
+    continues with its own memory. A key is 32 hexadecimal digits and reveals nothing.
+    """
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        """Reserve the next request, unless its time is too late.
+
+        Args:
+            key: The limit.
+            per_second: The rate of this limit, in requests per second.
+            burst: The number of requests that may be sent at once after a quiet time.
+            longest_wait_s: How long the caller can wait, in seconds.
+
+        Returns:
+            The seconds until the request may be sent. If they exceed `longest_wait_s`, nothing is reserved.
+        """
+        ...
+
+    def slow(
+        self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
+    ) -> None:
+        """Apply a pause or a lower rate that a server asked for. Nothing lifts them before their time.
+
+        Args:
+            key: The limit.
+            pause_s: Nothing is reserved for this many seconds from now.
+            per_second: The highest rate for `for_s` seconds from now; None for no other rate.
+            for_s: How long that rate applies, in seconds.
+        """
+        ...
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_rate(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", value: object) -> None:
+    if not _is_number(value) or not _LOWEST <= value < math.inf:
+        raise ConfigurationError(
+            f"RateLimit(per_second) is {value!r}. Use a number of requests per second, at least "
+            "1/86400 (one a day)."
+        )
+
+
+def _check_burst(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", value: object) -> None:
+    if not _is_number(value) or not 1 <= value < math.inf:
+        raise ConfigurationError(
+            f"RateLimit(burst) is {value!r}. Use a number of requests, 1 or more, or None for the default."
+        )
+
+
+def _check_store(_instance: "RateLimit", _attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is None or (isinstance(value, RateLimitStore) and not isinstance(value, type)):
+        return
+    given = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+    raise ConfigurationError(
+        f"RateLimit(store) is {given}. Pass FileTokenStore(), RedisTokenStore(url), or an object with the "
+        "methods of RateLimitStore."
+    )
+
+
+def _name_of(store: object) -> str:
+    # The repr of a custom store could contain secrets.
+    return "None" if store is None else type(store).__name__
+
+
+@attrs.frozen(init=False)
+class RateLimit:
+    """A limit on requests per second, for `rate_limit=` of the clients.
+
+    All requests of the API count: single calls, lists, bulk runs, and every further attempt. Token requests
+    do not. In any period of w seconds, at most `per_second` times w plus `burst` requests are sent. Clients
+    that share a store share the limit of their tenant.
+
+    Args:
+        per_second: The rate, in requests per second.
+        burst: The number of requests that may be sent at once after a quiet time. None for the requests of
+            0.1 seconds, but at least 1.
+        store: Where processes share the limit: `FileTokenStore`, `RedisTokenStore`, or `MemoryTokenStore`.
+            None for the client's `token_store`, if it has the methods of `RateLimitStore`, or else for the
+            memory of each client.
+
+    Raises:
+        ConfigurationError: A value is not valid.
+    """
+
+    per_second: float = attrs.field(validator=_check_rate)
+    burst: float = attrs.field(validator=_check_burst)
+    store: RateLimitStore | None = attrs.field(validator=_check_store, repr=_name_of)
+
+    def __init__(
+        self, per_second: float, burst: float | None = None, store: RateLimitStore | None = None
+    ) -> None:
+        if burst is None:
+            burst = max(1.0, per_second * _BURST_S) if _is_number(per_second) else 1.0
+        self.__attrs_init__(per_second, burst, store)  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType] - by attrs
+
+    @classmethod
+    def parse(cls, text: str, store: RateLimitStore | None = None) -> "RateLimit":
+        """Read a limit as settings have it: requests per second, such as `20`, or with a burst, `20:5`.
+
+        Args:
+            text: The text.
+            store: As for `RateLimit`.
+
+        Raises:
+            ConfigurationError: The text is not valid.
+        """
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise ConfigurationError(
+                f"The rate limit {text!r} is not valid. Write requests per second, such as 20, or with a "
+                "burst, such as 20:5."
+            )
+        rate, burst = found.groups()
+        return cls(float(rate), None if burst is None else float(burst), store)
