@@ -1,9 +1,10 @@
-"""Converts text in the formats of OpenAPI to Python values. Pure.
+"""Converts text in the formats of OpenAPI and HTTP to Python values. Pure.
 
-Source: OpenAPI 3.1, "Data Types"; RFC 3339.
+Source: OpenAPI 3.1, "Data Types"; RFC 3339; RFC 9110.
 """
 
 import datetime as dt
+import email.utils
 import re
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,11 @@ _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
     r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
+)
+# The possible ends of a date: a zone that `email.utils` knows, the seconds, or, in the format of asctime, the
+# year. `email.utils` would ignore anything else, such as an unknown zone.
+_END_OF_DATE = re.compile(
+    r"(?::\d\d| \d{4}| (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4}))[ \t]*\Z", re.ASCII | re.IGNORECASE
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
@@ -46,6 +52,20 @@ def read_date(text: str) -> dt.datetime | None:
         return dt.datetime.fromisoformat(plain)
     except (ValueError, OverflowError):  # not a valid day, or outside Python's range
         return None
+
+
+def http_date(value: str | None) -> dt.datetime | None:
+    """Parse an HTTP date in any of its three formats; None if it is not valid. The result has a time zone.
+
+    Source: RFC 9110 section 5.6.7.
+    """
+    if value is None or _END_OF_DATE.search(value) is None:
+        return None
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)
 
 
 def _read_day(text: str) -> dt.date | None:

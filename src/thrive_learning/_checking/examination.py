@@ -7,7 +7,8 @@ import urllib.parse
 from thrive_learning._budget import Budget
 from thrive_learning._call.generated import GET_ACTIVITY
 from thrive_learning._call.seam import Call, Options
-from thrive_learning._exchange.reply import Reply, http_date, is_json_object
+from thrive_learning._exchange.reply import Reply, is_json_object
+from thrive_learning._formats import http_date
 from thrive_learning._http.port import parse_url
 from thrive_learning._settings.proxies import choose_proxies, show_proxy
 from thrive_learning.checks import CheckFinding, CheckReport, CheckStatus

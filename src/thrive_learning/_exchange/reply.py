@@ -1,14 +1,14 @@
 """A response as data, and the meaning of its body and headers. Pure."""
 
 import datetime as dt
-import email.utils
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from thrive_learning._exchange.server_text import show
+from thrive_learning._formats import http_date
 from thrive_learning._http.port import Headers
 from thrive_learning._interruptions import interruption
 from thrive_learning._json_text import JSON_NAMES, with_items
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from thrive_learning.errors import Attempt
 
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-
-
-# The possible ends of a date: a zone that `email.utils` knows, the seconds, or, in the format of asctime, the
-# year. `email.utils` would ignore anything else, such as an unknown zone.
-_END_OF_DATE = re.compile(
-    r"(?::\d\d| \d{4}| (?:GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{4}))[ \t]*\Z", re.ASCII | re.IGNORECASE
-)
-
 
 # The vendor documents no such header. API gateways and load balancers of AWS send these.
 _REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"apigw-requestid")
@@ -75,6 +67,11 @@ class Reply:
         self.url: str | None = None
         self.operation: str | None = None
         self.request_id: str | None = None
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The headers by their lowercase names, with the values of one name joined by commas."""
+        return self._fields
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header by its lowercase name; None if it is missing.
@@ -250,17 +247,3 @@ def retry_after(
             now = sent + dt.timedelta(seconds=float(waited) if _SECONDS.fullmatch(waited) else 0.0)
         waits += [max(0.0, (until - now).total_seconds()) for until in untils]
     return max(waits, default=None)
-
-
-def http_date(value: str | None) -> dt.datetime | None:
-    """Parse an HTTP date in any of its three formats; None if it is not valid. The result has a time zone.
-
-    Source: RFC 9110 section 5.6.7.
-    """
-    if value is None or _END_OF_DATE.search(value) is None:
-        return None
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)
