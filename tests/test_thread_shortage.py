@@ -27,7 +27,7 @@ from thrive_learning import (
     ThriveClient,
 )
 from thrive_learning._auth import sharing
-from thrive_learning._auth.authorizer import _in_thread
+from thrive_learning._threads import run_in_thread
 from thrive_learning._auth.outcomes import Key
 from thrive_learning._auth.sharing import SharedTokens
 from thrive_learning._auth.single_flight import SingleFlight
@@ -245,7 +245,7 @@ def test_a_store_that_raises_a_runtime_error_is_not_tried_twice(run: Run) -> Non
         raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
-        run(lambda: _in_thread(operation))
+        run(lambda: run_in_thread(operation))
     assert tried == [1]
 
 

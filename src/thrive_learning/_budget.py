@@ -31,15 +31,19 @@ class Budget:
         spent_s: How long the call has already been running, in seconds.
     """
 
-    __slots__ = ("_ends", "_started", "connection", "retry", "timeout", "too_late", "waits_for")
+    __slots__ = ("_ends", "_started", "connection", "permit", "retry", "timeout", "too_late", "waits_for")
 
     def __init__(self, timeout: Timeout, retry: RetryPolicy, spent_s: float = 0.0) -> None:
         self.timeout: Timeout = timeout
         self.retry: RetryPolicy = retry
-        #: The connection that the thread of the call waits for or waited for last.
+        #: The connection that the thread of the call waits for or waited for last, or its turn under the rate
+        #: limit.
         self.connection: Connection | None = None
         #: The name of another caller's request that the call waits for.
         self.waits_for: str | None = None
+        #: How long a run waited for the rate limit on behalf of the first request, in seconds; None if the
+        #: request must wait itself.
+        self.permit: float | None = None
         #: The error of an attempt that the deadline cut off, in async code.
         self.too_late: ThriveError | None = None
         self._started = monotonic() - spent_s

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from thrive_learning._checking.examination import Examination
     from thrive_learning.activities import Activities, AsyncActivities
     from thrive_learning.checks import CheckReport
+    from thrive_learning.rate_limits import RateLimit
     from thrive_learning.sandbox import SandboxTransport
     from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import TokenStore
@@ -72,6 +73,7 @@ class SandboxOptions(TypedDict, total=False):
     max_record_bytes: int
     max_page_bytes: int
     telemetry: "OpenTelemetry | None"
+    rate_limit: "RateLimit | None"
 
 
 class _NetworkOptions(SandboxOptions, Generic[_TransportT], total=False):
@@ -116,6 +118,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         max_record_bytes: int = DEFAULT_RECORD_BYTES,
         max_page_bytes: int = DEFAULT_PAGE_BYTES,
         telemetry: "OpenTelemetry | None" = None,
+        rate_limit: "RateLimit | None" = None,
     ) -> None:
         """Create a client.
 
@@ -146,6 +149,9 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             max_page_bytes: The same for a page of records; 64 MiB by default.
             telemetry: `OpenTelemetry()` to report calls as spans and metrics, which needs the extra `otel`;
                 None to report nothing.
+            rate_limit: `RateLimit(per_second=20)` to send at most that many requests to the API per second,
+                across all calls, runs, and retries. A call waits for it within its time limit. None for no
+                limit.
 
         Raises:
             ConfigurationError: An argument is not valid.
@@ -169,6 +175,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             max_record_bytes=max_record_bytes,
             max_page_bytes=max_page_bytes,
             telemetry=telemetry,
+            rate_limit=rate_limit,
         )
         self._transport: _TransportT | Callable[[], _TransportT] | None = transport
         self._http: _CallerT = self._connect(_credentials(credentials))
@@ -219,7 +226,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             client_auth: How clients authenticate at the sandbox's token endpoint: `"post"` for form fields,
                 `"basic"` for HTTP Basic, `"auto"` for either.
             **options: `timeout`, `retry`, `application`, `on_attempt`, `on_drift`, `strict`,
-                `max_record_bytes`, `max_page_bytes`, and `telemetry`, as for the client.
+                `max_record_bytes`, `max_page_bytes`, `telemetry`, and `rate_limit`, as for the client.
 
         Raises:
             ConfigurationError: `client_auth` or an option is not valid.

@@ -29,6 +29,7 @@ class Attempt(NamedTuple):
             access token.
         subject: The ID of the record; for a list, the page, such as `page 2`; for a token, the service (`api`
             or `webhooks`).
+        waited: How long the request waited for the client's rate limit before it was sent, in seconds.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Attempt(NamedTuple):
     request_id: str | None
     operation: str | None = None
     subject: str | None = None
+    waited: float = 0.0
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # By name, so that versions with more attributes and versions with fewer read each other's pickles.

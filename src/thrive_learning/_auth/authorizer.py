@@ -18,9 +18,9 @@ from thrive_learning._exchange.messages import Circumstances, Purpose, api_error
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers, Request
-from thrive_learning._interruptions import interruption
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer
+from thrive_learning._threads import run_in_thread
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -408,7 +408,7 @@ class AsyncAuthorizer(Authorization):
         try:
             with anyio.move_on_after(budget.remaining()):
                 # Other processes cannot set an event, so poll.
-                while turn is not None and (wait_s := await _in_thread(turn.look)):
+                while turn is not None and (wait_s := await run_in_thread(turn.look)):
                     await (sleep_by_timer if is_replaced() else anyio.sleep)(wait_s)
                 outcome = None
                 if turn is None or turn.leads:
@@ -442,36 +442,13 @@ class AsyncAuthorizer(Authorization):
         return self.outcome(key, minting, budget)
 
 
-async def _in_thread(operation: Callable[[], T]) -> T:
-    """Run a blocking function in a thread of its own, and leave it running when canceled.
-
-    If no thread can be started, it runs here and blocks the event loop while the store is busy.
-    """
-    import anyio.to_thread  # noqa: PLC0415 - most clients have no store
-
-    has_begun = False
-
-    def begin() -> T:
-        nonlocal has_begun
-        has_begun = True
-        return operation()
-
-    try:
-        limiter = anyio.CapacityLimiter(1)
-        return await anyio.to_thread.run_sync(begin, abandon_on_cancel=True, limiter=limiter)
-    except RuntimeError as error:
-        if has_begun or interruption(error) is not None:
-            raise
-    return operation()
-
-
 async def _end(turn: "Turn", minted: Minted | None) -> None:
     """Save a new token even at the end of the caller's time, so that other processes can use it."""
     import anyio  # noqa: PLC0415 - not needed by sync code
 
     try:
         with anyio.move_on_after(_SAVING_S, shield=True):
-            await _in_thread(functools.partial(turn.end, minted))
+            await run_in_thread(functools.partial(turn.end, minted))
     except BaseException:  # canceled by asyncio, which ignores anyio's shields
         turn.abandon()
         raise

@@ -50,10 +50,15 @@ class Run:
         self.source_error: Exception | None = None
         self.schedule: Schedule
 
-    def begin(self, cpu_s: Callable[[], float] | None = None) -> None:
-        """Start the clock. `cpu_s` returns the CPU time if one thread does all the work."""
+    def begin(self, *, is_limited: bool, cpu_s: Callable[[], float] | None = None) -> None:
+        """Start the clock.
+
+        Args:
+            is_limited: Whether the client has a rate limit.
+            cpu_s: Returns the CPU time if one thread does all the work.
+        """
         self.started = True
-        self.schedule = Schedule(self.plan, monotonic(), cpu_s=cpu_s)
+        self.schedule = Schedule(self.plan, monotonic(), cpu_s=cpu_s, is_limited=is_limited)
 
     def observe(self) -> None:
         """Begin the span of the run, if the client has an observer and the run does not belong to a walk."""

@@ -16,6 +16,7 @@ import attrs
 
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
 from thrive_learning._bulk.pace import Pace
+from thrive_learning._bulk.permits import CHECK_AGAIN_S, READ_AHEAD, Permits
 from thrive_learning._ids import validate_activity_id
 from thrive_learning.errors import (
     ApiError,
@@ -44,6 +45,9 @@ PATIENCE_S = 60.0
 
 #: The number of IDs that may be read before their results are taken, as a multiple of the concurrency.
 WINDOW, ORDERED_WINDOW = 2, 4
+
+#: How long a run without a deadline waits for a permit, in seconds.
+LONGEST_WAIT_S = 365 * 86_400.0
 
 #: How long an ID that may have caused the failures waits for another ID after a pause, in seconds.
 GIVES_WAY_S = 0.1
@@ -147,6 +151,9 @@ class Job:
         retries_at: When it may be sent again.
         strikes: The number of failures that are attributed to this ID, because other IDs succeeded.
         is_suspect: Whether other IDs have succeeded since it failed.
+        held_from: How long the rate limit had held up the run when this ID was ready to be sent, in seconds.
+            Its time limit does not include what came after that. None if it is not ready.
+        permit: How long the run waited for the permit of its request, in seconds; None without a rate limit.
     """
 
     __slots__ = (
@@ -156,8 +163,10 @@ class Job:
             "failed_at",
             "failed_sent_at",
             "begun_at",
+            "held_from",
             "history",
             "is_suspect",
+            "permit",
             "places",
         ),
         *("retries_at", "sent_at", "strikes"),
@@ -175,15 +184,22 @@ class Job:
         self.retries_at: float = 0.0
         self.strikes: int = 0
         self.is_suspect: bool = False
+        self.held_from: float | None = None
+        self.permit: float | None = None
 
-    def begin(self, now: float) -> None:
-        """Record that it is sent."""
+    def begin(self, now: float, held_s: float = 0.0) -> None:
+        """Record that it is sent, after the rate limit has held up the run for some seconds."""
         self.sent_at = now
-        if self.begun_at is None:
-            self.begun_at = now
+        self.begun_at = now if self.begun_at is None else self.begun_at + self.held_up_s(held_s)
+        self.held_from = None
         if self.history:
             waited = self.history[-1]._replace(delay=now - self.failed_at)
             self.history = (*self.history[:-1], waited)
+
+
+    def held_up_s(self, held_s: float) -> float:
+        """Return how long the rate limit has held up this ID, which is ready, in seconds."""
+        return 0.0 if self.held_from is None else held_s - self.held_from
 
 
 class Schedule:
@@ -194,6 +210,7 @@ class Schedule:
         now: The start time.
         draw: Returns a random number from 0 to 1.
         cpu_s: See `Pace`.
+        is_limited: Whether the client has a rate limit.
     """
 
     def __init__(
@@ -202,11 +219,14 @@ class Schedule:
         now: float,
         draw: Callable[[], float] = random.random,
         cpu_s: Callable[[], float] | None = None,
+        *,
+        is_limited: bool = False,
     ) -> None:
         self.plan: Plan = plan
         self.exhausted: bool = False
         self.failure: BaseException | None = None
         self.in_flight: int = 0
+        self._permits = Permits(is_limited=is_limited)
         self._pace = Pace(plan.concurrency, plan.retry, draw, cpu_s, now)
         self._ends_at = math.inf if plan.deadline_s is None else now + plan.deadline_s
         self._window = plan.most_ahead or plan.concurrency * (ORDERED_WINDOW if plan.ordered else WINDOW)
@@ -241,6 +261,8 @@ class Schedule:
             return True  # even in a pause, to find out whether any IDs are left
         if self._pace.is_down:
             return self._may_send(now) and not any(map(self._is_fit, self._pending))
+        if self._permits.is_limited and len(self._pending) >= READ_AHEAD:
+            return False
         return self._may_send(now, len(self._pending))
 
     def _may_send(self, now: float, before: int = 0) -> bool:
@@ -265,29 +287,55 @@ class Schedule:
         job = self._jobs.get(activity_id)
         if job is None:
             job = self._jobs[activity_id] = Job(activity_id)
-            job.begun_at = self._paused_at  # its time limit includes pauses
-            self._next_limit_at = min(self._next_limit_at, self._limit_at(job))
+            if self._paused_at is not None:
+                self._begin_time_limit(job, self._paused_at)  # it includes pauses
             self._pending.append(job)
         job.places.append((place, given))
 
     def next_job(self, now: float) -> Job | None:
         """Return the next fetch to begin; None if none may begin now."""
+        job = self._next(now) if self._permits.is_ready else None
+        if job is None:
+            return None
+        if self._pace.is_down:
+            self._probe = job
+        self._pending.remove(job)  # it is one of the first
+        job.begin(now, self._permits.held_s(now))
+        job.permit = self._permits.use()
+        self.in_flight += 1
+        return job
+
+    def _next(self, now: float) -> Job | None:
         if self.failure is not None or not self._may_send(now):
             return None
         self._wake(now)
         if not self._pending:
             return None
-        if self._pace.is_down:
-            fit = next(filter(self._is_fit, self._pending), None)
-            if fit is None and self._may_find_fit_one(now):
-                return None
-            job = self._probe = fit or self._pending[0]
-            self._pending.remove(job)
-        else:
-            job = self._pending.popleft()
-        job.begin(now)
-        self.in_flight += 1
-        return job
+        if not self._pace.is_down:
+            return self._pending[0]
+        fit = next(filter(self._is_fit, self._pending), None)
+        return None if fit is None and self._may_find_fit_one(now) else fit or self._pending[0]
+
+    def asks_for_permit(self, now: float) -> bool:
+        """Return whether the caller must get a permit for the next fetch, and call `permit` afterwards."""
+        if not self._permits.may_ask or self._next(now) is None:
+            return False
+        self._permits.ask(now)
+        return True
+
+    def permit(self, waited_s: float | None, now: float) -> None:
+        """Record that the next fetch may begin; None if that would be after the deadline of the run.
+
+        Args:
+            waited_s: How long the run has waited for it, in seconds.
+            now: The time.
+        """
+        self._permits.answer(waited_s, now)
+
+    def permit_budget(self, now: float) -> Budget:
+        """Return the budget of waiting for a permit, which ends at the deadline of the run."""
+        left_s = min(max(self._ends_at - now, 1e-3), LONGEST_WAIT_S)
+        return Budget(attrs.evolve(self.plan.timeout, total=left_s), RetryPolicy(attempts=1))
 
     def _may_find_fit_one(self, now: float) -> bool:
         """Return whether an ID that is fit for a probe may soon be read."""
@@ -296,7 +344,10 @@ class Schedule:
     def _wake(self, now: float) -> None:
         """Queue the IDs whose retry is due behind those that already wait."""
         while self._waiting and self._waiting[0][0] <= now:
-            self._pending.append(heapq.heappop(self._waiting)[2])
+            job = heapq.heappop(self._waiting)[2]
+            if job.held_from is None:
+                job.held_from = self._permits.held_s(now)
+            self._pending.append(job)
 
     def budget(self, job: Job, now: float) -> Budget:
         """Return the budget of a fetch, which ends with the time limit of its ID or of the run.
@@ -307,7 +358,9 @@ class Schedule:
         spent = 0.0 if job.begun_at is None else now - job.begun_at
         if left < timeout.total - spent:
             timeout, spent = attrs.evolve(timeout, total=left), 0.0
-        return Budget(timeout, RetryPolicy(attempts=1), spent)
+        budget = Budget(timeout, RetryPolicy(attempts=1), spent)
+        budget.permit = job.permit
+        return budget
 
     # Handling outcomes
 
@@ -362,6 +415,7 @@ class Schedule:
             job.retries_at = now + max(asked_s, pace.backoff(max(len(job.history), 1)))
         else:
             pace.slow(job.sent_at, now, asked_s, is_throttle=is_throttle)
+            self._permits.pause(pace.resumes_at, now)
             pause_s = max(pace.resumes_at - now, 0.0)
             job.retries_at = now + pause_s
             if not was_down:
@@ -369,19 +423,27 @@ class Schedule:
             elif self._blamed is not job:
                 self._blamed = None
         for other in self._pending:
-            other.begun_at = now if other.begun_at is None else other.begun_at
-            self._next_limit_at = min(self._next_limit_at, self._limit_at(other))
+            if other.begun_at is None:
+                self._begin_time_limit(other, now)
         self._announce(error, now)
-        attempts, limit_at = self.plan.retry.attempts, self._limit_at(job)
+        attempts, limit_at = self.plan.retry.attempts, self._limit_at(job, now)
         if attempts == 1 or job.strikes >= attempts or now + asked_s >= min(limit_at, self._ends_at):
             self._give_up(job, now)
         else:
             heapq.heappush(self._waiting, (job.retries_at, next(self._numbers), job))
             self._next_limit_at = min(self._next_limit_at, limit_at)
 
-    def _limit_at(self, job: Job) -> float:
-        """Return the end of an ID's time limit, which begins with its first request."""
-        return math.inf if job.begun_at is None else job.begun_at + self.plan.timeout.total
+    def _begin_time_limit(self, job: Job, now: float) -> None:
+        job.begun_at, job.held_from = now, self._permits.held_s(now)
+        self._next_limit_at = min(self._next_limit_at, self._limit_at(job, now))
+
+    def _limit_at(self, job: Job, now: float) -> float:
+        """Return the end of an ID's time limit, which begins with its first request or with a pause.
+
+        It does not include waits for the rate limit.
+        """
+        held_up_s = job.held_up_s(self._permits.held_s(now))
+        return cast("float", job.begun_at) + self.plan.timeout.total + held_up_s
 
     def _give_up(self, job: Job, now: float) -> None:
         """Return the last failure of an ID as its result."""
@@ -409,7 +471,8 @@ class Schedule:
         """
         if now >= self._next_limit_at:
             self._expire_at_their_limits(now)
-        if now >= self._ends_at or (self._pace.resumes_at >= self._ends_at and not self.in_flight):
+        is_hopeless = self._permits.refused or self._pace.resumes_at >= self._ends_at
+        if now >= self._ends_at or (is_hopeless and not self.in_flight):
             self.exhausted = True
             waiting = [*self._pending, *(job for _at, _number, job in self._waiting)]
             self._pending.clear()
@@ -419,17 +482,19 @@ class Schedule:
                 self._settle(job, None, self._too_late())
 
     def _expire_at_their_limits(self, now: float) -> None:
-        self._wake(math.inf)  # jobs that are not due yet are put back below
         tried = [job for job in self._pending if job.begun_at is not None]
+        tried += [heapq.heappop(self._waiting)[2] for _ in range(len(self._waiting))]
         fresh = [job for job in self._pending if job.begun_at is None]
         self._pending = deque(fresh)
         self._next_limit_at = math.inf
         for job in tried:
-            limit_at = self._limit_at(job)
+            limit_at = self._limit_at(job, now)
             if now >= limit_at and self.failure is None:
                 self._give_up(job, now)
             else:
                 heapq.heappush(self._waiting, (job.retries_at, next(self._numbers), job))
+                if self._permits.is_limited:
+                    limit_at = max(limit_at, now + CHECK_AGAIN_S)
                 self._next_limit_at = min(self._next_limit_at, limit_at)
         self._wake(now)
 
@@ -493,6 +558,11 @@ class Schedule:
         return self.failure is not None or (self.exhausted and self._read == self._taken)
 
     def _too_late(self) -> DeadlineExceededError:
+        if self._permits.refused:
+            return DeadlineExceededError(
+                f"The run's deadline={self.plan.deadline_s:g} s is over before the rate limit allows another "
+                f"request, so this {self.plan.kind.noun} was not requested. Allow more time with deadline=."
+            )
         return DeadlineExceededError(
             f"The run's deadline={self.plan.deadline_s:g} s was over before this {self.plan.kind.noun} "
             "arrived. Try again later, or allow more time with deadline=."

@@ -26,6 +26,7 @@ from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import ActivityResult
 
 if TYPE_CHECKING:
+    from thrive_learning._limits.limiter import AsyncLimiter
     from thrive_learning._observation import Observation
 
 #: Fetches an item by its key. The last argument is the earlier attempts for it.
@@ -61,6 +62,7 @@ class TaskRun(Run):
     ) -> None:
         super().__init__(plan, http.observer, observation)
         self._http = http
+        self._limiter = http.limiter
         self._fetch = fetch
         self._ids = ids
         self._scope: anyio.CancelScope
@@ -103,7 +105,7 @@ class TaskRun(Run):
     def _start(self) -> None:
         if (problem := unsupported_loop()) is not None:
             raise ConfigurationError(problem)
-        self.begin(time.thread_time)
+        self.begin(is_limited=self._limiter is not None, cpu_s=time.thread_time)
         self.observe()
         self._place = current_loop()
         self._has_ended, self._changed = anyio.Event(), anyio.Event()
@@ -157,6 +159,8 @@ class TaskRun(Run):
             self._read(self._ids)
         while self._idle or self._workers < self.plan.concurrency:
             job = self.schedule.next_job(monotonic())
+            if job is None and self._has_permit():
+                job = self.schedule.next_job(monotonic())
             if job is None:
                 return
             if self._idle:
@@ -166,6 +170,27 @@ class TaskRun(Run):
             else:
                 self._workers += 1
                 self._group.start_soon(self._run_worker, job)
+
+    def _has_permit(self) -> bool:
+        """Get a permit for the next request if it needs one. Return False if that takes time, or if not."""
+        if self._limiter is None or not self.schedule.asks_for_permit(monotonic()):
+            return False
+        if self._limiter.goes_at_once():
+            self.schedule.permit(0.0, monotonic())
+            return True
+        self._group.start_soon(self._get_permit, self._limiter)
+        return False
+
+    async def _get_permit(self, limiter: "AsyncLimiter") -> None:
+        """Wait for the rate limit on behalf of the next request of the run."""
+        waited: object = None
+        try:
+            waited = await limiter.wait(self.schedule.permit_budget(monotonic()))
+        except Exception as error:  # noqa: BLE001 - a defect, which must reach the caller
+            self._fail(error)
+        self.schedule.permit(waited if isinstance(waited, float) else None, monotonic())
+        self._advance()
+        self._changed.set()
 
     def _read(self, ids: Iterator[Any]) -> None:
         while self.schedule.may_read(monotonic()):
@@ -270,7 +295,7 @@ class TaskRun(Run):
         """End the run, and wait for its tasks. If others closed it, the next request for a result raises."""
         if not self.started:
             self.stopped = True
-            self.begin()
+            self.begin(is_limited=False)
             return
         if current_loop() != self._place:
             self.drop()

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
@@ -21,6 +21,7 @@ from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import ActivityResult
 
 if TYPE_CHECKING:
+    from thrive_learning._limits.limiter import SyncLimiter
     from thrive_learning._observation import Observation
 
 #: Fetches an item by its key. The last argument is the earlier attempts for it.
@@ -44,6 +45,7 @@ class ThreadedRun(Run):
     ) -> None:
         super().__init__(plan, http.observer, observation)
         self._http = http
+        self._limiter = http.limiter
         self._fetch = fetch
         self._ids = ids
         # Reentrant, because the garbage collector may drop a stream, which stops its run, at any moment.
@@ -65,7 +67,7 @@ class ThreadedRun(Run):
                 f"a run of {self.plan.kind.method} stays in its process. Start another one in this process."
             )
         if not self.started:
-            self.begin()
+            self.begin(is_limited=self._limiter is not None)
             self.observe()
             self._http.runs.add(self)
         while not self.stopped:
@@ -81,7 +83,10 @@ class ThreadedRun(Run):
                     break
                 wait_s = 0.0 if self.schedule.may_read(now) else self.schedule.wait_s(now)
                 begun = None if self._threads else self._begin_job(now)
-            if begun is None:
+                waits = begun is None and not self._threads and self.schedule.asks_for_permit(now)
+            if waits:
+                self._get_permit()
+            elif begun is None:
                 self._wait_for_news(wait_s)
             else:
                 with self.observed():
@@ -162,19 +167,31 @@ class ThreadedRun(Run):
                 self.end_observation()
 
     def _next_job(self) -> tuple[Job, Budget] | None:
-        with self._lock:
-            self._idle += 1
-            try:
-                while not self.stopped:
-                    now = monotonic()
-                    self._expire(now)
-                    begun = self._begin_job(now)
-                    if begun is not None:
-                        return begun
-                    self._work.wait(self.schedule.wait_s(now) if self.schedule.pending else None)
-            finally:
-                self._idle -= 1
+        while not self.stopped:
+            with self._lock:
+                self._idle += 1
+                try:
+                    begun, waits = self._wait_for_job()
+                finally:
+                    self._idle -= 1
+            if begun is not None:
+                return begun
+            if waits:
+                self._get_permit()
         return None
+
+    def _wait_for_job(self) -> tuple[tuple[Job, Budget] | None, bool]:
+        """Return the next job, or True if this worker must get a permit for it."""
+        while not self.stopped:
+            now = monotonic()
+            self._expire(now)
+            begun = self._begin_job(now)
+            if begun is not None:
+                return begun, False
+            if self.schedule.asks_for_permit(now):
+                return None, True
+            self._work.wait(self.schedule.wait_s(now) if self.schedule.pending else None)
+        return None, False
 
     def _begin_job(self, now: float) -> tuple[Job, Budget] | None:
         job = self.schedule.next_job(now)
@@ -182,7 +199,30 @@ class ThreadedRun(Run):
             return None
         budget = self.schedule.budget(job, now)
         self._budgets.add(budget)
+        if self._limiter is not None:
+            self._news.put(None)  # another ID can be read
+            if self.schedule.pending:
+                self._work.notify()  # another worker gets the next permit
         return job, budget
+
+    def _get_permit(self) -> None:
+        """Wait for the rate limit on behalf of the next request of the run."""
+        limiter = cast("SyncLimiter", self._limiter)
+        budget = self.schedule.permit_budget(monotonic())
+        self._budgets.add(budget)
+        waited: object = None
+        try:
+            if not self.stopped:  # otherwise the budget may not have been ended
+                waited = 0.0 if limiter.goes_at_once() else limiter.wait(budget)
+        except Exception as error:  # noqa: BLE001 - a defect, which must reach the caller
+            if interruption(error) is not None:
+                raise
+            self._fail(error)
+        finally:
+            self._budgets.discard(budget)
+            with self._lock:
+                self.schedule.permit(waited if isinstance(waited, float) else None, monotonic())
+                self._news.put(None)
 
     def _expire(self, now: float) -> None:
         """Fail the IDs whose time limit is over, even if no caller waits."""
@@ -230,7 +270,7 @@ class ThreadedRun(Run):
     def close(self, within_s: float = CLOSING_S) -> None:
         """End the run, and wait for its workers. A caller that requests more results gets the reason."""
         if not self.started:
-            self.begin()
+            self.begin(is_limited=False)
         self.note_closing(self._http.seam)
         self.stop()
         ends_at = monotonic() + within_s

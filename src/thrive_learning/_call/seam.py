@@ -31,6 +31,7 @@ from thrive_learning._exchange.reply import Reply
 from thrive_learning._frames import forget_locals
 from thrive_learning._http.port import AsyncEngine, Engine, Headers, Request
 from thrive_learning._http.routes import LIBRARY, Routes
+from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter
 from thrive_learning._loops import limit_by_timer
 from thrive_learning._reading import Reading
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from anyio import CancelScope
 
     from thrive_learning._observation import Observer
+    from thrive_learning._limits.reservations import Reservations
+    from thrive_learning.rate_limits import RateLimit
     from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import TokenStore
 
@@ -175,6 +178,7 @@ class Options(NamedTuple):
     max_record_bytes: int = DEFAULT_RECORD_BYTES
     max_page_bytes: int = DEFAULT_PAGE_BYTES
     telemetry: "OpenTelemetry | None" = None
+    rate_limit: "RateLimit | None" = None
 
     def __repr__(self) -> str:
         return "<Options>"  # the proxy's URL may contain a password
@@ -246,6 +250,7 @@ class Seam:
             self.region.api_url + path,
             self._page_limit if operation.is_list else self._record_limit,
             is_idempotent=operation.facts.is_idempotent,
+            is_limited=True,
         )
         return call.purpose
 
@@ -300,6 +305,14 @@ def _observer(options: Options, region: Region, tenant_id: str) -> "Observer | N
     return Observer(options.telemetry, region.name, tenant_id)
 
 
+def _reservations(options: Options, region: Region, tenant_id: str) -> "Reservations | None":
+    if options.rate_limit is None:
+        return None
+    from thrive_learning._call.limits import reservations  # noqa: PLC0415 - most clients have no limit
+
+    return reservations(options.rate_limit, options.token_store, region, tenant_id)
+
+
 def observing(
     observer: "Observer | None", operation: str, subject: str | None = None
 ) -> AbstractContextManager[object]:
@@ -348,8 +361,10 @@ class Caller:
             proxy=options.proxy,
             verify=options.verify,
         )
+        reservations = _reservations(options, region, credentials.tenant_id)
+        self.limiter: SyncLimiter | None = None if reservations is None else SyncLimiter(reservations)
         self.attempts: SyncAttempts = SyncAttempts(
-            region.name, routes, self.authorizer.sent_with, options.on_attempt, self.observer
+            region.name, routes, self.authorizer.sent_with, options.on_attempt, self.observer, self.limiter
         )
         self.authorizer.mask_proxies(routes.proxy_secrets())
 
@@ -390,6 +405,8 @@ class Caller:
     def close(self) -> None:
         """Close everything that the client has opened. Closing again does nothing."""
         self.seam.closed = self.attempts.closed = True
+        if self.limiter is not None:
+            self.limiter.close()
         for run in list(self.runs):
             run.close()
         for engine in self.attempts.routes.take_those_to_close():
@@ -419,8 +436,10 @@ class AsyncCaller:
             proxy=options.proxy,
             verify=options.verify,
         )
+        reservations = _reservations(options, region, credentials.tenant_id)
+        self.limiter: AsyncLimiter | None = None if reservations is None else AsyncLimiter(reservations)
         self.attempts: AsyncAttempts = AsyncAttempts(
-            region.name, routes, self.authorizer.sent_with, options.on_attempt, self.observer
+            region.name, routes, self.authorizer.sent_with, options.on_attempt, self.observer, self.limiter
         )
         self.authorizer.mask_proxies(routes.proxy_secrets())
 
@@ -471,6 +490,8 @@ class AsyncCaller:
     async def aclose(self) -> None:
         """Close everything that the client has opened. Closing again does nothing."""
         self.seam.closed = self.attempts.closed = True
+        if self.limiter is not None:
+            self.limiter.close()
         for run in list(self.runs):
             await run.aclose()
         for engine in self.attempts.routes.take_those_to_close():

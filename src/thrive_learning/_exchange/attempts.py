@@ -1,4 +1,4 @@
-"""Sends a request in attempts under one deadline: send, read up to the limit, decide, wait, try again."""
+"""Sends a request in attempts under one deadline: wait for the rate limit, send, read, decide, try again."""
 
 import functools
 import logging
@@ -14,6 +14,7 @@ from thrive_learning._exchange.failures import (
     deadline_exceeded,
     explain,
     is_thread_shortage,
+    limit_exceeds_deadline,
 )
 from thrive_learning._exchange.messages import Purpose
 from thrive_learning._exchange.reply import Reply
@@ -21,6 +22,7 @@ from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
 from thrive_learning._http.port import AsyncEngine, Engine, Request, TransportError, without_frames
 from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
+from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter, TooLong
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer, unsupported_loop
 from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
@@ -30,10 +32,18 @@ if TYPE_CHECKING:
 
 logger = logger_of("attempts")
 
+limits_logger = logger_of("limits")
+
 EngineT = TypeVar("EngineT", Engine, AsyncEngine)
+LimiterT = TypeVar("LimiterT", SyncLimiter, AsyncLimiter)
 
 # A call canceled this close to its end was cut off by its deadline, because clocks differ. Seconds.
 _NEARLY_OVER_S = 0.05
+
+_TOO_MANY_REQUESTS = 429
+
+# A wait for the rate limit from which on it is logged at INFO, in seconds.
+_LONG_WAIT_S = 1.0
 
 
 class Failed(NamedTuple):
@@ -51,7 +61,7 @@ class Failed(NamedTuple):
     was_sent: bool = False
 
 
-class Attempts(Generic[EngineT]):
+class Attempts(Generic[EngineT, LimiterT]):
     """The decisions that sync and async attempts share, without I/O.
 
     Args:
@@ -60,6 +70,7 @@ class Attempts(Generic[EngineT]):
         find_secrets: Returns the secrets of a request that its response could repeat.
         on_attempt: The client's `on_attempt=`.
         observer: Reports the attempts to OpenTelemetry; None if the client does not.
+        limiter: The client's rate limit; None without one.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class Attempts(Generic[EngineT]):
         find_secrets: Callable[[Request], tuple[str, ...]],
         on_attempt: Callable[[Attempt], object] | None,
         observer: "Observer | None" = None,
+        limiter: LimiterT | None = None,
     ) -> None:
         self.closed: bool = False
         self.routes: Routes[EngineT] = routes
@@ -76,6 +88,7 @@ class Attempts(Generic[EngineT]):
         self._find_secrets = find_secrets
         self._on_attempt = on_attempt
         self._observer = observer
+        self.limiter: LimiterT | None = limiter
         self._quota = RetryQuota()
 
     def _retries(self, budget: Budget, purpose: Purpose, history: list[Attempt] | None) -> Retries:
@@ -176,6 +189,55 @@ class Attempts(Generic[EngineT]):
         )
         return Failed(error, error.is_transient and not failure.is_final, failure.may_have_been_sent)
 
+    def _late(self, found: TooLong, budget: Budget, retries: Retries) -> Failed:
+        """Return the outcome of a request that would wait for the rate limit for too long."""
+        if self.closed:
+            return Failed(closed_error(), may_pass=False)
+        return Failed(self._limit_error(found, budget, retries), may_pass=False)
+
+    def _limit_error(self, found: TooLong, budget: Budget, retries: Retries) -> ThriveError:
+        per_second = cast("LimiterT", self.limiter).reservations.limit.per_second
+        sent = len(retries.history)
+        return limit_exceeds_deadline(
+            budget, per_second=per_second, wait_s=found.wait_s, left_s=found.left_s, sent=sent
+        )
+
+    def _waited(self, waited_s: float, retries: Retries, purpose: Purpose) -> None:
+        """Record how long a request waited for the rate limit."""
+        retries.waited(waited_s)
+        level = logging.INFO if waited_s >= _LONG_WAIT_S else logging.DEBUG
+        if limits_logger.isEnabledFor(level):
+            limits_logger.log(
+                level,
+                "%s: %s %s waited %.3f s for the rate limit",
+                self._region,
+                purpose.operation,
+                purpose.subject,
+                waited_s,
+                extra=fields(
+                    "rate_limit_wait",
+                    region=self._region,
+                    operation=purpose.operation,
+                    subject=purpose.subject,
+                    waited=waited_s,
+                ),
+            )
+
+    def _cut_off_wait(self, budget: Budget, retries: Retries, purpose: Purpose) -> None:
+        """Keep the error of a call whose deadline came while it waited for the rate limit. See `cut_off`."""
+        if budget.remaining() > _NEARLY_OVER_S:
+            return
+        error = self._limit_error(TooLong(0.0, 0.0), budget, retries)
+        _describe(error, retries, purpose)
+        budget.too_late = error
+
+    def _asks_for_less(self, outcome: Reply | Failed) -> tuple[float, float | None, float] | None:
+        """Return how a response asks to send less: a pause, a rate, and how long it applies."""
+        if isinstance(outcome, Failed) or outcome.status_code != _TOO_MANY_REQUESTS:
+            return None
+        pause_s = outcome.retry_after()
+        return None if pause_s is None else (pause_s, None, 0.0)
+
     def cut_off(self, request: Request, budget: Budget, retries: Retries, purpose: Purpose) -> None:
         """Record an attempt that the deadline cut off. A canceled attempt is not recorded.
 
@@ -208,7 +270,7 @@ def closed_error() -> ClientClosedError:
     return ClientClosedError("The client is closed. Make the call before closing it, or create a new client.")
 
 
-class SyncAttempts(Attempts[Engine]):
+class SyncAttempts(Attempts[Engine, SyncLimiter]):
     """The attempts of sync clients."""
 
     def exchange(
@@ -227,14 +289,33 @@ class SyncAttempts(Attempts[Engine]):
             ClientClosedError: The client is closed.
         """
         retries = self._retries(budget, purpose, history)
+        limiter = self.limiter if purpose.is_limited else None
         fresh = False
         while True:
+            if limiter is not None and (budget.permit is not None or not limiter.goes_at_once()):
+                late = self._wait(limiter, budget, retries, purpose)
+                if late is not None:
+                    return _result(late, retries, purpose)
             outcome = self._attempt(request, budget, purpose, fresh=fresh)
+            if limiter is not None and (asked := self._asks_for_less(outcome)) is not None:
+                limiter.slow(*asked)
             delay = self._delay(outcome, retries, request)
             if delay is None:
                 return _result(outcome, retries, purpose)
             fresh = isinstance(outcome, Failed)  # other idle connections may be dead as well
             time.sleep(delay)
+
+    def _wait(
+        self, limiter: SyncLimiter, budget: Budget, retries: Retries, purpose: Purpose
+    ) -> Failed | None:
+        """Wait for the rate limit. Return a failure if that takes too long."""
+        waited, budget.permit = budget.permit, None
+        if waited is None:
+            waited = limiter.wait(budget)
+        if isinstance(waited, TooLong):
+            return self._late(waited, budget, retries)
+        self._waited(waited, retries, purpose)
+        return None
 
     def _attempt(self, request: Request, budget: Budget, purpose: Purpose, *, fresh: bool) -> Reply | Failed:
         if self.closed:
@@ -262,7 +343,7 @@ class SyncAttempts(Attempts[Engine]):
         return self._outcome(received, failure, request, budget)
 
 
-class AsyncAttempts(Attempts[AsyncEngine]):
+class AsyncAttempts(Attempts[AsyncEngine, AsyncLimiter]):
     """The attempts of async clients. A cancel scope around the call is their deadline."""
 
     async def exchange(
@@ -278,18 +359,43 @@ class AsyncAttempts(Attempts[AsyncEngine]):
         if (problem := unsupported_loop()) is not None:
             raise ConfigurationError(problem)
         retries = self._retries(budget, purpose, history)
+        limiter = self.limiter if purpose.is_limited else None
         fresh = False
         while True:
+            if limiter is not None and (budget.permit is not None or not limiter.goes_at_once()):
+                late = await self._wait(limiter, budget, retries, purpose)
+                if late is not None:
+                    return _result(late, retries, purpose)
             try:
                 outcome = await self._attempt(request, budget, purpose, fresh=fresh)
             except anyio.get_cancelled_exc_class():
                 self.cut_off(request, budget, retries, purpose)
                 raise
+            if limiter is not None and (asked := self._asks_for_less(outcome)) is not None:
+                await limiter.slow(*asked)
             delay = self._delay(outcome, retries, request)
             if delay is None:
                 return _result(outcome, retries, purpose)
             fresh = isinstance(outcome, Failed)
             await (sleep_by_timer if is_replaced() else anyio.sleep)(delay)
+
+    async def _wait(
+        self, limiter: AsyncLimiter, budget: Budget, retries: Retries, purpose: Purpose
+    ) -> Failed | None:
+        """Wait for the rate limit. See `SyncAttempts._wait`."""
+        import anyio  # noqa: PLC0415 - not needed by sync code
+
+        waited, budget.permit = budget.permit, None
+        if waited is None:
+            try:
+                waited = await limiter.wait(budget)
+            except anyio.get_cancelled_exc_class():
+                self._cut_off_wait(budget, retries, purpose)
+                raise
+        if isinstance(waited, TooLong):
+            return self._late(waited, budget, retries)
+        self._waited(waited, retries, purpose)
+        return None
 
     async def _attempt(
         self, request: Request, budget: Budget, purpose: Purpose, *, fresh: bool

@@ -198,3 +198,33 @@ def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) ->
         f"{host} did not answer within {limit}, so the call ended after {budget.elapsed():.2f} s. "
         "Try again later, or allow more time with timeout=."
     )
+
+
+def limit_exceeds_deadline(
+    budget: Budget, *, per_second: float, wait_s: float, left_s: float, sent: int
+) -> DeadlineExceededError:
+    """Return the error for a call that would wait for the rate limit beyond its deadline.
+
+    Args:
+        budget: The call's time and attempts.
+        per_second: The rate limit.
+        wait_s: How long the request would have to wait, in seconds.
+        left_s: How long it could have waited, in seconds; 0 if it has waited until the deadline.
+        sent: The number of earlier requests of the call.
+    """
+    limit = f"the rate limit of {per_second:g} request{'' if per_second == 1 else 's'} per second"
+    if left_s > 0:
+        problem = f"Waiting for {limit} would take {_shown(wait_s)} s, and the call has {_shown(left_s)} s left."
+    else:
+        problem = f"The call waited for {limit} until Timeout.total={budget.timeout.total:g} s was over."
+    if not sent:
+        earlier = "nothing was sent"
+    else:
+        earlier = f"{sent} earlier attempt{'' if sent == 1 else 's'} failed"
+    return DeadlineExceededError(
+        f"{problem} Allow more time with timeout=, or make fewer calls at once; {earlier}."
+    )
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.3f}"

@@ -39,6 +39,7 @@ class Purpose(NamedTuple):
         url: The URL without the tenant ID, credentials, and query.
         limit: The size limit of a response's body.
         is_idempotent: Whether the request may be sent again after it may have been processed.
+        is_limited: Whether it waits for the client's rate limit, as all requests to the API do.
     """
 
     operation: str
@@ -46,6 +47,7 @@ class Purpose(NamedTuple):
     url: str
     limit: BodyLimit = TOKEN_LIMIT
     is_idempotent: bool = True
+    is_limited: bool = False
 
 
 class Circumstances:

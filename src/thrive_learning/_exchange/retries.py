@@ -77,6 +77,12 @@ class Retries:
         self._tried = 0
         self._spent = 0
         self._began = budget.elapsed()
+        self._waited_s = 0.0
+
+    def waited(self, waited_s: float) -> None:
+        """Record how long the next attempt waited for the rate limit, in seconds."""
+        self._waited_s = waited_s
+        self._began = self._budget.elapsed()
 
     def after(  # noqa: PLR0913 - the facts of an attempt
         self,
@@ -117,8 +123,9 @@ class Retries:
             request_id,
             self._operation,
             self._subject,
+            self._waited_s,
         )
-        self._began = now + (delay or 0.0)
+        self._began, self._waited_s = now + (delay or 0.0), 0.0
         self.history.append(attempt)
         self._on_attempt(attempt)
         return delay

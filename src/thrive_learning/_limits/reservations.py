@@ -1,0 +1,122 @@
+"""Reserves slots in a store that several processes share, or in the memory of this process if that fails."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+from thrive_learning._clock import monotonic
+from thrive_learning._interruptions import interruption
+from thrive_learning._log import fields, logger_of
+from thrive_learning._store_reports import describe_failure, describe_store
+
+logger = logger_of("limits")
+
+T = TypeVar("T")
+
+#: How long a store is not used after a failure, in seconds.
+LEFT_ALONE_S = 30.0
+
+
+class Limit(NamedTuple):
+    """A rate limit, and what it applies to.
+
+    Attributes:
+        key: What it applies to, in a store.
+        per_second: The number of requests per second.
+        burst: How many requests may be sent at once after a quiet time.
+    """
+
+    key: str
+    per_second: float
+    burst: float
+
+
+class Store(Protocol):
+    """A store of rate limits; see `RateLimitStore`."""
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        """Reserve the next slot, and return the seconds until then."""
+        ...
+
+    def slow(
+        self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
+    ) -> None:
+        """Pause, or lower the rate for a while."""
+        ...
+
+
+class Reservations:
+    """The slots of one client.
+
+    Args:
+        limit: The rate limit.
+        memory: The memory of this process, which is used as long as the store fails. It does not block.
+        store: The store that several processes share; None for the memory of this process.
+        clock: A monotonic clock in seconds.
+
+    Attributes:
+        blocks: Whether the methods may block.
+    """
+
+    def __init__(
+        self, limit: Limit, memory: Store, store: Store | None = None, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.limit: Limit = limit
+        self.blocks: bool = store is not None
+        self._memory = memory
+        self._store = store
+        self._clock = clock
+        self._left_alone_until = 0.0
+        self._is_failing = False
+
+    def reserve(self, longest_wait_s: float) -> float:
+        """Reserve the next slot, and return the seconds until then.
+
+        If they are more than `longest_wait_s`, nothing is reserved.
+        """
+        key, per_second, burst = self.limit
+        if self._store is not None and self._clock() >= self._left_alone_until:
+            store = self._store
+            wait_s = self._tried(
+                lambda: _seconds(
+                    store.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+                )
+            )
+            if wait_s is not None:
+                return wait_s
+        return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+
+    def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
+        """Send nothing for some seconds, and less than usual for others."""
+        key, store = self.limit.key, self._store
+        self._memory.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
+        if store is not None and self._clock() >= self._left_alone_until:
+            self._tried(lambda: store.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s))
+
+    def _tried(self, operation: Callable[[], T]) -> T | None:
+        try:
+            result = operation()
+        except Exception as error:  # a store may raise anything, which must not break a call
+            if interruption(error) is not None:
+                raise
+            self._left_alone_until = self._clock() + LEFT_ALONE_S
+            if not self._is_failing:  # once per outage
+                store, reason = describe_store(self._store, "rate limit store"), describe_failure(error)
+                logger.warning(
+                    "%s: %s; this process keeps to the rate limit on its own and tries again later",
+                    store,
+                    reason,
+                    extra=fields("limit_store_failed", store=store, error=reason),
+                )
+            self._is_failing = True
+            return None
+        if self._is_failing:
+            self._is_failing = False
+            store = describe_store(self._store, "rate limit store")
+            logger.info("%s: works again", store, extra=fields("limit_store_recovered", store=store))
+        return result
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, (int, float)) and value == value:  # noqa: PLR0124 - not NaN
+        return max(float(value), 0.0)
+    raise TypeError  # a custom store

@@ -1,0 +1,262 @@
+"""The line of requests under a rate limit, with a clock that the tests move."""
+
+import gc
+import os
+from typing import Any
+
+import pytest
+
+from thrive_learning._limits.limiter import (
+    LOOK_AGAIN_AFTER_S,
+    LOST_AFTER_S,
+    RESERVE,
+    Limiter,
+    TooLong,
+    Turn,
+    Wakeable,
+)
+from thrive_learning._limits.memory import MemoryLimits
+from thrive_learning._limits.reservations import Limit, Reservations
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Place:
+    """Counts how often it is woken."""
+
+    def __init__(self) -> None:
+        self.cuts = 0
+
+    def cut(self) -> None:
+        self.cuts += 1
+
+
+class Waiter:
+    """A request with its time, which takes the steps of its turn."""
+
+    def __init__(self, limiter: Limiter, clock: Clock, time_s: float = 60.0) -> None:
+        self.connection: Wakeable | None = None
+        self.place = Place()
+        self._clock = clock
+        self._ends_at = clock.now + time_s
+        self._limiter = limiter
+        self.turn: Any = Turn(limiter, self, self.place)
+        self.turn.begin()
+
+    def remaining(self) -> float:
+        return self._ends_at - self._clock.now
+
+    def step(self) -> float | None:
+        """Take steps until the next wait. Return its length in seconds, or None at the end."""
+        while (step := self.turn.step()) == RESERVE:
+            longest_s = self.turn.longest_s
+            self.turn.reserved(self._limiter.reservations.reserve(longest_s), longest_s)
+        found: float | None = step
+        return found
+
+    def end(self) -> Any:
+        self.turn.end()
+        return self.turn.outcome
+
+
+class Line:
+    """A limiter of 10 requests per second without a burst, after its first request."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        memory = MemoryLimits(self.clock)
+        self.limiter = Limiter(Reservations(Limit("0" * 32, 10, 1), memory), self.clock)
+        assert self.limiter.goes_at_once()
+
+    def join(self, time_s: float = 60.0) -> Waiter:
+        return Waiter(self.limiter, self.clock, time_s)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def seconds(value: float) -> Any:
+    return pytest.approx(value, abs=1e-6)
+
+
+def test_a_request_goes_at_once_as_the_limit_allows(line: Line) -> None:
+    assert not line.limiter.goes_at_once()
+    line.clock.now += 0.1
+    assert line.limiter.goes_at_once()
+
+
+def test_a_request_waits_for_its_slot(line: Line) -> None:
+    waiter = line.join()
+    assert waiter.connection is waiter.place
+    assert waiter.step() == seconds(0.1)
+    line.clock.now += 0.06
+    assert waiter.step() == seconds(0.04)  # it was woken early
+    line.clock.now += 0.05
+    assert waiter.step() is None
+    assert waiter.step() is None
+    assert waiter.end() == seconds(0.11)
+    assert waiter.connection is None
+
+
+def test_requests_are_sent_in_the_order_in_which_they_came(line: Line) -> None:
+    first, second, third = (line.join() for _ in range(3))
+    assert (third.step(), second.step()) == (LOOK_AGAIN_AFTER_S, LOOK_AGAIN_AFTER_S)
+    assert first.step() == seconds(0.1)
+    line.clock.now += 0.1
+    assert not line.limiter.goes_at_once()  # others wait
+    assert second.step() == LOOK_AGAIN_AFTER_S
+    assert first.step() is None
+    cuts = second.place.cuts
+    assert first.end() == seconds(0.1)
+    assert second.place.cuts == cuts + 1
+    assert (third.step(), second.step()) == (LOOK_AGAIN_AFTER_S, seconds(0.1))
+
+
+def test_a_wait_beyond_the_deadline_reserves_nothing(line: Line) -> None:
+    hurried = line.join(0.05)
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(0.1), seconds(0.05))
+    assert line.join().step() == seconds(0.1)
+
+
+def test_a_request_behind_others_fails_at_once_if_they_take_too_long(line: Line) -> None:
+    others = [line.join() for _ in range(5)]
+    others[0].step()
+    hurried = line.join(0.55)
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(0.6), seconds(0.55))
+    patient = line.join(0.65)
+    assert patient.step() == seconds(0.65)
+    line.clock.now += 0.7
+    assert patient.step() is None
+    assert patient.end() == TooLong(0.0, 0.0)
+
+
+def test_a_request_learns_that_it_would_wait_too_long(line: Line) -> None:
+    first, _second, hurried = line.join(), line.join(), line.join(0.25)
+    assert hurried.step() == seconds(0.25)  # as long as the store has not said anything
+    assert first.step() == seconds(0.1)
+    assert hurried.place.cuts == 1
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(0.3), seconds(0.25))
+
+
+def test_a_request_that_gives_up_passes_its_slot_on(line: Line) -> None:
+    canceled, following = line.join(), line.join()
+    assert canceled.step() == seconds(0.1)
+    line.clock.now += 0.03
+    assert canceled.end() is None
+    assert following.place.cuts
+    assert following.step() == seconds(0.07)
+    line.clock.now += 0.07
+    assert following.step() is None
+    assert following.end() == seconds(0.1)
+    assert line.join().step() == seconds(0.1)
+
+
+def test_a_slot_that_is_passed_on_too_late_for_the_next_request_is_passed_on_again(line: Line) -> None:
+    canceled, hurried, following = line.join(), line.join(0.05), line.join()
+    assert canceled.step() == seconds(0.1)
+    canceled.end()
+    assert hurried.step() is None
+    assert isinstance(hurried.end(), TooLong)
+    assert following.step() == seconds(0.1)
+
+
+def test_the_slot_of_the_last_request_that_gives_up_is_lost_once(line: Line) -> None:
+    canceled = line.join()
+    canceled.step()
+    canceled.end()
+    line.clock.now += 0.15
+    late = line.join()
+    assert late.step() == seconds(0.05)  # the slot has passed, so this is the next one
+
+
+def test_a_pause_makes_reserved_slots_void(line: Line) -> None:
+    first, second = line.join(), line.join()
+    first.step()
+    second.step()
+    line.limiter.reservations.slow(5.0, None, 0.0)
+    line.limiter.paused(5.0)
+    assert first.place.cuts
+    line.clock.now += 0.2
+    assert first.step() == seconds(4.8)
+    canceled = line.join()
+    line.limiter.reservations.slow(6.0, None, 0.0)
+    line.limiter.paused(6.0)
+    first.end()  # its slot is void as well
+    assert second.step() == seconds(6.0)
+    assert canceled.step() == LOOK_AGAIN_AFTER_S
+
+
+def test_a_request_that_would_wait_for_the_end_of_a_pause_fails_at_once(line: Line) -> None:
+    first, hurried = line.join(), line.join(3.0)
+    assert (first.step(), hurried.step()) == (seconds(0.1), seconds(3.0))
+    line.limiter.paused(5.0)
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(5.0), seconds(3.0))
+
+
+def test_a_pause_that_is_repeated_changes_nothing(line: Line) -> None:
+    line.limiter.paused(5.0)
+    line.clock.now += 1.0
+    for pause_s in (4.0, 3.0, 4.04):
+        line.limiter.paused(pause_s)
+    assert line.limiter.epoch == 1
+
+
+def test_a_request_that_was_dropped_holds_up_no_other(line: Line) -> None:
+    dropped, following = line.join(), line.join()
+    dropped.step()
+    del dropped
+    gc.collect()
+    assert following.step() == seconds(0.2)
+
+
+def test_a_request_whose_loop_was_stopped_holds_up_no_other(line: Line) -> None:
+    stopped, following = line.join(), line.join(LOST_AFTER_S + 30)
+    stopped.step()
+    line.clock.now += 0.1 + LOST_AFTER_S
+    assert following.step() == LOOK_AGAIN_AFTER_S
+    line.clock.now += 0.1
+    assert following.step() is None
+    assert stopped.step() is None  # it continues after all
+    assert isinstance(stopped.end(), float)
+    assert isinstance(following.end(), float)
+
+
+def test_a_request_that_was_taken_for_lost_fails_as_usual(line: Line) -> None:
+    stopped, following = line.join(1.0), line.join()
+    line.clock.now += 1.1 + LOST_AFTER_S
+    following.step()
+    assert stopped.step() is None
+    assert stopped.end() == TooLong(0.0, 0.0)
+
+
+def test_the_end_of_the_client_ends_all_waits(line: Line) -> None:
+    waiters = [line.join() for _ in range(3)]
+    for waiter in waiters:
+        waiter.step()
+    line.limiter.close()
+    for waiter in waiters:
+        assert waiter.place.cuts
+        assert waiter.step() is None
+        assert isinstance(waiter.end(), TooLong)
+
+
+def test_a_forked_child_has_a_line_of_its_own(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = line.join()
+    parent.step()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    child = line.join()
+    assert child.step() == seconds(0.2)
+    parent.end()
+    assert child.step() == seconds(0.2)

@@ -1,0 +1,355 @@
+"""Calls, lists, and retries of clients with a rate limit."""
+
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from harness import ACTIVITY_ID, OAUTH, REGIONS, Flavour, page_response, token_response
+
+from thrive_learning.rate_limits import RateLimit
+from thrive_learning import (
+    AsyncThriveClient,
+    Attempt,
+    BasicCredentials,
+    ClientClosedError,
+    ConfigurationError,
+    DeadlineExceededError,
+    RateLimitedError,
+    RetryPolicy,
+    ThriveClient,
+)
+from thrive_learning._limits.memory import MemoryLimits
+
+#: So seldom that a second request never comes within a test.
+SELDOM = RateLimit(per_second=0.01)
+
+
+class Requests:
+    """Answers and keeps the requests of a client."""
+
+    def __init__(self, *responses: httpx.Response) -> None:
+        self.paths: list[str] = []
+        self._responses = list(responses)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if "token" in request.url.path:
+            return token_response()
+        self.paths.append(request.url.path)
+        if self._responses:
+            return self._responses.pop(0)
+        return page_response(id=request.url.path.rpartition("/")[2])
+
+
+class Counting(MemoryLimits):
+    """A store that keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Any]] = []
+        self.keys: set[str] = set()
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        self.keys.add(key)
+        wait_s = super().take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+        if wait_s <= longest_wait_s:
+            self.calls.append(("take", wait_s))
+        return wait_s
+
+    def slow(
+        self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
+    ) -> None:
+        self.calls.append(("slow", pause_s))
+        super().slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
+
+
+def identifier(number: int) -> str:
+    return f"{number:024x}"
+
+
+def waiting(client: Any) -> int:
+    """Return how many requests wait in line."""
+    return len(client._http.limiter._line)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it has not happened")
+
+
+@contextmanager
+def calls_in_line(client: Any, ids: list[str], caught: list[BaseException] | None = None) -> Iterator[None]:
+    """Make a call for each ID in a thread of its own, one behind the other, and end them afterwards."""
+
+    def call(activity_id: str) -> None:
+        try:
+            client.activities.get(activity_id)
+        except Exception as error:
+            if caught is None:
+                raise
+            caught.append(error)
+
+    threads = [threading.Thread(target=call, args=(activity_id,)) for activity_id in ids]
+    before = waiting(client)
+    for number, thread in enumerate(threads, start=before + 1):
+        thread.start()
+        wait_until(lambda number=number: waiting(client) >= number)  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def test_calls_wait_and_say_so(flavour: Flavour) -> None:
+    requests, attempts = Requests(), list[Attempt]()
+    limit = RateLimit(per_second=50, burst=1)
+    with flavour.answering(requests, on_attempt=attempts.append, rate_limit=limit) as client:
+        for _ in range(3):
+            client.activities.get(ACTIVITY_ID)
+    first, *others = attempts
+    assert first.waited == 0
+    assert all(attempt.waited > 0 for attempt in others)
+    assert all(attempt.elapsed >= 0 for attempt in attempts)
+
+
+def test_without_a_limit_no_call_waits(flavour: Flavour) -> None:
+    attempts = list[Attempt]()
+    with flavour.answering(Requests(), on_attempt=attempts.append) as client:
+        assert client._http.limiter is None
+        client.activities.get(ACTIVITY_ID)
+    assert [attempt.waited for attempt in attempts] == [0.0]
+
+
+def test_calls_are_sent_in_the_order_in_which_they_were_made(flavour: Flavour) -> None:
+    requests, ids = Requests(), [identifier(number) for number in range(6)]
+    with flavour.answering(requests, rate_limit=RateLimit(per_second=2, burst=1)) as client:
+        client.activities.get(ACTIVITY_ID)
+        with calls_in_line(client, ids):
+            pass
+        assert not waiting(client)
+    assert [path.rpartition("/")[2] for path in requests.paths] == [ACTIVITY_ID, *ids]
+
+
+def test_a_call_that_would_wait_beyond_its_deadline_fails_at_once(flavour: Flavour) -> None:
+    requests = Requests()
+    with flavour.answering(requests, rate_limit=SELDOM) as client:
+        client.activities.get(ACTIVITY_ID)
+        with pytest.raises(DeadlineExceededError) as raised:
+            client.activities.get(ACTIVITY_ID, timeout=30)
+        assert not waiting(client)
+    assert len(requests.paths) == 1
+    error = raised.value
+    assert str(error).startswith("Waiting for the rate limit of 0.01 requests per second would take ")
+    assert str(error).endswith(" Allow more time with timeout=, or make fewer calls at once; nothing was sent.")
+    assert (error.history, error.is_transient, error.reason) == ((), True, "timeout")
+    assert (error.operation, error.url is not None) == ("activities.get", True)
+
+
+def test_the_error_tells_of_earlier_attempts(flavour: Flavour) -> None:
+    requests = Requests(httpx.Response(503))
+    once_more = RetryPolicy(attempts=2, first_delay=0)
+    with (
+        flavour.answering(requests, rate_limit=SELDOM, retry=once_more) as client,
+        pytest.raises(DeadlineExceededError, match=r"; 1 earlier attempt failed\.$") as raised,
+    ):
+        client.activities.get(ACTIVITY_ID, timeout=30)
+    assert [attempt.status_code for attempt in raised.value.history] == [503]
+
+
+def test_every_attempt_counts_and_no_token_request(flavour: Flavour) -> None:
+    store = Counting()
+    requests = Requests(httpx.Response(503), httpx.Response(401), page_response())
+    limit = RateLimit(per_second=1000, store=store)
+    retry = RetryPolicy(attempts=2, first_delay=0)
+    with flavour.answering(requests, OAUTH, rate_limit=limit, retry=retry) as client:
+        assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+    assert [call for call, _wait in store.calls] == ["take"] * 3
+
+
+def test_a_wait_that_the_server_asks_for_is_waited_for_once(flavour: Flavour) -> None:
+    requests, attempts = Requests(httpx.Response(429, headers={"Retry-After": "0.3"})), list[Attempt]()
+    limit = RateLimit(per_second=1000, burst=1)
+    retry = RetryPolicy(attempts=2, first_delay=0)
+    with flavour.answering(requests, on_attempt=attempts.append, rate_limit=limit, retry=retry) as client:
+        client.activities.get(ACTIVITY_ID)
+    refused, answered = attempts
+    assert refused.delay == pytest.approx(0.3)
+    assert answered.waited < 0.2
+
+
+def test_other_clients_learn_from_a_429_through_the_store(flavour: Flavour) -> None:
+    store = Counting()
+    limit = RateLimit(per_second=1000, store=store)
+    refused = Requests(httpx.Response(429, headers={"Retry-After": "40"}))
+    with flavour.answering(refused, rate_limit=limit) as client, pytest.raises(RateLimitedError):
+        client.activities.get(ACTIVITY_ID)
+    other = Requests()
+    with (
+        flavour.answering(other, rate_limit=limit) as client,
+        pytest.raises(DeadlineExceededError, match="would take [34]"),
+    ):
+        client.activities.get(ACTIVITY_ID, timeout=30)
+    assert other.paths == []
+    assert len(store.keys) == 1
+
+
+def test_clients_of_other_tenants_and_regions_have_limits_of_their_own() -> None:
+    store = Counting()
+    limit = RateLimit(per_second=0.01, store=store)
+    clients = [(region, tenant) for region in REGIONS[:2] for tenant in ("one", "two")]
+    for region, tenant in clients:
+        transport = httpx.MockTransport(Requests())
+        credentials = BasicCredentials(tenant, "fake-api-secret")
+        with ThriveClient(region, credentials, transport=transport, rate_limit=limit) as client:
+            client.activities.get(ACTIVITY_ID)
+    assert len(store.keys) == len(clients)
+    assert all(len(key) == 32 and int(key, 16) for key in store.keys)
+
+
+def test_closing_the_client_ends_the_waits(flavour: Flavour) -> None:
+    caught: list[BaseException] = []
+    with flavour.answering(Requests(), rate_limit=SELDOM, timeout=3600) as client:
+        client.activities.get(ACTIVITY_ID)
+        with calls_in_line(client, [ACTIVITY_ID] * 3, caught):
+            client.close()
+        assert not waiting(client)
+    assert [type(error) for error in caught] == [ClientClosedError] * 3
+
+
+def test_a_closed_client_does_not_wait(flavour: Flavour) -> None:
+    with flavour.answering(Requests(), rate_limit=SELDOM) as client:
+        client.close()
+        with pytest.raises(ClientClosedError):
+            client.activities.get(ACTIVITY_ID)
+
+
+class Hanging(MemoryLimits):
+    """A store that hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = threading.Event()
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        self.may_end.wait(20)
+        return super().take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+
+
+def test_the_deadline_of_an_async_call_holds_while_a_store_hangs(anyio_backend: str) -> None:
+    store = Hanging()
+
+    async def use() -> None:
+        async with AsyncThriveClient.sandbox(rate_limit=RateLimit(10, store=store)) as client:
+            with pytest.raises(DeadlineExceededError) as raised:
+                await client.activities.get(ACTIVITY_ID, timeout=0.05)
+            assert str(raised.value).startswith(
+                "The call waited for the rate limit of 10 requests per second until Timeout.total=0.05 s was over."
+            )
+            assert raised.value.operation == "activities.get"
+
+    anyio.run(use, backend=anyio_backend)
+    store.may_end.set()
+
+
+def test_a_canceled_task_passes_its_slot_on(anyio_backend: str) -> None:
+    store = Counting()
+
+    async def use() -> None:
+        async with AsyncThriveClient.sandbox(rate_limit=RateLimit(5, 1, store)) as client:
+            await client.activities.get(ACTIVITY_ID)
+            async with anyio.create_task_group() as tasks:
+                canceled = anyio.CancelScope()
+
+                async def canceled_call() -> None:
+                    with canceled:
+                        await client.activities.get(ACTIVITY_ID)
+
+                tasks.start_soon(canceled_call)
+                while len(store.calls) < 2:
+                    await anyio.sleep(0.001)
+                tasks.start_soon(client.activities.get, ACTIVITY_ID)
+                while waiting(client) < 2:
+                    await anyio.sleep(0.001)
+                canceled.cancel()
+            assert not waiting(client)
+
+    anyio.run(use, backend=anyio_backend)
+    assert len(store.calls) == 2
+
+
+def test_tasks_of_several_event_loops_share_a_line() -> None:
+    client = AsyncThriveClient.sandbox(rate_limit=RateLimit(100, 1))
+    done: list[str] = []
+
+    def run(backend: str) -> None:
+        async def use() -> None:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(10):
+                    tasks.start_soon(client.activities.get, ACTIVITY_ID)
+
+        anyio.run(use, backend=backend)
+        done.append(backend)
+
+    threads = [threading.Thread(target=run, args=(backend,)) for backend in ("asyncio", "trio", "asyncio")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == ["asyncio", "asyncio", "trio"]
+    assert not waiting(client)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timers of this kind")
+def test_an_interrupted_wait_holds_up_no_other() -> None:
+    with ThriveClient.sandbox(rate_limit=RateLimit(4, 1)) as client:
+        client.activities.get(ACTIVITY_ID)
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            for _ in range(3):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                with pytest.raises(KeyboardInterrupt):
+                    while True:
+                        client.activities.get(ACTIVITY_ID)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        client.activities.get(ACTIVITY_ID)
+        assert not waiting(client)
+
+
+def test_a_client_with_a_limit_can_be_pickled(flavour: Flavour) -> None:
+    limit = RateLimit(per_second=0.01, burst=2)
+    with flavour.client_class.sandbox(rate_limit=limit) if flavour.name == "sync" else _async(limit) as client:
+        twin = pickle.loads(pickle.dumps(client))
+    assert twin._options.rate_limit == limit
+    assert twin._http.limiter.reservations.limit == client._http.limiter.reservations.limit
+
+
+@contextmanager
+def _async(limit: RateLimit) -> Iterator[Any]:
+    yield AsyncThriveClient.sandbox(rate_limit=limit)
+
+
+@pytest.mark.parametrize("value", [20, "20", RateLimit])
+def test_an_invalid_limit_is_rejected(flavour: Flavour, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Pass RateLimit"), flavour.answering(
+        Requests(), rate_limit=value
+    ):
+        pass
+
+
+def test_a_check_counts(flavour: Flavour) -> None:
+    store = Counting()
+    with flavour.answering(Requests(), rate_limit=RateLimit(10, store=store)) as client:
+        client.check(ACTIVITY_ID)
+    assert len(store.calls) == 1
