@@ -27,11 +27,11 @@ from thrive_learning import (
     ThriveClient,
 )
 from thrive_learning._auth import sharing
-from thrive_learning._threads import run_in_thread
 from thrive_learning._auth.outcomes import Key
 from thrive_learning._auth.sharing import SharedTokens
 from thrive_learning._auth.single_flight import SingleFlight
 from thrive_learning._bulk import threads
+from thrive_learning._threads import run_in_thread
 from thrive_learning.sandbox import FaultySandbox, Sandbox
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 

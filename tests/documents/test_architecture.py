@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 from harness import ACTIVITY_ID, ROOT
 
-from thrive_learning import NotFoundError, RetryPolicy, ThriveClient
+from thrive_learning import NotFoundError, RateLimit, RetryPolicy, ThriveClient
 from thrive_learning._settings.engine_names import EngineName
 from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
@@ -86,9 +86,10 @@ def trace(thrive_server: ServedSandbox, thrive_sandbox: ThriveSandbox) -> Callab
         trace = Trace()
         retry = RetryPolicy(first_delay=0.001, max_delay=0.001)
         region, credentials = thrive_server.region, thrive_sandbox.credentials
-        with ThriveClient(region, credentials, retry=retry, engine=engine) as client:
+        limit = RateLimit(per_second=4, burst=1)
+        with ThriveClient(region, credentials, retry=retry, engine=engine, rate_limit=limit) as client:
             thrive_sandbox.fail_next(503)
-            with trace:  # a new token, and a second attempt
+            with trace:  # a new token, and a second attempt, which waits for the rate limit
                 client.activities.get(ACTIVITY_ID)
             thrive_sandbox.revoke_tokens()
             with trace, pytest.raises(NotFoundError):  # a 401, another token, and a 404

@@ -196,7 +196,6 @@ class Job:
             waited = self.history[-1]._replace(delay=now - self.failed_at)
             self.history = (*self.history[:-1], waited)
 
-
     def held_up_s(self, held_s: float) -> float:
         """Return how long the rate limit has held up this ID, which is ready, in seconds."""
         return 0.0 if self.held_from is None else held_s - self.held_from

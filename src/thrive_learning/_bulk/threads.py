@@ -214,7 +214,7 @@ class ThreadedRun(Run):
         try:
             if not self.stopped:  # otherwise the budget may not have been ended
                 waited = 0.0 if limiter.goes_at_once() else limiter.wait(budget)
-        except Exception as error:  # noqa: BLE001 - a defect, which must reach the caller
+        except Exception as error:  # a defect, which must reach the caller
             if interruption(error) is not None:
                 raise
             self._fail(error)

@@ -53,8 +53,8 @@ from thrive_learning.regions import Region, Service
 if TYPE_CHECKING:
     from anyio import CancelScope
 
-    from thrive_learning._observation import Observer
     from thrive_learning._limits.reservations import Reservations
+    from thrive_learning._observation import Observer
     from thrive_learning.rate_limits import RateLimit
     from thrive_learning.telemetry import OpenTelemetry
     from thrive_learning.token_stores import TokenStore

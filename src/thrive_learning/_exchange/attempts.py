@@ -22,7 +22,8 @@ from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
 from thrive_learning._http.port import AsyncEngine, Engine, Request, TransportError, without_frames
 from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
-from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter, TooLong
+from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter
+from thrive_learning._limits.line import TooLong
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer, unsupported_loop
 from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
@@ -73,7 +74,7 @@ class Attempts(Generic[EngineT, LimiterT]):
         limiter: The client's rate limit; None without one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that attempts need
         self,
         region: str,
         routes: Routes[EngineT],
@@ -309,9 +310,8 @@ class SyncAttempts(Attempts[Engine, SyncLimiter]):
         self, limiter: SyncLimiter, budget: Budget, retries: Retries, purpose: Purpose
     ) -> Failed | None:
         """Wait for the rate limit. Return a failure if that takes too long."""
-        waited, budget.permit = budget.permit, None
-        if waited is None:
-            waited = limiter.wait(budget)
+        permit, budget.permit = budget.permit, None
+        waited = limiter.wait(budget) if permit is None else permit
         if isinstance(waited, TooLong):
             return self._late(waited, budget, retries)
         self._waited(waited, retries, purpose)
@@ -385,13 +385,12 @@ class AsyncAttempts(Attempts[AsyncEngine, AsyncLimiter]):
         """Wait for the rate limit. See `SyncAttempts._wait`."""
         import anyio  # noqa: PLC0415 - not needed by sync code
 
-        waited, budget.permit = budget.permit, None
-        if waited is None:
-            try:
-                waited = await limiter.wait(budget)
-            except anyio.get_cancelled_exc_class():
-                self._cut_off_wait(budget, retries, purpose)
-                raise
+        permit, budget.permit = budget.permit, None
+        try:
+            waited = await limiter.wait(budget) if permit is None else permit
+        except anyio.get_cancelled_exc_class():
+            self._cut_off_wait(budget, retries, purpose)
+            raise
         if isinstance(waited, TooLong):
             return self._late(waited, budget, retries)
         self._waited(waited, retries, purpose)

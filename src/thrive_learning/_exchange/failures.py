@@ -214,13 +214,12 @@ def limit_exceeds_deadline(
     """
     limit = f"the rate limit of {per_second:g} request{'' if per_second == 1 else 's'} per second"
     if left_s > 0:
-        problem = f"Waiting for {limit} would take {_shown(wait_s)} s, and the call has {_shown(left_s)} s left."
+        problem = (
+            f"Waiting for {limit} would take {_shown(wait_s)} s, and the call has {_shown(left_s)} s left."
+        )
     else:
         problem = f"The call waited for {limit} until Timeout.total={budget.timeout.total:g} s was over."
-    if not sent:
-        earlier = "nothing was sent"
-    else:
-        earlier = f"{sent} earlier attempt{'' if sent == 1 else 's'} failed"
+    earlier = f"{sent} earlier attempt{'' if sent == 1 else 's'} failed" if sent else "nothing was sent"
     return DeadlineExceededError(
         f"{problem} Allow more time with timeout=, or make fewer calls at once; {earlier}."
     )

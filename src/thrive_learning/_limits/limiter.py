@@ -1,269 +1,14 @@
-"""Makes requests wait for the rate limit, in the order in which they come, in sync and async code.
-
-The first request in line has the next reservation, and the others wait behind it, so a client has at most one
-reserved slot that it has not used. A request that gives up passes its slot to the next one. No lock is held,
-because a forked child would inherit it. A request whose thread or task is lost is dropped from the line.
-"""
+"""Makes requests wait for the rate limit, in sync and async code. `line` decides for both."""
 
 import contextlib
 import functools
-import math
-import os
 import queue
 import threading
-import weakref
-from collections import deque
-from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
 
-from thrive_learning._clock import is_replaced, monotonic
-from thrive_learning._limits.reservations import Reservations
+from thrive_learning._clock import is_replaced
+from thrive_learning._limits.line import RESERVE, Limiter, Patience, TooLong, Turn
 from thrive_learning._loops import from_any_thread, limit_by_timer
 from thrive_learning._threads import run_in_thread
-
-#: How often a request looks whether those before it were lost, in seconds.
-LOOK_AGAIN_AFTER_S = 5.0
-
-#: A request that does not use its slot for this long is lost, such as when its event loop was stopped. Seconds.
-LOST_AFTER_S = 5.0
-
-#: A pause that ends at most this much later than the known one is the same pause. Seconds.
-_SAME_PAUSE_S = 0.05
-
-#: The step of a turn that reserves a slot.
-RESERVE: Final = -1.0
-
-
-class TooLong(NamedTuple):
-    """The request cannot be sent in time. Nothing is reserved.
-
-    Attributes:
-        wait_s: The seconds that it would have to wait, or more.
-        left_s: The seconds that it could have waited.
-    """
-
-    wait_s: float
-    left_s: float
-
-
-class Wakeable(Protocol):
-    """A wait that another thread can end."""
-
-    def cut(self) -> None:
-        """End the wait."""
-
-
-class Patience(Protocol):
-    """How long a request can wait: the budget of its call.
-
-    Attributes:
-        connection: The wait that ends if the call is ended by another thread.
-    """
-
-    connection: Wakeable | None
-
-    def remaining(self) -> float:
-        """Return the remaining seconds; 0 or less at the end."""
-        ...
-
-
-class Turn:
-    """The wait of one request.
-
-    Args:
-        limiter: The limiter.
-        patience: How long the request can wait.
-        place: Wakes the thread or task of the request.
-
-    Attributes:
-        outcome: The seconds that it waited, or why it cannot be sent; None as long as it waits.
-    """
-
-    __slots__ = (
-        *("__weakref__", "_began", "_due", "_ends_at", "_limiter", "_line", "_news", "_patience", "_ref"),
-        *("_epoch", "outcome", "place"),
-    )
-
-    def __init__(self, limiter: "Limiter", patience: Patience, place: Wakeable) -> None:
-        self.outcome: float | TooLong | None = None
-        self.place: Wakeable = place
-        self._limiter = limiter
-        self._patience = patience
-        self._began = limiter.clock()
-        self._ends_at = self._began + patience.remaining()
-        self._due: float | None = None
-        self._epoch = self._news = -1
-        self._line = limiter.line()
-        self._ref = weakref.ref(self)
-
-    def begin(self) -> None:
-        """Join the line. Call `end` afterwards, whatever happens."""
-        self._patience.connection = self.place
-        self._line.append(self._ref)
-
-    def step(self) -> float | None:
-        """Return the seconds to wait before the next step, RESERVE, or None if there is an outcome."""
-        limiter, now, left_s = self._limiter, self._limiter.clock(), self._patience.remaining()
-        if self.outcome is not None:
-            return None
-        if self._due is not None and self._epoch != limiter.epoch:
-            self._due = None  # a pause has begun since the slot was reserved
-        if self._due is not None and now >= self._due:
-            self.outcome = now - self._began
-            return None
-        if limiter.closed or left_s <= 0:
-            self.outcome = TooLong(max(self._least_wait_s(now), 0.0), 0.0)
-            return None
-        if self._due is None:
-            if limiter.first(self._line) is not self:
-                return self._wait_behind(now, left_s)
-            self._due, self._epoch = limiter.spare_slot(now), limiter.epoch
-            if self._due is None:
-                return RESERVE
-        wait_s = self._due - now
-        if wait_s > left_s:
-            self.outcome = TooLong(wait_s, left_s)
-            return None
-        return wait_s
-
-    def _wait_behind(self, now: float, left_s: float) -> float | None:
-        if self._news != self._limiter.news:
-            self._news = self._limiter.news
-            wait_s = self._least_wait_s(now)
-            if wait_s > left_s:
-                self.outcome = TooLong(wait_s, left_s)
-                return None
-        return min(left_s, LOOK_AGAIN_AFTER_S)
-
-    def _least_wait_s(self, now: float) -> float:
-        """Return the seconds that the request waits at least, as far as this process knows."""
-        try:
-            before = list(self._line).index(self._ref)
-        except ValueError:  # it was taken for lost
-            before = 0
-        return self._limiter.not_before(before, now) - now
-
-    @property
-    def longest_s(self) -> float:
-        """The seconds that it can still wait."""
-        return max(self._patience.remaining(), 0.0)
-
-    def reserved(self, wait_s: float, longest_s: float) -> None:
-        """Record what the store returned for a reservation."""
-        if wait_s > longest_s:
-            self.outcome = TooLong(wait_s, longest_s)
-            return
-        now = self._limiter.clock()
-        self._due = now + wait_s
-        if wait_s > 0:
-            self._limiter.is_reserved(self._due, now)
-
-    def is_lost(self, now: float) -> bool:
-        """Return whether it should have ended long ago, so that the thread or task of the request is lost."""
-        ends_at = self._ends_at if self._due is None else min(self._due, self._ends_at)
-        return now > ends_at + LOST_AFTER_S
-
-    def end(self) -> None:
-        """Leave the line, and wake the next one. A reserved slot that is not used goes to the next one."""
-        limiter = self._limiter
-        if self._due is not None and not isinstance(self.outcome, float) and self._epoch == limiter.epoch:
-            limiter.spare_at = self._due
-        with contextlib.suppress(ValueError):  # it was taken for lost
-            self._line.remove(self._ref)
-        self._patience.connection = None
-        following = limiter.first(self._line)
-        if following is not None:
-            following.place.cut()
-
-
-class Limiter:
-    """The line of one client, and the decisions that sync and async code share.
-
-    Args:
-        reservations: Where slots are reserved.
-        clock: A monotonic clock in seconds.
-
-    Attributes:
-        closed: Whether the client is closed.
-        epoch: The number of pauses that have made reserved slots void.
-        news: Changes when requests in line must look again whether they can be sent in time.
-        spare_at: The time of a reserved slot whose request gave up.
-    """
-
-    def __init__(self, reservations: Reservations, clock: Callable[[], float] = monotonic) -> None:
-        self.clock: Callable[[], float] = clock
-        self.closed: bool = False
-        self.epoch: int = 0
-        self.news: int = 0
-        self.spare_at: float = -math.inf
-        self.reservations: Reservations = reservations
-        self._line: deque[weakref.ref[Turn]] = deque()
-        self._process = os.getpid()
-        self._reserved_until = -math.inf  # the last reserved slot, if it had to be waited for
-        self._paused_until = -math.inf
-
-    def line(self) -> "deque[weakref.ref[Turn]]":
-        """Return the requests of this process in the order in which they came."""
-        if os.getpid() != self._process:  # a forked child, without the threads of its parent
-            self._line, self._process = deque(), os.getpid()
-        return self._line
-
-    def goes_at_once(self) -> bool:
-        """Return whether a request may be sent now, because no other one waits, and count it."""
-        return not self._line and self.reservations.reserve(0.0) <= 0.0
-
-    def first(self, line: "deque[weakref.ref[Turn]]") -> Turn | None:
-        """Return the first request in a line. Drop those that are lost."""
-        while True:
-            try:
-                ref = line[0]
-            except IndexError:
-                return None
-            turn = ref()
-            if turn is not None and not turn.is_lost(self.clock()):
-                return turn
-            with contextlib.suppress(ValueError):  # another thread was faster
-                line.remove(ref)
-
-    def spare_slot(self, now: float) -> float | None:
-        """Return the time of a reserved slot whose request gave up, if it has not passed."""
-        spare_at, self.spare_at = self.spare_at, -math.inf
-        return spare_at if spare_at > now else None
-
-    def not_before(self, before: int, now: float) -> float:
-        """Return the earliest time at which a request behind so many others may be sent."""
-        earliest = max(now, self._paused_until)
-        if self._reserved_until > now:  # all slots before it are taken
-            earliest = max(earliest, self._reserved_until + before / self.reservations.limit.per_second)
-        return earliest
-
-    def is_reserved(self, due: float, now: float) -> None:
-        """Record that a slot in the future was reserved."""
-        was_known, self._reserved_until = self._reserved_until > now, due
-        if not was_known:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Let all requests in line look again."""
-        self.news += 1
-        for ref in list(self._line):
-            turn = ref()
-            if turn is not None:
-                turn.place.cut()
-
-    def paused(self, pause_s: float) -> None:
-        """Record a pause that has been passed to the store. Slots within it are void."""
-        until = self.clock() + pause_s
-        if until > self._paused_until + _SAME_PAUSE_S:
-            self._paused_until = until
-            self.epoch += 1
-            self.spare_at = -math.inf
-            self._tell()
-
-    def close(self) -> None:
-        """End all waits."""
-        self.closed = True
-        self._tell()
 
 
 class ThreadPlace:
@@ -316,14 +61,20 @@ class SyncLimiter(Limiter):
 class TaskPlace:
     """Where a task waits in line."""
 
-    __slots__ = ("_event", "cut")
+    __slots__ = ("_event", "_wake_soon")
 
     def __init__(self) -> None:
         import anyio  # noqa: PLC0415 - not needed by sync code
 
         self._event = anyio.Event()
-        #: Wake the task, from any thread.
-        self.cut: Callable[[], object] = from_any_thread(lambda: self._event.set())
+        self._wake_soon = from_any_thread(self._wake)
+
+    def cut(self) -> None:
+        """Wake the task, from any thread."""
+        self._wake_soon()
+
+    def _wake(self) -> None:
+        self._event.set()
 
     async def wait(self, limit_s: float) -> None:
         """Wait until the task is woken, for at most this many seconds."""

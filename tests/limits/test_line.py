@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from thrive_learning._limits.limiter import (
+from thrive_learning._limits.line import (
     LOOK_AGAIN_AFTER_S,
     LOST_AFTER_S,
     RESERVE,
     Limiter,
     TooLong,
     Turn,
-    Wakeable,
 )
 from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._limits.reservations import Limit, Reservations
@@ -41,7 +40,7 @@ class Waiter:
     """A request with its time, which takes the steps of its turn."""
 
     def __init__(self, limiter: Limiter, clock: Clock, time_s: float = 60.0) -> None:
-        self.connection: Wakeable | None = None
+        self.connection: Any = None
         self.place = Place()
         self._clock = clock
         self._ends_at = clock.now + time_s
