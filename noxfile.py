@@ -54,9 +54,11 @@ def lint(session: nox.Session) -> None:
 def workflows(session: nox.Session) -> None:
     """Check the workflows of GitHub with actionlint, ShellCheck, and zizmor, all without a network."""
     sync(session, "--only-group", "workflows")
+    copied = [str(path) for path in Path("examples/github").glob("*.yml")]  # by users
     session.run("actionlint")  # runs ShellCheck as well
+    session.run("actionlint", *copied)
     session.run("shellcheck", "--exclude", "SC1091", ".ci/run")  # which follows no file of an environment
-    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", ".github")
+    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", ".github", *copied)
 
 
 @nox.session

@@ -52,7 +52,7 @@ IN_SDIST = (
     "uv.lock",
     *(f"benchmarks/*.{kind}" for kind in ("json", "py")),
     *(f"docs/*.{kind}" for kind in ("css", "html", "js", "json", "png", "py", "svg", "toml", "txt")),
-    *(f"examples/*.{kind}" for kind in ("ipynb", "py", "sql", "toml", "txt", "yaml")),
+    *(f"examples/*.{kind}" for kind in ("ipynb", "py", "sql", "toml", "txt", "yaml", "yml")),
     "generated/*.py",
     "generated/*.typed",
     "openapi/*.yaml",

@@ -91,11 +91,15 @@ def test_a_link_to_a_missing_file_fails_the_build(link: str) -> None:
         links.rewrite_links(f"[x]({link})", "docs/README.md", REPOSITORY)
 
 
-def test_a_program_is_shown_below_the_link_to_it() -> None:
-    link = "[`examples/flask/service.py`](../../examples/flask/service.py)"
-    code = (ROOT / "examples/flask/service.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [("examples/flask/service.py", "python"), ("examples/github/nightly-export.yml", "yaml")],
+)
+def test_a_program_is_shown_below_the_link_to_it(name: str, language: str) -> None:
+    link = f"[`{name}`](../../{name})"
+    code = (ROOT / name).read_text(encoding="utf-8")
     shown = assembly.with_programs(f"Text.\n\n{link}\n\nSee {link}.\n", ROOT / "docs/how-to")
-    assert shown == f"Text.\n\n{link}\n\n```python\n{code}```\n\nSee {link}.\n"
+    assert shown == f"Text.\n\n{link}\n\n```{language}\n{code}```\n\nSee {link}.\n"
 
 
 def test_the_navigation_is_that_of_the_index() -> None:

@@ -9,10 +9,14 @@ PAGES = ROOT / "docs" / "how-to"
 
 
 def test_every_program_is_on_a_page() -> None:
-    programs = {path.relative_to(ROOT).as_posix() for path in EXAMPLES.rglob("*.py")}
+    programs = {
+        path.relative_to(ROOT).as_posix() for path in EXAMPLES.rglob("*") if path.suffix in {".py", ".yml"}
+    }
     linked = {
         f"examples/{name}"
         for page in PAGES.glob("*.md")
-        for name in re.findall(r"\]\(\.\./\.\./examples/([\w/]+\.py)\)", page.read_text(encoding="utf-8"))
+        for name in re.findall(
+            r"\]\(\.\./\.\./examples/([\w/-]+\.(?:py|yml))\)", page.read_text(encoding="utf-8")
+        )
     }
     assert linked == programs

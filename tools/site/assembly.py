@@ -143,9 +143,10 @@ def with_programs(text: str, folder: Path) -> str:
         # A link to a missing file is left to `rewrite_links`, which says so.
         path = folder / found[1]
         code = path.read_text(encoding="utf-8") if path.exists() else ""
-        return f"{found[0]}\n\n```python\n{code}```"
+        language = "python" if path.suffix == ".py" else "yaml"
+        return f"{found[0]}\n\n```{language}\n{code}```"
 
-    return re.sub(r"^\[`examples/[^`]+`\]\((\S+\.py)\)$", shown, text, flags=re.MULTILINE)
+    return re.sub(r"^\[`examples/[^`]+`\]\((\S+\.(?:py|yml))\)$", shown, text, flags=re.MULTILINE)
 
 
 def with_drawings(text: str, name: str) -> str:
