@@ -1,0 +1,240 @@
+"""Reads one partition: the records of a window of time, or of a batch of IDs. Repeating it is harmless."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from thrive_learning._cluster.windows import SECOND, Place, Window, plan_windows
+from thrive_learning._filters import ActivityFilters
+from thrive_learning._log import fields, logger_of
+from thrive_learning._tables.arrow import TableBuilder
+from thrive_learning._tables.rows import COLUMNS
+from thrive_learning.errors import ThriveError, UnexpectedResponseError
+from thrive_learning.models import Activity, ActivityPage
+
+if TYPE_CHECKING:
+    from thrive_learning._bulk.pages import ActivityStream
+    from thrive_learning.client import ThriveClient
+
+_logger = logger_of("cluster")
+
+#: The columns for IDs that failed: the name of the error's class, and its message.
+ERROR_COLUMNS = {"error_type": "string", "error": "string"}
+
+
+class Part(NamedTuple):
+    """The records of one partition.
+
+    Attributes:
+        filters: The filters except the time, which fit into one request.
+        window: The time.
+    """
+
+    filters: ActivityFilters
+    window: Window
+
+
+def plan_parts(client: "ThriveClient", filters: ActivityFilters, bound: int) -> list[Part]:
+    """Divide a period into parts of at most so many records.
+
+    Args:
+        client: The client.
+        filters: The filters. They have `until`, so that all parts agree on the end.
+        bound: The maximum number of records of a part when it is counted.
+
+    Raises:
+        ThriveError: The records cannot be counted.
+    """
+    parts: list[Part] = []
+    for walk in filters.walks:
+        counting = _Counting(client, walk, bound)
+        period = Window(walk.since, cast("dt.datetime", walk.until))
+        windows = plan_windows(period, bound, counting.count, counting.exceeds)
+        parts += [Part(walk, window) for window in windows]
+    for part in parts:
+        if part.window.is_over:
+            _warn_of(part.window, bound)
+    return parts
+
+
+def _warn_of(window: Window, bound: int) -> None:
+    count = "an unknown number of" if window.records is None else f"{window.records:,}"
+    period = _shown(window)
+    _logger.warning(
+        "the period %s has %s records, more than rows_per_partition=%d, and cannot be split further",
+        period,
+        count,
+        bound,
+        extra=fields("large_window", period=period, count=window.records),
+    )
+
+
+def _shown(window: Window) -> str:
+    since = "the beginning" if window.since is None else f"{window.since:%Y-%m-%d %H:%M:%S}"
+    return f"from {since} to {window.until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class _Counting:
+    """Counts records by requests for one record."""
+
+    def __init__(self, client: "ThriveClient", filters: ActivityFilters, bound: int) -> None:
+        self._client = client
+        self._filters = filters
+        self._bound = bound
+
+    def count(self, window: Window) -> int | None:
+        """Return the server's count; None if it does not say, or says that what it returns does not exist."""
+        page = self._client.activities.list(
+            per_page=1, **_arguments(self._filters, window.asked_since, window.asked_until)
+        )
+        total = page.pagination.total_results
+        return None if total is None or total < _items_on(page) else total
+
+    def exceeds(self, window: Window) -> bool:
+        """Return whether the server has a page after the bound, with one record per page."""
+        number = self._bound + 1
+        page = self._client.activities.list(
+            page=number, per_page=1, **_arguments(self._filters, window.asked_since, window.asked_until)
+        )
+        is_asked_page = page.pagination.page in (None, number)  # some servers repeat the last page
+        return is_asked_page and _items_on(page) > 0
+
+    def _page(self, window: Window, number: int) -> ActivityPage:
+        arguments = _arguments(self._filters, window.asked_since, window.asked_until)
+        return self._client.activities.list(page=number, per_page=1, **arguments)
+
+
+def _items_on(page: ActivityPage) -> int:
+    return len(page) + sum(drift.kind == "unreadable_item" for drift in page.problems)
+
+
+def _arguments(filters: ActivityFilters, since: dt.datetime | None, until: dt.datetime) -> dict[str, Any]:
+    return filters._replace(since=since, until=until)._asdict()
+
+
+def read_part(client: "ThriveClient", part: Part, *, per_page: int = 1000) -> Any:
+    """Return the records of a part as an Arrow table with the columns of exports.
+
+    Args:
+        client: The client.
+        part: Which records to read.
+        per_page: The number of records per request.
+
+    Raises:
+        ThriveError: The records cannot be read.
+        UnexpectedResponseError: The server does not filter by `date`, so that windows would lose records.
+    """
+    return _WindowReading(client, part, per_page).table()
+
+
+class _WindowReading:
+    """Reads a window, and decides which of its records belong to it.
+
+    A record with a date belongs to the window of its date. A record without a readable date belongs to the
+    first window whose request returns it: if the server returns it for the overlap with the previous window
+    as well, it is in an earlier one.
+    """
+
+    def __init__(self, client: "ThriveClient", part: Part, per_page: int) -> None:
+        self._client = client
+        self._filters, self._window = part
+        self._per_page = per_page
+        self._builder = TableBuilder()
+
+    def table(self) -> Any:
+        undated: list[Activity] = []
+        strays: dict[Place, Activity] = {}
+        add, place = self._builder.add, self._window.place
+        with self._records(self._window.asked_since, self._window.asked_until) as stream:
+            for record in stream:
+                if record.date is None:
+                    undated.append(record)
+                    continue
+                where = place(record.date)
+                if where is Place.INSIDE:
+                    add(record.to_json())
+                elif where is not Place.NEIGHBOR:
+                    strays.setdefault(where, record)
+            self._report(stream)
+        self._take_undated(undated)
+        for record in strays.values():
+            self._check_stray(record)
+        return self._builder.table()
+
+    def _records(self, since: dt.datetime | None, until: dt.datetime) -> "ActivityStream":
+        arguments = _arguments(self._filters, since, until)
+        return self._client.activities.iterate(per_page=self._per_page, **arguments)
+
+    def _report(self, stream: "ActivityStream") -> None:
+        if stream.unreadable:
+            period = _shown(self._window)
+            _logger.warning(
+                "the period %s: left out %d items without an ID, which are not records",
+                period,
+                stream.unreadable,
+                extra=fields("unreadable_items", period=period, count=stream.unreadable),
+            )
+
+    def _take_undated(self, records: Sequence[Activity]) -> None:
+        earlier: set[str] = set()
+        since = self._window.since
+        if records and not self._window.is_first and since is not None:
+            with self._records(since - SECOND, since + SECOND) as stream:
+                earlier = {record.id for record in stream}
+        for record in records:
+            if record.id not in earlier:
+                self._builder.add(record.to_json())
+
+    def _check_stray(self, record: Activity) -> None:
+        """Raise if the window of a record's date does not have the record.
+
+        A server that compares days or minutes instead of seconds returns records outside of what was
+        requested. So does a server that filters by another time than `date`, whose records would be lost.
+        """
+        date = cast("dt.datetime", record.date)
+        try:
+            since, until = date.astimezone(dt.UTC) - SECOND, date.astimezone(dt.UTC) + SECOND
+        except OverflowError:  # the first or last day of the calendar, for which nothing can be requested
+            is_there = False
+        else:
+            with self._records(since, until) as stream:
+                is_there = any(found.id == record.id for found in stream)
+        if not is_there:
+            raise UnexpectedResponseError(
+                f"For the period {_shown(self._window)}, the server returned the record {record.id}, whose "
+                f"date is {date.isoformat()}, but not for the time of that date. Its filter seems to "
+                "use another time or coarser steps, so a partition would lose records. Pass a larger "
+                "rows_per_partition=, or read with client.activities.iterate().",
+                status_code=200,
+                in_api_format=True,
+            )
+
+
+def read_ids(
+    client: "ThriveClient", ids: Iterable[str], *, keep_errors: bool = False, concurrency: int = 32
+) -> Any:
+    """Return the records of IDs as an Arrow table, with one row for each ID, in their order.
+
+    Args:
+        client: The client.
+        ids: The IDs.
+        keep_errors: Keep a row for each ID that fails, with its error, instead of raising the first error.
+        concurrency: The number of requests in flight.
+
+    Raises:
+        ThriveError: The error of an ID; or an error that would affect every ID.
+    """
+    builder = TableBuilder(COLUMNS | ERROR_COLUMNS if keep_errors else COLUMNS)
+    with client.activities.get_many(ids, ordered=True, concurrency=concurrency) as results:
+        for result in results:
+            if result.error is None:
+                builder.add(result.activity.to_json())
+            elif keep_errors:
+                builder.add_row(_failed(result.id, result.error))
+            else:
+                raise result.error
+    return builder.table()
+
+
+def _failed(identifier: object, error: ThriveError) -> dict[str, str | int | None]:
+    return {"id": str(identifier), "error_type": type(error).__name__, "error": str(error)}

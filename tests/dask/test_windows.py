@@ -1,0 +1,205 @@
+"""Windows of time: each moment is in one of them, and few requests plan them."""
+
+import bisect
+import datetime as dt
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from thrive_learning._cluster.windows import SECOND, Place, Window, plan_windows
+
+BEGIN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+YEAR = dt.timedelta(days=365)
+
+
+class Counter:
+    """Counts moments, which are seconds after BEGIN, as a server does."""
+
+    def __init__(self, moments: list[float], *, says: str = "all") -> None:
+        self.moments = sorted(moments)
+        self.requests: list[Window] = []
+        self.probes: list[Window] = []
+        self.says = says
+
+    def exact(self, window: Window) -> int:
+        since = None if window.asked_since is None else (window.asked_since - BEGIN) / SECOND
+        first = 0 if since is None else bisect.bisect_left(self.moments, since)
+        return bisect.bisect_right(self.moments, (window.asked_until - BEGIN) / SECOND) - first
+
+    def count(self, window: Window) -> int | None:
+        self.requests.append(window)
+        match self.says:
+            case "all":
+                return self.exact(window)
+            case "nothing":
+                return None
+            case "nothing later":
+                return self.exact(window) if len(self.requests) == 1 else None
+            case "a maximum":
+                return min(self.exact(window), 50)
+            case "the whole":  # it ignores the filter
+                return len(self.moments)
+            case _:
+                return 10**30
+
+    def exceeds(self, bound: int) -> "Bound":
+        return Bound(self, bound)
+
+
+class Bound:
+    def __init__(self, counter: Counter, bound: int) -> None:
+        self.counter = counter
+        self.bound = bound
+
+    def __call__(self, window: Window) -> bool:
+        self.counter.probes.append(window)
+        return self.counter.exact(window) > self.bound
+
+
+def planned(period: Window, bound: int, counter: Counter) -> list[Window]:
+    return plan_windows(period, bound, counter.count, counter.exceeds(bound))
+
+
+def check_that_they_cover(period: Window, windows: list[Window]) -> None:
+    assert windows[0].since == period.since
+    assert windows[-1].until == period.until
+    assert [window.is_first for window in windows] == [True] + [False] * (len(windows) - 1)
+    assert [window.is_last for window in windows] == [False] * (len(windows) - 1) + [True]
+    for one, other in pairwise(windows):
+        assert one.until == other.since
+        assert one.since is None or one.since < one.until
+
+
+def evenly(count: int, seconds: float) -> list[float]:
+    return [number * seconds / count for number in range(count)]
+
+
+def bursts(count: int, seconds: float) -> list[float]:
+    """Working hours, with a growing number of users."""
+    return [
+        seconds * math.sqrt(number / count) // 86_400 * 86_400 + number % 28_800 for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("spread", [evenly, bursts], ids=["evenly", "bursts"])
+def test_a_million_records_are_planned_with_at_most_30_requests(spread: object) -> None:
+    make = evenly if spread is evenly else bursts
+    counter = Counter(make(1_000_000, YEAR / SECOND))
+    period = Window(BEGIN, BEGIN + YEAR)
+    windows = planned(period, 100_000, counter)
+    check_that_they_cover(period, windows)
+    assert len(counter.requests) <= 30
+    assert not counter.probes
+    counts = [counter.exact(window) for window in windows]
+    assert max(counts) <= 100_000
+    assert not any(window.is_over for window in windows)
+    in_windows = sum(-(-count // 1000) for count in counts)  # including pages that are not full
+    assert in_windows + len(counter.requests) <= 1.05 * 1000
+    # They are rounded to days, which servers that compare whole days agree with.
+    assert all(window.until == window.until.replace(hour=0, minute=0) for window in windows)
+
+
+seconds = st.integers(0, 200_000) | st.integers(0, 30)
+moments = st.lists(seconds.map(float) | seconds.map(lambda at: at + 0.25), max_size=300)
+
+
+@given(
+    moments,
+    st.integers(1, 300_000),
+    st.integers(1, 40),
+    st.sampled_from(["all", "nothing", "nothing later", "a maximum", "the whole", "nonsense"]),
+    st.sampled_from([BEGIN, None]),
+)
+@example([5.0] * 50, 300_000, 1, "all", BEGIN)
+@example([5.0] * 50, 300_000, 1, "nothing", None)
+def test_windows_cover_the_period_whatever_the_server_says(
+    found: list[float], length: int, bound: int, says: str, since: dt.datetime | None
+) -> None:
+    counter = Counter(found, says=says)
+    period = Window(since, BEGIN + length * SECOND)
+    windows = planned(period, bound, counter)
+    check_that_they_cover(period, windows)
+    assert len(counter.requests) + len(counter.probes) < 10_000
+    for window in windows:
+        is_single = window.since is not None and window.until - window.since == SECOND
+        if says in {"all", "nothing", "nothing later"} and not is_single:
+            assert not window.is_over
+            assert counter.exact(window) <= bound  # when it was counted, with the overlap
+        if says == "all" and is_single:
+            assert window.is_over == (window.records is not None and window.records > bound)
+    if says == "all":
+        for one, other in pairwise(windows):  # no two could be one
+            assert one.records is not None
+            assert other.records is not None
+            assert one.records + other.records > bound
+
+
+def test_an_empty_period_is_one_window() -> None:
+    counter = Counter([])
+    period = Window(BEGIN, BEGIN + YEAR)
+    assert planned(period, 10, counter) == [period._replace(records=0)]
+    assert len(counter.requests) == 1
+
+
+def test_a_server_that_ignores_the_times_gets_one_window() -> None:
+    counter = Counter(evenly(1000, YEAR / SECOND), says="the whole")
+    period = Window(BEGIN, BEGIN + YEAR)
+    assert planned(period, 10, counter) == [period._replace(records=1000, is_over=True)]
+    assert len(counter.requests) == 5
+
+
+def test_a_second_with_too_many_records_says_so() -> None:
+    counter = Counter([100.5] * 20)
+    windows = planned(Window(BEGIN, BEGIN + 1000 * SECOND), 10, counter)
+    over = [window for window in windows if window.is_over]
+    assert [window.records for window in over] == [20] * 3  # its neighbors request it as well
+    assert [window.since for window in over] == [BEGIN + at * SECOND for at in (99, 100, 101)]
+    assert [window.until for window in over] == [BEGIN + at * SECOND for at in (100, 101, 102)]
+    assert len(windows) == 5
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_period_without_a_beginning_is_split_from_its_end(count: int) -> None:
+    # Half of the records are a thousand years old.
+    counter = Counter([-1000 * 365 * 86_400.0] * count + evenly(count, 86_400))
+    period = Window(None, BEGIN + 86_400 * SECOND)
+    windows = planned(period, count, counter)
+    check_that_they_cover(period, windows)
+    assert len(windows) == (1 if count == 1 and len(windows) == 1 else 2)
+    assert len(counter.requests) < 20
+
+
+def test_a_period_that_begins_with_the_calendar_does_not_overflow() -> None:
+    earliest = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+    counter = Counter([(earliest - BEGIN) / SECOND] * 20)
+    for since in (None, earliest):
+        windows = planned(Window(since, earliest + dt.timedelta(days=3)), 1, counter)
+        assert any(window.is_over for window in windows)
+    # A period that ends before any window could begin.
+    [only] = planned(Window(None, earliest + SECOND), 1, counter)
+    assert only.is_over
+
+
+@pytest.mark.parametrize(
+    ("offset", "place"),
+    [
+        (-2.1, Place.BEFORE),
+        (-2, Place.NEIGHBOR),
+        (-0.001, Place.NEIGHBOR),
+        (0, Place.INSIDE),
+        (9.999, Place.INSIDE),
+        (10, Place.NEIGHBOR),
+        (12, Place.NEIGHBOR),
+        (12.1, Place.AFTER),
+    ],
+)
+def test_the_place_of_a_date(offset: float, place: Place) -> None:
+    window = Window(BEGIN, BEGIN + 10 * SECOND, is_first=False, is_last=False)
+    assert (window.asked_since, window.asked_until) == (BEGIN - SECOND, BEGIN + 11 * SECOND)
+    assert window.place(BEGIN + dt.timedelta(seconds=offset)) is place
+    whole = Window(BEGIN, BEGIN + 10 * SECOND)
+    assert whole.place(BEGIN + dt.timedelta(seconds=offset)) is Place.INSIDE
+    assert (whole.asked_since, whole.asked_until) == (whole.since, whole.until)
