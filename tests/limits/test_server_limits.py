@@ -83,6 +83,7 @@ OTHERS: dict[str, tuple[dict[bytes, bytes], list[Quota]]] = {
         headers(x_ratelimit_remaining="50, 7", x_ratelimit_reset="30,1796040060"),
         [Quota(50, 30, 0), Quota(7, 60, 0)],
     ),
+    "sent-twice-with-one-reset": (headers(x_ratelimit_remaining="50, 7", x_ratelimit_reset="30"), []),
     "both-kinds": (
         headers(ratelimit='"a";r=1;t=2', x_ratelimit_remaining="3", x_ratelimit_reset="4"),
         [Quota(1, 2, 0), Quota(3, 4, 0)],

@@ -134,11 +134,6 @@ def _with_step(steps: tuple[Step, ...], new: Step) -> tuple[Step, ...]:
     return tuple(kept)
 
 
-def ends_at(state: State) -> float:
-    """Return the time from which a state is no different from a new one."""
-    return max(state.free_at, *(step.until for step in state.steps), state.written_at)
-
-
 def _sensible(state: State | None, now: float) -> State:
     """Return the state with the steps that still apply, or a new one if it cannot be right."""
     if state is None or not _is_sensible(state, now):
