@@ -13,7 +13,14 @@ import httpx
 import pytest
 from conformance import CONTRACT
 
-from thrive_learning.sandbox import FaultScript, FaultySandbox, Sandbox, SandboxReply, SandboxRequest
+from thrive_learning.sandbox import (
+    FaultScript,
+    FaultySandbox,
+    Sandbox,
+    SandboxRateLimit,
+    SandboxReply,
+    SandboxRequest,
+)
 from thrive_learning.sandbox.records import DEPARTING_IDS, seeded_records
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
@@ -101,6 +108,14 @@ def test_it_finds_nothing(
     assert verdict.statuses[200] > examples / 4
     with capsys.disabled():
         print(f"\nSchemathesis, {kind}: {report['test_cases']['generated']} cases, 0 findings")  # noqa: T201
+
+
+def test_it_accepts_a_rate_limit(served: Served, tmp_path: Path) -> None:
+    served.app.sandbox = FaultySandbox(SANDBOX, rate_limit=SandboxRateLimit(20))
+    verdict = judged(served, tmp_path, BASIC, "--max-examples", "20")
+
+    assert verdict.report["failures"] == verdict.report["errors"] == [], verdict.output
+    assert {200, 429} <= verdict.statuses.keys()
 
 
 @pytest.mark.parametrize("fault", ["html"])

@@ -24,12 +24,14 @@ from thrive_learning import (
     ServerError,
     Service,
     Timeout,
+    __version__,
 )
 from thrive_learning.sandbox import (
     FaultScript,
     FaultySandbox,
     RecordArrivals,
     Sandbox,
+    SandboxRateLimit,
     SandboxReply,
     SandboxRequest,
     SandboxResponse,
@@ -343,14 +345,26 @@ def test_a_response_on_a_kept_connection_does_not_wait_for_an_acknowledgment(ser
     assert sorted(times_s)[len(times_s) // 2] < 0.03  # it would be 0.04
 
 
-def test_health_needs_no_credentials_and_meets_no_faults(served: Served) -> None:
-    served.script("503")
-    response = httpx.get(f"{served.server.url}/health")
+def test_health_needs_no_credentials_and_meets_no_faults_and_no_rate_limit(served: Served) -> None:
+    served.app.sandbox = FaultySandbox(SANDBOX, FaultScript(["503"]), rate_limit=SandboxRateLimit(0.001))
+    health = f"{served.server.url}/health"
+    responses = [httpx.get(health) for _ in range(3)]
 
-    assert (response.status_code, response.json()) == (200, {"status": "ok", "sandbox": True})
-    assert response.headers["cache-control"] == "no-store"
-    assert httpx.head(f"{served.server.url}/health").status_code == 200
+    assert [response.status_code for response in responses] == [200] * 3
+    assert responses[0].json() == {"status": "ok", "sandbox": True, "version": __version__}
+    assert responses[0].headers["cache-control"] == "no-store"
+    head = httpx.head(health)
+    assert (head.status_code, head.content) == (200, b"")
+    assert httpx.post(health).status_code == 405
     assert served.seen == []
+
+
+def test_health_answers_to_a_probe_by_address_and_not_to_a_foreign_name() -> None:
+    with server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)), host="0.0.0.0") as listening:  # noqa: S104
+        health = f"http://127.0.0.1:{httpx.URL(listening.url).port}/health"
+        # As Kubernetes and load balancers do, by the address of a container.
+        assert httpx.get(health, headers={"host": "172.17.0.2:8000"}).status_code == 200
+        assert httpx.get(health, headers={"host": "evil.example"}).status_code == 421
 
 
 def test_a_port_that_is_taken_is_an_error(served: Served) -> None:

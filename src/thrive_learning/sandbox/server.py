@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from thrive_learning._version import __version__
 from thrive_learning.sandbox.contract import served_contract
 from thrive_learning.sandbox.core import Sandbox
 from thrive_learning.sandbox.faults import KINDS, SandboxReply
@@ -141,8 +142,10 @@ class SandboxApp(Router):
 
 
 async def _health(_request: Request) -> Response:
-    # For programs that wait until the server is up. It needs no credentials, and has no faults and no log.
-    return JSONResponse({"status": "ok", "sandbox": True}, headers={"cache-control": "no-store"})
+    # For programs that wait until the server is up. It needs no credentials, and has no faults, rate limit, or
+    # log.
+    health = {"status": "ok", "sandbox": True, "version": __version__}
+    return JSONResponse(health, headers={"cache-control": "no-store"})
 
 
 def _file(name: str) -> Callable[[Request], Response]:
