@@ -142,8 +142,8 @@ class SandboxApp(Router):
 
 
 async def _health(_request: Request) -> Response:
-    # For programs that wait until the server is up. It needs no credentials, and has no faults, rate limit, or
-    # log.
+    # For programs that wait until the server is up. It needs no credentials, and has no faults, no log, and
+    # no rate limit.
     health = {"status": "ok", "sandbox": True, "version": __version__}
     return JSONResponse(health, headers={"cache-control": "no-store"})
 
