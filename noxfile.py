@@ -52,13 +52,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def workflows(session: nox.Session) -> None:
-    """Check the workflows of GitHub with actionlint, ShellCheck, and zizmor, all without a network."""
+    """Check the workflows of GitHub, the Dockerfile, and the compose file, all without a network."""
     sync(session, "--only-group", "workflows")
     copied = [str(path) for path in Path("examples/github").glob("*.yml")]  # by users
     session.run("actionlint")  # runs ShellCheck as well
     session.run("actionlint", *copied)
     session.run("shellcheck", "--exclude", "SC1091", ".ci/run")  # which follows no file of an environment
     session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", ".github", *copied)
+    session.run("hadolint", "examples/sandbox/Dockerfile")
+    session.run("python", "-m", "tools.compose", "examples/sandbox/compose.yaml")
 
 
 @nox.session
@@ -208,6 +210,13 @@ def recipes(session: nox.Session) -> None:
     """Run the programs of examples/ for dlt, Spark, polars, and PostgreSQL."""
     sync(session, "--all-extras", "--group", "recipes")
     session.run("pytest", "tests/recipes", *session.posargs)
+
+
+@nox.session(default=False)
+def container(session: nox.Session) -> None:
+    """Carry out the steps of the sandbox's Dockerfile and compose file in a clean folder, without Docker."""
+    sync(session, "--only-group", "container")
+    session.run("python", "-m", "tools.container")
 
 
 @nox.session(default=False)

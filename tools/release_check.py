@@ -53,6 +53,7 @@ IN_SDIST = (
     *(f"benchmarks/*.{kind}" for kind in ("json", "py")),
     *(f"docs/*.{kind}" for kind in ("css", "html", "js", "json", "png", "py", "svg", "toml", "txt")),
     *(f"examples/*.{kind}" for kind in ("ipynb", "py", "sql", "toml", "txt", "yaml", "yml")),
+    *("examples/sandbox/Dockerfile", "examples/sandbox/Dockerfile.dockerignore"),
     "generated/*.py",
     "generated/*.typed",
     "openapi/*.yaml",

@@ -1,0 +1,28 @@
+"""Export the records of a period to stdout as NDJSON.
+
+All copies of this program share one token through Redis, wherever they run. `docs/how-to/run-the-sandbox.md`
+shows how to run it in a container.
+"""
+
+import datetime as dt
+import os
+import sys
+
+from thrive_learning import RedisTokenStore, ThriveClient
+
+SINCE = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
+UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
+
+
+def main() -> None:
+    """Write each record of the period as one line of JSON, and their number to stderr."""
+    count = 0
+    with ThriveClient.from_env(token_store=RedisTokenStore(os.environ["REDIS_URL"])) as client:
+        for record in client.activities.iterate(since=SINCE, until=UNTIL):
+            sys.stdout.write(f"{record.to_json()}\n")
+            count += 1
+    sys.stderr.write(f"exported {count} records\n")
+
+
+if __name__ == "__main__":
+    main()
