@@ -179,7 +179,7 @@ def test_each_record_is_stored_once_and_as_received(
     awkward = {"nul": "\0", "surrogate": "\ud800", "number": 1.10, "of": "Nuit des comètes ☄"}
     activities = [completion(thrive_server, data=awkward) for _ in range(5)]
     activities.append(completion(thrive_server, type="passed"))
-    completion(thrive_server, user=activities[0].user)  # of other content: nobody announces it
+    completion(thrive_server, user=activities[0].user)  # of other content, which nobody announces
     with serving(tmp_path, environ) as service:
         deliveries = [announcing(activity) for activity in activities]
         # Again in another order, and some a third time.
@@ -232,6 +232,7 @@ def test_an_event_that_another_task_takes_is_skipped(
         assert service.post(announcing(taken)) == 204
         with psycopg.connect(database.url) as connection:
             connection.execute("SELECT FROM webhook_events FOR UPDATE")
+            connection.execute("SELECT pg_sleep(1)")  # now each task has come to this event
             assert service.post(announcing(free)) == 204
             wait_until(lambda: database.count("webhook_events WHERE state = 'done'") == 1)
     assert set(database.records()) == {free.id}
@@ -270,8 +271,8 @@ def test_nothing_is_lost_when_the_service_is_killed(
     thrive_server: ServedSandbox, database: Database, environ: dict[str, str], tmp_path: Path
 ) -> None:
     activities = [completion(thrive_server) for _ in range(20)]
-    thrive_server.sandbox.fail_next("slow:3s", times=4)
-    with serving(tmp_path, environ, lease_s=1) as service:
+    thrive_server.sandbox.fail_next("slow:10s", times=4)
+    with serving(tmp_path, environ, lease_s=3) as service:
         for activity in activities:
             assert service.post(announcing(activity)) == 204
         wait_until(
@@ -279,7 +280,7 @@ def test_nothing_is_lost_when_the_service_is_killed(
         )  # each task waits for a response
         service.kill()
     assert database.records() == {}
-    with serving(tmp_path, environ, lease_s=1):
+    with serving(tmp_path, environ, lease_s=3):
         wait_until(lambda: database.count("webhook_events WHERE state = 'done'") == 20)
     assert set(database.records()) == {activity.id for activity in activities}
 
