@@ -23,6 +23,7 @@ from thrive_learning import (
     RetryPolicy,
     ServerError,
     Service,
+    ThriveClient,
     Timeout,
     __version__,
 )
@@ -359,9 +360,25 @@ def test_health_needs_no_credentials_and_meets_no_faults_and_no_rate_limit(serve
     assert served.seen == []
 
 
+def test_a_client_on_this_machine_can_use_the_url_of_a_server_on_all_addresses() -> None:
+    with server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)), host="0.0.0.0") as listening:  # noqa: S104
+        region = Region.custom("sandbox", **server.region_urls(listening.url))
+        with ThriveClient(region, OAUTH) as client:
+            assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no sockets for IPv4 and IPv6")
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
+    with server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)), host="::") as listening:
+        assert listening.url.startswith("http://[::1]:")
+        for host in ("[::1]", "127.0.0.1"):
+            health = f"http://{host}:{httpx.URL(listening.url).port}/health"
+            assert httpx.get(health).status_code == 200
+
+
 def test_health_answers_to_a_probe_by_address_and_not_to_a_foreign_name() -> None:
     with server.SandboxServer(server.SandboxApp(FaultySandbox(SANDBOX)), host="0.0.0.0") as listening:  # noqa: S104
-        health = f"http://127.0.0.1:{httpx.URL(listening.url).port}/health"
+        health = f"{listening.url}/health"
         # As Kubernetes and load balancers do, by the address of a container.
         assert httpx.get(health, headers={"host": "172.17.0.2:8000"}).status_code == 200
         assert httpx.get(health, headers={"host": "evil.example"}).status_code == 421

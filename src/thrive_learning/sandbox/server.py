@@ -194,6 +194,9 @@ def _with_own_hosts_only(app: ASGIApp, hosts: OwnHosts) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         target = scope["raw_path"].decode("latin-1")
         named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+        if not named and scope["http_version"] == "1.0":
+            # As the health checks of some load balancers. HTTP/1.0 has no Host, but browsers always send it.
+            named = ["localhost"]
         problem = hosts.problem(named, target)
         if problem is not None:
             await _send(SandboxReply(error_response(*problem)), send)
@@ -226,13 +229,16 @@ class SandboxServer:
         [(family, *_, address), *_] = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        bound = socket.create_server(address[:2], family=family)
+        address_text = str(address[0])
+        # The address that stands for all of IPv6 stands for all of IPv4 as well, where the system can.
+        is_dual = address_text == "::" and socket.has_dualstack_ipv6()
+        bound = socket.create_server(address[:2], family=family, dualstack_ipv6=is_dual)
         # asyncio sets TCP_NODELAY only on sockets that are known to be TCP. Without it, a response is sent in
         # two parts, and on a connection that is kept alive the second waits 40 ms for an acknowledgment.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=bound.detach())
         self.app: SandboxApp = app
         config = uvicorn.Config(
-            _with_own_hosts_only(app, OwnHosts((host, str(address[0])), allowed_hosts)),
+            _with_own_hosts_only(app, OwnHosts((host, address_text), allowed_hosts)),
             http="h11",
             loop="asyncio",
             ws="none",
@@ -247,8 +253,10 @@ class SandboxServer:
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
+        # The client sends credentials over plain HTTP only to a loopback address.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address_text, host)  # noqa: S104 - replaced, not bound
         host = f"[{host}]" if ":" in host else host  # a name may stand for an IPv6 address
-        #: The URL of the server, without a slash at the end.
+        #: The URL of the server for clients on this machine, without a slash at the end.
         self.url: str = f"http://{host}:{self._socket.getsockname()[1]}"
 
     def run(self) -> None:
