@@ -17,7 +17,7 @@ from typing import Any
 import filelock
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from token_servers import RedisServer, redis_server
 
@@ -186,6 +186,28 @@ def test_a_child_that_is_forked_while_a_thread_reserves_does_not_hang() -> None:
     assert ended == (child, 0)
 
 
+def test_threads_do_not_reserve_the_same_slot() -> None:
+    gate, waits = threading.Barrier(8), list[float]()
+
+    def slow_clock() -> float:
+        time.sleep(0.001)  # lets another thread run
+        return 100.0
+
+    store = memory.MemoryLimits(slow_clock)
+
+    def work() -> None:
+        gate.wait(30)
+        for _ in range(5):
+            waits.append(take(store))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(round(wait * SLOW) for wait in waits) == list(range(40))
+
+
 def test_a_child_gets_a_lock_of_its_own() -> None:
     before = memory._lock
     memory._after_fork()
@@ -290,9 +312,10 @@ def test_a_failure_releases_the_lock(folder: Path, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as caught:
             take(store)
     assert take(store) == 0  # what was not written was not reserved
+    assert caught.tb  # its frames have the lock, which would otherwise be released with them
     assert take(store) > 900
 
 
@@ -385,13 +408,16 @@ class Script:
         return None if text is None else bucket.decode(text.decode())
 
 
-NUMBERS = st.floats(1e-3, 1e6) | st.integers(1, 1000).map(float)
-SECONDS = st.floats(0, 5000) | st.integers(0, 5).map(float)
-STEPS = st.tuples(st.just("slow"), SECONDS, SECONDS, NUMBERS, SECONDS)
-TAKES = st.tuples(st.just("take"), SECONDS, NUMBERS, st.floats(1, 100), SECONDS | st.just(1e9))
+RATES = st.floats(1e-3, 1e6) | st.floats(0.5, 20) | st.integers(1, 20).map(float)
+SECONDS = st.floats(0, 5000) | st.floats(0, 5) | st.integers(0, 5).map(float)
+SLOWED = st.tuples(st.just("slow"), SECONDS, SECONDS, RATES, SECONDS)
+TAKEN = st.tuples(st.just("take"), SECONDS, RATES, st.floats(1, 100), SECONDS | st.just(1e9))
+STEPS = [("slow", 0.0, 0.0, float(number), float(number)) for number in range(1, 7)]
 
 
-@given(st.lists(STEPS | TAKES, min_size=1, max_size=30), st.floats(1e9, 2e9))
+@given(st.lists(SLOWED | TAKEN, min_size=1, max_size=30), st.floats(1e9, 2e9))
+@example([*STEPS, *[("take", 0.0, 9.0, 1.0, 9.0)] * 40], 1e9)
+@example([("slow", 0.0, 1.0, 0.7, 3.0), *[("take", 0.0, 9.0, 1.0, 9.0)] * 9], 1e9)
 @settings(deadline=None)
 def test_the_script_does_what_the_bucket_does(
     real_redis: RedisServer, events: list[tuple[str, float, float, float, float]], now: float
@@ -424,7 +450,8 @@ def test_the_script_does_what_the_bucket_does(
             "",
             "x",
             "1 1 .",
-            "2 100 9e8 .",
+            "1 .",
+            "2 100 110 .",
             "1 100 x .",
             "1 100 200 300 .",
             "1 100 nan .",
