@@ -186,7 +186,8 @@ def use(services: Services) -> None:
     tokens = [line for line in requests if line.startswith("POST /oauth2/token/")]
     expect(that=len(tokens) == 1, otherwise=f"{len(tokens)} token requests: {tokens}")
     rejected = sum(line.endswith("rate limit") for line in requests)
-    print(f"sandbox: {len(requests)} lines of log, 1 token request, {rejected} requests above the rate limit")
+    expect(that=rejected == 0, otherwise=f"{rejected} requests were above the sandbox's rate limit")
+    print(f"sandbox: {len(requests)} lines of log, 1 token request, no request above the rate limit")
     received = [json.loads(line) for line in services.log("receiver", "out").splitlines() if line[:1] == "{"]
     expect(that=bool(received), otherwise="the receiver got no webhook")
     print(f"receiver: {len(received)} webhooks, such as {json.dumps(received[0])[:100]}")

@@ -1,14 +1,14 @@
 """Export the records of a period to stdout as NDJSON.
 
-All copies of this program share one token through Redis, wherever they run. `docs/how-to/run-the-sandbox.md`
-shows how to run it in a container.
+All copies of this program share one token and one rate limit through Redis, wherever they run.
+`docs/how-to/run-the-sandbox.md` shows how to run it in a container.
 """
 
 import datetime as dt
 import os
 import sys
 
-from thrive_learning import RedisTokenStore, ThriveClient
+from thrive_learning import RateLimit, RedisTokenStore, ThriveClient
 
 SINCE = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
 UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
@@ -17,7 +17,9 @@ UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 def main() -> None:
     """Write each record of the period as one line of JSON, and their number to stderr."""
     count = 0
-    with ThriveClient.from_env(token_store=RedisTokenStore(os.environ["REDIS_URL"])) as client:
+    store = RedisTokenStore(os.environ["REDIS_URL"])
+    limit = RateLimit(per_second=float(os.environ["REQUESTS_PER_SECOND"]))  # in the same store
+    with ThriveClient.from_env(token_store=store, rate_limit=limit) as client:
         for record in client.activities.iterate(since=SINCE, until=UNTIL):
             sys.stdout.write(f"{record.to_json()}\n")
             count += 1
