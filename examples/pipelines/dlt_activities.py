@@ -64,7 +64,8 @@ def load(database: str = "activities.duckdb") -> LoadInfo:
         # With this naming convention, columns keep the names of the API, such as contextId.
         destination=dlt.destinations.duckdb(database, naming_convention="direct"),
     )
-    return pipeline.run(activities())
+    # dlt's default for DuckDB is INSERT statements, which take many times the memory and the time.
+    return pipeline.run(activities(), loader_file_format="jsonl")
 
 
 if __name__ == "__main__":
