@@ -41,25 +41,26 @@ def _checked(client: Any, engine: str) -> Any:
     return client
 
 
-def our_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
+def our_client(api_url: str, engine: str, *, oauth: bool = False, **options: Any) -> Any:
     """Make a `ThriveClient` with HTTP Basic, or with OAuth."""
     from thrive_learning import BasicCredentials, ClientCredentials, ThriveClient
 
     credentials: Any = BasicCredentials(TENANT, SECRET)
     if oauth:
         credentials = ClientCredentials(TENANT, "bench", SECRET)
-    return _checked(ThriveClient(_region(api_url), credentials, **_engine(ThriveClient, engine)), engine)
+    options |= _engine(ThriveClient, engine)
+    return _checked(ThriveClient(_region(api_url), credentials, **options), engine)
 
 
-def our_async_client(api_url: str, engine: str, *, oauth: bool = False) -> Any:
+def our_async_client(api_url: str, engine: str, *, oauth: bool = False, **options: Any) -> Any:
     """Make an `AsyncThriveClient` with HTTP Basic, or with OAuth."""
     from thrive_learning import AsyncThriveClient, BasicCredentials, ClientCredentials
 
     credentials: Any = BasicCredentials(TENANT, SECRET)
     if oauth:
         credentials = ClientCredentials(TENANT, "bench", SECRET)
-    client = AsyncThriveClient(_region(api_url), credentials, **_engine(AsyncThriveClient, engine))
-    return _checked(client, engine)
+    options |= _engine(AsyncThriveClient, engine)
+    return _checked(AsyncThriveClient(_region(api_url), credentials, **options), engine)
 
 
 def sync_get(engine: str, *, oauth: bool = False) -> Callable[[str], Callable[[], Any]]:

@@ -1,6 +1,6 @@
 """The targets of the project, measure by measure."""
 
-from benchmarks import bulk, path
+from benchmarks import bulk, path, shared_limit
 from benchmarks.contenders import OURS, OURS_FAST
 from benchmarks.figures import Target
 
@@ -33,6 +33,14 @@ TARGETS: list[Target] = [
     Target(f"{_FAILURES}, failures", _FAILURES, OURS_FAST, 0, limit=bulk.RAW),
     Target(_COLD_START_BY_HAND, COLD_START, OURS, 1.20),
     Target(_COLD_START_BY_HAND, COLD_START, OURS_FAST, 1.20),
+    *(
+        Target(shared_limit.BUSIEST, shared_limit.BUSIEST, store, 1.05)
+        for store in (shared_limit.FILE, shared_limit.REDIS)
+    ),
+    *(
+        Target(shared_limit.QUIETEST, shared_limit.QUIETEST, store, 0.9, at_least=True)
+        for store in (shared_limit.FILE, shared_limit.REDIS)
+    ),
     *(Target(path.FILES, path.FILES, path.contender("httpx", flavor), 14) for flavor in path.GETS),
     *(Target(path.PRIVATE, path.PRIVATE, path.contender("httpx", flavor), 2) for flavor in path.GETS),
 ]

@@ -22,6 +22,7 @@ from benchmarks import canned, instructions, path, peers
 from benchmarks.contenders import GROUPS
 from benchmarks.figures import Pair, Row, Summary, Target, as_json, paired_row, summary
 from benchmarks.report import markdown, measure_table, number, table, targets_table
+from benchmarks.shared_limit import Windows, windows
 from benchmarks.subject import ACTIVITY_ID, RECORD, many_ids, mismatch
 from benchmarks.targets import TARGETS
 from thrive_learning import ThriveClient
@@ -329,3 +330,18 @@ def test_files_are_those_that_a_call_runs() -> None:
         thread.join()
 
     assert path.called_files(in_a_thread, package) == {file}
+
+
+def test_the_busiest_and_the_quietest_window_are_found() -> None:
+    steady = [number / 2 for number in range(100)]
+    assert windows(steady, 2.0) == Windows(1.0, 0.95)
+    burst = sorted([*steady, 20.1, 20.2, 20.3, 20.4])
+    assert windows(burst, 2.0) == Windows(1.2, 0.95)
+    gap = [time for time in steady if not 20 < time < 25]
+    assert windows(gap, 2.0) == Windows(1.0, 0.5)
+
+
+@pytest.mark.parametrize("arrivals", [[], [1.0], [0.0, 9.9]], ids=len)
+def test_a_run_that_is_shorter_than_a_window_is_rejected(arrivals: list[float]) -> None:
+    with pytest.raises(ValueError, match="no window of 10 s"):
+        windows(arrivals)
