@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from thrive_learning.client import ThriveClient
     from thrive_learning.models import ActivityType
+    from thrive_learning.rate_limits import RateLimit
     from thrive_learning.token_stores import TokenStore
 
 __all__ = ["read_activities", "read_activities_by_id"]
@@ -49,7 +50,7 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
     client: "ThriveClient | None" = None,
     profile: str | None = None,
     token_store: "TokenStore | None" = None,
-    rate_limit: Any = None,
+    rate_limit: "RateLimit | None" = None,
     rows_per_partition: int = 100_000,
     per_page: int = 1000,
 ) -> "DataFrame":
@@ -115,7 +116,7 @@ def read_activities_by_id(  # noqa: PLR0913 - the options of a run
     client: "ThriveClient | None" = None,
     profile: str | None = None,
     token_store: "TokenStore | None" = None,
-    rate_limit: Any = None,
+    rate_limit: "RateLimit | None" = None,
     ids_per_partition: int = 10_000,
     concurrency: int = 32,
 ) -> "DataFrame":

@@ -1,17 +1,39 @@
 """`thrive_learning.dask`: DataFrames of a period and of IDs, with schedulers in this process."""
 
 import datetime as dt
+import json
+import logging
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import ACTIVITY_ID, Kept
 from list_server import BEGIN, ListServer, listing
 
-dask: Any = pytest.importorskip("dask")
-dd: Any = pytest.importorskip("dask.dataframe")
-pytest.importorskip("distributed")
+from thrive_learning import (
+    ClientClosedError,
+    ConfigurationError,
+    NotFoundError,
+    RateLimitStore,
+    StoredToken,
+    ThriveClient,
+    ThriveError,
+    TokenStore,
+)
+from thrive_learning._cluster import clients
+from thrive_learning._cluster.clients import close_clients
+from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
-from thrive_learning.dask import read_activities  # noqa: E402 - needs the extra
+dask: Any = pytest.importorskip("dask")
+bags: Any = pytest.importorskip("dask.bag")
+distributed: Any = pytest.importorskip("distributed")
+pytest.importorskip("dask.dataframe")
+
+from thrive_learning._cluster.scheduler_store import SchedulerTokenStore, run_at_end  # noqa: E402 - needs the extra
+from thrive_learning.dask import read_activities, read_activities_by_id  # noqa: E402 - needs the extra
 
 DAY = dt.timedelta(days=1)
 TYPES = {
@@ -41,7 +63,7 @@ def test_a_period_is_read_in_parts_with_the_documented_types(server: ListServer)
     frame: Any = read_activities(BEGIN, BEGIN + DAY, rows_per_partition=500)
     planning = len(server.requests)
     assert frame.npartitions == 5
-    assert planning <= 15
+    assert planning <= 20
     assert frame.known_divisions is False
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == TYPES
     found = frame.compute()
@@ -58,3 +80,231 @@ def test_an_empty_period_has_one_empty_partition(server: ListServer) -> None:
     found = frame.compute()
     assert len(found) == 0
     assert {name: str(dtype) for name, dtype in found.dtypes.items()} == TYPES
+
+
+def test_columns_are_chosen_before_they_are_converted(server: ListServer) -> None:
+    frame: Any = read_activities(BEGIN, BEGIN + DAY, types=["viewed"], rows_per_partition=500)
+    found = frame[["id", "date"]].compute()
+    assert list(found.columns) == ["id", "date"]
+    assert set(found["id"]) == {identifier for identifier in server.ids if int(identifier, 16) % 3 == 0}
+    assert frame["date"].max().compute().to_pydatetime() == BEGIN + dt.timedelta(seconds=1998)
+
+
+def test_two_reads_of_the_same_period_are_two_results(server: ListServer) -> None:
+    first: Any = read_activities(BEGIN, BEGIN + DAY)
+    second: Any = read_activities(BEGIN, BEGIN + DAY)
+    assert first.__dask_keys__() != second.__dask_keys__()
+    assert first["id"].__dask_keys__() == first["id"].__dask_keys__()
+    server.add([1])
+    assert len(first) == 2001  # read when it is computed
+
+
+@pytest.mark.usefixtures("server")
+def test_the_end_is_fixed_when_the_period_is_planned() -> None:
+    with pytest.raises(ConfigurationError, match="is in the future"):
+        read_activities(dt.datetime.now(dt.UTC) + DAY)
+    with pytest.raises(ConfigurationError, match="rows_per_partition is 0"):
+        read_activities(BEGIN, rows_per_partition=0)
+    with pytest.raises(ConfigurationError, match="per_page is 1001"):
+        read_activities(BEGIN, per_page=1001)
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch, thrive_server: ServedSandbox) -> Iterator[ThriveSandbox]:
+    """The sandbox, and the settings with which clients find it."""
+    for name, value in thrive_server.environ.items():
+        monkeypatch.setenv(name, value)
+    with dask.config.set(scheduler="synchronous"):
+        yield thrive_server.sandbox
+
+
+def test_ids_of_a_list(records: ThriveSandbox) -> None:
+    ids = [records.add().id for _ in range(25)]
+    frame: Any = read_activities_by_id(ids, ids_per_partition=10)
+    assert frame.npartitions == 3
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == TYPES
+    assert list(frame["id"].compute()) == ids
+    again: Any = read_activities_by_id(iter(ids))
+    assert list(again.compute()["id"]) == ids
+    empty: Any = read_activities_by_id([])
+    assert len(empty) == 0
+    assert {name: str(dtype) for name, dtype in empty.compute().dtypes.items()} == TYPES
+
+
+def test_ids_of_files(records: ThriveSandbox, tmp_path: Path) -> None:
+    ids = [records.add().id for _ in range(3)]
+    (tmp_path / "ids.txt").write_text("\n".join(ids[:1]))
+    (tmp_path / "ids.csv").write_text(f"name,Activity\nx,{ids[1]}\n")
+    (tmp_path / "ids").write_text(json.dumps({"Activity": ids[2]}))
+    paths = [tmp_path / "ids.csv"]
+    frame: Any
+    for frame, expected in (
+        (read_activities_by_id(tmp_path / "ids.txt"), ids[:1]),
+        (read_activities_by_id(paths, field="Activity"), ids[1:2]),
+        (read_activities_by_id(tmp_path / "ids", form="ndjson", field="Activity"), ids[2:]),
+    ):
+        assert list(frame.compute()["id"]) == expected
+    with pytest.raises(ThriveError, match="with field="):
+        read_activities_by_id(paths)
+    with pytest.raises(ThriveError, match="Use form='json' or form='ndjson'"):
+        read_activities_by_id(tmp_path / "ids")
+    with pytest.raises(ThriveError, match="or set the format with form"):
+        read_activities_by_id(tmp_path / "ids.txt", form="ndjson")
+
+
+def test_ids_of_a_bag(records: ThriveSandbox) -> None:
+    ids = [records.add().id for _ in range(9)]
+    bag = bags.from_sequence(ids, npartitions=3)
+    frame: Any = read_activities_by_id(bag, on_error="keep")
+    assert frame.npartitions == 3
+    found = frame.compute()
+    assert list(found["id"]) == ids
+    assert found["error"].isna().all()
+
+
+def test_failures_are_kept_or_raised(records: ThriveSandbox) -> None:
+    ids = [records.add().id, "0" * 24, "nonsense"]
+    raising: Any = read_activities_by_id(ids)
+    with pytest.raises(NotFoundError, match="0" * 24):
+        raising.compute()
+    kept: Any = read_activities_by_id(ids, on_error="keep")
+    found = kept.compute()
+    assert {name: str(dtype) for name, dtype in found.dtypes.items()} == TYPES | {
+        "error_type": "string",
+        "error": "string",
+    }
+    assert list(found["id"]) == ids
+    assert list(found["error_type"].fillna("")) == ["", "NotFoundError", "InvalidIdError"]
+    assert list(kept["error_type"].compute().fillna("")) == ["", "NotFoundError", "InvalidIdError"]
+
+
+@pytest.mark.parametrize("ids", [ACTIVITY_ID, b"x", 5], ids=["text", "bytes", "number"])
+def test_anything_else_is_not_ids(ids: Any) -> None:
+    with pytest.raises(ConfigurationError, match="ids is of type"):
+        read_activities_by_id(ids)
+
+
+def test_invalid_options_are_rejected() -> None:
+    wrong: Any = "ignore"
+    with pytest.raises(ConfigurationError, match="Choose 'raise' or 'keep'"):
+        read_activities_by_id([ACTIVITY_ID], on_error=wrong)
+    with pytest.raises(ConfigurationError, match="concurrency is True"):
+        read_activities_by_id([ACTIVITY_ID], concurrency=True)
+    with pytest.raises(ConfigurationError, match="ids_per_partition is '5'"):
+        read_activities_by_id([ACTIVITY_ID], ids_per_partition="5")  # type: ignore[arg-type]
+
+
+def test_a_missing_package_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'thrive-learning\[dask\]'"):
+        read_activities(BEGIN)
+
+
+def test_a_client_of_the_sandbox_is_copied() -> None:
+    with ThriveClient.sandbox() as client, dask.config.set(scheduler="synchronous"):
+        expected = [record.id for record in client.activities.iterate()]
+        frame: Any = read_activities(None, client=client, rows_per_partition=10)
+        found = frame.compute()
+    assert sorted(found["id"]) == sorted(expected)
+    close_clients(None)
+
+
+# A cluster in this process
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=2,
+            processes=False,
+            protocol="tcp",  # "inproc" would look for this machine's address
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        yield client
+
+
+def test_workers_share_a_token_and_close_their_clients(cluster: Any, records: ThriveSandbox) -> None:
+    records.generate(1000)
+    with dask.config.set(scheduler=None):
+        frame: Any = read_activities(dt.datetime(2000, 1, 1, tzinfo=dt.UTC), rows_per_partition=100)
+        assert len(frame.compute()) == 1000
+    assert len(records.token_requests) == 1
+    workers = {worker for worker, *_ in clients._clients}
+    assert workers <= {*cluster.scheduler_info()["workers"]}
+    assert len(workers) == 2
+    opened = [*clients._clients.values()]
+    cluster.retire_workers([*workers])
+    cluster.cluster.scale(0)
+    deadline = time.monotonic() + 20
+    while clients._clients and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not clients._clients
+    for client in opened:
+        with pytest.raises(ClientClosedError):
+            client.activities.get(ACTIVITY_ID)
+    cluster.cluster.scale(2)
+    cluster.wait_for_workers(2)
+
+
+KEY = "0123456789abcdef" * 2
+TOKEN = StoredToken(value="fake-token", expires_at=4e9, lifetime_s=3600, scopes=("api/read",))
+
+
+def use_store() -> list[object]:
+    """Runs in a worker."""
+    store: Any = SchedulerTokenStore(distributed.get_worker())
+    run_at_end(distributed.get_worker(), print)  # adds nothing if it was added
+    run_at_end(distributed.get_worker(), print)
+    found: list[object] = [isinstance(store, TokenStore), isinstance(store, RateLimitStore), repr(store)]
+    found += [store.load(KEY), store.save(KEY, TOKEN), store.load(KEY) == TOKEN]
+    found += [store.forget(KEY, "another"), store.load(KEY) == TOKEN]
+    found += [store.forget(KEY, TOKEN.value), store.load(KEY)]
+    release = store.try_lock(KEY, 60)
+    assert release is not None
+    found += [store.try_lock(KEY, 60), release(), release()]
+    other = store.try_lock(KEY, 60)
+    assert other is not None
+    other()
+    take = {"per_second": 10.0, "burst": 1.0, "longest_wait_s": 5.0}
+    waits = [round(store.take(KEY, **take), 1) for _ in range(3)]
+    store.slow(KEY, pause_s=3.0)
+    return [*found, waits, store.take(KEY, **take) > 2]
+
+
+def test_the_store_of_the_scheduler_is_a_token_store(cluster: Any, kept: Kept) -> None:
+    logging.getLogger("distributed").setLevel(logging.DEBUG)
+    try:
+        found = cluster.submit(use_store, pure=False).result()
+    finally:
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+    assert found == [
+        *(True, True, "SchedulerTokenStore()"),
+        *(None, None, True),
+        *(None, True),
+        *(None, None),
+        *(None, None, None),
+        *([0.0, 0.1, 0.2], True),
+    ]
+    assert not any(TOKEN.value in text for text in kept.texts())
+
+
+def test_a_worker_that_leaves_gives_back_its_locks(cluster: Any) -> None:
+    def take_and_keep() -> bool:
+        return SchedulerTokenStore(distributed.get_worker()).try_lock(KEY, 600) is not None
+
+    def take_another() -> bool:
+        store = SchedulerTokenStore(distributed.get_worker())
+        return store.try_lock(KEY[::-1], 600) is not None and store.try_lock(KEY[::-1], 600) is None
+
+    first, second = cluster.scheduler_info()["workers"]
+    assert cluster.submit(take_another, workers=[second], pure=False).result() is True
+    assert cluster.submit(take_and_keep, workers=[first], pure=False).result() is True
+    assert cluster.submit(take_and_keep, workers=[second], pure=False).result() is False
+    cluster.retire_workers([first])
+    assert cluster.submit(take_and_keep, workers=[second], pure=False).result() is True
+    assert cluster.submit(take_another, workers=[second], pure=False).result() is False  # still its own

@@ -1,6 +1,7 @@
 """One partition: which records belong to it, whatever the server does."""
 
 import datetime as dt
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -8,16 +9,21 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
-from harness import BASIC
+import pytest
+from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, Kept
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thrive_learning import (
+    NotFoundError,
     Region,
     RetryPolicy,
     ThriveClient,
+    UnauthorizedError,
+    UnexpectedResponseError,
 )
-from thrive_learning._cluster.reading import plan_parts, read_part
+from thrive_learning._cluster.reading import Part, plan_parts, read_ids, read_part
+from thrive_learning._cluster.windows import Window
 from thrive_learning._filters import ActivityFilters
 
 BEGIN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
@@ -163,3 +169,175 @@ def test_each_record_is_in_one_part_whatever_the_server_does(
     filters = period(since, 50)
     expected = walked(server, filters)
     assert numbers(server, filters, bound)[0] == expected
+
+
+@given(
+    dates,
+    st.integers(1, 12),
+    st.sampled_from([(False, False), (True, True)]),
+    st.sampled_from([60, 3600]),
+    st.sampled_from(["right", "none"]),
+)
+def test_a_server_that_compares_minutes_or_hours_loses_nothing_silently(
+    found: Dates, bound: int, inclusive: tuple[bool, bool], step: float, totals: str
+) -> None:
+    server = Server(found, inclusive=inclusive, step=step, totals=totals)
+    filters = period(-3600, 90_000)
+    expected = walked(server, filters)
+    try:
+        result = numbers(server, filters, bound)[0]
+    except UnexpectedResponseError as error:
+        assert "Its filter seems to use another time or coarser steps" in str(error)  # noqa: PT017
+    else:
+        assert result == expected
+
+
+@given(
+    dates,
+    st.integers(1, 5),
+    st.tuples(st.booleans(), st.booleans()),
+    st.sampled_from(["always", "never"]) | st.integers(0, 49),
+)
+def test_a_record_without_a_readable_date_is_in_one_part(
+    found: Dates, bound: int, inclusive: tuple[bool, bool], undated: str | int
+) -> None:
+    server = Server(
+        [*found, None, None],
+        inclusive=inclusive,
+        undated=undated == "always",
+        undated_at=undated if isinstance(undated, int) else None,
+    )
+    filters = period(0, 50)
+    assert numbers(server, filters, bound)[0] == walked(server, filters)
+
+
+def test_parts_are_read_with_few_more_requests_than_one_walk() -> None:
+    server = Server([at * 0.9 for at in range(5000)])
+    filters = period(0, 4500)
+    found, sizes = numbers(server, filters, 1000)
+    assert found == list(range(1, 5000))  # this server excludes the beginning
+    assert max(sizes) <= 1000
+    assert len(sizes) == 6
+    assert len(server.requests) <= 12 + 2 * len(sizes)
+
+
+def test_a_server_that_filters_by_another_time_is_found_out() -> None:
+    server = Server([float(at) for at in range(3000)])
+    server.by = lambda _number, at: at + 500  # such as the time at which it has received the record
+    with pytest.raises(UnexpectedResponseError, match=r"the server returned the record 0{20,}") as caught:
+        numbers(server, period(0, 10_000), 1000)
+    assert "for the period from 2025-01-01" in str(caught.value).lower()
+    assert "Pass a larger rows_per_partition=" in str(caught.value)
+
+
+def test_a_date_at_the_end_of_the_calendar_is_not_asked_for() -> None:
+    class Strange(Server):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            document = json.loads(super().__call__(request).content)
+            for record in document["results"]:
+                record["date"] = "0001-01-01T00:00:00+10:00"
+            return httpx.Response(200, content=json.dumps(document))
+
+    with reads(Strange([1.0, 2.0])) as client:
+        part = Part(ActivityFilters(), Window(BEGIN, BEGIN + 9 * SECOND, is_first=False))
+        with pytest.raises(UnexpectedResponseError, match=r"0001-01-01T00:00:00\+10:00"):
+            read_part(client, part)
+
+
+def test_a_server_that_repeats_its_last_page_has_no_page_after_it() -> None:
+    class Repeating(Server):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            query = parse_qs(request.url.query.decode())
+            if query["perPage"] == ["1"] and query["page"] != ["1"]:
+                request = httpx.Request("GET", request.url.copy_set_param("page", "1"))
+            return super().__call__(request)
+
+    server = Repeating([1.0, 2.0, 3.0], totals="none")
+    found, sizes = numbers(server, period(None, 10), 2)
+    assert (found, sizes) == ([0, 1, 2], [3])
+
+
+def test_large_seconds_and_strange_items_are_logged(kept: Kept) -> None:
+    class Strange(Server):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            document = json.loads(super().__call__(request).content)
+            if "perPage=1000" in str(request.url):
+                document["results"].append({"type": "viewed"})
+            return httpx.Response(200, content=json.dumps(document))
+
+    server = Strange([1.5] * 5)
+    with reads(server) as client:
+        [*others, part] = plan_parts(client, period(1, 2), 2)
+        assert others == []
+        assert len(read_part(client, part)) == 5
+    messages = [record.getMessage() for record in kept.records if record.name == "thrive_learning.cluster"]
+    second = "the period from 2025-01-01 00:00:01 to 2025-01-01 00:00:02 UTC"
+    assert messages == [
+        f"{second} has 5 records, more than rows_per_partition=2, and cannot be split further",
+        f"{second}: left out 1 items without an ID, which are not records",
+    ]
+    kept.records.clear()
+    with reads(Server([1.5] * 5, totals="none")) as client:
+        plan_parts(client, ActivityFilters(until=dt.datetime(1, 1, 1, tzinfo=dt.UTC)), 2)
+        plan_parts(client, period(1, 2), 2)
+    [message] = [record.getMessage() for record in kept.records if record.name == "thrive_learning.cluster"]
+    assert "has an unknown number of records" in message
+
+
+def test_more_than_100_content_ids_have_parts_of_their_own() -> None:
+    server = Server([1.0, 2.0])
+    ids = tuple(f"{number:024x}" for number in range(150))
+    with reads(server) as client:
+        parts = plan_parts(client, period(0, 9)._replace(content_ids=ids), 10)
+    assert [len(part.filters.content_ids) for part in parts] == [100, 50]
+
+
+def by_id(request: httpx.Request) -> httpx.Response:
+    identifier = request.url.path.rpartition("/")[2]
+    if identifier.startswith("4"):
+        error = {"error": "Not Found", "message": "no such record", "status": 404}
+        return httpx.Response(404, content=json.dumps(error))
+    if identifier.startswith("5"):
+        return httpx.Response(
+            401, content=json.dumps({"error": "Unauthorized", "message": "no", "status": 401})
+        )
+    return httpx.Response(200, content=json.dumps(PAGE_EXAMPLE | {"id": identifier}))
+
+
+def test_ids_have_one_row_each_in_their_order() -> None:
+    ids = [f"{number:024x}" for number in range(20)] * 2
+    with reads(by_id) as client:
+        table = read_ids(client, ids)
+        assert table["id"].to_pylist() == ids
+        assert "error" not in table.column_names
+        assert len(read_ids(client, [])) == 0
+        kept = read_ids(client, [ACTIVITY_ID, "4" * 24, "nonsense"], keep_errors=True)
+    assert kept["id"].to_pylist() == [ACTIVITY_ID, "4" * 24, "nonsense"]
+    assert kept["error_type"].to_pylist() == [None, "NotFoundError", "InvalidIdError"]
+    assert kept["type"].to_pylist() == ["viewed", None, None]
+    assert "nonsense" in kept["error"].to_pylist()[2]
+
+
+def test_an_error_that_affects_every_id_is_raised() -> None:
+    for keep_errors in (False, True):
+        with reads(by_id) as client, pytest.raises(UnauthorizedError):
+            read_ids(client, [ACTIVITY_ID, "5" * 24], keep_errors=keep_errors)
+
+
+def test_the_first_error_is_raised_by_default() -> None:
+    with reads(by_id) as client, pytest.raises(NotFoundError, match="4" * 24):
+        read_ids(client, [ACTIVITY_ID, "4" * 24, "nonsense"])
+
+
+def test_tables_of_many_rows_are_built_in_batches() -> None:
+    pa: Any = importlib.import_module("pyarrow")
+    from thrive_learning._tables.arrow import TableBuilder  # noqa: PLC0415
+
+    builder = TableBuilder()
+    for number in range(2500):
+        builder.add(json.dumps({"id": str(number)}))
+    builder.add(json.dumps({"id": "large", "name": "x" * 2**20}))
+    table = builder.table()
+    assert isinstance(table, pa.Table)
+    assert [len(batch) for batch in table.to_batches()] == [1024, 1024, 453]
+    assert table["id"].to_pylist() == [*map(str, range(2500)), "large"]

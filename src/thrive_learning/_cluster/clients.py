@@ -113,8 +113,6 @@ def client_of(source: ClientSource) -> ThriveClient:
         client = _clients.get(key)
         if client is None:
             client = _clients[key] = source.create(None if worker is None else _begin(worker))
-            if worker is None:
-                atexit.register(client.close)
     return client
 
 
@@ -146,9 +144,12 @@ def _begin(worker: Any) -> TokenStore:
     return SchedulerTokenStore(worker)
 
 
-def close_clients(worker: str) -> None:
-    """Close the clients of a worker."""
+def close_clients(worker: str | None) -> None:
+    """Close the clients of a worker, or those without a worker."""
     with _lock:
         closing = [_clients.pop(key) for key in [*_clients] if key[0] == worker]
     for client in closing:
         client.close()
+
+
+atexit.register(close_clients, None)

@@ -84,18 +84,14 @@ class _Counting:
 
     def count(self, window: Window) -> int | None:
         """Return the server's count; None if it does not say, or says that what it returns does not exist."""
-        page = self._client.activities.list(
-            per_page=1, **_arguments(self._filters, window.asked_since, window.asked_until)
-        )
+        page = self._page(window, 1)
         total = page.pagination.total_results
         return None if total is None or total < _items_on(page) else total
 
     def exceeds(self, window: Window) -> bool:
         """Return whether the server has a page after the bound, with one record per page."""
         number = self._bound + 1
-        page = self._client.activities.list(
-            page=number, per_page=1, **_arguments(self._filters, window.asked_since, window.asked_until)
-        )
+        page = self._page(window, number)
         is_asked_page = page.pagination.page in (None, number)  # some servers repeat the last page
         return is_asked_page and _items_on(page) > 0
 

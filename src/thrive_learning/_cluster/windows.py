@@ -39,9 +39,14 @@ _REQUESTS_PER_WINDOW: Final = 6
 _MORE_REQUESTS: Final = 32
 _MOST_REQUESTS: Final = 4096
 
-#: The two halves of a window must not have so many times its records. A server that ignores the times would
-#: return all records for each half.
-_CONTRADICTION: Final = 1.9
+#: The two halves of a window have its records once, and those within a second of the time between them twice.
+#: Fewer would mean that the server compares coarser times than seconds, and that the windows would lose
+#: records. More than this share would mean that it ignores the times.
+_MOST_TWICE: Final = 1.9
+
+#: The shortest window of a server that does not count, whose windows cannot be checked. It also works for a
+#: server that compares whole hours.
+_SHORTEST_UNCOUNTED: Final = dt.timedelta(hours=1)
 
 
 class Place(enum.Enum):
@@ -104,8 +109,11 @@ Exceeds = Callable[[Window], bool]
 def plan_windows(period: Window, bound: int, count: Count, exceeds: Exceeds) -> list[Window]:
     """Divide a period into windows of at most so many records, in the order of time.
 
-    A window that exceeds the bound is split in two, unless it has a single second. The second part is counted
-    only if it may be small enough. In the end, small neighbors are joined.
+    A window that exceeds the bound is split in two, and both halves are counted, unless it has a single
+    second or the counts contradict each other. In the end, small neighbors are joined.
+
+    For a server that does not count, a window is split if the server has a record after the bound, and has at
+    least an hour.
 
     Args:
         period: The whole period.
@@ -141,25 +149,31 @@ class _Planning:
                 waiting += reversed(halves)
 
     def _halves(self, window: Window) -> tuple[Window, Window] | None:
-        """Split a window in two; None if it cannot be split."""
+        """Split a window in two; None if it cannot be split, or if the counts contradict each other."""
         at = self._middle(window)
         if at is None:
             return None
-        halves = self._split_at(window, at)
-        if not _contradicts(window, halves):
-            return halves
+        first, second = self._split_at(window, at)
+        if first.records is None or second.records is None or window.records is None:
+            return first, second
+        if self._agree(window, first.records + second.records):
+            return first, second
         # Or nearly all records are within a second of this time, so that both halves requested them.
-        halves = self._split_at(window, at + (window.until - at) // (2 * SECOND) * SECOND)
-        return None if _contradicts(window, halves) else halves
+        first, second = self._split_at(window, at + (window.until - at) // (2 * SECOND) * SECOND)
+        both = (first.records or 0) + (second.records or 0)
+        return (first, second) if self._agree(window, both) else None
 
     def _split_at(self, window: Window, at: dt.datetime) -> tuple[Window, Window]:
-        first = self._counted(window._replace(until=at, is_last=False))
-        second = window._replace(since=at, is_first=False)
-        if window.records is not None and first.records is not None:
-            rest = window.records - first.records
-            if rest > self._bound:
-                return first, second._replace(records=rest)
-        return first, self._counted(second)
+        first = window._replace(until=at, is_last=False)
+        return self._counted(first), self._counted(window._replace(since=at, is_first=False))
+
+    def _agree(self, window: Window, both: int) -> bool:
+        """Return whether the records of both halves can be those of the window."""
+        records = window.records or 0
+        if both < records:  # some are in neither half, unless they were deleted since
+            records = self._counted(window).records or 0
+        is_short = window.since is not None and window.until - window.since <= _MUCH * SECOND
+        return both >= records and (is_short or both <= records * _MOST_TWICE)
 
     def _counted(self, window: Window) -> Window:
         self._left -= 1
@@ -179,9 +193,12 @@ class _Planning:
         length = window.until - window.since
         parts = self._parts(window)
         at = window.since + length * (parts // 2 / parts)
+        least = SECOND if window.records is not None else _SHORTEST_UNCOUNTED
         unit = next((one for one in _UNITS if length >= _MUCH * one), SECOND)
-        at = max(_EPOCH + (at - _EPOCH) // unit * unit, window.since + SECOND)
-        return at if at < window.until else None
+        at = _rounded(at, max(unit, least))
+        if at <= window.since:
+            at = _rounded(window.since + least, least)
+        return at if window.since < at < window.until else None
 
     def _middle_of_endless(self, window: Window) -> dt.datetime | None:
         end = self._period.until
@@ -190,13 +207,8 @@ class _Planning:
         return at if at < window.until else None
 
 
-def _contradicts(window: Window, halves: tuple[Window, Window]) -> bool:
-    """Return whether the counts of two halves show that the server ignores the times."""
-    counts = [half.records for half in halves]
-    is_short = window.since is not None and window.until - window.since <= _MUCH * SECOND
-    if is_short or window.records is None or None in counts:
-        return False
-    return sum(filter(None, counts)) > window.records * _CONTRADICTION
+def _rounded(at: dt.datetime, unit: dt.timedelta) -> dt.datetime:
+    return _EPOCH + (at - _EPOCH) // unit * unit
 
 
 def _midnight(at: dt.datetime) -> dt.datetime:

@@ -1,0 +1,155 @@
+"""How workers create their clients, and how long they keep them."""
+
+import os
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from command import OAUTH as OAUTH_VARIABLES
+from harness import BASIC, OAUTH
+
+from thrive_learning import (
+    AsyncThriveClient,
+    ClientClosedError,
+    ClientCredentials,
+    ConfigurationError,
+    FileTokenStore,
+    MemoryTokenStore,
+    RateLimit,
+    Region,
+    Secret,
+    ThriveClient,
+)
+from thrive_learning._cluster import clients
+from thrive_learning._cluster.clients import ClientSource, client_of, close_clients
+
+
+@pytest.fixture(autouse=True)
+def _no_clients_left() -> Iterator[None]:
+    yield
+    close_clients(None)
+
+
+@pytest.mark.usefixtures("oauth")
+def test_a_client_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ClientSource.of(rate_limit=RateLimit(per_second=5))
+    monkeypatch.setenv("THRIVE_REGION", "staging")
+    client = client_of(source)
+    assert client.region is Region.STAGING
+    assert client._options.rate_limit == RateLimit(per_second=5)
+    assert client_of(ClientSource.of(rate_limit=RateLimit(per_second=5))) is client  # the same settings
+    monkeypatch.setenv("THRIVE_REGION", "production")
+    assert client_of(source).region is Region.PRODUCTION
+
+
+def test_a_copy_of_a_client_has_its_options_and_the_secret_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThriveClient(Region.STAGING, OAUTH, application="reports", timeout=7) as client:
+        source = ClientSource.of(client, rate_limit=RateLimit(per_second=5))
+    assert OAUTH.client_secret.reveal().encode() not in pickle.dumps(source)
+    assert repr(source) == "ClientSource()"
+    with pytest.raises(ConfigurationError, match="no credentials are set"):
+        client_of(source)
+    for name, value in OAUTH_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("THRIVE_TENANT_ID", OAUTH.tenant_id)
+    copy = client_of(pickle.loads(pickle.dumps(source)))
+    assert (copy.region, copy._options.application) == (Region.STAGING, "reports")
+    assert copy._options.rate_limit == RateLimit(per_second=5)
+    assert client_of(source) is copy
+
+
+def test_a_token_store_of_the_caller_is_kept() -> None:
+    secret = Secret("fake-client-secret", may_pickle=True)
+    credentials = ClientCredentials(OAUTH.tenant_id, "fake-client", secret)
+    ours, theirs = MemoryTokenStore(), FileTokenStore("/nowhere")
+    with ThriveClient(Region.STAGING, credentials, token_store=theirs) as client:
+        for source, expected in (
+            (ClientSource.of(client), FileTokenStore),
+            (ClientSource.of(client, token_store=MemoryTokenStore()), MemoryTokenStore),
+        ):
+            with source.create(ours) as copy:
+                assert type(copy._options.token_store) is expected
+                assert copy._options.token_store is not ours
+    with ThriveClient(Region.STAGING, credentials) as client, ClientSource.of(client).create(ours) as copy:
+        assert copy._options.token_store is ours
+
+
+@pytest.mark.usefixtures("oauth")
+def test_a_token_store_for_the_environment() -> None:
+    store = MemoryTokenStore()
+    with ClientSource.of().create(store) as client:
+        assert client._options.token_store is store
+    with ClientSource.of(token_store=FileTokenStore("/nowhere")).create(store) as client:
+        assert isinstance(client._options.token_store, FileTokenStore)
+    with ClientSource.of().create(None) as client:
+        assert client._options.token_store is None
+
+
+def test_clients_that_cannot_be_sent_are_rejected() -> None:
+    with ThriveClient(
+        Region.STAGING, BASIC, transport=httpx.MockTransport(lambda _: httpx.Response(500))
+    ) as client:
+        with pytest.raises(ConfigurationError, match="The client cannot be sent to workers"):
+            ClientSource.of(client)
+        with pytest.raises(ConfigurationError, match="client= and profile= exclude each other"):
+            ClientSource.of(client, "work")
+    with pytest.raises(ConfigurationError, match="client is of type AsyncThriveClient"):
+        ClientSource.of(AsyncThriveClient(Region.STAGING, BASIC))
+    with pytest.raises(ConfigurationError, match="The options of the client cannot be sent to workers"):
+        ClientSource.of(token_store=lambda: None)
+
+
+def secret_of_a_script() -> str:
+    return "fake-client-secret"
+
+
+def test_a_function_that_workers_cannot_import_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = ClientCredentials(OAUTH.tenant_id, client_secret=secret_of_a_script)
+    with ThriveClient(Region.STAGING, credentials) as client:
+        source = ClientSource.of(client)
+    client_of(source)
+    close_clients(None)
+    monkeypatch.delitem(globals(), "secret_of_a_script")
+    with pytest.raises(ConfigurationError, match="define functions in a module that workers can import"):
+        client_of(source)
+
+
+@pytest.mark.usefixtures("oauth")
+def test_clients_are_closed_with_their_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Worker:
+        def __init__(self, address: str) -> None:
+            self.address = address
+
+    first, second = Worker("tcp://first"), Worker("tcp://second")
+    begun: list[Any] = []
+
+    def begin(worker: Any) -> MemoryTokenStore:
+        begun.append(worker)
+        return MemoryTokenStore()
+
+    source = ClientSource.of()
+    opened: list[ThriveClient] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(clients, "_begin", begin)
+        for worker in (first, second, first):
+            patch.setattr(clients, "_current_worker", lambda worker=worker: worker)
+            opened.append(client_of(source))
+    assert begun == [first, second]
+    assert opened[0] is opened[2] is not opened[1]
+    close_clients(first.address)
+    with pytest.raises(ClientClosedError):
+        opened[0].activities.get("0" * 24)
+    assert not opened[1]._http.seam.closed
+    close_clients(second.address)
+    with pytest.raises(ClientClosedError):
+        opened[1].activities.get("0" * 24)
+
+
+def test_without_distributed_there_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(__import__("sys").modules, "distributed", raising=False)
+    assert clients._current_worker() is None
+    assert os.environ.get("THRIVE_REGION") is None
