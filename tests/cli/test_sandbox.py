@@ -39,10 +39,10 @@ RECORD = {"id": "f" * 24, "type": "viewed"}
 class Running:
     """`thrive sandbox` in a separate process."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, before: tuple[str, ...] = ()) -> None:
         script = "from thrive_learning.cli import main; main()"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script, "sandbox", *arguments],
+            [*before, sys.executable, "-c", script, "sandbox", *arguments],
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -177,6 +177,33 @@ def test_other_signals_end_it_as_they_do_other_programs() -> None:
     code, _, err = Running().end(signal.SIGTERM)
 
     assert (code, err) == (-signal.SIGTERM, "")
+
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+def has_namespaces() -> bool:
+    try:
+        return subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="NO NAMESPACES: unshare cannot make one for processes")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_as_the_first_process_of_a_container_it_ends_with_0(number: signal.Signals) -> None:
+    running = Running(before=NAMESPACE)
+    unshare = running.process.pid
+    [first] = Path(f"/proc/{unshare}/task/{unshare}/children").read_text("ascii").split()
+    httpx.get(f"{running.url}/health").raise_for_status()
+    # The kernel ignores a signal that the first process does not handle.
+    os.kill(int(first), number)
+    try:
+        _, err = running.process.communicate(timeout=10)
+    finally:
+        running.process.kill()  # and with it all processes of the namespace
+
+    assert (running.process.returncode, err) == (0, "")
 
 
 def test_the_five_ids_are_there() -> None:

@@ -108,7 +108,11 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 
 def method_not_allowed(allow: str) -> SandboxResponse:
     """Return the response to a method that a path does not allow."""
-    return error_response(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here", {"allow": allow})
+    return error_response(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"This path allows only {allow.replace(', ', ' and ')}",
+        {"allow": allow},
+    )
 
 
 def unauthorized(message: str, challenge: str) -> SandboxResponse:
