@@ -35,6 +35,7 @@ def activities(
         initial_value=SINCE,
         lag=OVERLAP_S,
         on_cursor_value_missing="include",
+        allow_external_schedulers=False,  # the interval of a scheduler would have no overlap
     ),
 ) -> Iterator[list[Row]]:
     """Yield pages of the records since the newest one that was loaded, and of the overlap before it."""
@@ -46,7 +47,7 @@ def activities(
         while page := list(itertools.islice(rows, PAGE)):
             yield page
         if records.unreadable:
-            logging.getLogger(__name__).warning("%d items without an ID were left out", records.unreadable)
+            logging.getLogger(__name__).warning("left out items without an ID: %d", records.unreadable)
 
 
 def load(database: str = "activities.duckdb") -> LoadInfo:

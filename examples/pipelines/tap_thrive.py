@@ -81,7 +81,7 @@ def sync(config: dict[str, Any], state: dict[str, Any]) -> None:
                     newest = record["date"]
             _write("RECORD", stream=STREAM, record=record)
         if records.unreadable:
-            logging.warning("%d items without an ID were left out", records.unreadable)  # noqa: LOG015
+            logging.warning("left out items without an ID: %d", records.unreadable)  # noqa: LOG015
     # Only now, because the API does not document the order of the records.
     if newest is not None:
         state = {**state, "bookmarks": {**state.get("bookmarks", {}), STREAM: {"date": newest}}}

@@ -21,8 +21,8 @@ from example_programs import EXAMPLES
 
 from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-parquet: Any = pytest.importorskip("pyarrow.parquet")
+parquet: Any = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+pytest.importorskip("ensurepip", reason="this Python cannot create environments with pip")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the workflow runs on Linux")
 
 PATH = EXAMPLES / "github" / "nightly-export.yml"

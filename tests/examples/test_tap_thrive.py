@@ -158,6 +158,15 @@ def test_records_that_break_the_contract_follow_the_schema(
     }
 
 
+def test_items_without_an_id_are_reported(tap: Tap, target: Target, thrive_sandbox: ThriveSandbox) -> None:
+    nameless = {"type": "viewed", "date": "2026-01-31T12:00:00Z"}
+    thrive_sandbox.sandbox = thrive_sandbox.sandbox.with_records({"f" * 24: nameless})
+    done = tap()
+    target.read(done.stdout)
+    assert target.received == 34
+    assert "left out items without an ID: 1\n" in done.stderr
+
+
 def test_discovery_and_selection(tap: Tap, target: Target) -> None:
     done = tap("--discover")
     catalog = json.loads(done.stdout)

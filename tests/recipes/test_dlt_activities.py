@@ -128,7 +128,9 @@ def test_columns_have_the_names_and_the_text_of_the_api(
     odd = {"date": "2026-01-31 12:00:00", "type": 5, "contentType": "video", "data": []}
     thrive_sandbox.add(record)
     thrive_sandbox.add(Activity.from_dict({"id": "f" * 24, **odd}))
-    load()
+    nameless = {"type": "viewed", "date": "2026-01-31T12:00:00Z"}
+    thrive_sandbox.sandbox = thrive_sandbox.sandbox.with_records({"e" * 24: nameless})
+    assert "left out items without an ID: 1\n" in load()
     columns = 'id, type, "user", date, contextId, contextType, name, data, "with", extra'
     rows = {row[0]: row[1:] for row in table(tmp_path, columns)}
     assert rows[record.id] == (
