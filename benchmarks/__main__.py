@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import bulk, chart, fresh, machine, path, peers, report, shared_limit, targets
+from benchmarks import bulk, chart, cluster, fresh, machine, path, peers, report, shared_limit, targets
 from benchmarks.contenders import ASYNC, SYNC, TOKEN_PATHS, WALKS, Contender
 from benchmarks.figures import Row, as_json
 from benchmarks.ours import engines
@@ -39,9 +39,9 @@ class Mode(NamedTuple):
     limited_s: float
 
 
-QUICK = Mode("quick", 7, 3, bulk.Scale(ids=2_000, many_ids=30_000, runs=1), 15)
-DEFAULT = Mode("default", 31, 15, bulk.Scale(ids=10_000, many_ids=100_000, runs=3), 30)
-FULL = Mode("full", 61, 31, bulk.Scale(ids=10_000, many_ids=1_000_000, runs=5), 60)
+QUICK = Mode("quick", 7, 3, bulk.Scale(ids=2_000, many_ids=30_000, runs=1, by_time=100_000), 15)
+DEFAULT = Mode("default", 31, 15, bulk.Scale(ids=10_000, many_ids=100_000, runs=3, by_time=1_000_000), 30)
+FULL = Mode("full", 61, 31, bulk.Scale(ids=10_000, many_ids=1_000_000, runs=5, by_time=1_000_000), 60)
 
 
 class Run(NamedTuple):
@@ -85,6 +85,10 @@ MEASURES: list[tuple[tuple[str, ...], Callable[[Run], list[Row]]]] = [
     ((bulk.MEASURES[3],), lambda run: bulk.all_at_once(run.slow, run.place, run.engines, run.mode.scale)),
     (shared_limit.MEASURES, lambda run: shared_limit.measure(run.mode.limited_s, run.place)),
     (bulk.MEASURES[5:], lambda run: bulk.memory(run.fast, run.place, run.engines, run.mode.scale)),
+    (
+        cluster.MEASURES,
+        lambda run: cluster.measure(run.place, run.mode.scale.by_time, run.mode.scale.runs),
+    ),
 ]
 
 

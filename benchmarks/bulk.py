@@ -37,11 +37,13 @@ class Scale(NamedTuple):
         ids: The number of IDs in a run.
         many_ids: The number of IDs whose memory and cost are compared with those of 10 k.
         runs: The number of runs of each kind.
+        by_time: The number of records that are read by time.
     """
 
     ids: int
     many_ids: int
     runs: int
+    by_time: int
 
 
 def has_get_many() -> bool:

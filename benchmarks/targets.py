@@ -1,6 +1,6 @@
 """The targets of the project, measure by measure."""
 
-from benchmarks import bulk, path, shared_limit
+from benchmarks import bulk, cluster, path, shared_limit
 from benchmarks.contenders import OURS, OURS_FAST
 from benchmarks.figures import Target
 
@@ -11,6 +11,7 @@ COLD_START, IMPORT, VERSION = "cold start to first record", "import", "thrive --
 FIRST_CLIENT, SECOND_CLIENT = "first client construction", "second client construction"
 RSS = "RSS after import"
 _BULK_50_MS, _BULK, _FAILURES = bulk.MEASURES[0], bulk.MEASURES[1], bulk.MEASURES[3]
+_BY_TIME, _, _REQUESTS, _TOKENS = cluster.MEASURES
 
 _PREBUILT, _PREBUILT_ASYNC = (
     "prebuilt request on httpx.HTTPTransport",
@@ -42,5 +43,8 @@ TARGETS: list[Target] = [
         for store in (shared_limit.FILE, shared_limit.REDIS)
     ),
     *(Target(path.FILES, path.FILES, path.contender("httpx", flavor), 14) for flavor in path.GETS),
+    Target(_BY_TIME, _BY_TIME, cluster.CLUSTER, 1.6, at_least=True, limit=cluster.HALVES),
+    Target(_REQUESTS, _REQUESTS, cluster.CLUSTER, 1.05, limit=cluster.ONE),
+    Target(_TOKENS, _TOKENS, cluster.CLUSTER, 1, limit=cluster.ONE),
     *(Target(path.PRIVATE, path.PRIVATE, path.contender("httpx", flavor), 2) for flavor in path.GETS),
 ]
