@@ -90,8 +90,14 @@ class TokenServer:
 class RedisServer:
     """A Redis server of this machine, without a disk, that can be stopped and started again."""
 
-    def __init__(self, password: str, tls_files: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        password: str,
+        tls_files: Mapping[str, Path] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self._password = password
+        self._options = options or {}
         self._tls_files = tls_files or {}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -104,6 +110,7 @@ class RedisServer:
         assert REDIS_SERVER is not None
         port = {"port": "0", "tls-port": str(self.port)} if self._tls_files else {"port": str(self.port)}
         options = {**port, "bind": "127.0.0.1", "save": "", "requirepass": self._password}
+        options |= self._options
         options |= {name: str(path) for name, path in self._tls_files.items()}
         arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
         self._process = subprocess.Popen([REDIS_SERVER, *arguments], stdout=subprocess.DEVNULL)
@@ -126,10 +133,14 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(password: str = "", tls_files: Mapping[str, Path] | None = None) -> Iterator[RedisServer]:
+def redis_server(
+    password: str = "",
+    tls_files: Mapping[str, Path] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Iterator[RedisServer]:
     if REDIS_SERVER is None:
         pytest.skip(NO_REDIS)
-    server = RedisServer(password, tls_files)
+    server = RedisServer(password, tls_files, options)
     server.start()
     try:
         yield server

@@ -4,7 +4,9 @@ import itertools
 import json
 import os
 import pickle
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from redis.cluster import RedisCluster
 from token_servers import RedisServer, redis_server
 
 from thrive_learning import FileTokenStore, MemoryTokenStore, RateLimitStore, RedisTokenStore
@@ -542,3 +545,23 @@ def test_a_client_of_ones_own_that_decodes(real_redis: RedisServer, tmp_path: Pa
     store = RedisTokenStore(lambda: own, prefix=f"{tmp_path}:")
     assert (take(store), round(take(store) * SLOW, 2)) == (0, 1)
     own.close()
+
+
+def test_a_cluster(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        bus_port = str(free.getsockname()[1])
+    options = {"cluster-enabled": "yes", "cluster-port": bus_port, "dir": str(tmp_path)}
+    with redis_server(options=options) as server:
+        node: Any = redis.Redis(port=server.port)
+        node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        ends_at = time.monotonic() + 30
+        while not re.search(r"cluster_state\W+ok", str(node.execute_command("CLUSTER INFO"))):
+            assert time.monotonic() < ends_at
+            time.sleep(0.05)
+        node.close()
+        cluster: Any = RedisCluster(host="127.0.0.1", port=server.port)
+        store = RedisTokenStore(lambda: cluster)
+        assert [round(take(store) * SLOW, 2) for _ in range(3)] == [0, 1, 2]
+        assert round(take(store, ANOTHER_KEY) * SLOW, 2) == 0
+        cluster.close()
