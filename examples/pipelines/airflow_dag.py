@@ -16,8 +16,9 @@ from thrive_learning import ThriveClient, ThriveError
 
 
 @dag(
-    # With "@daily" alone, Airflow 3 runs at midnight for a period without length.
-    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    # The day before, two hours after its end, because records may arrive late. With a text alone, Airflow 3
+    # gives a run a period without length.
+    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=True,
     max_active_runs=1,
@@ -26,8 +27,10 @@ def thrive_export() -> None:
     """Write one file for each day."""
 
     @task(retries=3, retry_delay=dt.timedelta(minutes=5), execution_timeout=dt.timedelta(hours=1))
-    def export_activities(data_interval_start: dt.datetime) -> str:
+    def export_activities(data_interval_start: dt.datetime | None = None) -> str:
         """Return the path of the file. Airflow runs the task again after a transient failure only."""
+        if data_interval_start is None:
+            raise AirflowFailException("The run has no logical date, so no day. Trigger it with one.")
         try:
             with ThriveClient.from_env() as client:
                 path = export_day(client, data_interval_start.date(), Path(os.environ["EXPORT_FOLDER"]))

@@ -28,7 +28,10 @@ def thrive_activities(context: dg.AssetExecutionContext) -> None:
     context.add_output_metadata({"path": dg.MetadataValue.path(path)})
 
 
+export_activities = dg.define_asset_job("export_activities", [thrive_activities])
 defs = dg.Definitions(
     assets=[thrive_activities],
-    jobs=[dg.define_asset_job("export_activities", [thrive_activities])],
+    jobs=[export_activities],
+    # The day before, two hours after its end, because records may arrive late.
+    schedules=[dg.build_schedule_from_partitioned_job(export_activities, hour_of_day=2)],
 )

@@ -35,6 +35,22 @@ def test_dagster_exports_a_day(
     assert json.loads((tmp_path / "day=2026-01-31.ndjson").read_text()) == activity.to_dict()
 
 
+@pytest.mark.filterwarnings("ignore:.*run_request_for_partition` is deprecated")  # Dagster's own call
+def test_dagster_exports_the_day_before_at_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    dg = pytest.importorskip("dagster", reason="`nox -s programs` has it")
+    assets = load("pipelines/dagster_assets.py", monkeypatch)
+    schedule = assets.defs.resolve_schedule_def("export_activities_schedule")
+    at = datetime(2026, 2, 1, 2, tzinfo=UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=at,
+            repository_def=assets.defs.get_repository_def(),
+        )
+        [request] = schedule.evaluate_tick(context).run_requests
+    assert (schedule.cron_schedule, request.partition_key) == ("0 2 * * *", "2026-01-31")
+
+
 @pytest.mark.parametrize(("fault", "retries"), [("503:900s", 1), ("403", 0)])
 def test_dagster_runs_a_transient_failure_again_and_no_other(
     thrive_server: ServedSandbox, monkeypatch: pytest.MonkeyPatch, fault: str, retries: int
