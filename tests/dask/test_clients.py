@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from command import OAUTH as OAUTH_VARIABLES
-from harness import BASIC, OAUTH
+from harness import BASIC, OAUTH, Kept
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -147,6 +147,22 @@ def test_clients_are_closed_with_their_worker(monkeypatch: pytest.MonkeyPatch) -
     close_clients(second.address)
     with pytest.raises(ClientClosedError):
         opened[1].activities.get("0" * 24)
+
+
+def test_a_scheduler_that_cannot_keep_tokens_is_reported(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
+    store = pytest.importorskip("thrive_learning._cluster.scheduler_store")
+
+    def fail(_worker: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(store, "run_at_end", lambda _worker, _at_end: None)
+    monkeypatch.setattr(store, "SchedulerTokenStore", fail)
+    assert clients._begin(None) is None
+    [record] = [record for record in kept.records if record.name == "thrive_learning.cluster"]
+    assert record.getMessage() == (
+        "the scheduler cannot keep tokens (OSError), so each worker has its own token and rate limit. "
+        "Install thrive-learning where the scheduler runs, or pass token_store="
+    )
 
 
 def test_without_distributed_there_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:

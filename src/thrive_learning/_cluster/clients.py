@@ -14,16 +14,19 @@ from typing import Any
 
 import attrs
 
+from thrive_learning._log import fields, logger_of
 from thrive_learning.client import ThriveClient
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.token_stores import TokenStore
+
+_logger = logger_of("cluster")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 @attrs.frozen
 class ClientSource:
-    """What a worker creates its client from. It has no secret, unless `Secret(may_pickle=True)` allows it."""
+    """The source of a worker's client. It has no secret, unless `Secret(may_pickle=True)` allows it."""
 
     _pickled: bytes = attrs.field(repr=False)
 
@@ -133,15 +136,25 @@ def _current_worker() -> Any:
         return None
 
 
-def _begin(worker: Any) -> TokenStore:
-    """Prepare a worker for its clients, and return the store that they share with other workers."""
+def _begin(worker: Any) -> TokenStore | None:
+    """Prepare a worker for its clients, and return the store that they share with other workers, if any."""
     from thrive_learning._cluster.scheduler_store import (  # noqa: PLC0415 - of an extra
         SchedulerTokenStore,
         run_at_end,
     )
 
     run_at_end(worker, close_clients)
-    return SchedulerTokenStore(worker)
+    try:
+        return SchedulerTokenStore(worker)
+    except Exception as error:  # noqa: BLE001 - a scheduler without this package raises what it likes
+        reason = type(error).__name__
+    _logger.warning(
+        "the scheduler cannot keep tokens (%s), so each worker has its own token and rate limit. Install "
+        "thrive-learning where the scheduler runs, or pass token_store=",
+        reason,
+        extra=fields("no_shared_store", error=reason),
+    )
+    return None
 
 
 def close_clients(worker: str | None) -> None:

@@ -127,7 +127,7 @@ class _WindowReading:
     """Reads a window, and decides which of its records belong to it.
 
     A record with a date belongs to the window of its date. A record without a readable date belongs to the
-    first window whose request returns it: if the server returns it for the overlap with the previous window
+    first window whose request returns it. If the server returns it for the overlap with the previous window
     as well, it is in an earlier one.
     """
 

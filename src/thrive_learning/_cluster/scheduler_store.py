@@ -1,6 +1,6 @@
 """Keeps tokens and rate limits in the memory of the scheduler, for all workers of a cluster without Redis.
 
-Each operation is one message to the scheduler.
+Each operation is one message to the scheduler. See docs/decisions/0041-dask.md.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class StoreKeeper(SchedulerPlugin):
 class SchedulerTokenStore:
     """Tokens and rate limits in the memory of the scheduler of this worker.
 
-    It cannot be pickled: each worker creates its own.
+    Each worker creates its own.
 
     Args:
         worker: The worker that this process or thread belongs to.
@@ -128,7 +128,7 @@ class SchedulerTokenStore:
     def slow(
         self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
     ) -> None:
-        """Slow down all requests. See `RateLimitStore`."""
+        """Apply a pause or a lower rate. See `RateLimitStore`."""
         self._ask("slow", key, pause_s=pause_s, per_second=per_second, for_s=for_s)
 
     def _ask(self, operation: str, key: str, **arguments: Any) -> Any:
