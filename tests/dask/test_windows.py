@@ -115,6 +115,7 @@ moments = st.lists(seconds.map(float) | seconds.map(lambda at: at + 0.25), max_s
 )
 @example([5.0] * 50, 300_000, 1, "all", BEGIN)
 @example([5.0] * 50, 300_000, 1, "nothing", None)
+@example([1.0, 1.0], 1, 1, "all", None)  # the only records are in the last second of all time
 def test_windows_cover_the_period_whatever_the_server_says(
     found: list[float], length: int, bound: int, says: str, since: dt.datetime | None
 ) -> None:

@@ -35,8 +35,8 @@ _TOLERANCE: Final = 2 * SECOND
 
 #: The number of counting requests after which no window is split further: per window that the period needs,
 #: in addition to these, and at most. A server that does not count may need the last one.
-_REQUESTS_PER_WINDOW: Final = 6
-_MORE_REQUESTS: Final = 32
+_REQUESTS_PER_WINDOW: Final = 24
+_MORE_REQUESTS: Final = 128
 _MOST_REQUESTS: Final = 4096
 
 #: The two halves of a window have its records once, and those within a second of the time between them twice.
