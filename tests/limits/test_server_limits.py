@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thrive_learning._limits.quota_headers import NAMES, Policy, Quota, read_limits
@@ -157,6 +157,7 @@ ANYTHING = st.dictionaries(
 )
 
 
+@example(headers(ratelimit=";"), 200, None)
 @given(ANYTHING, st.sampled_from([200, 429, 500]), st.none() | st.floats(0, 1e300))
 def test_nothing_stalls_a_client_for_long(
     fields: dict[bytes, bytes], status: int, retry_after_s: float | None
@@ -221,6 +222,13 @@ def test_an_exhausted_quota_pauses_until_its_reset() -> None:
     assert after(headers(ratelimit='"default";r=0;t=12')) == [Slow(12, None, 0)]
     assert after(headers(x_ratelimit_remaining="0", x_ratelimit_reset="1796040012")) == [Slow(12, None, 0)]
     assert after(headers(x_ratelimit_remaining="0", x_ratelimit_reset="1796080000")) == [Slow(30, None, 0)]
+
+
+def test_a_reset_within_a_second_does_not_pause() -> None:
+    """A server with a leaky bucket, or with windows of a second, would be used at a fraction of its rate."""
+    assert after(headers(ratelimit='"default";r=0;t=1'), headers(ratelimit='"default";r=0;t=0')) == [None] * 2
+    assert after(headers(ratelimit='"default";r=0;t=2')) == [Slow(2, None, 0)]
+    assert after(headers(ratelimit='"default";r=0;t=1'), status=429) == [Slow(1, 10, HOLD_S)]
 
 
 def test_the_same_pause_and_a_similar_rate_are_passed_on_once() -> None:

@@ -110,7 +110,7 @@ def _members(text: str | None) -> list[_Member]:
     """Return the members of a list of RFC 9651. A string stays in its quotes."""
     found: list[_Member] = []
     for member in _MEMBER.findall(text or "")[:_MOST_MEMBERS]:
-        name, *parameters = _PARAMETER.findall(member)
+        name, *parameters = _PARAMETER.findall(member) or [""]
         pairs = (parameter.partition("=") for parameter in parameters)
         found.append(_Member(name.strip(), {key.strip(): value.strip() for key, _, value in pairs}))
     return found

@@ -5,7 +5,8 @@ A server only lowers the client's own limit, and only for a while, because heade
 - A 429 pauses all requests as long as `Retry-After` asks, or for a second without it, and at most 30 seconds.
   Then requests show whether the server still refuses. If it does, the pause begins again. So a wrong value
   costs half a minute, and a right one is obeyed except for a few requests in each half minute.
-- A quota without remaining requests pauses until its reset, with the same limit.
+- A quota without remaining requests pauses until its reset, with the same limit. A reset within a second says
+  nothing, because it may be any part of that. If the rate is too high, a 429 follows.
 - A quota that the client could use up within a minute is spread over the time until its reset, but not below
   the rate that its policy allows in the long run. Each response renews that rate for ten seconds.
 - A policy with a window of up to a minute is a rate. A longer one is not, as long as requests remain.
@@ -37,6 +38,9 @@ SPREAD_S = 60.0
 
 #: A reset that is nearer than this says little about a rate, because it is in whole seconds.
 SHORTEST_RESET_S = 5.0
+
+#: The resolution of a reset, in seconds.
+RESOLUTION_S = 1.0
 
 #: The smallest share of the client's own rate, and the seconds without a 429 after which the share doubles.
 LEAST_SHARE, RECOVER_S = 1 / 64, 30.0
@@ -102,7 +106,8 @@ class ServerLimits:
         if not speaks and not is_refusal and now < self._doubles_at:
             return None
         quotas, policies = read_limits(fields, self._wall_clock()) if speaks else ([], [])
-        pause_s = max((quota.reset_s for quota in quotas if quota.remaining < 1), default=0.0)
+        resets = [quota.reset_s for quota in quotas if quota.remaining < 1 and quota.reset_s > RESOLUTION_S]
+        pause_s = max(resets, default=0.0)
         if is_refusal:
             pause_s = retry_after_s if retry_after_s is not None else pause_s or REFUSED_PAUSE_S
         pause_s = self._news_of_pause(min(pause_s, LONGEST_PAUSE_S), now)
