@@ -42,7 +42,12 @@ def test_a_frame_has_every_record_with_the_right_types(
         expected = {record.id: (record.type, record.date) for record in records}
     assert len(expected) == 2500
     # `str()` would be "nan" for a type that is missing.
-    found = zip(frame["id"], frame["type"].astype("str"), frame["date"].dt.to_pydatetime(), strict=True)
+    found = zip(
+        frame["id"],
+        frame["type"].astype("str"),
+        map(dt.datetime.fromisoformat, frame["date"].map(str)),
+        strict=True,
+    )
     assert {identifier: (kind, date) for identifier, kind, date in found} == expected
     assert len(frame) == 2500
     assert frame["type"].memory_usage(index=False) < 5000  # a byte for each row, and the categories
