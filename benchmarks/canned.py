@@ -128,6 +128,22 @@ def ours_async_fast(calls: int) -> object:
     return ours_async(calls, engine="fast")
 
 
+def _unreached_limit() -> Any:
+    from thrive_learning import RateLimit
+
+    return RateLimit(per_second=1_000_000)
+
+
+def ours_limited(calls: int) -> object:
+    """Use `ThriveClient.activities.get` with a rate limit that is not reached."""
+    return ours(calls, transport=Canned(), rate_limit=_unreached_limit())
+
+
+def ours_async_limited(calls: int) -> object:
+    """Use `AsyncThriveClient.activities.get` with a rate limit that is not reached."""
+    return ours_async(calls, transport=Canned(), rate_limit=_unreached_limit())
+
+
 def bare_httpx(calls: int) -> object:
     """Use `httpx.Client.get` and `json.loads`, for comparison."""
     url = f"{_API_URL}/activity/{ACTIVITY_ID}"
@@ -144,6 +160,8 @@ RUNS: dict[str, Callable[[int], object]] = {
     "async": ours_async,
     "sync, engine fast": ours_fast,
     "async, engine fast": ours_async_fast,
+    "sync, rate limit": ours_limited,
+    "async, rate limit": ours_async_limited,
     "bare httpx": bare_httpx,
 }
 

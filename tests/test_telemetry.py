@@ -32,6 +32,7 @@ from thrive_learning import (
     ConnectionFailedError,
     NotFoundError,
     OpenTelemetry,
+    RateLimit,
     Region,
     RetryPolicy,
     ServerError,
@@ -167,6 +168,19 @@ def test_a_region_with_the_tenant_id_is_masked(flavour: Flavour, telemetry: Tele
     with flavour.open(region, BASIC, transport=transport, telemetry=telemetry.settings) as client:
         client.activities.get(ACTIVITY_ID)
     assert attributes(telemetry.only_span())["thrive.region"] == "our_{tenant_id}"
+
+
+def test_waits_for_the_rate_limit_are_measured(flavour: Flavour, telemetry: Telemetry) -> None:
+    responses = in_turn(httpx.Response(503), page_response())
+    limit = RateLimit(per_second=50, burst=1)
+    with flavour.answering(
+        responses, retry=AT_ONCE, telemetry=telemetry.settings, rate_limit=limit
+    ) as client:
+        client.activities.get(ACTIVITY_ID)
+    first, second = events(telemetry.only_span())
+    assert "thrive.attempt.waited" not in first
+    operation = {"thrive.operation": "activities.get", "thrive.region": "production"}
+    assert telemetry.points("rate_limit.wait") == [(operation, second["thrive.attempt.waited"])]
 
 
 def test_retries_are_events_and_throttles_are_counted(flavour: Flavour, telemetry: Telemetry) -> None:

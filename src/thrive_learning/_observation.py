@@ -70,6 +70,12 @@ class Observer:
         self._token_requests = meter.create_counter(
             "thrive.client.token_requests", "{request}", "HTTP requests to a token endpoint"
         )
+        self._waits = meter.create_histogram(
+            "thrive.client.rate_limit.wait",
+            "s",
+            "Waits for the client's rate limit",
+            explicit_bucket_boundaries_advisory=BUCKETS_S,
+        )
         self._throttles = meter.create_counter(
             "thrive.client.throttles", "{response}", "Responses with status 429"
         )
@@ -92,6 +98,8 @@ class Observer:
                 self._token_requests.add(1, outcome)
             if attempt.status_code == _TOO_MANY_REQUESTS:
                 self._throttles.add(1, operation)
+            if attempt.waited:
+                self._waits.record(attempt.waited, operation)
         observation = self.api.context.get_value(self.key)
         if isinstance(observation, Observation):
             request_id = attempt.request_id
@@ -271,6 +279,7 @@ def _outcome(attempt: Attempt) -> dict[str, Any]:
 def _described(attempt: Attempt, resend: int) -> dict[str, Any]:
     found: dict[str, Any] = {"thrive.operation": attempt.operation, "thrive.subject": attempt.subject}
     found |= {"thrive.attempt.duration": attempt.elapsed, "thrive.attempt.delay": attempt.delay}
+    found |= {"thrive.attempt.waited": attempt.waited or None}
     found |= {"thrive.request_id": attempt.request_id, "http.request.resend_count": resend or None}
     return {name: value for name, value in found.items() if value is not None} | _outcome(attempt)
 

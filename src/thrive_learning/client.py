@@ -196,8 +196,9 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
         THRIVE_API_SECRET, or THRIVE_CLIENT_SECRET with optionally THRIVE_CLIENT_ID (the tenant ID by default)
         and THRIVE_SCOPES (separated by spaces or commas). THRIVE_ENGINE selects the engine, unless `engine=`
-        does. An empty variable counts as missing. A secret can also come from a file or a command. See
-        docs/reference/settings.md for all settings.
+        does. THRIVE_RATE_LIMIT is the rate limit, unless `rate_limit=` is passed. An empty variable counts as
+        missing. A secret can also come from a file or a command. See docs/reference/settings.md for all
+        settings.
 
         Args:
             profile: A profile in the file that `thrive config path` prints; None for the one in
@@ -213,6 +214,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         found = settings(profile=profile, engine=options.get("engine"))
         log_warnings(found)
         options["engine"] = found.engine
+        options.setdefault("rate_limit", found.rate_limit)
         return cls(found.region, found.credentials, **options)
 
     @classmethod

@@ -258,6 +258,33 @@ def test_an_option_for_the_engine_is_reported_as_its_source(call: Call, api: res
 
 
 @pytest.mark.usefixtures("basic")
+def test_the_rate_limit_comes_from_the_option_or_from_the_environment(
+    call: Call, api: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.get(RECORD_URLS["production"]).mock(return_value=page_response())
+    assert "rate_limit: 50:1 (--rate-limit)\n" in call(*GET, "--rate-limit", "50:1", "-v").err
+    monkeypatch.setenv("THRIVE_RATE_LIMIT", "20")
+    assert "rate_limit: 20 (THRIVE_RATE_LIMIT)\n" in call(*GET, "-v").err
+    monkeypatch.setenv("THRIVE_RATE_LIMIT", "0")
+    assert "THRIVE_RATE_LIMIT: RateLimit(per_second) is 0.0." in call(*GET).err
+    result = call(*GET, "--rate-limit", "slow")
+    assert_complaint(result, 2)
+    assert "The rate limit 'slow' is not valid." in result.err
+
+
+def test_the_embedded_sandbox_has_a_rate_limit_on_request_and_waits_are_logged(
+    call: Call, tmp_path: Path
+) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text(f"{ACTIVITY_ID}\n{'0' * 24}\n")
+    result = call("activity", "export", str(ids), "-o", "-", "--sandbox", "--rate-limit", "20:1", "-v")
+    assert re.search(
+        r"^thrive: attempt 1: waited 0\.0\d\d s for the rate limit; status ", result.err, re.MULTILINE
+    )
+    assert "waited" not in call(*GET, "--sandbox", "-v").err
+
+
+@pytest.mark.usefixtures("basic")
 def test_the_region_is_production_unless_told_otherwise(call: Call, api: respx.MockRouter) -> None:
     api.get(RECORD_URLS["production"]).mock(return_value=page_response())
     assert json.loads(call(*GET).out) == PAGE_EXAMPLE

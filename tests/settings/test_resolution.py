@@ -1,11 +1,13 @@
 import errno
 import os
 import pickle
+import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import Flavour, Kept
@@ -14,6 +16,7 @@ from thrive_learning import (
     BasicCredentials,
     ClientCredentials,
     ConfigurationError,
+    RateLimit,
     Region,
     Scope,
     Secret,
@@ -249,6 +252,47 @@ def test_the_engine_is_httpx_by_default_and_then_not_listed() -> None:
     found = resolve_layers([environment_layer(BASIC)])
     assert found.engine == "httpx"
     assert "engine" not in {setting.key for setting in found.origins}
+
+
+def test_the_rate_limit_is_that_of_the_strongest(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(PROFILES + "rate_limit = 30\n")
+    put(monkeypatch, {"THRIVE_RATE_LIMIT": "20:5"})
+    found = settings(profile="work", rate_limit="10", said_by="--")
+    assert found.rate_limit == RateLimit(10)
+    shadowed = ("THRIVE_RATE_LIMIT", f"profile 'work' in {path}:13")
+    assert found.origins[-1] == Setting("rate_limit", "10", "--rate-limit", shadowed)
+    assert settings(profile="work").rate_limit == RateLimit(20, 5)
+    monkeypatch.delenv("THRIVE_RATE_LIMIT")
+    assert settings(profile="work").rate_limit == RateLimit(30)
+    assert settings(profile="default").rate_limit is None
+
+
+@pytest.mark.parametrize("value", ["'0.5'", "0.5", "'0.5:1'"])
+def test_the_rate_limit_of_a_profile_is_a_number_or_text(write: Write, value: str) -> None:
+    write(PROFILES + f"rate_limit = {value}\n")
+    assert settings(profile="work").rate_limit == RateLimit(0.5)
+
+
+@pytest.mark.parametrize("value", ["0", "'fast'", "true", "[20]"])
+def test_an_invalid_rate_limit_is_rejected_with_its_place(write: Write, value: str) -> None:
+    path = write(PROFILES + f"rate_limit = {value}\n")
+    with pytest.raises(ConfigurationError, match=re.escape(f"profile 'work' in {path}:13: ")):
+        settings(profile="work")
+
+
+def test_a_client_takes_the_rate_limit_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, flavour: Flavour
+) -> None:
+    put(monkeypatch, BASIC | {"THRIVE_RATE_LIMIT": "20:5"})
+    cases: list[tuple[dict[str, Any], RateLimit | None]] = [
+        ({}, RateLimit(20, 5)),
+        ({"rate_limit": None}, None),
+        ({"rate_limit": RateLimit(3)}, RateLimit(3)),
+    ]
+    for options, expected in cases:
+        client: Any = flavour.client_class.from_env(**options)
+        assert client._options.rate_limit == expected
+        flavour.wrap(client).close()
 
 
 def test_the_default_region_is_production() -> None:

@@ -1,6 +1,6 @@
 """Decides when a bulk run asks for its next slot under the client's rate limit. Pure.
 
-A run waits in line like one call, whatever the number of its requests in flight: it asks for a permit for its
+A run waits in line like one call, whatever the number of its requests in flight. It asks for a permit for its
 next request before that request begins, so no time limit of an item includes the wait.
 
 It uses no clock. `now` is the time of the caller's clock, in seconds.

@@ -37,6 +37,6 @@ def reservations(rate_limit: object, token_store: object, region: Region, tenant
     store: object = token_store if rate_limit.store is None else rate_limit.store
     if not isinstance(store, RateLimitStore):
         return Reservations(limit, MemoryLimits())
-    if type(store).take is MemoryTokenStore.take:
+    if isinstance(store, MemoryTokenStore) and type(store).take is MemoryTokenStore.take:
         return Reservations(limit, store)  # it neither blocks nor fails
     return Reservations(limit, MemoryLimits(), store)

@@ -24,6 +24,7 @@ from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
 from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter
 from thrive_learning._limits.line import TooLong
+from thrive_learning._limits.server_limits import Slow
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer, unsupported_loop
 from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
@@ -40,8 +41,6 @@ LimiterT = TypeVar("LimiterT", SyncLimiter, AsyncLimiter)
 
 # A call canceled this close to its end was cut off by its deadline, because clocks differ. Seconds.
 _NEARLY_OVER_S = 0.05
-
-_TOO_MANY_REQUESTS = 429
 
 # A wait for the rate limit from which on it is logged at INFO, in seconds.
 _LONG_WAIT_S = 1.0
@@ -232,12 +231,33 @@ class Attempts(Generic[EngineT, LimiterT]):
         _describe(error, retries, purpose)
         budget.too_late = error
 
-    def _asks_for_less(self, outcome: Reply | Failed) -> tuple[float, float | None, float] | None:
-        """Return how a response asks to send less: a pause, a rate, and how long it applies."""
-        if isinstance(outcome, Failed) or outcome.status_code != _TOO_MANY_REQUESTS:
+    def _slow(self, limiter: LimiterT, outcome: Reply | Failed) -> Slow | None:
+        """Return how a response asks to slow down, if that is new."""
+        if isinstance(outcome, Failed):
             return None
-        pause_s = outcome.retry_after()
-        return None if pause_s is None else (pause_s, None, 0.0)
+        asked_s = outcome.retry_after()
+        slow = limiter.server.after(outcome.status_code, outcome.fields, limiter.clock(), asked_s)
+        if slow is not None:
+            self._log_slow(slow)
+        return slow
+
+    def _log_slow(self, slow: Slow) -> None:
+        pause_s, per_second, for_s = slow
+        if pause_s > 0:
+            limits_logger.warning(
+                "%s: no requests for %.3g s, because the server asks for that",
+                self._region,
+                pause_s,
+                extra=fields("rate_limit_pause", region=self._region, delay=pause_s),
+            )
+        if per_second is not None:
+            limits_logger.info(
+                "%s: at most %.3g requests per second for %.3g s, because the server allows no more",
+                self._region,
+                per_second,
+                for_s,
+                extra=fields("rate_limit_learned", region=self._region, per_second=per_second, lasts=for_s),
+            )
 
     def cut_off(self, request: Request, budget: Budget, retries: Retries, purpose: Purpose) -> None:
         """Record an attempt that the deadline cut off. A canceled attempt is not recorded.
@@ -298,8 +318,12 @@ class SyncAttempts(Attempts[Engine, SyncLimiter]):
                 if late is not None:
                     return _result(late, retries, purpose)
             outcome = self._attempt(request, budget, purpose, fresh=fresh)
-            if limiter is not None and (asked := self._asks_for_less(outcome)) is not None:
-                limiter.slow(*asked)
+            if limiter is not None and not (
+                isinstance(outcome, Reply) and limiter.server.is_quiet(outcome.status_code, outcome.fields)
+            ):
+                slow = self._slow(limiter, outcome)
+                if slow is not None:
+                    limiter.slow(*slow)
             delay = self._delay(outcome, retries, request)
             if delay is None:
                 return _result(outcome, retries, purpose)
@@ -371,8 +395,12 @@ class AsyncAttempts(Attempts[AsyncEngine, AsyncLimiter]):
             except anyio.get_cancelled_exc_class():
                 self.cut_off(request, budget, retries, purpose)
                 raise
-            if limiter is not None and (asked := self._asks_for_less(outcome)) is not None:
-                await limiter.slow(*asked)
+            if limiter is not None and not (
+                isinstance(outcome, Reply) and limiter.server.is_quiet(outcome.status_code, outcome.fields)
+            ):
+                slow = self._slow(limiter, outcome)
+                if slow is not None:
+                    await limiter.slow(*slow)
             delay = self._delay(outcome, retries, request)
             if delay is None:
                 return _result(outcome, retries, purpose)

@@ -208,7 +208,7 @@ def limit_exceeds_deadline(
     Args:
         budget: The call's time and attempts.
         per_second: The rate limit.
-        wait_s: How long the request would have to wait, in seconds.
+        wait_s: How long the request would wait, in seconds.
         left_s: How long it could have waited, in seconds; 0 if it has waited until the deadline.
         sent: The number of earlier requests of the call.
     """

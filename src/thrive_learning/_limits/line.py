@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from thrive_learning._clock import monotonic
 from thrive_learning._limits.reservations import Reservations
+from thrive_learning._limits.server_limits import ServerLimits
 
 #: How often a request looks whether those before it were lost, in seconds.
 LOOK_AGAIN_AFTER_S = 5.0
@@ -34,7 +35,7 @@ class TooLong(NamedTuple):
     """The request cannot be sent in time. Nothing is reserved.
 
     Attributes:
-        wait_s: The seconds that it would have to wait, or more.
+        wait_s: The seconds of its wait, or more.
         left_s: The seconds that it could have waited.
     """
 
@@ -180,6 +181,7 @@ class Limiter:
     Attributes:
         closed: Whether the client is closed.
         epoch: The number of pauses that have made reserved slots void.
+        server: What responses say of the server's limit.
         news: Changes when requests in line must look again whether they can be sent in time.
         spare_at: The time of a reserved slot whose request gave up.
     """
@@ -191,9 +193,11 @@ class Limiter:
         self.news: int = 0
         self.spare_at: float = -math.inf
         self.reservations: Reservations = reservations
+        self._reserve_now = reservations.reserve_now
+        self.server: ServerLimits = ServerLimits(reservations.limit.per_second)
         self._line: deque[weakref.ref[Turn]] = deque()
         self._process = os.getpid()
-        self._reserved_until = -math.inf  # the last reserved slot, if it had to be waited for
+        self._reserved_until = -math.inf  # the last reserved slot, unless it was free at once
         self._paused_until = -math.inf
 
     def line(self) -> "deque[weakref.ref[Turn]]":
@@ -204,7 +208,7 @@ class Limiter:
 
     def goes_at_once(self) -> bool:
         """Return whether a request may be sent now, because no other one waits, and count it."""
-        return not self._line and self.reservations.reserve(0.0) <= 0.0
+        return not self._line and self._reserve_now()
 
     def first(self, line: "deque[weakref.ref[Turn]]") -> Turn | None:
         """Return the first request in a line. Drop those that are lost."""

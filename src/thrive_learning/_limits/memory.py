@@ -17,13 +17,14 @@ class MemoryLimits:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._states: dict[str, bucket.State] = {}
+        # Plain tuples, because creating a `State` takes three times as long.
+        self._states: dict[str, tuple[float, float, tuple[bucket.Step, ...]]] = {}
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
         """Reserve the next request, unless its time is too late."""
         with _lock:
             wait_s, state = bucket.take(
-                self._states.get(key),
+                self._state(key),
                 self._clock(),
                 per_second=per_second,
                 burst=burst,
@@ -33,13 +34,38 @@ class MemoryLimits:
                 self._states[key] = state
         return wait_s
 
+    def reserver(self, key: str, *, per_second: float, burst: float) -> Callable[[], bool]:
+        """Return a function that reserves the next request if it may be sent now.
+
+        It is what `take` does without a wait, for half of the instructions.
+        """
+        states, clock = self._states, self._clock
+        interval_s, early_s = 1 / per_second, (burst - 1) / per_second
+
+        def reserve() -> bool:
+            with _lock:
+                state, now = states.get(key), clock()
+                if state is None or state[2] or state[1] > now + early_s:  # [2] are the steps
+                    return self.take(key, per_second=per_second, burst=burst, longest_wait_s=0.0) == 0
+                free_at = state[1]
+                if free_at < now:  # noqa: PLR1730 - `max` is slower
+                    free_at = now
+                states[key] = now, free_at + interval_s, ()
+            return True
+
+        return reserve
+
+    def _state(self, key: str) -> bucket.State | None:
+        found = self._states.get(key)
+        return None if found is None else bucket.State(*found)
+
     def slow(
         self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
     ) -> None:
         """Apply a pause or a lower rate."""
         with _lock:
             self._states[key] = bucket.slow(
-                self._states.get(key), self._clock(), pause_s=pause_s, per_second=per_second, for_s=for_s
+                self._state(key), self._clock(), pause_s=pause_s, per_second=per_second, for_s=for_s
             )
 
 

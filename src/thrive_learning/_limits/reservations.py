@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
+from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._log import fields, logger_of
 from thrive_learning._store_reports import describe_failure, describe_store
 
@@ -49,7 +50,7 @@ class Reservations:
 
     Args:
         limit: The rate limit.
-        memory: The memory of this process, which is used as long as the store fails. It does not block.
+        memory: The memory of this process, which is used without a store and while it fails.
         store: The store that several processes share; None for the memory of this process.
         clock: A monotonic clock in seconds.
 
@@ -58,12 +59,22 @@ class Reservations:
     """
 
     def __init__(
-        self, limit: Limit, memory: Store, store: Store | None = None, clock: Callable[[], float] = monotonic
+        self,
+        limit: Limit,
+        memory: MemoryLimits,
+        store: Store | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.limit: Limit = limit
         self.blocks: bool = store is not None
         self._memory = memory
         self._store = store
+        #: Reserve a slot if that is possible without a wait, and return whether it was.
+        self.reserve_now: Callable[[], bool] = memory.reserver(
+            limit.key, per_second=limit.per_second, burst=limit.burst
+        )
+        if store is not None:
+            self.reserve_now = lambda: self.reserve(0.0) == 0
         self._clock = clock
         self._left_alone_until = 0.0
         self._is_failing = False

@@ -90,6 +90,13 @@ class ServerLimits:
         self._paused_until = -math.inf
         self._last_rate, self._renews_at = math.inf, -math.inf
 
+    def is_quiet(self, status_code: int, fields: Mapping[bytes, bytes]) -> bool:
+        """Return whether a response says nothing of a limit, and nothing is left of earlier ones.
+
+        `after` then returns None, which takes longer.
+        """
+        return status_code != _TOO_MANY_REQUESTS and self._doubles_at == math.inf and NAMES.isdisjoint(fields)
+
     def after(
         self, status_code: int, fields: Mapping[bytes, bytes], now: float, retry_after_s: float | None = None
     ) -> Slow | None:

@@ -7,9 +7,9 @@ that no frame has a bare secret.
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from thrive_learning._home import expand_home
 from thrive_learning._log import fields, logger_of
@@ -19,7 +19,10 @@ from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, con
 from thrive_learning._settings.secret_sources import SecretCommand, SecretFile, exposure_of
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
+from thrive_learning.rate_limits import RateLimit
 from thrive_learning.regions import Region
+
+T = TypeVar("T")
 
 _logger = logger_of("settings")
 
@@ -47,7 +50,7 @@ _SECRET_FORMS = re.compile(r"(.+_secret)_(file|command)")
 #: The keys of a profile, and the variable of each.
 VARIABLES = {
     form: f"THRIVE_{form.upper()}"
-    for key in (*_REGION, "tenant_id", *_BASIC, *_OAUTH_ONLY, "engine")
+    for key in (*_REGION, "tenant_id", *_BASIC, *_OAUTH_ONLY, "engine", "rate_limit")
     for form in ((key, f"{key}_file", f"{key}_command") if key in SECRET_KEYS else (key,))
 }
 
@@ -109,7 +112,7 @@ class Setting(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The region, the credentials, and the engine of a client.
+    """The region, the credentials, and other options of a client.
 
     Attributes:
         region: The region.
@@ -117,6 +120,7 @@ class Settings(NamedTuple):
         origins: Each setting with its source.
         warnings: Warnings for the user.
         engine: The engine that sends requests.
+        rate_limit: The rate limit; None without one.
     """
 
     region: Region
@@ -124,16 +128,18 @@ class Settings(NamedTuple):
     origins: tuple[Setting, ...]
     warnings: tuple[str, ...]
     engine: EngineName = DEFAULT_ENGINE
+    rate_limit: RateLimit | None = None
 
 
 # Reading
 
 
-def settings(
+def settings(  # noqa: PLR0913 - every source of a setting
     *,
     profile: str | None = None,
     region: str | None = None,
     engine: str | None = None,
+    rate_limit: str | None = None,
     said_by: str = "argument ",
     first_steps: str = FIRST_STEPS,
 ) -> Settings:
@@ -143,15 +149,21 @@ def settings(
         profile: The profile's name; None for the one in THRIVE_PROFILE, or for `default` if it exists.
         region: The region's name; None to use the other sources.
         engine: The engine's name; None to use the other sources.
+        rate_limit: The rate limit as text; None to use the other sources.
         said_by: The prefix of argument names in messages.
         first_steps: The advice for a user without credentials.
 
     Raises:
         ConfigurationError: A setting is missing, contradictory, or not valid. The message names its source.
     """
-    named = {"region": region, "engine": engine}
+    named = {"region": region, "engine": engine, "rate_limit": rate_limit}
+    dash = "-" if said_by == "--" else "_"
     arguments = Layer(
-        {key: Given(value, f"{said_by}{key}") for key, value in named.items() if value is not None}
+        {
+            key: Given(value, f"{said_by}{key.replace('_', dash)}")
+            for key, value in named.items()
+            if value is not None
+        }
     )
     of_environment = environment_layer(os.environ)
     of_profile, absence = chosen_profile(profile, said_by)
@@ -307,6 +319,8 @@ def _made(key: str, value: object, folder: Path) -> Any:
     if key == "scopes" or (form and form[2] == "command"):
         words = _words(key, value)
         return words if key == "scopes" else Secret(SecretCommand([of_system(word) for word in words]))
+    if key == "rate_limit" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str):
         raise ConfigurationError(
             f"{key} is of type {type(value).__name__}. Write it as text, in quotation marks"
@@ -377,10 +391,11 @@ def resolve_layers(
     region, of_region = _region(checked)
     credentials, of_credentials = _credentials(checked, absence, first_steps)
     _check_destination(checked, credentials)
-    engine, of_engine = _engine(checked)
-    origins = (*of_region, *of_credentials, *of_engine)
+    engine, of_engine = _option(checked, "engine", parse_engine, DEFAULT_ENGINE)
+    rate_limit, of_rate_limit = _option(checked, "rate_limit", RateLimit.parse, None)
+    origins = (*of_region, *of_credentials, *of_engine, *of_rate_limit)
     warnings = tuple(warning for layer in checked for warning in layer.warnings)
-    return Settings(region, credentials, origins, warnings, engine)
+    return Settings(region, credentials, origins, warnings, engine, rate_limit)
 
 
 def _check_destination(layers: Sequence[Layer], credentials: Credentials) -> None:
@@ -482,12 +497,14 @@ def _credentials_of(used: Mapping[str, Given]) -> Credentials:
     raise ConfigurationError(problem)
 
 
-def _engine(layers: Sequence[Layer]) -> tuple[EngineName, list[Setting]]:
-    if not _all_of(layers, "engine"):
-        return DEFAULT_ENGINE, []
-    origin = _setting(layers, "engine")
+def _option(
+    layers: Sequence[Layer], key: str, parse: Callable[[str], T], default: T
+) -> tuple[T, list[Setting]]:
+    if not _all_of(layers, key):
+        return default, []
+    origin = _setting(layers, key)
     try:
-        return parse_engine(origin.value), [origin]
+        return parse(origin.value), [origin]
     except ConfigurationError as error:
         problem = f"{origin.source}: {error}"
     raise ConfigurationError(problem)

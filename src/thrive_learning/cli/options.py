@@ -11,8 +11,9 @@ import click
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, ENGINES
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
-from thrive_learning.errors import Attempt
+from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.policies import Timeout
+from thrive_learning.rate_limits import RateLimit
 from thrive_learning.regions import Region
 
 if TYPE_CHECKING:
@@ -77,6 +78,26 @@ class Whole(click.ParamType[Any]):
         return self.fail(f"{value!r} is not a whole number {bounds}.", param, ctx)
 
 
+class Rate(click.ParamType[Any]):
+    """The type of `--rate-limit`. The value stays text, as settings have it."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text of a rate limit.
+
+        Raises:
+            click.BadParameter: The value is not a rate limit.
+        """
+        try:
+            RateLimit.parse(value)
+        except ConfigurationError as error:
+            problem = str(error)
+        else:
+            return str(value)
+        return self.fail(problem, param, ctx)
+
+
 class Target(NamedTuple):
     """Where a command sends its requests, and how.
 
@@ -85,6 +106,7 @@ class Target(NamedTuple):
         profile: The profile's name; None leaves it to THRIVE_PROFILE.
         sandbox: Whether to use the embedded sandbox.
         engine: The engine's name; None leaves it to the settings.
+        rate_limit: The rate limit as text; None leaves it to the settings.
         timeout_s: The time limit of a call; None for the client's own.
         verbose: Whether to log settings and attempts.
     """
@@ -93,6 +115,7 @@ class Target(NamedTuple):
     profile: str | None
     sandbox: bool
     engine: str | None
+    rate_limit: str | None
     timeout_s: float | None
     verbose: bool
 
@@ -104,6 +127,7 @@ class Target(NamedTuple):
             profile=self.profile,
             region=self.region,
             engine=self.engine,
+            rate_limit=self.rate_limit,
             said_by="--",
             first_steps=_FIRST_STEPS,
         )
@@ -115,7 +139,8 @@ class Target(NamedTuple):
         on_attempt = _log_attempt if self.verbose else None
         timeout = Timeout.of(self.timeout_s, Timeout())
         if self.sandbox:
-            return ThriveClient.sandbox(timeout=timeout, on_attempt=on_attempt)
+            limit = None if self.rate_limit is None else RateLimit.parse(self.rate_limit)
+            return ThriveClient.sandbox(timeout=timeout, on_attempt=on_attempt, rate_limit=limit)
         found = settings or self.settings()
         for warning in () if settings else found.warnings:  # a command that has the settings shows them
             say(f"warning: {warning}")
@@ -123,7 +148,12 @@ class Target(NamedTuple):
             for setting in found.origins:
                 say(f"{setting.key}: {setting.value} ({setting.source})")
         return ThriveClient(
-            found.region, found.credentials, timeout=timeout, on_attempt=on_attempt, engine=found.engine
+            found.region,
+            found.credentials,
+            timeout=timeout,
+            on_attempt=on_attempt,
+            engine=found.engine,
+            rate_limit=found.rate_limit,
         )
 
 
@@ -131,7 +161,8 @@ def _log_attempt(attempt: Attempt) -> None:
     outcome = attempt.error or f"status {attempt.status_code}"
     request_id = f", request ID {attempt.request_id}" if attempt.request_id else ""
     pause = f"; retrying in {attempt.delay:.1f} s" if attempt.delay is not None else ""
-    say(f"attempt {attempt.number}: {outcome} after {attempt.elapsed:.3f} s{request_id}{pause}")
+    waited = f"waited {attempt.waited:.3f} s for the rate limit; " if attempt.waited else ""
+    say(f"attempt {attempt.number}: {waited}{outcome} after {attempt.elapsed:.3f} s{request_id}{pause}")
 
 
 def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -180,6 +211,13 @@ def talks_to_the_api(command: Command) -> Command:
         "--engine",
         type=Choice(ENGINES),
         help=f"HTTP engine to use.  [default: THRIVE_ENGINE, the profile's, or {DEFAULT_ENGINE}]",
+    )
+    @click.option(
+        "--rate-limit",
+        type=Rate(),
+        metavar="N[:BURST]",
+        help="Requests per second, such as 20, or 20:5 with a burst.  "
+        "[default: THRIVE_RATE_LIMIT, the profile's, or no limit]",
     )
     @click.option(
         "--timeout",

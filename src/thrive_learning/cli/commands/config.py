@@ -55,6 +55,7 @@ client_secret_command
 scopes               THRIVE_SCOPES                 such as 'api/read'
 client_auth          THRIVE_CLIENT_AUTH            auto, post, or basic
 engine               THRIVE_ENGINE                 httpx or fast
+rate_limit           THRIVE_RATE_LIMIT             such as 20, or 20:5
 api_url              THRIVE_API_URL                a custom region: set all
 token_url            THRIVE_TOKEN_URL              three, and its name in
 webhooks_token_url   THRIVE_WEBHOOKS_TOKEN_URL     region

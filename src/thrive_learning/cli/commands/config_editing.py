@@ -14,6 +14,7 @@ from thrive_learning.cli.regular_files import replacing
 from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret
 from thrive_learning.errors import ConfigurationError
+from thrive_learning.rate_limits import RateLimit
 from thrive_learning.regions import Region
 
 #: How long one process waits for another that has locked the file, in seconds.
@@ -71,6 +72,8 @@ def _check_meaning(key: str, value: str, others: Mapping[str, Any]) -> None:
             ClientCredentials("checked", client_secret="checked", **options)  # noqa: S106 - not a secret
         case "engine":
             parse_engine(value)
+        case "rate_limit":
+            RateLimit.parse(value)
         case "scopes":
             ClientCredentials("checked", "checked", "checked", value.replace(",", " ").split())
         case _:

@@ -149,7 +149,9 @@ def _check(answers: _Answers) -> ExitCode:
     """Check the settings as `thrive check` does, and print the report."""
     settings = resolve_layers([Layer({key: Given(value, "your answers") for key, value in answers.items()})])
     say(f"checking the settings in region {settings.region.name}")
-    target = Target(region=None, profile=None, sandbox=False, engine=None, timeout_s=None, verbose=False)
+    target = Target(
+        region=None, profile=None, sandbox=False, engine=None, rate_limit=None, timeout_s=None, verbose=False
+    )
     with target.client(settings) as client:
         return show_report(None, client.check(), (), "table")
 
