@@ -228,7 +228,7 @@ def test_a_reset_within_a_second_does_not_pause() -> None:
     """A server with a leaky bucket, or with windows of a second, would be used at a fraction of its rate."""
     assert after(headers(ratelimit='"default";r=0;t=1'), headers(ratelimit='"default";r=0;t=0')) == [None] * 2
     assert after(headers(ratelimit='"default";r=0;t=2')) == [Slow(2, None, 0)]
-    assert after(headers(ratelimit='"default";r=0;t=1'), status=429) == [Slow(1, 10, HOLD_S)]
+    assert after(headers(ratelimit='"default";r=0;t=1'), status=429) == [Slow(1, 16, HOLD_S)]
 
 
 def test_the_same_pause_and_a_similar_rate_are_passed_on_once() -> None:
@@ -274,33 +274,36 @@ def test_a_refusal_pauses_as_long_as_it_asks() -> None:
         assert slow.pause_s == pause_s
 
 
-def test_refusals_halve_the_rate_and_quiet_doubles_it() -> None:
+def test_refusals_lower_the_rate_and_quiet_raises_it() -> None:
     limits = ServerLimits(20)
 
     def at(now: float, status: int) -> Any:
         slow = limits.after(status, {}, now, 0.0)
         return slow and (slow.per_second, slow.for_s)
 
-    assert at(0, 429) == (10, HOLD_S)
-    assert at(1, 429) is None  # sent before the rate was halved
-    assert at(2, 429) == (5, HOLD_S)
-    assert at(31, 200) is None
-    assert at(32, 200) == (10, HOLD_S)  # before the last one ends
+    assert at(0, 429) == (16, HOLD_S)
+    assert at(1, 429) is None  # sent before the rate was lowered
+    assert at(2, 429) == (8, HOLD_S)
+    assert at(21, 200) is None
+    assert at(22, 200) == (10, HOLD_S)  # before the last one ends
     assert HOLD_S > RECOVER_S
-    assert at(61, 200) is None
-    assert at(63, 404) is None  # again the client's own rate
-    assert at(200, 200) is None
-    assert at(201, 429) == (10, HOLD_S)
+    assert at(41, 200) is None
+    assert at(42, 404) == (12.5, HOLD_S)
+    assert at(50, 429) == (10, HOLD_S)  # the last refusal was long ago
+    assert [at(now, 200) for now in (70, 90, 110)] == [(12.5, HOLD_S), (15.625, HOLD_S), (19.53125, HOLD_S)]
+    assert at(130, 200) is None  # again the client's own rate
+    assert at(500, 200) is None
+    assert at(501, 429) == (16, HOLD_S)
 
 
-def test_the_rate_is_never_halved_to_nothing() -> None:
+def test_the_rate_is_never_lowered_to_nothing() -> None:
     limits = ServerLimits(64)
     slowest = [limits.after(429, {}, now) for now in range(0, 40, 2)][-1]
     assert slowest is not None
     assert slowest.per_second == 64 * LEAST_SHARE
 
 
-def test_a_known_rate_is_not_halved_after_a_refusal() -> None:
+def test_a_known_rate_is_not_lowered_after_a_refusal() -> None:
     fields = headers(ratelimit_policy='"default";q=10;w=1')
     limits = ServerLimits(20)
     assert limits.after(429, fields, 0.0) == Slow(1.0, 10.0, LEARNED_S)

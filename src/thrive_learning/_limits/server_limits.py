@@ -10,7 +10,8 @@ A server only lowers the client's own limit, and only for a while, because heade
 - A quota that the client could use up within a minute is spread over the time until its reset, but not below
   the rate that its policy allows in the long run. Each response renews that rate for ten seconds.
 - A policy with a window of up to a minute is a rate. A longer one is not, as long as requests remain.
-- A 429 without such a rate halves the client's rate. After 30 seconds without another, it doubles again.
+- A 429 without such a rate lowers the client's rate to 80 %, and to half of that if another one follows soon.
+  Every 20 seconds without a 429, it rises by a quarter.
 
 Source: RFC 6585, section 4; RFC 9110, section 10.2.3; draft-ietf-httpapi-ratelimit-headers-10, sections 5 and
     6 (clients should cap what they believe).
@@ -42,13 +43,17 @@ SHORTEST_RESET_S = 5.0
 #: The resolution of a reset, in seconds.
 RESOLUTION_S = 1.0
 
-#: The smallest share of the client's own rate, and the seconds without a 429 after which the share doubles.
-LEAST_SHARE, RECOVER_S = 1 / 64, 30.0
+#: The share of the rate that is left after a 429, and after another one within `RECOVER_S`.
+MILD, HARD = 0.8, 0.5
+
+#: The smallest share of the client's own rate, and the seconds without a 429 after which the share is divided
+#: by `MILD`.
+LEAST_SHARE, RECOVER_S = 1 / 64, 20.0
 
 #: How long a share applies, in seconds. It overlaps with the next one, because only a response brings that.
 HOLD_S = 1.5 * RECOVER_S
 
-# For this long, further 429s belong to requests that were sent before the rate was halved. Seconds.
+# For this long, further 429s belong to requests that were sent before the rate was lowered. Seconds.
 _SETTLE_S = 2.0
 
 # Smaller changes are not worth an exchange with a store: of a rate as a share, and of a pause in seconds.
@@ -85,7 +90,7 @@ class ServerLimits:
         self._per_second = per_second
         self._wall_clock = wall_clock
         self._share = 1.0
-        self._halved_at = -math.inf
+        self._lowered_at = -math.inf
         self._doubles_at = math.inf
         self._paused_until = -math.inf
         self._last_rate, self._renews_at = math.inf, -math.inf
@@ -136,11 +141,12 @@ class ServerLimits:
 
     def _share_after(self, now: float, *, is_refusal: bool) -> float | None:
         """Return the rate after a refusal, or after some time without one; None if it does not change."""
-        if is_refusal and now >= self._halved_at + _SETTLE_S:
-            self._share = max(self._share / 2, LEAST_SHARE)
-            self._halved_at, self._doubles_at = now, now + RECOVER_S
+        if is_refusal and now >= self._lowered_at + _SETTLE_S:
+            is_soon = now < self._lowered_at + RECOVER_S
+            self._share = max(self._share * (HARD if is_soon else MILD), LEAST_SHARE)
+            self._lowered_at, self._doubles_at = now, now + RECOVER_S
         elif not is_refusal and now >= self._doubles_at:
-            self._share = min(self._share * 2, 1.0)
+            self._share = min(self._share / MILD, 1.0)
             self._doubles_at = now + RECOVER_S if self._share < 1 else math.inf
         else:
             return None
