@@ -172,7 +172,7 @@ def test_a_region_with_the_tenant_id_is_masked(flavour: Flavour, telemetry: Tele
 
 def test_waits_for_the_rate_limit_are_measured(flavour: Flavour, telemetry: Telemetry) -> None:
     responses = in_turn(httpx.Response(503), page_response())
-    limit = RateLimit(per_second=50, burst=1)
+    limit = RateLimit(per_second=4, burst=1)
     with flavour.answering(
         responses, retry=AT_ONCE, telemetry=telemetry.settings, rate_limit=limit
     ) as client:

@@ -1,5 +1,6 @@
 """Calls, lists, and retries of clients with a rate limit."""
 
+import functools
 import logging
 import pickle
 import signal
@@ -27,6 +28,7 @@ from thrive_learning import (
     RetryPolicy,
     ThriveClient,
 )
+from thrive_learning._exchange import attempts
 from thrive_learning._limits.memory import MemoryLimits
 
 #: So seldom that a second request never comes within a test.
@@ -71,6 +73,19 @@ class Counting(MemoryLimits):
         super().slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
 
 
+class Late(MemoryLimits):
+    """A store that lets the first request go, and all others after a while."""
+
+    def __init__(self, wait_s: float = 0.02) -> None:
+        super().__init__()
+        self._waits = iter([0.0])
+        self._wait_s = wait_s
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        del key, per_second, burst, longest_wait_s
+        return next(self._waits, self._wait_s)
+
+
 def identifier(number: int) -> str:
     return f"{number:024x}"
 
@@ -105,10 +120,13 @@ def calls_in_line(client: Any, ids: list[str], caught: list[BaseException] | Non
             caught.append(error)
 
     threads = [threading.Thread(target=call, args=(activity_id,)) for activity_id in ids]
-    before = waiting(client)
-    for number, thread in enumerate(threads, start=before + 1):
+
+    def are_in_line(started: list[threading.Thread]) -> bool:
+        return waiting(client) + sum(not thread.is_alive() for thread in started) >= len(started)
+
+    for number, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(lambda number=number: waiting(client) >= number)  # type: ignore[misc]
+        wait_until(functools.partial(are_in_line, threads[:number]))
     try:
         yield
     finally:
@@ -117,23 +135,21 @@ def calls_in_line(client: Any, ids: list[str], caught: list[BaseException] | Non
 
 
 def test_calls_wait_and_say_so(flavour: Flavour) -> None:
-    requests, attempts = Requests(), list[Attempt]()
-    limit = RateLimit(per_second=50, burst=1)
-    with flavour.answering(requests, on_attempt=attempts.append, rate_limit=limit) as client:
+    requests, seen = Requests(), list[Attempt]()
+    limit = RateLimit(per_second=50, store=Late())
+    with flavour.answering(requests, on_attempt=seen.append, rate_limit=limit) as client:
         for _ in range(3):
             client.activities.get(ACTIVITY_ID)
-    first, *others = attempts
-    assert first.waited == 0
-    assert all(attempt.waited > 0 for attempt in others)
-    assert all(attempt.elapsed >= 0 for attempt in attempts)
+    _first, *others = seen
+    assert all(attempt.waited >= 0.02 for attempt in others)
 
 
 def test_without_a_limit_no_call_waits(flavour: Flavour) -> None:
-    attempts = list[Attempt]()
-    with flavour.answering(Requests(), on_attempt=attempts.append) as client:
+    seen = list[Attempt]()
+    with flavour.answering(Requests(), on_attempt=seen.append) as client:
         assert client._http.limiter is None
         client.activities.get(ACTIVITY_ID)
-    assert [attempt.waited for attempt in attempts] == [0.0]
+    assert [attempt.waited for attempt in seen] == [0.0]
 
 
 def test_calls_are_sent_in_the_order_in_which_they_were_made(flavour: Flavour) -> None:
@@ -185,12 +201,12 @@ def test_every_attempt_counts_and_no_token_request(flavour: Flavour) -> None:
 
 
 def test_a_wait_that_the_server_asks_for_is_waited_for_once(flavour: Flavour) -> None:
-    requests, attempts = Requests(httpx.Response(429, headers={"Retry-After": "0.3"})), list[Attempt]()
+    requests, seen = Requests(httpx.Response(429, headers={"Retry-After": "0.3"})), list[Attempt]()
     limit = RateLimit(per_second=1000, burst=1)
     retry = RetryPolicy(attempts=2, first_delay=0)
-    with flavour.answering(requests, on_attempt=attempts.append, rate_limit=limit, retry=retry) as client:
+    with flavour.answering(requests, on_attempt=seen.append, rate_limit=limit, retry=retry) as client:
         client.activities.get(ACTIVITY_ID)
-    refused, answered = attempts
+    refused, answered = seen
     assert refused.delay == pytest.approx(0.3)
     assert answered.waited < 0.2
 
@@ -211,15 +227,18 @@ def test_other_clients_learn_from_a_429_through_the_store(flavour: Flavour) -> N
     assert len(store.keys) == 1
 
 
-def test_waits_are_logged(flavour: Flavour, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "thrive_learning.limits")
-    with flavour.answering(Requests(), rate_limit=RateLimit(per_second=0.9, burst=1)) as client:
+def test_waits_are_logged(
+    flavour: Flavour, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "_LONG_WAIT_S", 0.02)
+    with flavour.answering(Requests(), rate_limit=RateLimit(per_second=50, store=Late())) as client:
         client.activities.get(ACTIVITY_ID)
+        caplog.set_level(logging.DEBUG, "thrive_learning.limits")
         client.activities.get(ACTIVITY_ID)
     [record] = caplog.records
     assert (record.levelname, record.name) == ("INFO", "thrive_learning.limits")
     values = vars(record)
-    assert values["thrive_waited"] >= 1
+    assert values["thrive_waited"] >= 0.02
     assert {name: values[f"thrive_{name}"] for name in ("event", "region", "operation", "subject")} == {
         "event": "rate_limit_wait",
         "region": "production",
@@ -229,13 +248,14 @@ def test_waits_are_logged(flavour: Flavour, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_short_waits_are_logged_at_debug(flavour: Flavour, caplog: pytest.LogCaptureFixture) -> None:
-    limit = RateLimit(per_second=50, burst=1)
     for level, number in ((logging.DEBUG, 1), (logging.INFO, 0)):
-        caplog.clear()
-        caplog.set_level(level, "thrive_learning.limits")
+        limit = RateLimit(per_second=50, store=Late())
         with flavour.answering(Requests(), rate_limit=limit) as client:
             client.activities.get(ACTIVITY_ID)
+            caplog.clear()
+            caplog.set_level(level, "thrive_learning.limits")
             client.activities.get(ACTIVITY_ID)
+            caplog.set_level(logging.WARNING, "thrive_learning.limits")
         assert len(caplog.records) == number
 
 
@@ -325,7 +345,7 @@ def test_a_canceled_task_passes_its_slot_on(anyio_backend: str) -> None:
     store = Counting()
 
     async def use() -> None:
-        async with AsyncThriveClient.sandbox(rate_limit=RateLimit(5, 1, store)) as client:
+        async with AsyncThriveClient.sandbox(rate_limit=RateLimit(1, 1, store)) as client:
             await client.activities.get(ACTIVITY_ID)
             async with anyio.create_task_group() as tasks:
                 canceled = anyio.CancelScope()

@@ -1,0 +1,163 @@
+"""Where slots are reserved: a store, or the memory of the process while the store fails."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from thrive_learning import FileTokenStore
+from thrive_learning._limits.memory import MemoryLimits
+from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations
+
+LIMIT = Limit("0" * 32, 10, 1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Breakable(MemoryLimits):
+    """A store that can fail, and whose `repr` has a secret."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.answer: Any = None
+        self.takes = self.slows = 0
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        self.takes += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is not None:
+            found: float = self.answer
+            return found
+        return super().take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+
+    def slow(
+        self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
+    ) -> None:
+        self.slows += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        super().slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
+
+    def __repr__(self) -> str:
+        return "fake-secret"
+
+
+class Shared:
+    """Two clients that share a store."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = Breakable(self.clock)
+        self.one, self.other = (
+            Reservations(LIMIT, MemoryLimits(self.clock), self.store, self.clock) for _ in range(2)
+        )
+
+
+@pytest.fixture
+def shared(caplog: pytest.LogCaptureFixture) -> Shared:
+    caplog.set_level(logging.INFO, "thrive_learning.limits")
+    return Shared()
+
+
+def test_clients_share_the_slots_of_a_store(shared: Shared) -> None:
+    assert shared.one.blocks
+    assert shared.one.reserve(60) == 0
+    assert shared.other.reserve(60) == pytest.approx(0.1)
+    assert not shared.one.reserve_now()
+    assert shared.one.reserve(0.05) == pytest.approx(0.2)
+    assert shared.other.reserve(60) == pytest.approx(0.2)
+
+
+def test_without_a_store_nothing_blocks() -> None:
+    clock = Clock()
+    alone = Reservations(LIMIT, MemoryLimits(clock), clock=clock)
+    assert not alone.blocks
+    assert alone.reserve_now()
+    assert not alone.reserve_now()
+    assert alone.reserve(60) == pytest.approx(0.1)
+    alone.slow(5, None, 0)
+    assert alone.reserve(0) == pytest.approx(5)
+
+
+def test_a_process_keeps_to_the_limit_while_its_store_fails(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.store.answer = OSError(28, "fake-secret")
+    waits = [shared.one.reserve(60) for _ in range(3)]
+    assert waits == [0, pytest.approx(0.1), pytest.approx(0.2)]
+    shared.one.slow(5, None, 0)
+    assert shared.one.reserve(60) == pytest.approx(5)
+    assert shared.store.takes == 1  # it is left alone
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert vars(record)["thrive_event"] == "limit_store_failed"
+    assert record.getMessage() == (
+        "the rate limit store Breakable: OSError (No space left on device); this process keeps to the rate "
+        "limit on its own and tries again later"
+    )
+
+
+def test_a_store_is_tried_again_later(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
+    shared.store.answer = RuntimeError()
+    shared.one.reserve(60)
+    for _ in range(2):
+        shared.clock.now += LEFT_ALONE_S
+        shared.one.reserve(60)
+    assert shared.store.takes == 3
+    assert len(caplog.records) == 1  # once per outage
+    shared.store.answer = None
+    shared.clock.now += LEFT_ALONE_S
+    assert shared.one.reserve(60) == 0
+    assert shared.other.reserve(60) == pytest.approx(0.1)
+    recovered = caplog.records[-1]
+    assert (recovered.levelname, vars(recovered)["thrive_event"]) == ("INFO", "limit_store_recovered")
+    shared.store.answer = RuntimeError()
+    shared.one.reserve(60)
+    assert [vars(record)["thrive_event"] for record in caplog.records] == [
+        *("limit_store_failed", "limit_store_recovered", "limit_store_failed"),
+    ]
+
+
+def test_a_pause_is_kept_although_the_store_fails(shared: Shared) -> None:
+    shared.store.answer = RuntimeError()
+    shared.one.slow(5, None, 0)
+    assert shared.one.reserve(60) == pytest.approx(5)
+    shared.one.slow(6, None, 0)
+    assert shared.store.slows == 1
+
+
+@pytest.mark.parametrize("answer", [float("nan"), "soon", [1]], ids=str)
+def test_an_invalid_wait_is_a_failure_of_the_store(shared: Shared, answer: Any) -> None:
+    shared.store.answer = answer
+    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(0.1)]
+    assert shared.store.takes == 1
+
+
+def test_a_negative_wait_is_none(shared: Shared) -> None:
+    shared.store.answer = -1
+    assert shared.one.reserve(60) == 0
+
+
+def test_a_store_of_ours_is_named(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "file"
+    folder.write_text("")
+    reservations = Reservations(LIMIT, MemoryLimits(), FileTokenStore(folder))
+    assert reservations.reserve(60) == 0
+    assert caplog.records[0].getMessage().startswith(f"FileTokenStore('{folder}'): ")
+
+
+def test_an_interruption_is_no_failure_of_the_store(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("thrive_learning._limits.reservations.interruption", lambda error: error)
+    shared.store.answer = TimeoutError("of a signal handler")
+    with pytest.raises(TimeoutError):
+        shared.one.reserve(60)
+    assert not caplog.records
