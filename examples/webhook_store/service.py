@@ -95,7 +95,11 @@ async def receive(request: Request) -> None:
 async def connect() -> psycopg.AsyncConnection:
     """Connect to the database. A statement takes effect when it ends."""
     return await psycopg.AsyncConnection.connect(
-        os.environ["DATABASE_URL"], autocommit=True, connect_timeout=5
+        os.environ["DATABASE_URL"],
+        autocommit=True,
+        connect_timeout=5,
+        keepalives_idle=20,  # notices a server that has vanished, which would take hours by default
+        tcp_user_timeout=20_000,
     )
 
 
