@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import sys
 
-from thrive_learning import RateLimit, RedisTokenStore, ThriveClient
+from thrive_learning import RedisTokenStore, ThriveClient
 
 SINCE = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
 UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
@@ -17,9 +17,8 @@ UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 def main() -> None:
     """Write each record of the period as one line of JSON, and their number to stderr."""
     count = 0
-    store = RedisTokenStore(os.environ["REDIS_URL"])
-    limit = RateLimit(per_second=float(os.environ["REQUESTS_PER_SECOND"]))  # in the same store
-    with ThriveClient.from_env(token_store=store, rate_limit=limit) as client:
+    store = RedisTokenStore(os.environ["REDIS_URL"])  # for the token, and for THRIVE_RATE_LIMIT
+    with ThriveClient.from_env(token_store=store) as client:
         for record in client.activities.iterate(since=SINCE, until=UNTIL):
             sys.stdout.write(f"{record.to_json()}\n")
             count += 1

@@ -126,7 +126,7 @@ def test_the_commands_have_options_that_exist_and_fit_together() -> None:
     assert (group, options["webhook_url"]) == ("webhook", f"http://receiver:{listening['port']}/")
     assert options["arrivals"]
     # The copies of the client share a limit that is lower than that of the server.
-    theirs = SandboxRateLimit.parse(SERVICES["export"]["environment"]["REQUESTS_PER_SECOND"])
+    theirs = SandboxRateLimit.parse(SERVICES["export"]["environment"]["THRIVE_RATE_LIMIT"])
     assert theirs.per_second < SandboxRateLimit.parse(options["rate_limit"]).per_second
 
 
