@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 VIEWER = "src/thrive_learning/sandbox/viewer"
 #: Packages that are installed only on other platforms or Pythons, where no metadata can be read.
 ELSEWHERE = {"async-timeout": "Apache-2.0"}
+#: Packages whose metadata has the license as free text, which was compared with their license files.
+FREE_TEXT = {"partd": "BSD-3-Clause", "psutil": "BSD-3-Clause", "tzdata": "Apache-2.0"}
 #: Classifiers of packages that have no SPDX expression in their metadata.
 CLASSIFIERS = {
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
@@ -45,7 +47,7 @@ def license_of(name: str) -> str | None:
     if "License-Expression" in metadata:
         return metadata["License-Expression"]
     found = {CLASSIFIERS[text] for text in metadata.get_all("Classifier", []) if text in CLASSIFIERS}
-    return " AND ".join(sorted(found)) or None
+    return " AND ".join(sorted(found)) or FREE_TEXT.get(name)
 
 
 def viewer_component(root: Path) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def problems_in(document: dict[str, Any]) -> Iterator[str]:
         if not component.get("version"):
             yield f"{name} has no version"
         if not component.get("licenses"):
-            yield f"{name} has no license. Add it to `ELSEWHERE` or `CLASSIFIERS` in tools/sbom.py"
+            yield f"{name} has no license. Add it to `FREE_TEXT`, `ELSEWHERE`, or `CLASSIFIERS` in tools/sbom.py"
         sources = (*component.get("externalReferences", []), *component.get("components", []))
         if component is not document["metadata"]["component"] and not any(map(_has_hash, sources)):
             yield f"{name} has no hash"
