@@ -26,6 +26,7 @@ from thrive_learning import (
     RateLimit,
     RateLimitedError,
     RetryPolicy,
+    StoredToken,
     ThriveClient,
 )
 from thrive_learning._exchange import attempts
@@ -294,6 +295,36 @@ def test_clients_of_other_tenants_and_regions_have_limits_of_their_own() -> None
             client.activities.get(ACTIVITY_ID)
     assert len(store.keys) == len(clients)
     assert all(len(key) == 32 and int(key, 16) for key in store.keys)
+
+
+def test_a_token_store_without_limits_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    class TokensOnly:
+        def load(self, key: str) -> StoredToken | None:
+            raise NotImplementedError
+
+        def save(self, key: str, token: StoredToken) -> None:
+            raise NotImplementedError
+
+        def forget(self, key: str, value: str) -> None:
+            raise NotImplementedError
+
+        def try_lock(self, key: str, lease_s: float) -> Callable[[], object] | None:
+            raise NotImplementedError
+
+        def __repr__(self) -> str:
+            return "canary"
+
+    credentials = BasicCredentials("one", "fake-api-secret")
+    for limit in (None, RateLimit(20), RateLimit(20), RateLimit(20, store=Counting())):
+        ThriveClient(REGIONS[0], credentials, token_store=TokensOnly(), rate_limit=limit).close()
+    AsyncThriveClient(REGIONS[0], credentials, token_store=TokensOnly(), rate_limit=RateLimit(20))
+    ThriveClient(REGIONS[0], credentials, rate_limit=RateLimit(20)).close()
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "the token store TokensOnly: has no methods of RateLimitStore; each client keeps to the rate limit "
+        "on its own"
+    )
+    assert (record.name, record.levelname) == ("thrive_learning.limits", "WARNING")
 
 
 def test_closing_the_client_ends_the_waits(flavour: Flavour) -> None:

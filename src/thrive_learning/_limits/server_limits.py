@@ -91,7 +91,7 @@ class ServerLimits:
         self._wall_clock = wall_clock
         self._share = 1.0
         self._lowered_at = -math.inf
-        self._doubles_at = math.inf
+        self._rises_at = math.inf
         self._paused_until = -math.inf
         self._last_rate, self._renews_at = math.inf, -math.inf
 
@@ -100,7 +100,7 @@ class ServerLimits:
 
         `after` then returns None, which takes longer.
         """
-        return status_code != _TOO_MANY_REQUESTS and self._doubles_at == math.inf and NAMES.isdisjoint(fields)
+        return status_code != _TOO_MANY_REQUESTS and self._rises_at == math.inf and NAMES.isdisjoint(fields)
 
     def after(
         self, status_code: int, fields: Mapping[bytes, bytes], now: float, retry_after_s: float | None = None
@@ -115,7 +115,7 @@ class ServerLimits:
         """
         is_refusal = status_code == _TOO_MANY_REQUESTS
         speaks = not NAMES.isdisjoint(fields)
-        if not speaks and not is_refusal and now < self._doubles_at:
+        if not speaks and not is_refusal and now < self._rises_at:
             return None
         quotas, policies = read_limits(fields, self._wall_clock()) if speaks else ([], [])
         resets = [quota.reset_s for quota in quotas if quota.remaining < 1 and quota.reset_s > RESOLUTION_S]
@@ -144,10 +144,10 @@ class ServerLimits:
         if is_refusal and now >= self._lowered_at + _SETTLE_S:
             is_soon = now < self._lowered_at + RECOVER_S
             self._share = max(self._share * (HARD if is_soon else MILD), LEAST_SHARE)
-            self._lowered_at, self._doubles_at = now, now + RECOVER_S
-        elif not is_refusal and now >= self._doubles_at:
+            self._lowered_at, self._rises_at = now, now + RECOVER_S
+        elif not is_refusal and now >= self._rises_at:
             self._share = min(self._share / MILD, 1.0)
-            self._doubles_at = now + RECOVER_S if self._share < 1 else math.inf
+            self._rises_at = now + RECOVER_S if self._share < 1 else math.inf
         else:
             return None
         return self._per_second * self._share if self._share < 1 else None
