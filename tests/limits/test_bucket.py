@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from thrive_learning._limits import bucket
 from thrive_learning._limits.bucket import State, Step
+from thrive_learning._limits.memory import MemoryLimits
 
 RATES = st.floats(0.01, 1000) | st.integers(1, 100).map(float)
 BURSTS = st.floats(1, 50) | st.integers(1, 20).map(float)
@@ -229,3 +230,23 @@ def test_a_state_that_is_cut_is_not_a_state(length: int) -> None:
 )
 def test_other_text_is_not_a_state(text: str) -> None:
     assert bucket.decode(text) is None
+
+
+# Memory, which has a short way for requests that do not wait
+
+
+@given(st.lists(st.tuples(GAPS, st.none() | RATES), max_size=60), RATES, BURSTS)
+def test_the_short_way_of_memory_is_that_of_the_bucket(
+    events: list[tuple[float, float | None]], per_second: float, burst: float
+) -> None:
+    now, state = BEGINNING, None
+    limits = MemoryLimits(lambda: now)
+    reserve = limits.reserver("key", per_second=per_second, burst=burst)
+    for gap_s, lower in events:
+        now += gap_s
+        if lower is not None:
+            limits.slow("key", per_second=lower, for_s=1.0)
+            state = bucket.slow(state, now, per_second=lower, for_s=1.0)
+        wait_s, changed = bucket.take(state, now, per_second=per_second, burst=burst, longest_wait_s=0.0)
+        assert reserve() == (wait_s == 0)
+        state = changed or state

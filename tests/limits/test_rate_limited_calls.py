@@ -23,6 +23,7 @@ from thrive_learning import (
     ClientClosedError,
     ConfigurationError,
     DeadlineExceededError,
+    MemoryTokenStore,
     RateLimit,
     RateLimitedError,
     RetryPolicy,
@@ -295,6 +296,17 @@ def test_clients_of_other_tenants_and_regions_have_limits_of_their_own() -> None
             client.activities.get(ACTIVITY_ID)
     assert len(store.keys) == len(clients)
     assert all(len(key) == 32 and int(key, 16) for key in store.keys)
+
+
+def test_clients_with_one_memory_share_a_limit() -> None:
+    store = MemoryTokenStore()
+    credentials = BasicCredentials("one", "fake-api-secret")
+    options: Any = {"transport": httpx.MockTransport(Requests()), "rate_limit": SELDOM, "token_store": store}
+    with ThriveClient(REGIONS[0], credentials, **options) as client:
+        client.activities.get(ACTIVITY_ID)
+    with pytest.raises(DeadlineExceededError, match="rate limit"):
+        with ThriveClient(REGIONS[0], credentials, **options) as client:
+            client.activities.get(ACTIVITY_ID)
 
 
 def test_a_token_store_without_limits_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
