@@ -1,6 +1,7 @@
 """The program for pandas."""
 
 import datetime as dt
+import functools
 import itertools
 from types import ModuleType
 from typing import Any
@@ -32,9 +33,14 @@ def types_of(frame: Any) -> dict[str, str]:
 
 
 def test_a_frame_has_every_record_with_the_right_types(
-    program: ModuleType, thrive_client: ThriveClient, thrive_sandbox: ThriveSandbox
+    program: ModuleType,
+    thrive_client: ThriveClient,
+    thrive_sandbox: ThriveSandbox,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     thrive_sandbox.generate(2500)  # three pages
+    # So that the types of the batches differ, as they do in batches of the usual size.
+    monkeypatch.setattr(program, "frames_of", functools.partial(program.frames_of, rows=10))
     with thrive_client.activities.iterate(since=SINCE) as records:
         frame = program.frame_of(records)
     assert types_of(frame) == program.DTYPES
