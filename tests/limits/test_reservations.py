@@ -153,7 +153,7 @@ def test_a_store_of_ours_is_named(tmp_path: Any, caplog: pytest.LogCaptureFixtur
     assert caplog.records[0].getMessage().startswith(f"FileTokenStore('{folder}'): ")
 
 
-def test_an_interruption_is_no_failure_of_the_store(
+def test_an_interruption_is_not_taken_for_a_failure_of_the_store(
     shared: Shared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("thrive_learning._limits.reservations.interruption", lambda error: error)

@@ -22,7 +22,7 @@ class Permits:
         is_limited: Whether the client has a rate limit. Without one, there is always a permit.
 
     Attributes:
-        refused: Whether the run's deadline comes before the next permit.
+        refused: Whether the run ends before the next permit.
     """
 
     def __init__(self, *, is_limited: bool) -> None:
@@ -48,7 +48,7 @@ class Permits:
         self._is_asking, self._held_since = True, now
 
     def answer(self, waited_s: float | None, now: float) -> None:
-        """Record the permit, or None if it does not come before the deadline of the run."""
+        """Record the permit, or None if none comes before the run ends."""
         self._held_s, self._held_since = self.held_s(now), math.inf
         self._is_asking, self.refused, self._waited_s = False, waited_s is None, waited_s
 

@@ -323,10 +323,11 @@ class Schedule:
         return True
 
     def permit(self, waited_s: float | None, now: float) -> None:
-        """Record that the next fetch may begin; None if that would be after the deadline of the run.
+        """Record that the next fetch may begin.
 
         Args:
-            waited_s: How long the run has waited for it, in seconds.
+            waited_s: How long the run has waited for it, in seconds. None if it may not begin, because that
+                would be after the deadline of the run, or because the run ends.
             now: The time.
         """
         self._permits.answer(waited_s, now)
@@ -470,7 +471,9 @@ class Schedule:
         """
         if now >= self._next_limit_at:
             self._expire_at_their_limits(now)
-        is_hopeless = self._permits.refused or self._pace.resumes_at >= self._ends_at
+        # Without a deadline, only the end of the client or of the run refuses a permit.
+        is_refused = self._permits.refused and self.plan.deadline_s is not None
+        is_hopeless = is_refused or self._pace.resumes_at >= self._ends_at
         if now >= self._ends_at or (is_hopeless and not self.in_flight):
             self.exhausted = True
             waiting = [*self._pending, *(job for _at, _number, job in self._waiting)]
