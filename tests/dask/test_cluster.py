@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from list_server import BEGIN, listing
+from token_servers import redis_server
 
-from thrive_learning import ConfigurationError, NotFoundError, RateLimit, ThriveClient, TokenError
+from thrive_learning import (
+    ConfigurationError,
+    NotFoundError,
+    RateLimit,
+    RedisTokenStore,
+    ThriveClient,
+    TokenError,
+)
 from thrive_learning.testing import ServedSandbox
 
 pytest.importorskip("dask.dataframe")
@@ -61,6 +70,22 @@ def test_a_cold_cluster_sends_one_token_request(cluster: Any, thrive_server: Ser
     assert {request.status_code for request in sandbox.requests} == {200}
 
 
+def test_a_cluster_shares_a_token_through_redis(cluster: Any, thrive_server: ServedSandbox) -> None:
+    sandbox = thrive_server.sandbox
+    sandbox.generate(1000)
+    sandbox.revoke_tokens()  # a token of another test may be in the scheduler
+    set_environment(cluster, dict(thrive_server.environ))
+    with redis_server() as server:
+        store = RedisTokenStore(f"redis://127.0.0.1:{server.port}/0")
+        limit = RateLimit(per_second=500)
+        frame: Any = read_activities(LONG_AGO, rows_per_partition=100, token_store=store, rate_limit=limit)
+        assert len(frame.compute()) == 1000
+        assert len(sandbox.token_requests) == 1
+        assert {request.status_code for request in sandbox.requests} == {200}
+        with redis.Redis(port=server.port) as connection:
+            assert len(connection.keys("*")) >= 2  # the token and the limit
+
+
 def test_the_work_of_a_killed_worker_is_redone(cluster: Any) -> None:
     killed = threading.Event()
 
@@ -79,6 +104,7 @@ def test_the_work_of_a_killed_worker_is_redone(cluster: Any) -> None:
         found = frame.compute()
         ids = server.ids
     assert killed.is_set()
+    assert pid not in cluster.run(os.getpid).values()
     assert sorted(found["id"]) == sorted(ids)
 
 

@@ -26,6 +26,8 @@ from thrive_learning._cluster.reading import Part, plan_parts, read_ids, read_pa
 from thrive_learning._cluster.windows import Window
 from thrive_learning._filters import ActivityFilters
 
+pytest.importorskip("pyarrow")
+
 BEGIN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
 
