@@ -35,7 +35,6 @@ class StoreKeeper(SchedulerPlugin):
     """Carries out the operations of the workers in the scheduler, one at a time."""
 
     name: str = NAME
-    idempotent: bool = True
 
     def __init__(self) -> None:
         # Not in an attribute with a public name, because dumps of the cluster's state show those.
