@@ -12,7 +12,7 @@ SPREAD = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=worksteal")
 # Other sessions run these, because they need libraries that no other test may depend on.
 ELSEWHERE = [
     f"--ignore=tests/{name}"
-    for name in ("contract", "observers", "programs", "recipes", "releases", "with_httpx2")
+    for name in ("cluster", "contract", "observers", "programs", "recipes", "releases", "with_httpx2")
 ]
 # Plain `nox` runs these on each Python but the first, because all tests take minutes on each.
 SHORT = [
@@ -217,6 +217,13 @@ def container(session: nox.Session) -> None:
     """Carry out the steps of the sandbox's Dockerfile and compose file in a clean folder, without Docker."""
     sync(session, "--only-group", "container")
     session.run("python", "-m", "tools.container")
+
+
+@nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """Kill workers of exports by a Dask cluster at 20 random moments, and the command at a few more."""
+    sync(session, "--all-extras", "--group", "tests")
+    session.run("pytest", "-s", "tests/cluster", *session.posargs)
 
 
 @nox.session(default=False)

@@ -14,6 +14,7 @@ import respx
 from command import Call
 from harness import ACTIVITY_ID
 
+from thrive_learning._log import fields
 from thrive_learning.cli.terminal import is_pause, noticed
 from thrive_learning.drift import Drift
 
@@ -33,10 +34,11 @@ def test_warnings_are_passed_on_and_nothing_else() -> None:
     drift = Drift("null", "name", "null", "a string")
     for shows_drift in (True, False):
         with noticed(seen.append, drift=shows_drift) as notices:
-            LOGGER.warning("%s", drift)
+            LOGGER.warning("%s", drift, extra=fields("drift"))
+            LOGGER.warning("%s", drift, extra=fields("drift"))  # from another worker process
             LOGGER.warning("%(a)s", {"a": "mapping"})
         assert notices.withheld == (0 if shows_drift else 1)
-    assert seen[2:] == ["the field 'name' is null, not a string", "mapping", "mapping"]
+    assert seen[2:] == [*(2 * ["the field 'name' is null, not a string"]), "mapping", "mapping"]
     assert is_pause(PAUSE)
     assert not is_pause(seen[0])
 

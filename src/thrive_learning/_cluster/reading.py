@@ -1,7 +1,7 @@
 """Reads one partition: the records of a window of time, or of a batch of IDs. Repeating it is harmless."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from thrive_learning._cluster.windows import SECOND, Place, Window, plan_windows
@@ -108,19 +108,26 @@ def _arguments(filters: ActivityFilters, since: dt.datetime | None, until: dt.da
     return filters._replace(since=since, until=until)._asdict()
 
 
-def read_part(client: "ThriveClient", part: Part, *, per_page: int = 1000) -> Any:
+def read_part(
+    client: "ThriveClient",
+    part: Part,
+    *,
+    per_page: int = 1000,
+    on_unreadable: Callable[[int], object] | None = None,
+) -> Any:
     """Return the records of a part as an Arrow table with the columns of exports.
 
     Args:
         client: The client.
         part: Which records to read.
         per_page: The number of records per request.
+        on_unreadable: Called with the number of items without an ID that were left out, if there are any.
 
     Raises:
         ThriveError: The records cannot be read.
         UnexpectedResponseError: The server does not filter by `date`, so that windows would lose records.
     """
-    return _WindowReading(client, part, per_page).table()
+    return _WindowReading(client, part, per_page, on_unreadable).table()
 
 
 class _WindowReading:
@@ -131,10 +138,17 @@ class _WindowReading:
     as well, it is in an earlier one.
     """
 
-    def __init__(self, client: "ThriveClient", part: Part, per_page: int) -> None:
+    def __init__(
+        self,
+        client: "ThriveClient",
+        part: Part,
+        per_page: int,
+        on_unreadable: Callable[[int], object] | None,
+    ) -> None:
         self._client = client
         self._filters, self._window = part
         self._per_page = per_page
+        self._on_unreadable = on_unreadable
         self._builder = TableBuilder()
 
     def table(self) -> Any:
@@ -170,6 +184,8 @@ class _WindowReading:
                 stream.unreadable,
                 extra=fields("unreadable_items", period=period, count=stream.unreadable),
             )
+            if self._on_unreadable is not None:
+                self._on_unreadable(stream.unreadable)
 
     def _take_undated(self, records: Sequence[Activity]) -> None:
         earlier: set[str] = set()

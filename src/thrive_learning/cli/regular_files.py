@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Generator
@@ -14,6 +15,8 @@ from thrive_learning.errors import ConfigurationError
 
 # Not every platform has all of these. Without O_NONBLOCK, opening a FIFO would wait for its other end.
 _FLAGS: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_TEMPORARY = re.compile(r"\.thrive-[0-9a-f]{16}\.tmp", re.ASCII)
 
 _KINDS = {
     stat.S_IFREG: "a regular file",
@@ -71,6 +74,14 @@ def open_regular(path: Path) -> io.FileIO:
     return file
 
 
+def is_at(file: io.FileIO, path: Path) -> bool:
+    """Return whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 def create(path: Path, mode: int = 0o666) -> io.FileIO:
     """Create a file to read it and append to it.
 
@@ -89,6 +100,17 @@ def _opened(path: Path, flags: int, mode: int = 0) -> io.FileIO:
     return io.FileIO(path, "r+b", opener=lambda name, _: os.open(name, flags | _FLAGS, mode))
 
 
+def remove_incomplete(folder: Path) -> None:
+    """Remove the files in a folder that `replacing` has left because its process was killed.
+
+    Raises:
+        OSError: A file cannot be removed.
+    """
+    for path in folder.glob(".thrive-*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def remove(path: Path) -> None:
     """Remove a regular file, if there is one.
 
@@ -101,7 +123,9 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
+def replacing(
+    path: Path, mode: int = 0o666, *, folder: Path | None = None
+) -> Generator[BinaryIO, None, None]:
     """Write a new file that replaces the one at a path when it is complete and on disk.
 
     Until then, it has a random name. If anything fails, it is removed.
@@ -109,13 +133,14 @@ def replacing(path: Path, mode: int = 0o666) -> Generator[BinaryIO, None, None]:
     Args:
         path: The path.
         mode: The permissions of the new file, before the umask.
+        folder: The folder of the incomplete file, on the same file system; None for that of the path.
 
     Raises:
         ConfigurationError: The file at the path is not a regular file.
         OSError: The file cannot be written.
     """
     is_there(path)
-    temporary = path.with_name(f".thrive-{secrets.token_hex(8)}.tmp")
+    temporary = (folder or path.parent) / f".thrive-{secrets.token_hex(8)}.tmp"
     try:
         with io.BufferedWriter(create(temporary, mode)) as file:
             yield file

@@ -12,7 +12,6 @@ import click
 
 from thrive_learning.cli.cells import one_line
 from thrive_learning.cli.streams import discard
-from thrive_learning.drift import Drift
 
 
 def chosen_output(output: str | None, otherwise: str = "json") -> str:
@@ -90,14 +89,19 @@ class _Notices(logging.Handler):
         super().__init__(logging.WARNING)
         self._show = show
         self._shows_drift = drift
-        self.withheld = 0
+        self._withheld: set[str] = set()
+
+    @property
+    def withheld(self) -> int:
+        """The number of warnings that were not shown. Several worker processes may have the same one."""
+        return len(self._withheld)
 
     def emit(self, record: logging.LogRecord) -> None:
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        if self._shows_drift or not any(isinstance(argument, Drift) for argument in arguments):
+        is_drift = getattr(record, "thrive_event", None) == "drift"
+        if self._shows_drift or not is_drift:
             self._show(record.getMessage())
         else:
-            self.withheld += 1
+            self._withheld.add(record.getMessage())
 
 
 @contextlib.contextmanager

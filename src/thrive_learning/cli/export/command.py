@@ -21,6 +21,7 @@ Examples:
   thrive activity export --since 30d --type completed -o records.csv
   thrive activity export --since 2025-01-01 --partition-by day -o activities
   thrive activity export --since 30d --state run.json -o 'run-{until}.ndjson'
+  thrive activity export --since 2024-06-01 --dask local -o lake --sandbox
 
 IDS is a file, or - for stdin: text with one ID per line, CSV with a header (.csv,
 .tsv), NDJSON (.ndjson, .jsonl), or a JSON array (.json), plain or gzip. Repeated
@@ -49,6 +50,12 @@ interrupted run is continued first, without --resume.
 
 --partition-by day writes files such as day=2026-01-31/part-….parquet, the Hive
 layout that DuckDB, Spark, and Athena document. Days are in UTC.
+
+--dask exports a period with the worker processes of a Dask cluster, which 'local'
+starts on this machine. It writes a folder with Parquet files, each with the records
+of a part of the period. Workers on other machines need the same folder at the same
+path, and their own settings, from which they take the secret. They share one access
+token and one rate limit.
 
 Exit code 9 means that records are missing. The summary says how many of them
 --resume would fetch. If no other ID could succeed, such as when the credentials
@@ -82,6 +89,25 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
     "--partition-by",
     type=Choice(("day",)),
     help="Write a folder with files for each day, in Parquet unless --to is used.",
+)
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Write a folder with a Dask cluster: local, or a scheduler such as tcp://10.0.0.5:8786.",
+)
+@click.option(
+    "--workers",
+    type=Whole(1, 1000),
+    metavar="N",
+    help="With --dask local: number of worker processes.  [default: one per core]",
+)
+@click.option(
+    "--records-per-part",
+    type=Whole(1, 10_000_000),
+    default=100_000,
+    show_default=True,
+    metavar="N",
+    help="With --dask: maximum number of records in a file when they are counted.",
 )
 @click.option(
     "-o",
@@ -127,7 +153,11 @@ def export(target: Target, ids: str | None, **given: Any) -> None:
 
     _check_mode(ids)
     given["verbose"] = target.verbose
-    if ids is None:
+    if given["dask"] is not None:
+        from thrive_learning.cli.export.cluster.run import ClusterOptions, run_cluster  # noqa: PLC0415
+
+        run_cluster(target, ClusterOptions(**{name: given[name] for name in ClusterOptions._fields}))
+    elif ids is None:
         run_period(target, PeriodOptions(**{name: given[name] for name in PeriodOptions._fields}))
     else:
         given["ids"] = ids
@@ -136,7 +166,15 @@ def export(target: Target, ids: str | None, **given: Any) -> None:
 
 #: The options that apply to only one of the two kinds of export.
 _FOR_IDS = ("from_", "column", "delimiter", "field", "concurrency")
-_FOR_PERIODS = (*FilterOptions._fields, "state", "overlap", "partition_by")
+_FOR_CLUSTERS = ("dask", "workers", "records_per_part")
+_FOR_PERIODS = (*FilterOptions._fields, "state", "overlap", "partition_by", *_FOR_CLUSTERS)
+
+#: The options that an export with --dask cannot have, and what to do instead.
+_NOT_FOR_CLUSTERS = {
+    "state": "Export the whole period, or remove --dask to add new records with each run.",
+    "partition_by": "Its files have a part of the period each. Remove one of them.",
+    "spreadsheet_safe": "It applies only to CSV, and --dask writes Parquet. Remove one of them.",
+}
 
 
 def _check_mode(ids: str | None) -> None:
@@ -160,6 +198,22 @@ def _check_mode(ids: str | None) -> None:
         raise click.UsageError(
             f"{given[0]} is for an export by IDs and cannot be used with a period. Remove it."
         )
+    _check_cluster_options(context)
     is_overlapping = context.get_parameter_source("overlap") is ParameterSource.COMMANDLINE
     if is_overlapping and not context.params["state"]:
         raise click.UsageError("--overlap has no effect without --state. Add --state FILE, or remove it.")
+
+
+def _check_cluster_options(context: click.Context) -> None:
+    """Raise if an option needs --dask, or cannot be used with it."""
+    has_dask = context.params["dask"] is not None
+    others = _NOT_FOR_CLUSTERS if has_dask else {"workers": "", "records_per_part": ""}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in others or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if has_dask:
+            raise click.UsageError(f"{parameter.opts[0]} cannot be used with --dask. {others[name]}")
+        raise click.UsageError(
+            f"{parameter.opts[0]} has no effect without --dask. Add --dask local, or remove it."
+        )

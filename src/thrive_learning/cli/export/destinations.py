@@ -10,7 +10,7 @@ from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.journal import head_of
 from thrive_learning.cli.export.output import Output, output_of
 from thrive_learning.cli.export.partitions import folder_of, parts_of, publish, records_of
-from thrive_learning.cli.export.paths import ExportPaths, explained
+from thrive_learning.cli.export.paths import PLAN_NAME, WORK_FOLDER, ExportPaths, explained
 from thrive_learning.cli.export.run import checked_paths
 from thrive_learning.cli.regular_files import is_there, open_regular, remove, sync_folder
 from thrive_learning.errors import ConfigurationError
@@ -63,6 +63,9 @@ class Destination(NamedTuple):
         with explained(self.folder):
             has_journal = is_there(paths.journal)
             has_parts = any(True for _ in parts_of(self.folder))
+            has_other_plan = is_there(self.folder / WORK_FOLDER / PLAN_NAME)
+        if has_other_plan:
+            raise ConfigurationError(f"{self.folder} contains an export with --dask. Choose another folder.")
         if has_state:
             self._check_journal(paths, has_journal=has_journal)
         elif not force and (has_parts or has_journal) and not (resume and has_journal):

@@ -12,7 +12,7 @@ from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, Done, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.journal import Entry, Extent, Head, Position, head_of, recovered
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths, OutputError, explained
-from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
+from thrive_learning.cli.regular_files import create, is_at, is_there, open_regular, remove, replacing
 from thrive_learning.errors import ConfigurationError
 
 #: How often data is flushed to disk. A crash of the process loses no data, and a crash of the machine at most
@@ -95,7 +95,7 @@ class ExportFiles:
         path = self.paths.journal
         journal = self._open.enter_context(self._opened(path))
         # Another export may have removed it between the two.
-        if not lock_descriptor(journal.fileno(), blocking=False) or not _is_at(journal, path):
+        if not lock_descriptor(journal.fileno(), blocking=False) or not is_at(journal, path):
             self._created.clear()
             raise ConfigurationError(
                 f"another export is writing {self.paths.output}. Wait for it to finish, or choose another "
@@ -308,13 +308,6 @@ def _reader(file: io.FileIO) -> BinaryIO:
     """Return a buffered reader from the start of a file. Closing the reader does not close the file."""
     file.seek(0)
     return io.BufferedReader(io.FileIO(file.fileno(), "rb", closefd=False))
-
-
-def _is_at(file: io.FileIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def _write(file: io.FileIO, data: bytes) -> None:

@@ -131,7 +131,7 @@ def recovered(journal: BinaryIO, output: BinaryIO, head: Head, mark: Callable[[b
     before = head_of(journal)
     if before != head:
         if size:
-            raise ConfigurationError(_difference(before, head))
+            raise ConfigurationError(difference(before, head))
         return Extent()
     safe, tail = _safe(journal, mark)
     if size < safe.output_bytes:
@@ -149,7 +149,8 @@ def recovered(journal: BinaryIO, output: BinaryIO, head: Head, mark: Callable[[b
     return _with(safe, whole, mark)
 
 
-def _difference(before: Head | None, head: Head) -> str:
+def difference(before: Head | None, head: Head) -> str:
+    """Return how the head of an existing export differs from that of the resumed one."""
     if before is None:
         return "its journal is missing"
     if before.origin != head.origin:

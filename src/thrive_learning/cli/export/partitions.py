@@ -18,12 +18,9 @@ from typing import Any, BinaryIO
 
 from thrive_learning._tables.rows import microseconds_of
 from thrive_learning.cli.export import tables
-from thrive_learning.cli.export.paths import explained
+from thrive_learning.cli.export.paths import WORK_FOLDER, explained
 from thrive_learning.cli.regular_files import create, open_regular, remove, replacing
 from thrive_learning.errors import ConfigurationError
-
-#: The folder inside the output for files that are not part of the result.
-WORK_FOLDER = "_thrive"
 
 #: The day of records without a valid date. Hive and compatible programs read it as null.
 NO_DAY = "__HIVE_DEFAULT_PARTITION__"
@@ -34,22 +31,24 @@ _DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
 
 
-def folder_of(name: str) -> Path:
+def folder_of(name: str, option: str = "--partition-by") -> Path:
     """Return the folder for the value of `-o`, which need not exist.
+
+    Args:
+        name: The value.
+        option: The option that makes the output a folder.
 
     Raises:
         ConfigurationError: The path cannot be a folder.
     """
     if name in ("", "-") or "\0" in name:
-        raise ConfigurationError(f"-o is {name!r}, but --partition-by writes a folder. Choose a folder.")
+        raise ConfigurationError(f"-o is {name!r}, but {option} writes a folder. Choose a folder.")
     try:
         path = Path(name)
         if path.is_symlink():
             path = Path(os.path.realpath(path))
         if path.exists() and not path.is_dir():
-            raise ConfigurationError(
-                f"{name} is not a folder, but --partition-by writes one. Choose a folder."
-            )
+            raise ConfigurationError(f"{name} is not a folder, but {option} writes one. Choose a folder.")
         if not path.exists() and not path.parent.is_dir():
             raise ConfigurationError(f"the folder {path.parent} does not exist. Create it first.")
     except OSError as error:

@@ -8,6 +8,12 @@ from typing import NamedTuple
 from thrive_learning.cli.regular_files import is_there
 from thrive_learning.errors import ConfigurationError, ThriveError
 
+#: The folder inside an output folder for files that are not part of the result.
+WORK_FOLDER = "_thrive"
+
+#: The plan of an export by a cluster, in that folder.
+PLAN_NAME = "plan.json"
+
 _EXTENSIONS = {".ndjson", ".jsonl", ".json"}
 
 

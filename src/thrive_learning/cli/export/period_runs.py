@@ -14,6 +14,7 @@ from thrive_learning.cli.export.period import Finished, PeriodJob, PeriodOptions
 from thrive_learning.cli.export.query import PeriodQuery, filters_document, stamp
 from thrive_learning.cli.export.run import export_origin
 from thrive_learning.cli.export.state import Pending, State, StateFile
+from thrive_learning.cli.filters import FilterOptions
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import ConfigurationError
@@ -30,7 +31,7 @@ def run_period(target: Target, options: PeriodOptions) -> None:
     # All checks come first, before anything is created.
     now = dt.datetime.now(dt.UTC)
     _check(options, now)
-    filters = _filters(options, now)
+    filters = _filters(options.filters, now)
     destination = _destination(options, filters)
     settings = None if target.sandbox else target.settings()
     origin = export_origin(settings)
@@ -38,9 +39,7 @@ def run_period(target: Target, options: PeriodOptions) -> None:
         with StateFile(Path(options.state)) as file, target.client(settings) as client:
             _Runs(client, file, origin, options, filters).make(destination, file.load())
         return
-    since, until = options.filters.since, options.filters.until
-    query = PeriodQuery(filters, since.asked if since else "", until and until.asked)
-    job = PeriodJob(destination, query, origin, options.resume, options.force)
+    job = PeriodJob(destination, query_of(options.filters, now), origin, options.resume, options.force)
     job.check()
     with target.client(settings) as client, running(client, job, options) as finished:
         pass
@@ -49,12 +48,7 @@ def run_period(target: Target, options: PeriodOptions) -> None:
 
 def _check(options: PeriodOptions, now: dt.datetime) -> None:
     """Raise if two options contradict each other."""
-    filters = options.filters
-    filters.check()
-    if filters.since is not None and filters.until is None and filters.since.at >= now:
-        raise click.UsageError(
-            f"--since ({_shown(filters.since.at)}) is in the future. Set it to an earlier time."
-        )
+    _check_filters(options.filters, now)
     if options.resume and options.force:
         raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     if options.state is None:
@@ -67,8 +61,32 @@ def _check(options: PeriodOptions, now: dt.datetime) -> None:
         )
 
 
-def _filters(options: PeriodOptions, now: dt.datetime) -> ActivityFilters:
-    arguments = options.filters.arguments()
+def _check_filters(filters: FilterOptions, now: dt.datetime) -> None:
+    filters.check()
+    if filters.since is not None and filters.until is None and filters.since.at >= now:
+        raise click.UsageError(
+            f"--since ({_shown(filters.since.at)}) is in the future. Set it to an earlier time."
+        )
+
+
+def query_of(filters: FilterOptions, now: dt.datetime) -> PeriodQuery:
+    """Return the query of an export of a period.
+
+    Args:
+        filters: The options.
+        now: The current time, which is the end of the period without `--until`.
+
+    Raises:
+        click.UsageError: Two options contradict each other.
+        ConfigurationError: A filter is not valid.
+    """
+    _check_filters(filters, now)
+    since, until = filters.since, filters.until
+    return PeriodQuery(_filters(filters, now), since.asked if since else "", until and until.asked)
+
+
+def _filters(options: FilterOptions, now: dt.datetime) -> ActivityFilters:
+    arguments = options.arguments()
     return ActivityFilters.of(**{**arguments, "until": arguments["until"] or now})
 
 

@@ -80,7 +80,8 @@ class PeriodQuery(NamedTuple):
 
 def stamp(at: dt.datetime) -> str:
     """Return a time in the form for file names, such as `20260131T120000Z`."""
-    return f"{at:%Y%m%dT%H%M%SZ}"
+    # Not with strftime, which writes the year 999 with three digits on Linux.
+    return f"{at.year:04}{at:%m%dT%H%M%SZ}"
 
 
 def filters_document(filters: ActivityFilters) -> dict[str, Any]:

@@ -1,0 +1,220 @@
+"""Connect to a Dask cluster, or start one on this machine, and check that it can do the work."""
+
+import contextlib
+import importlib
+import logging
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from thrive_learning.cli.export.cluster.parts import meet
+from thrive_learning.cli.export.paths import OutputError, explained
+from thrive_learning.cli.regular_files import create
+from thrive_learning.errors import ConfigurationError, ConnectionFailedError, ThriveError
+
+#: The address for a cluster on this machine.
+LOCAL = "local"
+
+#: The time limits for a connection to the scheduler, and for its first worker.
+CONNECT_S, FIRST_WORKER_S = 10.0, 30.0
+
+#: How long a file of another machine may take until it is visible here. NFS caches the entries of folders.
+VISIBLE_S = 60.0
+
+_Result = TypeVar("_Result")
+
+
+def check_address(address: str) -> None:
+    """Check the value of --dask.
+
+    Raises:
+        click.UsageError: The value is not valid.
+    """
+    scheme, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    if address != LOCAL and not (scheme in ("tcp", "tls") and host and port.isascii() and port.isdigit()):
+        raise click.UsageError(
+            f"--dask is {address!r}. Use {LOCAL!r} for worker processes on this machine, or the address of a "
+            "scheduler, such as tcp://scheduler.example:8786."
+        )
+
+
+@contextlib.contextmanager
+def connected(address: str, workers: int | None) -> Generator[Any, None, None]:
+    """Connect to a cluster within a block, or start one. The block gets a `distributed.Client`.
+
+    Args:
+        address: `local`, or the address of a scheduler.
+        workers: The number of worker processes on this machine; None for one per core.
+
+    Raises:
+        ConfigurationError: The extra is not installed, or a worker has other versions.
+        ConnectionFailedError: The scheduler cannot be reached, or has no workers.
+    """
+    distributed = _distributed()
+    try:
+        with contextlib.ExitStack() as opened:
+            if address == LOCAL:
+                cluster = opened.enter_context(_local(distributed, workers))
+                client = distributed.Client(cluster, set_as_default=False)
+            else:
+                client = _within(
+                    CONNECT_S,
+                    lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False),
+                    address,
+                )
+            opened.enter_context(contextlib.closing(client))
+            _check_workers(client, address)
+            if address == LOCAL:  # in a cluster of one process, each record would come back to its worker
+                client.forward_logging("thrive_learning", logging.WARNING)
+            yield client
+    except OSError as error:  # of distributed, because those of files were converted
+        problem = str(error) or type(error).__name__
+    else:
+        return
+    raise ConnectionFailedError(
+        f"the connection to the Dask scheduler was lost ({problem}). Run the same command with --resume."
+    )
+
+
+def _distributed() -> Any:
+    try:
+        for package in ("cryptography", "pyarrow"):
+            importlib.import_module(package)
+        # Its loggers are set up when it is imported. The command has its own messages.
+        quiet = dict.fromkeys(("distributed", "distributed.client"), "critical")
+        importlib.import_module("dask.config").set({"logging": quiet})
+        return importlib.import_module("distributed")
+    except ImportError as error:
+        problem = (
+            f"--dask needs the extra 'dask' ({error.name} is not installed). "
+            "Install it with: python3 -m pip install 'thrive-learning[cli,dask]'"
+        )
+    raise ConfigurationError(problem)
+
+
+@contextlib.contextmanager
+def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
+    """Start a cluster of worker processes, which end with a block, or with this process."""
+    with distributed.LocalCluster(
+        n_workers=workers or importlib.import_module("dask.system").CPU_COUNT,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+        preload=[f"{__package__}.ignoring_ctrl_c"],
+        # A scheduler runs whatever is sent to it, also by other users of this machine.
+        security=distributed.Security.temporary(),
+    ) as cluster:
+        try:
+            yield cluster
+        except BaseException:
+            for nanny in [*cluster.workers.values()]:  # which would wait five seconds for an unfinished task
+                with contextlib.suppress(Exception):
+                    cluster.sync(nanny.kill, timeout=0)
+            raise
+
+
+def _within(limit_s: float, connect: Callable[[], _Result], address: str) -> _Result:
+    """Connect within a time limit, which distributed does not keep if another server listens there."""
+    found: list[_Result] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(connect())
+        except BaseException as error:  # noqa: BLE001 - bytes of another protocol cause errors of every kind
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # versions are compared below
+        thread.start()
+        thread.join(2 * limit_s)
+    if found:
+        return found[0]
+    problem = f": {failures[0]}" if failures else ""
+    raise ConnectionFailedError(
+        f"cannot connect to a Dask scheduler at {address}{problem}. Check the address, and whether the "
+        "scheduler is running."
+    )
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """Wait for a worker, and raise if the versions differ."""
+    try:
+        client.wait_for_workers(1, timeout=FIRST_WORKER_S)
+    except TimeoutError:
+        has_workers = False
+    else:
+        has_workers = True
+    if not has_workers:
+        raise ConnectionFailedError(
+            f"the Dask scheduler at {address} has no workers after {FIRST_WORKER_S:.0f} s. Start one with: "
+            f"dask worker {address}"
+        )
+    versions: Any = client.get_versions(packages=["thrive_learning"])
+    mine = _facts(versions["client"])
+    for name, theirs in ((name, _facts(found)) for name, found in versions["workers"].items()):
+        for package, version in mine.items():
+            if theirs[package] != version:
+                has = f"has {package} {theirs[package]}" if theirs[package] else f"does not have {package}"
+                raise ConfigurationError(
+                    f"the worker {name} {has}, and this machine has {version}. Install the same version "
+                    "everywhere."
+                )
+
+
+def _facts(versions: Any) -> dict[str, str | None]:
+    packages = versions["packages"]
+    return {
+        "Python": ".".join(packages["python"].split(".")[:2]),
+        "thrive-learning": packages["thrive_learning"],
+    }
+
+
+def check_shared(client: Any, folder: Path) -> None:
+    """Check that each worker sees a file that was written here, and the other way around.
+
+    Args:
+        client: The connection.
+        folder: The folder for such files.
+
+    Raises:
+        ConfigurationError: The folder is not shared.
+        OutputError: The folder cannot be written, here or by a worker.
+    """
+    mine = folder / f".thrive-{secrets.token_hex(8)}.tmp"
+    with explained(mine):
+        create(mine).close()
+    try:
+        for worker, answer in client.run(meet, mine, on_error="return").items():
+            if isinstance(answer, ThriveError):
+                raise OutputError(f"worker {worker}: {answer}")
+            # Another exception means that the worker has just left. Its successors check the plan.
+            if isinstance(answer, Path) and not is_visible(answer):
+                raise ConfigurationError(
+                    f"the worker {worker} has written {answer}, and this machine cannot see it. Choose a "
+                    "folder that this machine and all workers share, at the same path."
+                )
+            if isinstance(answer, Path):
+                answer.unlink(missing_ok=True)
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def is_visible(path: Path) -> bool:
+    """Return whether a file of another machine is visible here, after waiting for it."""
+    end = time.monotonic() + VISIBLE_S
+    while not path.exists():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.1)
+    return True

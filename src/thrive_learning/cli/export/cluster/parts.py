@@ -1,0 +1,180 @@
+"""Write and verify the file of a part. Workers import this module, so it needs no extra but `dask`."""
+
+import importlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thrive_learning._cluster.clients import ClientSource, client_of
+from thrive_learning._cluster.reading import Part, plan_parts, read_part
+from thrive_learning._filters import ActivityFilters
+from thrive_learning.cli.export.paths import PLAN_NAME, WORK_FOLDER, OutputError, explained
+from thrive_learning.cli.regular_files import create, is_there, replacing
+
+_KEY = b"thrive_export"  # in the metadata of a part
+_TAIL_BYTES = 8  # the length of the footer, and the name of the format
+
+
+class PartFacts(NamedTuple):
+    """The metadata of a complete part.
+
+    Attributes:
+        rows: The number of records.
+        unreadable: The number of items that were left out because they have no ID.
+    """
+
+    rows: int
+    unreadable: int
+
+
+class PartTask(NamedTuple):
+    """The task of a worker that writes a part.
+
+    Attributes:
+        source: Where the client comes from.
+        part: Which records to read.
+        path: The file.
+        plan: The first line of the plan's file.
+        per_page: The number of records per request.
+    """
+
+    source: ClientSource
+    part: Part
+    path: Path
+    plan: str
+    per_page: int
+
+    def run(self) -> None:
+        """Write the part, unless it is already complete.
+
+        The part appears whole or not at all, and only while the folder has the same plan.
+
+        Raises:
+            OutputError: The folder is not visible here, has another plan, or cannot be written.
+            ThriveError: The records cannot be read.
+        """
+        path = self.path
+        check_plan(path.parent, self.plan)
+        if part_facts(path) is not None:  # of a worker that was killed afterwards
+            return
+        unreadable: list[int] = []
+        table: Any = read_part(
+            client_of(self.source), self.part, per_page=self.per_page, on_unreadable=unreadable.append
+        )
+        facts = PartFacts(table.num_rows, sum(unreadable))
+        table = table.replace_schema_metadata({_KEY: json.dumps(facts._asdict())})
+        with explained(path), replacing(path, folder=path.parent / WORK_FOLDER) as file:
+            importlib.import_module("pyarrow.parquet").write_table(table, file, write_page_checksum=True)
+            check_plan(path.parent, self.plan)
+
+
+class CountTask(NamedTuple):
+    """The task of a worker that divides a period.
+
+    Attributes:
+        source: Where the client comes from.
+        filters: Which records are exported.
+        most: The maximum number of records per part.
+    """
+
+    source: ClientSource
+    filters: ActivityFilters
+    most: int
+
+    def run(self) -> list[Part]:
+        """Count the records, and return the parts.
+
+        Raises:
+            ThriveError: The records cannot be counted.
+        """
+        return plan_parts(client_of(self.source), self.filters, self.most)
+
+
+def plan_path(folder: Path) -> Path:
+    """Return the path of the plan of a folder."""
+    return folder / WORK_FOLDER / PLAN_NAME
+
+
+def check_plan(folder: Path, plan: str) -> None:
+    """Check that the folder here has a plan.
+
+    Args:
+        folder: The folder.
+        plan: The first line of the plan's file.
+
+    Raises:
+        OutputError: This machine has another folder, or another export has begun in it.
+    """
+    path = plan_path(folder)
+    try:
+        with path.open(encoding="utf-8") as file:
+            is_same = file.readline().rstrip("\n") == plan
+    except FileNotFoundError:
+        problem = (
+            f"a worker cannot see {path}. Choose a folder that this machine and all workers share, at the "
+            "same path"
+        )
+    except OSError as error:
+        problem = f"a worker cannot read {path}: {error.strerror}"
+    else:
+        if is_same:
+            return
+        problem = f"another export has begun in {folder}, so this one has stopped"
+    raise OutputError(problem)
+
+
+def part_facts(path: Path) -> PartFacts | None:
+    """Return the metadata of a part; None if there is no complete part.
+
+    Raises:
+        ConfigurationError: Another kind of file is there.
+        OutputError: The file cannot be read.
+    """
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    with explained(path, "read"):
+        if not is_there(path):
+            return None
+        with path.open("rb") as file:  # read-only, because the workers may run as another user
+            size = file.seek(0, os.SEEK_END)
+            try:
+                footer = parquet.read_metadata(file)
+                metadata: dict[bytes, bytes] = footer.metadata or {}
+                facts = PartFacts(**json.loads(metadata[_KEY]))
+            except (ValueError, TypeError, KeyError):  # includes pyarrow's ArrowInvalid
+                return None
+            except OSError as error:
+                if error.errno:
+                    raise
+                return None  # pyarrow found a footer that is not valid
+    is_whole = _data_end(footer) + footer.serialized_size + _TAIL_BYTES <= size
+    return facts if is_whole and footer.num_rows == facts.rows else None
+
+
+def _data_end(footer: Any) -> int:
+    """Return the offset at which the data of a part ends, according to its footer."""
+    end = 0
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            column = footer.row_group(group).column(number)
+            begin: int = column.dictionary_page_offset or column.data_page_offset
+            end = max(end, begin + column.total_compressed_size)
+    return end
+
+
+def meet(theirs: Path) -> Path:
+    """Check that a file of another machine is visible here, and return a new one beside it.
+
+    Raises:
+        OutputError: The file is not visible, or none can be created.
+    """
+    if not theirs.exists():
+        raise OutputError(
+            f"it cannot see {theirs}. Choose a folder that this machine and all workers share, at the same "
+            "path."
+        )
+    mine = theirs.with_name(f".thrive-{secrets.token_hex(8)}.tmp")
+    with explained(mine):
+        create(mine).close()
+    return mine

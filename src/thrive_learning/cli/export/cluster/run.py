@@ -1,0 +1,108 @@
+"""An export by a cluster: its options, its checks, and its summary."""
+
+import contextlib
+import datetime as dt
+import math
+from collections.abc import Generator
+from typing import NamedTuple
+
+import click
+
+from thrive_learning._clock import monotonic
+from thrive_learning.cli.exit_codes import ExitCode
+from thrive_learning.cli.export.cluster.connection import LOCAL, check_address, check_shared, connected
+from thrive_learning.cli.export.cluster.dispatch import Dispatcher
+from thrive_learning.cli.export.cluster.folder import PartFolder
+from thrive_learning.cli.export.cluster.plan import stored_form
+from thrive_learning.cli.export.cluster.tally import ClusterTally
+from thrive_learning.cli.export.cluster.worker_settings import source_for
+from thrive_learning.cli.export.partitions import folder_of
+from thrive_learning.cli.export.period_runs import query_of
+from thrive_learning.cli.export.progress import announced, shown
+from thrive_learning.cli.export.run import export_origin
+from thrive_learning.cli.filters import FilterOptions
+from thrive_learning.cli.options import Target
+from thrive_learning.cli.terminal import say
+
+
+class ClusterOptions(NamedTuple):
+    """The options of an export by a cluster, by their names."""
+
+    dask: str
+    workers: int | None
+    records_per_part: int
+    filters: FilterOptions
+    output: str
+    to: str | None
+    resume: bool
+    force: bool
+    deadline: float | None
+    quiet: bool
+    verbose: bool
+
+
+def run_cluster(target: Target, options: ClusterOptions) -> None:
+    """Write the activity records of a period to a folder."""
+    # All checks come first, before anything is created.
+    check_address(options.dask)
+    if options.workers is not None and options.dask != LOCAL:
+        raise click.UsageError(f"--workers applies only to --dask {LOCAL}. Remove it.")
+    if options.resume and options.force:
+        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
+    if options.to not in (None, "parquet"):
+        raise click.UsageError(f"--dask writes Parquet, and --to is {options.to}. Remove --to.")
+    query = stored_form(query_of(options.filters, dt.datetime.now(dt.UTC)))
+    folder = PartFolder(folder_of(options.output, "--dask"))
+    folder.check(resume=options.resume, force=options.force)
+    settings = None if target.sandbox else target.settings()
+    origin = export_origin(settings).name
+    if options.resume:  # whether it can be continued must be known before a cluster is started
+        folder.resumed(origin, query)
+    source = source_for(target, settings)
+    tally = ClusterTally()
+    ends_at = math.inf if options.deadline is None else monotonic() + options.deadline
+    with (
+        _summarized(tally, folder, quiet=options.quiet),
+        folder.locked(),
+        connected(options.dask, options.workers) as client,
+        shown(tally, quiet=options.quiet, to_terminal=False) as show,
+        announced(tally, show, quiet=options.quiet, verbose=options.verbose),
+    ):
+        dispatcher = Dispatcher(
+            *(client, source, folder, tally, show),
+            ends_at=ends_at,
+            quiet=options.quiet,
+            verbose=options.verbose,
+        )
+        check_shared(client, folder.work)
+        plan = folder.resumed(origin, query) if options.resume else None
+        is_new = plan is None
+        if plan is None:
+            plan = dispatcher.plan(origin, query, options.records_per_part)
+        if plan is not None:
+            dispatcher.write(plan, is_new=is_new)
+    if tally.is_partial:
+        raise click.exceptions.Exit(ExitCode.INCOMPLETE)
+
+
+@contextlib.contextmanager
+def _summarized(tally: ClusterTally, folder: PartFolder, *, quiet: bool) -> Generator[None, None, None]:
+    """Print the summary at the end, and how to continue if records are missing."""
+    again = "Run the same command with --resume to continue"
+
+    def say_summary() -> None:
+        for line in () if quiet else tally.summary(folder.name, folder.failures):
+            say(line)
+
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        if tally.has_begun:
+            say_summary()
+            say(f"complete parts are kept in {folder.name}. {again}")
+        raise
+    say_summary()
+    if tally.failures:
+        say(f"{again}. It exports only the parts that are missing")
+    elif not quiet and not tally.is_whole:
+        say(f"--deadline was reached before the last part. {again}")

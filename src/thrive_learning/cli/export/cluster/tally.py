@@ -1,0 +1,141 @@
+"""The counts of an export by a cluster, for the progress and the summary."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from thrive_learning._clock import monotonic
+from thrive_learning.cli.export.cluster.folder import PartFailure
+from thrive_learning.cli.export.cluster.parts import PartFacts
+from thrive_learning.cli.export.tally import count_of, duration
+
+_MOST_SHOWN = 5  # failures in the summary
+_EARLY = 0.01  # of the parts; before that, an estimate of the time left would be a guess
+
+
+@attrs.define
+class ClusterTally:
+    """The counts of an export.
+
+    Attributes:
+        has_begun: Whether the plan is saved.
+        total: The number of parts.
+        planned: The number of records of all parts when they were counted; None if the server does not say.
+        records: How many records this run has written.
+        parts: How many parts this run has written.
+        records_before: How many records earlier runs have written.
+        parts_before: How many parts earlier runs have written.
+        unreadable: How many items were left out because they have no ID, by this and earlier runs.
+        failures: The parts that failed.
+        workers: The number of workers.
+        is_paused: Whether all requests are paused, because the server is overloaded or down.
+    """
+
+    has_begun: bool = False
+    total: int = 0
+    planned: int | None = None
+    records: int = 0
+    parts: int = 0
+    records_before: int = 0
+    parts_before: int = 0
+    unreadable: int = 0
+    failures: list[PartFailure] = attrs.field(factory=list[PartFailure])
+    workers: int = 0
+    is_paused: bool = False
+    _clock: Callable[[], float] = attrs.field(default=monotonic, alias="clock")
+    _began_at: float = attrs.field(default=0.0, init=False)
+    _started_at: float = attrs.field(factory=monotonic, alias="started_at")
+
+    def begin(self, planned: Sequence[int | None], before: Sequence[PartFacts]) -> None:
+        """Set the counts of the plan and of earlier runs.
+
+        Args:
+            planned: The number of records of each part when it was counted.
+            before: The parts that are complete.
+        """
+        self._began_at = self._clock()
+        self.has_begun, self.total, self.parts_before = True, len(planned), len(before)
+        self.records_before = sum(facts.rows for facts in before)
+        self.unreadable = sum(facts.unreadable for facts in before)
+        known = [count for count in planned if count is not None]
+        self.planned = sum(known) if len(known) == len(planned) else None
+
+    def note(self, facts: PartFacts) -> None:
+        """Count a part that a worker has written."""
+        self.is_paused = False
+        self.records += facts.rows
+        self.parts += 1
+        self.unreadable += facts.unreadable
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all parts are complete."""
+        return self.has_begun and self.parts_before + self.parts == self.total
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether records are missing from the output."""
+        return not self.is_whole or bool(self.unreadable)
+
+    @property
+    def elapsed_s(self) -> float:
+        """The seconds since the export began."""
+        return self._clock() - self._started_at
+
+    @property
+    def rate(self) -> float:
+        """The number of records per second."""
+        return self.records / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def fraction(self) -> float | None:
+        """The fraction of the parts that are complete, from 0 to 1; None without parts."""
+        return (self.parts_before + self.parts) / self.total if self.total else None
+
+    @property
+    def left_s(self) -> float | None:
+        """The estimated number of seconds left; None if there is no estimate."""
+        if self.parts < max(self.workers, self.total * _EARLY):  # the first parts arrive together
+            return None
+        left = self.total - self.parts_before - self.parts
+        return (self._clock() - self._began_at) / self.parts * left if self.parts else None
+
+    @property
+    def progress(self) -> str:
+        """The text of the progress."""
+        if not self.has_begun:
+            return f"counting records, {count_of(self.workers, 'worker')}"
+        done = count_of(self.records_before + self.records, "record")
+        texts = [
+            done if self.planned is None else f"{done} of about {self.planned:,}",
+            f"{self.rate:,.0f}/s",
+            f"{self.parts_before + self.parts:,} of {count_of(self.total, 'part')}",
+            count_of(self.workers, "worker"),
+        ]
+        if self.failures:
+            texts.insert(3, f"{len(self.failures):,} failed")
+        if self.is_paused:
+            texts.append("paused")
+        elif self.left_s is not None:
+            texts.append(f"{duration(self.left_s)} left")
+        return ", ".join(texts)
+
+    def summary(self, folder: Path, failures: Path) -> list[str]:
+        """Return the lines of the summary.
+
+        Args:
+            folder: The folder of the parts.
+            failures: The file of the failures.
+        """
+        records, parts = self.records_before + self.records, self.parts_before + self.parts
+        written = f"{count_of(self.records, 'record')} in {duration(self.elapsed_s)} ({self.rate:,.0f}/s)"
+        lines = [f"exported {written}; {folder} has {records:,} in {count_of(parts, 'part')}"]
+        if self.parts_before:
+            lines.append(f"skipped {count_of(self.parts_before, 'part')}: already exported")
+        if self.unreadable:
+            lines.append(f"skipped {count_of(self.unreadable, 'item')} without an ID")
+        if self.failures:
+            lines.append(f"{count_of(len(self.failures), 'part')} failed: see {failures}")
+            lines += [f"  {one.error}, {one.period}: {one.message}" for one in self.failures[:_MOST_SHOWN]]
+        return lines

@@ -1,0 +1,72 @@
+"""A worker process of `thrive activity export --dask local` is killed. `nox -s cluster` kills many."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster_runs import Served, assert_once, served, start, workers_of
+from command import Call
+
+from thrive_learning.cli.export.cluster import ignoring_ctrl_c
+
+pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+
+LOCAL = ("--dask", "local", "--workers", "2", "--records-per-part", "1000")
+
+
+@pytest.fixture
+def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.chdir(tmp_path)
+    with served(8_000) as serving:
+        yield serving
+
+
+def test_the_work_of_a_killed_worker_is_done_by_others(
+    call: Call, serving: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in serving.environment.items():
+        monkeypatch.setenv(name, value)
+    killed: list[int] = []
+
+    def kill() -> None:
+        if serving.pages >= 4 and not killed:
+            killed.append(workers_of(os.getpid())[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    serving.hook = kill
+    code, out, err = call(
+        *("activity", "export", "--since", "2025-06-01", "--until", "2026-08-01", "-o", "lake"), *LOCAL
+    )
+    assert (code, out) == (0, ""), err
+    assert killed
+    assert "lost 1 worker, 1 left. Unfinished parts are written again" in err
+    assert_once(tmp_path, serving.ids)
+    assert serving.tokens == 1
+    assert workers_of(os.getpid()) == []
+
+
+def test_ctrl_c_in_a_terminal_ends_workers_quietly(serving: Served, tmp_path: Path) -> None:
+    command = start(serving, tmp_path, *LOCAL, is_group=True)
+    with serving.changed:
+        serving.changed.wait_for(lambda: serving.pages >= 4 or command.poll() is not None, 60)
+    workers = workers_of(command.pid)
+    os.killpg(command.pid, signal.SIGINT)  # as a terminal does
+    _, err = command.communicate(timeout=60)
+    assert command.returncode == 130, err.decode()
+    assert b"complete parts are kept in lake. Run the same command with --resume to continue" in err
+    assert b"Traceback" not in err
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert_once(tmp_path, serving.ids, is_whole=False)
+
+
+def test_a_worker_ignores_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        ignoring_ctrl_c.dask_setup(None)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
