@@ -118,7 +118,8 @@ def problems_in(document: dict[str, Any]) -> Iterator[str]:
         if not component.get("version"):
             yield f"{name} has no version"
         if not component.get("licenses"):
-            yield f"{name} has no license. Add it to `FREE_TEXT`, `ELSEWHERE`, or `CLASSIFIERS` in tools/sbom.py"
+            where = "`FREE_TEXT`, `ELSEWHERE`, or `CLASSIFIERS` in tools/sbom.py"
+            yield f"{name} has no license. Add it to {where}"
         sources = (*component.get("externalReferences", []), *component.get("components", []))
         if component is not document["metadata"]["component"] and not any(map(_has_hash, sources)):
             yield f"{name} has no hash"
