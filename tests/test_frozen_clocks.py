@@ -20,9 +20,11 @@ from harness import ACTIVITY_ID, ROOT
 
 from thrive_learning import (
     AsyncThriveClient,
+    Attempt,
     DeadlineExceededError,
     FileTokenStore,
     MemoryTokenStore,
+    RateLimit,
     RetryPolicy,
     Service,
     ThriveClient,
@@ -106,6 +108,37 @@ def test_async_calls_end(
 
     with stopped():
         run(use)
+
+
+LIMIT = RateLimit(per_second=40, burst=1)
+
+
+def test_calls_wait_for_the_rate_limit(
+    sandbox: ThriveSandbox, stopped: Callable[[], AbstractContextManager[Any]]
+) -> None:
+    seen: list[Attempt] = []
+    with sandbox.client(rate_limit=LIMIT, on_attempt=seen.append) as client:
+        for _ in range(3):
+            with stopped():
+                assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
+                assert len(list(client.activities.get_many([ACTIVITY_ID] * 3, ordered=True))) == 3
+    assert all(0 <= attempt.waited < 20 for attempt in seen)
+
+
+def test_async_calls_wait_for_the_rate_limit(
+    sandbox: ThriveSandbox, stopped: Callable[[], AbstractContextManager[Any]], run: Runner
+) -> None:
+    seen: list[Attempt] = []
+
+    async def use() -> None:
+        async with sandbox.async_client(rate_limit=LIMIT, on_attempt=seen.append) as client:
+            for _ in range(3):
+                assert (await client.activities.get(ACTIVITY_ID)).id == ACTIVITY_ID
+                assert len([found async for found in client.activities.get_many([ACTIVITY_ID] * 3)]) == 3
+
+    with stopped():
+        run(use)
+    assert all(0 <= attempt.waited < 20 for attempt in seen)
 
 
 class Silent(httpx.AsyncBaseTransport):

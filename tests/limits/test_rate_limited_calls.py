@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import pickle
 import signal
 import threading
@@ -354,6 +355,37 @@ def test_a_closed_client_does_not_wait(flavour: Flavour) -> None:
         client.close()
         with pytest.raises(ClientClosedError):
             client.activities.get(ACTIVITY_ID)
+
+
+def test_clients_share_the_limit_of_a_token_store(flavour: Flavour) -> None:
+    store = MemoryTokenStore()
+    limit = RateLimit(per_second=0.01)
+    requests = Requests()
+    for is_first in (True, False):
+        with flavour.answering(requests, OAUTH, rate_limit=limit, token_store=store) as client:
+            assert not client._http.limiter.reservations.blocks
+            if is_first:
+                client.activities.get(ACTIVITY_ID)
+            else:
+                with pytest.raises(DeadlineExceededError):
+                    client.activities.get(ACTIVITY_ID, timeout=30)
+    assert len(requests.paths) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_threads_of_its_parent() -> None:
+    with ThriveClient.sandbox(rate_limit=RateLimit(0.5, 1)) as client:
+        client.activities.get(ACTIVITY_ID)
+        with calls_in_line(client, [ACTIVITY_ID]):
+            child = os.fork()
+            if not child:
+                try:
+                    client.activities.get(ACTIVITY_ID, timeout=30)
+                    os._exit(0)
+                except BaseException:  # noqa: BLE001 - the child must not return into the test run
+                    os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 class Hanging(MemoryLimits):

@@ -415,13 +415,13 @@ class Schedule:
             job.retries_at = now + max(asked_s, pace.backoff(max(len(job.history), 1)))
         else:
             pace.slow(job.sent_at, now, asked_s, is_throttle=is_throttle)
-            self._permits.pause(pace.resumes_at, now)
             pause_s = max(pace.resumes_at - now, 0.0)
             job.retries_at = now + pause_s
             if not was_down:
                 self._probe, self._blamed = None, job if _may_be_about_the_id(error) else None
             elif self._blamed is not job:
                 self._blamed = None
+        self._permits.pause(pace.resumes_at, now)
         for other in self._pending:
             if other.begun_at is None:
                 self._begin_time_limit(other, now)

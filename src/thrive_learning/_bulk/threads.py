@@ -212,11 +212,9 @@ class ThreadedRun(Run):
         self._budgets.add(budget)
         waited: object = None
         try:
-            if not self.stopped:  # otherwise the budget may not have been ended
-                waited = 0.0 if limiter.goes_at_once() else limiter.wait(budget)
-        except Exception as error:  # a defect, which must reach the caller
-            if interruption(error) is not None:
-                raise
+            # If the run has been stopped meanwhile, the budget may not have been ended.
+            waited = None if self.stopped else 0.0 if limiter.goes_at_once() else limiter.wait(budget)
+        except BaseException as error:  # noqa: BLE001 - a defect, which must reach the caller
             self._fail(error)
         finally:
             self._budgets.discard(budget)

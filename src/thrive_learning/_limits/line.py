@@ -132,10 +132,8 @@ class Turn:
 
     def _least_wait_s(self, now: float) -> float:
         """Return the seconds that the request waits at least, as far as this process knows."""
-        try:
-            before = list(self._line).index(self._ref)
-        except ValueError:  # it was taken for lost
-            before = 0
+        line = list(self._line)
+        before = line.index(self._ref) if self._ref in line else 0  # it may have been taken for lost
         return self._limiter.not_before(before, now) - now
 
     @property
