@@ -26,7 +26,7 @@ napoleon_use_ivar = False
 
 nitpick_ignore_regex = [
     # Sphinx has no inventory of other libraries, because the build reads nothing from the network.
-    ("py:.*", r"(?:collections|datetime|httpx|opentelemetry|os|pathlib|redis|ssl|types)\..+"),
+    ("py:.*", r"(?:collections|dask|datetime|httpx|opentelemetry|os|pathlib|redis|ssl|types)\..+"),
     # Type variables, and classes of the sandbox and of the generated code that users receive.
     ("py:.*", r"thrive_learning\.\w+\._\w+"),
     ("py:.*", r"(?:_thrive_learning_api|thrive_learning\.sandbox\.collection)\..+"),

@@ -67,13 +67,11 @@ if TYPE_CHECKING:
     from thrive_learning.rate_limits import RateLimit, RateLimitStore
     from thrive_learning.regions import Region, Service
     from thrive_learning.telemetry import OpenTelemetry
-    from thrive_learning.token_stores import (
-        FileTokenStore,
-        MemoryTokenStore,
-        RedisTokenStore,
-        StoredToken,
-        TokenStore,
-    )
+    from thrive_learning.token_stores import TokenStore
+    from thrive_learning.token_stores.files import FileTokenStore
+    from thrive_learning.token_stores.memory import MemoryTokenStore
+    from thrive_learning.token_stores.redis import RedisTokenStore
+    from thrive_learning.token_stores.stored_token import StoredToken
     from thrive_learning.tokens import AsyncTokens, Tokens
 
 __all__ = [
@@ -221,13 +219,11 @@ _NAMES = {
         "Service",
     ),
     "thrive_learning.telemetry": ("OpenTelemetry",),
-    "thrive_learning.token_stores": (
-        "FileTokenStore",
-        "MemoryTokenStore",
-        "RedisTokenStore",
-        "StoredToken",
-        "TokenStore",
-    ),
+    "thrive_learning.token_stores": ("TokenStore",),
+    "thrive_learning.token_stores.files": ("FileTokenStore",),
+    "thrive_learning.token_stores.memory": ("MemoryTokenStore",),
+    "thrive_learning.token_stores.redis": ("RedisTokenStore",),
+    "thrive_learning.token_stores.stored_token": ("StoredToken",),
     "thrive_learning.tokens": (
         "AsyncTokens",
         "Tokens",

@@ -8,12 +8,10 @@ fails never breaks a call.
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from thrive_learning.token_stores.files import FileTokenStore
-from thrive_learning.token_stores.memory import MemoryTokenStore
-from thrive_learning.token_stores.redis import RedisTokenStore
-from thrive_learning.token_stores.stored_token import StoredToken
-
-__all__ = ["FileTokenStore", "MemoryTokenStore", "RedisTokenStore", "StoredToken", "TokenStore"]
+from thrive_learning.token_stores.files import FileTokenStore as FileTokenStore
+from thrive_learning.token_stores.memory import MemoryTokenStore as MemoryTokenStore
+from thrive_learning.token_stores.redis import RedisTokenStore as RedisTokenStore
+from thrive_learning.token_stores.stored_token import StoredToken as StoredToken
 
 
 @runtime_checkable
