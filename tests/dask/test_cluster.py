@@ -52,6 +52,7 @@ def set_environment(client: Any, environ: dict[str, str]) -> None:
             del os.environ[name]
         os.environ.update(environ)
 
+    client.wait_for_workers(2)  # one may just have been killed
     client.run(update)
 
 
@@ -106,6 +107,23 @@ def test_the_work_of_a_killed_worker_is_redone(cluster: Any) -> None:
     assert killed.is_set()
     assert pid not in cluster.run(os.getpid).values()
     assert sorted(found["id"]) == sorted(ids)
+
+
+def test_dask_reads_a_partition_again_if_asked_to(cluster: Any) -> None:
+    failed = threading.Event()
+
+    def fail_once(page: int, query: dict[str, str]) -> tuple[int, Any] | None:
+        if page == 1 and query["perPage"] == "1000" and not failed.is_set():
+            failed.set()
+            return 400, {"error": "Bad Request", "message": "not now", "status": 400}
+        return None
+
+    with listing(300) as server:
+        set_environment(cluster, server.environment)
+        server.hook = fail_once
+        frame: Any = read_activities(BEGIN, rows_per_partition=100)
+        assert sorted(frame.compute(retries=1)["id"]) == sorted(server.ids)
+    assert failed.is_set()
 
 
 def test_no_secret_is_in_a_graph_a_log_or_the_state_of_the_cluster(
