@@ -7,7 +7,7 @@ import pytest
 from harness import ROOT
 
 import thrive_learning
-from thrive_learning import sandbox, testing, webhooks
+from thrive_learning import dask, sandbox, testing, webhooks
 from tools.site import assembly, built_pages, contract_page, diagrams, links, reference
 
 URL = "https://github.com/example/sdk"
@@ -21,7 +21,7 @@ REPOSITORY = links.Repository(FILES, assembly.places_of(FILES), URL)
 def test_the_reference_describes_each_public_name_once() -> None:
     pages = reference.public_names()
     paths = [public.path for names in pages.values() for public in names]
-    modules = (thrive_learning, sandbox, testing, webhooks)
+    modules = (thrive_learning, dask, sandbox, testing, webhooks)
     exported = [f"{module.__name__}.{name}" for module in modules for name in module.__all__]
     assert sorted(paths) == sorted(exported)
     for page, names in pages.items():
