@@ -88,6 +88,7 @@ def test_an_attempt_has_its_fields(flavour: Flavour) -> None:
         "thrive_status_code": 503,
         "thrive_error": "status 503",
         "thrive_delay": 0.0,
+        "thrive_waited": 0.0,
         "thrive_request_id": "request-1",
         "thrive_url": f"{Region.PRODUCTION.api_url}/activity/{ACTIVITY_ID}",
     }
