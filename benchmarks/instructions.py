@@ -26,6 +26,9 @@ RECORD = Path(__file__).with_name("instructions.json")
 _CALLS = 200
 #: The change that needs an explanation.
 _TOLERANCE = 0.03
+#: Calls with a rate limit that is not reached, each with the same call without one, and the most it may add.
+_LIMITED = {"sync, rate limit": "sync", "async, rate limit": "async"}
+_MOST_FOR_LIMIT = 0.03
 _PACKAGES = ("anyio", "attrs", "httpcore", "httptools", "httpx", "idna")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
@@ -108,6 +111,12 @@ def compared(now: Mapping[str, float], then: Mapping[str, float]) -> list[Verdic
     return [Verdict(name, now[name], then[name], now[name] / then[name] - 1) for name in now if name in then]
 
 
+def costly_limits(now: Mapping[str, float]) -> list[str]:
+    """Return the calls to which a rate limit that is not reached adds more than it may."""
+    added = {name: now[name] / now[base] - 1 for name, base in _LIMITED.items()}
+    return [f"{name}: {share:+.2%}" for name, share in added.items() if share > _MOST_FOR_LIMIT]
+
+
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """Return how these circumstances differ from those of the record."""
     return [
@@ -121,6 +130,30 @@ def _skipped(reason: str) -> int:
     line = "!" * 100
     print(f"{line}\nbench-guard SKIPPED, nothing was compared: {reason}\n{line}", file=sys.stderr)
     return 0
+
+
+def _judge(now: Mapping[str, float], record: Mapping[str, Any]) -> int:
+    verdicts = compared(now, record["instructions_per_get"])
+    for verdict in verdicts:
+        print(f"{verdict.name}: {verdict.then:,.0f} → {verdict.now:,.0f}, {verdict.change:+.2%}")
+    ours = [verdict for verdict in verdicts if verdict.name != "bare httpx"]
+    if any(verdict.is_stale for verdict in ours):
+        print("cheaper than the record. Update it with `nox -s bench-guard -- --record`")
+    if dearer := [verdict.name for verdict in ours if verdict.is_regression]:
+        print(
+            f"FAILED: {', '.join(dearer)}: more than {_TOLERANCE:.0%} above the record. "
+            "Find out why, or explain in the commit why this is acceptable and run "
+            "`nox -s bench-guard -- --record`",
+            file=sys.stderr,
+        )
+        return 1
+    if costly := costly_limits(now):
+        print(
+            f"FAILED: a rate limit that is not reached adds more than {_MOST_FOR_LIMIT:.0%}: "
+            f"{'; '.join(costly)}",
+            file=sys.stderr,
+        )
+    return 1 if costly else 0
 
 
 def main(given: Sequence[str]) -> int:
@@ -142,26 +175,14 @@ def main(given: Sequence[str]) -> int:
     for name in (name for name in now if name != "bare httpx"):
         relative = now[name] / now["bare httpx"]
         print(f"{name}: {now[name]:,} instructions per get, {relative:.2f} times bare httpx")
+    for name, base in _LIMITED.items():
+        print(f"{name}: {now[name] / now[base] - 1:+.2%} compared with {base}")
     if options.record:
         text = json.dumps({"circumstances": here, "instructions_per_get": now}, indent=2)
         RECORD.write_text(text + "\n", encoding="utf-8")
         print(f"recorded in {RECORD.name}")
         return 0
-    verdicts = compared(now, record["instructions_per_get"])
-    for verdict in verdicts:
-        print(f"{verdict.name}: {verdict.then:,.0f} → {verdict.now:,.0f}, {verdict.change:+.2%}")
-    ours = [verdict for verdict in verdicts if verdict.name != "bare httpx"]
-    if any(verdict.is_stale for verdict in ours):
-        print("cheaper than the record. Update it with `nox -s bench-guard -- --record`")
-    if dearer := [verdict.name for verdict in ours if verdict.is_regression]:
-        print(
-            f"FAILED: {', '.join(dearer)}: more than {_TOLERANCE:.0%} above the record. "
-            "Find out why, or explain in the commit why this is acceptable and run "
-            "`nox -s bench-guard -- --record`",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return _judge(now, record)
 
 
 if __name__ == "__main__":

@@ -216,6 +216,15 @@ def test_the_counts_of_the_guard_become_the_record(name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+COUNTS = dict.fromkeys(canned.RUNS, 900) | {
+    "sync": 500,
+    "sync, rate limit": 510,
+    "async": 600,
+    "async, rate limit": 610,
+    "bare httpx": 700,
+}
+
+
 def guard(monkeypatch: pytest.MonkeyPatch, record: Path, counts: dict[str, int], *given: str) -> int:
     monkeypatch.setattr(instructions, "RECORD", record)
     monkeypatch.setattr(shutil, "which", lambda _name: "valgrind")
@@ -227,21 +236,32 @@ def test_the_guard_fails_when_a_get_becomes_dearer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = tmp_path / "instructions.json"
-    counts = dict.fromkeys(canned.RUNS, 900) | {"sync": 500, "async": 600, "bare httpx": 700}
+    counts = COUNTS
     assert guard(monkeypatch, record, counts, "--record") == 0
     assert guard(monkeypatch, record, counts) == 0
     assert guard(monkeypatch, record, counts | {"bare httpx": 900}) == 0  # it is not ours
     assert guard(monkeypatch, record, counts | {"sync": 530}) == 1
     assert "FAILED: sync: more than 3% above the record" in capsys.readouterr().err
-    assert guard(monkeypatch, record, counts | {"async": 500}) == 0
+    assert guard(monkeypatch, record, counts | {"async": 500, "async, rate limit": 505}) == 0
     assert "cheaper than the record" in capsys.readouterr().out
+
+
+def test_the_guard_fails_when_a_rate_limit_that_is_not_reached_costs_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "instructions.json"
+    counts = COUNTS | {"sync, rate limit": 516}
+    assert guard(monkeypatch, record, counts, "--record") == 0
+    assert guard(monkeypatch, record, counts) == 1
+    error = capsys.readouterr().err
+    assert "FAILED: a rate limit that is not reached adds more than 3%: sync, rate limit: +3.20%" in error
 
 
 def test_the_guard_says_loudly_that_it_compared_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = tmp_path / "instructions.json"
-    counts = dict.fromkeys(canned.RUNS, 900) | {"sync": 500, "async": 600, "bare httpx": 700}
+    counts = COUNTS
     assert guard(monkeypatch, record, counts) == 0
     assert "SKIPPED, nothing was compared: instructions.json does not exist" in capsys.readouterr().err
     guard(monkeypatch, record, counts, "--record")

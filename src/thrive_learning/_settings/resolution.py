@@ -391,11 +391,11 @@ def resolve_layers(
     region, of_region = _region(checked)
     credentials, of_credentials = _credentials(checked, absence, first_steps)
     _check_destination(checked, credentials)
-    engine, of_engine = _option(checked, "engine", parse_engine, DEFAULT_ENGINE)
-    rate_limit, of_rate_limit = _option(checked, "rate_limit", RateLimit.parse, None)
+    engine, of_engine = _option(checked, "engine", parse_engine)
+    rate_limit, of_rate_limit = _option(checked, "rate_limit", RateLimit.parse)
     origins = (*of_region, *of_credentials, *of_engine, *of_rate_limit)
     warnings = tuple(warning for layer in checked for warning in layer.warnings)
-    return Settings(region, credentials, origins, warnings, engine, rate_limit)
+    return Settings(region, credentials, origins, warnings, engine or DEFAULT_ENGINE, rate_limit)
 
 
 def _check_destination(layers: Sequence[Layer], credentials: Credentials) -> None:
@@ -497,11 +497,9 @@ def _credentials_of(used: Mapping[str, Given]) -> Credentials:
     raise ConfigurationError(problem)
 
 
-def _option(
-    layers: Sequence[Layer], key: str, parse: Callable[[str], T], default: T
-) -> tuple[T, list[Setting]]:
+def _option(layers: Sequence[Layer], key: str, parse: Callable[[str], T]) -> tuple[T | None, list[Setting]]:
     if not _all_of(layers, key):
-        return default, []
+        return None, []
     origin = _setting(layers, key)
     try:
         return parse(origin.value), [origin]
