@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from thrive_learning import FileTokenStore
+from thrive_learning._limits.line import Limiter
 from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations
+from thrive_learning._limits.server_limits import HOLD_S, Slow
 
 LIMIT = Limit("0" * 32, 10, 1)
 
@@ -161,3 +163,28 @@ def test_an_interruption_is_not_taken_for_a_failure_of_the_store(
     with pytest.raises(TimeoutError):
         shared.one.reserve(60)
     assert not caplog.records
+
+
+def test_only_a_reservation_tries_a_failed_store_again(shared: Shared) -> None:
+    shared.store.answer = RuntimeError()
+    shared.one.reserve(60)
+    shared.store.answer = None
+    shared.clock.now += LEFT_ALONE_S
+    # This process has found the rate without the others, so it must not reach them.
+    shared.one.slow(0, 0.1, 30)
+    assert shared.store.slows == 0
+    assert shared.one.reserve(60) == 0
+    shared.one.slow(0, 5, 30)
+    assert shared.store.slows == 1
+
+
+def test_a_process_that_is_alone_or_no_longer_alone_forgets_what_it_learned(shared: Shared) -> None:
+    limiter = Limiter(shared.one, shared.clock)
+    assert limiter.server.after(429, {}, shared.clock.now) == Slow(1, 8, HOLD_S)
+    assert shared.one.reserve(60) == 0
+    for answer, leaves in [(RuntimeError(), True), (RuntimeError(), False), (None, True), (None, False)]:
+        shared.store.answer = answer
+        shared.clock.now += LEFT_ALONE_S
+        before = limiter.server
+        shared.one.reserve(60)
+        assert (limiter.server is not before) == leaves

@@ -296,6 +296,15 @@ def test_refusals_lower_the_rate_and_quiet_raises_it() -> None:
     assert at(501, 429) == (16, HOLD_S)
 
 
+def test_a_rate_that_nobody_renewed_is_forgotten() -> None:
+    # Other clients have sent at the whole rate since then, so this one must not lower it for them again.
+    limits = ServerLimits(20)
+    assert limits.after(429, {}, 0.0) == Slow(1.0, 16.0, HOLD_S)
+    assert limits.after(200, {}, HOLD_S) is None
+    assert limits.after(200, {}, HOLD_S + RECOVER_S) is None
+    assert limits.is_quiet(200, {})
+
+
 def test_the_rate_is_never_lowered_to_nothing() -> None:
     limits = ServerLimits(64)
     slowest = [limits.after(429, {}, now) for now in range(0, 40, 2)][-1]

@@ -192,7 +192,10 @@ class Limiter:
         self.spare_at: float = -math.inf
         self.reservations: Reservations = reservations
         self._reserve_now = reservations.reserve_now
-        self.server: ServerLimits = ServerLimits(reservations.limit.per_second)
+        self.server: ServerLimits
+        self._forget_server()
+        # The share of the limit that one process finds alone, while a store fails, would stall all others.
+        reservations.on_switch = self._forget_server
         self._line: deque[weakref.ref[Turn]] = deque()
         self._process = os.getpid()
         self._reserved_until = -math.inf  # the last reserved slot, unless it was free at once
@@ -203,6 +206,9 @@ class Limiter:
         if os.getpid() != self._process:  # a forked child, without the threads of its parent
             self._line, self._process = deque(), os.getpid()
         return self._line
+
+    def _forget_server(self) -> None:
+        self.server = ServerLimits(self.reservations.limit.per_second)
 
     def goes_at_once(self) -> bool:
         """Return whether a request may be sent now, because no other one waits, and count it."""

@@ -78,6 +78,8 @@ class Reservations:
         self._clock = clock
         self._left_alone_until = 0.0
         self._is_failing = False
+        #: Called when the store begins to fail, and when it works again.
+        self.on_switch: Callable[[], object] = _ignore
 
     def reserve(self, longest_wait_s: float) -> float:
         """Reserve the next slot, and return the seconds until then.
@@ -100,7 +102,8 @@ class Reservations:
         """Send nothing for some seconds, and less than usual for others."""
         key, store = self.limit.key, self._store
         self._memory.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
-        if store is not None and self._clock() >= self._left_alone_until:
+        # After a failure, only `reserve` tries the store again. This rate may be that of one process alone.
+        if store is not None and not self._is_failing:
             self._tried(lambda: store.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s))
 
     def _tried(self, operation: Callable[[], T]) -> T | None:
@@ -118,13 +121,19 @@ class Reservations:
                     reason,
                     extra=fields("limit_store_failed", store=store, error=reason),
                 )
+                self.on_switch()
             self._is_failing = True
             return None
         if self._is_failing:
             self._is_failing = False
+            self.on_switch()
             store = describe_store(self._store, "rate limit store")
             logger.info("%s: works again", store, extra=fields("limit_store_recovered", store=store))
         return result
+
+
+def _ignore() -> None:
+    """Do nothing, as long as no limiter listens."""
 
 
 def _seconds(value: object) -> float:

@@ -146,7 +146,9 @@ class ServerLimits:
             self._share = max(self._share * (HARD if is_soon else MILD), LEAST_SHARE)
             self._lowered_at, self._rises_at = now, now + RECOVER_S
         elif not is_refusal and now >= self._rises_at:
-            self._share = min(self._share / MILD, 1.0)
+            # Once it has lapsed, others may have sent at the whole rate, and must not be slowed again.
+            has_lapsed = now >= self._rises_at - RECOVER_S + HOLD_S
+            self._share = 1.0 if has_lapsed else min(self._share / MILD, 1.0)
             self._rises_at = now + RECOVER_S if self._share < 1 else math.inf
         else:
             return None
