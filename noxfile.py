@@ -241,6 +241,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def simulation(session: nox.Session) -> None:
+    """Simulate 100 workers against a server that throttles; `-- --own-limits` must fail."""
+    sync(session, "--all-extras", "--group", "tests")
+    session.run("python", "-m", "tools.simulation", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure next to httpx, HTTP libraries, and other SDKs; `nox -s bench -- --quick` takes a minute."""
     sync(session, "--all-extras", "--group", "bench")
