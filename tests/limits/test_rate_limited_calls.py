@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from harness import ACTIVITY_ID, OAUTH, PAGE_EXAMPLE, REGIONS, Flavour, page_response, token_response
+from harness import ACTIVITY_ID, OAUTH, PAGE_EXAMPLE, REGIONS, ROOT, Flavour, page_response, token_response
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -370,6 +371,22 @@ def test_clients_share_the_limit_of_a_token_store(flavour: Flavour) -> None:
                 with pytest.raises(DeadlineExceededError):
                     client.activities.get(ACTIVITY_ID, timeout=30)
     assert len(requests.paths) == 1
+
+
+def test_only_retries_and_token_requests_sleep_before_a_request() -> None:
+    """Other waits end early if the client closes, and are those of the limiter and of bulk runs."""
+    sleeps = re.compile(r"\b(?:time|anyio|asyncio|trio)\.sleep\((?!0\))|sleep_by_timer if")
+    source = ROOT / "src" / "thrive_learning"
+    found = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if sleeps.search(path.read_text(encoding="utf-8"))
+    }
+    of_calls = {name for name in found if name.split("/")[0] not in {"cli", "sandbox"}}
+    # The last two wait for a file that another process has locked.
+    assert of_calls == {
+        *("_auth/authorizer.py", "_exchange/attempts.py", "_busy_files.py", "token_stores/files.py"),
+    }
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
