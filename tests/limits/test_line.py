@@ -265,3 +265,23 @@ def test_a_forked_child_has_a_line_of_its_own(line: Line, monkeypatch: pytest.Mo
     assert child.step() == seconds(0.2)
     parent.end()
     assert child.step() == seconds(0.2)
+
+
+def test_a_slot_wakes_only_the_requests_that_it_concerns(line: Line) -> None:
+    waiters = [line.join() for _ in range(50)]
+    assert {waiter.step() for waiter in waiters[1:]} == {LOOK_AGAIN_AFTER_S}
+    first, hasty, *others = waiters
+    late = line.join(3.0)  # 50 requests are before it
+    assert late.step() == 3.0
+    hasty.step()
+    assert first.step() == seconds(0.1)  # only now it is known when the others can be sent
+    assert late.place.cuts == 1
+    assert late.step() is None
+    assert late.end() == TooLong(seconds(5.1), seconds(3.0))
+    line.clock.now += 0.1
+    for waiter in (first, hasty, *others[:10]):
+        waiter.step()
+        line.clock.now += 0.1
+        assert waiter.step() is None
+        waiter.end()
+    assert [waiter.place.cuts for waiter in others[11:]] == [0] * 37

@@ -24,6 +24,9 @@ LOOK_AGAIN_AFTER_S = 5.0
 #: seconds.
 LOST_AFTER_S = 5.0
 
+#: A slot that is at most this much later than the next one is the next one. Seconds.
+_SAME_SLOT_S = 1e-3
+
 #: A pause that ends at most this much later than the known one is the same pause. Seconds.
 _SAME_PAUSE_S = 0.05
 
@@ -151,6 +154,19 @@ class Turn:
         if wait_s > 0:
             self._limiter.is_reserved(self._due, now)
 
+    def look_again(self, before: int, now: float) -> None:
+        """Wake it if the news concern it: it has a slot, which may be void, or can no longer be sent in time.
+
+        Args:
+            before: How many requests are before it.
+            now: The time.
+        """
+        limiter = self._limiter
+        if self._due is not None or limiter.closed or limiter.not_before(before, now) > self._ends_at:
+            self.place.cut()
+        else:
+            self._news = limiter.news
+
     def is_lost(self, now: float) -> bool:
         """Return whether it should have ended long ago, so that the thread or task of the request is lost."""
         ends_at = self._ends_at if self._due is None else min(self._due, self._ends_at)
@@ -234,35 +250,35 @@ class Limiter:
 
     def not_before(self, before: int, now: float) -> float:
         """Return the earliest time at which a request behind so many others may be sent."""
-        earliest = max(now, self._paused_until)
-        if self._reserved_until > now:  # all slots before it are taken
-            earliest = max(earliest, self._reserved_until + before / self.reservations.limit.per_second)
-        return earliest
+        slot = self._reserved_until + before / self.reservations.limit.per_second
+        return max(now, self._paused_until, slot)
 
     def is_reserved(self, due: float, now: float) -> None:
         """Record that a slot in the future was reserved."""
-        was_known, self._reserved_until = self._reserved_until > now, due
-        if not was_known:
-            self._tell()
+        expected_at = self._reserved_until + 1 / self.reservations.limit.per_second
+        self._reserved_until = due
+        if due > expected_at + _SAME_SLOT_S:  # after a quiet time, or others have taken slots
+            self._tell(now)
 
-    def _tell(self) -> None:
-        """Let all requests in line look again."""
+    def _tell(self, now: float) -> None:
+        """Let the requests in line look again, but wake only those that must do something."""
         self.news += 1
-        for ref in list(self._line):
+        for before, ref in enumerate(list(self._line)):
             turn = ref()
             if turn is not None:
-                turn.place.cut()
+                turn.look_again(before, now)
 
     def paused(self, pause_s: float) -> None:
         """Record a pause that has been passed to the store. Slots within it are void."""
-        until = self.clock() + pause_s
+        now = self.clock()
+        until = now + pause_s
         if until > self._paused_until + _SAME_PAUSE_S:
             self._paused_until = until
             self.epoch += 1
             self.spare_at = -math.inf
-            self._tell()
+            self._tell(now)
 
     def close(self) -> None:
         """End all waits."""
         self.closed = True
-        self._tell()
+        self._tell(self.clock())
