@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from command import BASIC, OAUTH
 
-from thrive_learning import BasicCredentials, ClientCredentials, ThriveClient
+from thrive_learning import BasicCredentials, ClientCredentials, RateLimit, ThriveClient
 from thrive_learning._cluster.clients import ClientSource
 from thrive_learning._cluster.reading import Part
 from thrive_learning._cluster.windows import Window
 from thrive_learning._filters import ActivityFilters
-from thrive_learning.cli.export.cluster import worker_settings
+from thrive_learning.cli.export.cluster import parts, worker_settings
 from thrive_learning.cli.export.cluster.folder import PartFailure
 from thrive_learning.cli.export.cluster.parts import (
     PartFacts,
@@ -183,8 +183,12 @@ def test_a_part_that_cannot_be_read_is_an_error(task: PartTask, monkeypatch: pyt
 def test_a_worker_of_another_plan_writes_nothing(task: PartTask, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = task.path.parent
     other = task._replace(plan=task.plan.replace(PLAN.id, "0123abcd"))
-    with pytest.raises(OutputError, match="another export has begun in "):
-        other.run()
+    with monkeypatch.context() as reading:
+        reading.setattr(parts, "read_part", None)
+        with pytest.raises(OutputError, match="another export has begun in "):
+            other.run()
+        with pytest.raises(OutputError, match="a worker cannot see "):
+            task._replace(path=folder / "elsewhere" / "part.parquet").run()
     # The other plan comes while the part is written.
     write_table = parquet.write_table
 
@@ -248,13 +252,14 @@ def test_workers_take_the_secret_from_their_own_settings(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    found = target().settings()
+    found = target(rate_limit="20:5").settings()
     source = source_for(target(), found)
     [secret] = [value for name, value in settings.items() if name.endswith("SECRET")]
     assert secret.encode() not in pickle.dumps(source)
     with source.create(None) as client:
         credentials = client._http.authorizer.credentials
         assert (client.region, credentials.tenant_id) == (found.region, found.credentials.tenant_id)
+        assert client._options.rate_limit == RateLimit(20, burst=5)
         if isinstance(credentials, ClientCredentials):
             assert isinstance(found.credentials, ClientCredentials)
             assert credentials.client_secret.reveal() == secret

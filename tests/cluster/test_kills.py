@@ -29,14 +29,21 @@ SEED = int(os.environ.get("THRIVE_TEST_SEED", str(time.time_ns())))
 
 
 def wait_somewhere(serving: Served, command: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    """Wait for a random moment: during the start, while records are counted, or somewhere in the pages."""
-    if draw.random() < 0.15:
+    """Wait for a random moment: mostly among the pages, or during the start or the count of records."""
+    kind = draw.random()
+    if kind < 0.1:
         time.sleep(draw.uniform(0, 3))
         return
-    goal = serving.requests + draw.randint(1, 40)
+    requests, pages = serving.requests, serving.pages
+    count = draw.randint(1, 80 if kind < 0.2 else 16)
+
+    def has_come() -> bool:
+        done = serving.requests - requests if kind < 0.2 else serving.pages - pages
+        return done >= count or command.poll() is not None
+
     with serving.changed:
-        serving.changed.wait_for(lambda: serving.requests >= goal or command.poll() is not None, 60)
-    time.sleep(draw.uniform(0, 0.05))
+        serving.changed.wait_for(has_come, 60)
+    time.sleep(draw.uniform(0, 0.3))  # perhaps while a part is written
 
 
 def kill_a_worker(command: "subprocess.Popen[bytes]", draw: random.Random) -> bool:
