@@ -238,6 +238,10 @@ def test_only_complete_parts_of_the_plan_count(
     (Path("lake") / first.replace(first[-16:-8], "0123abcd")).write_bytes(before[first])
     for name in (".thrive-0123456789abcdef.tmp", ".thrive-mine.tmp", "mine"):
         (Path("lake/_thrive") / name).touch()
+    fail_pages(server, 403, lambda _query: True)
+    assert call(*export, "--resume").code == 4
+    assert parts().keys() == before.keys() - {first, second}  # readers see no damaged file meanwhile
+    server.hook = None
     server.requests.clear()
     code, _, err = call(*export, "--resume")
     assert code == 0, err
