@@ -251,6 +251,18 @@ def test_only_complete_parts_of_the_plan_count(
     assert work_files() == [".thrive-mine.tmp", "lock", "mine", "plan.json"]
 
 
+def test_what_killed_workers_leave_is_removed_at_the_end(
+    call: Call, server: ListServer, export: tuple[str, ...]
+) -> None:
+    def leave(_page: int, query: dict[str, str]) -> None:
+        if query["perPage"] != "1":
+            Path("lake/_thrive/.thrive-0123456789abcdef.tmp").touch()
+
+    server.hook = leave
+    assert call(*export).code == 0
+    assert work_files() == ["lock", "plan.json"]
+
+
 def test_force_replaces_only_parts(call: Call, server: ListServer, export: tuple[str, ...]) -> None:
     assert call(*export).code == 0
     before = parts()

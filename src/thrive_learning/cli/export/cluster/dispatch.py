@@ -121,6 +121,8 @@ class Dispatcher:
                 while missing and (future := self._next()) is not None:
                     name = future.key.removeprefix(self._prefix)
                     self._take(future, name, missing.pop(name))
+            if not missing:
+                folder.tidy()
         finally:
             if tally.failures:
                 folder.write_failures(tally.failures)

@@ -210,6 +210,15 @@ class PartFolder:
                 if not path.name.endswith(f"-{plan.id}.parquet"):
                     remove(path)
 
+    def tidy(self) -> None:
+        """Remove the incomplete files of workers that were killed.
+
+        Raises:
+            OutputError: A file cannot be removed.
+        """
+        with explained(self.work):
+            remove_incomplete(self.work)
+
     def complete(self, plan: Plan) -> dict[PlannedPart, PartFacts]:
         """Return the parts that are complete. The file of an incomplete part is removed.
 
