@@ -77,7 +77,7 @@ class Dispatcher:
         self._prefix = f"thrive-export-{secrets.token_hex(4)}-"
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._failed_in_a_row = 0
-        self._had_workers_at = monotonic()
+        self._had_workers_at = self._looks_at = monotonic()
 
     def plan(self, origin: str, query: PeriodQuery, most: int) -> Plan | None:
         """Make a plan; None if the deadline is reached before.
@@ -171,11 +171,12 @@ class Dispatcher:
     def _next(self) -> Any:
         """Wait for the next task that ends, and return it; None if the deadline is reached before."""
         while monotonic() < self._ends_at:
-            try:
-                return self._ended.get(timeout=TICK_S)
-            except queue.Empty:
+            if monotonic() >= self._looks_at:  # also if tasks end all the time
                 self._look_at_workers()
-                self._show()
+                self._looks_at = monotonic() + TICK_S
+            with contextlib.suppress(queue.Empty):
+                return self._ended.get(timeout=TICK_S)
+            self._show()
         return None
 
     def _look_at_workers(self) -> None:
