@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import dlt
 from activity_rows import COLUMNS, Row, row_of
@@ -59,11 +60,12 @@ def load(database: str = "activities.duckdb") -> LoadInfo:
     Raises:
         PipelineStepFailed: A step failed. The next run begins at the same date.
     """
+    file = str(Path(database).resolve())  # dlt would look for a relative path in the folder of the first run
     pipeline = dlt.pipeline(
         pipeline_name="thrive",
         dataset_name="thrive",
         # With this naming convention, columns keep the names of the API, such as contextId.
-        destination=dlt.destinations.duckdb(database, naming_convention="direct"),
+        destination=dlt.destinations.duckdb(file, naming_convention="direct"),
     )
     # dlt's default for DuckDB is INSERT statements, which take many times the memory and the time.
     return pipeline.run(activities(), loader_file_format="jsonl")

@@ -47,13 +47,13 @@ def ago(**duration: float) -> dt.datetime:
 
 @pytest.fixture
 def load(thrive_server: ServedSandbox, tmp_path: Path) -> Load:
-    """Run the program in a folder where it has run before, or in a new `home`. Returns its output."""
-    folder, guard = tmp_path / "folder", tmp_path / "guard"
-    folder.mkdir()
+    """Run the program in a folder and a `home` where it has run before, or in others. Returns its output."""
+    guard = tmp_path / "guard"
     guard.mkdir()
     (guard / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
 
-    def run(home: str = "home", code: int = 0, **variables: str) -> str:
+    def run(home: str = "home", code: int = 0, folder: str = "folder", **variables: str) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path / home),
@@ -66,7 +66,13 @@ def load(thrive_server: ServedSandbox, tmp_path: Path) -> Load:
         }
         command = [sys.executable, str(EXAMPLES / "pipelines" / "dlt_activities.py")]
         done = subprocess.run(
-            command, cwd=folder, env=environ, capture_output=True, check=False, text=True, timeout=300
+            command,
+            cwd=tmp_path / folder,
+            env=environ,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -74,8 +80,8 @@ def load(thrive_server: ServedSandbox, tmp_path: Path) -> Load:
     return run
 
 
-def table(tmp_path: Path, columns: str = "id") -> list[Any]:
-    with duckdb.connect(str(tmp_path / "folder" / "activities.duckdb"), read_only=True) as connection:
+def table(tmp_path: Path, columns: str = "id", folder: str = "folder") -> list[Any]:
+    with duckdb.connect(str(tmp_path / folder / "activities.duckdb"), read_only=True) as connection:
         query = f"SELECT {columns} FROM thrive.activities ORDER BY id"  # noqa: S608 - columns of this file
         rows: list[Any] = connection.execute(query).fetchall()
     return rows if "," in columns else [row[0] for row in rows]
@@ -117,6 +123,12 @@ def test_each_record_is_loaded_once_with_its_last_correction(
     load(OVERLAP_DAYS="3")
     assert table(tmp_path) == sorted([*first, new.id, late.id, too_late.id])
     assert not (tmp_path / "refused").exists()
+
+
+def test_another_folder_has_a_database_of_its_own_with_all_records(load: Load, tmp_path: Path) -> None:
+    load()
+    load(folder="another")
+    assert table(tmp_path, folder="another") == table(tmp_path) != []
 
 
 def test_columns_have_the_names_and_the_text_of_the_api(
