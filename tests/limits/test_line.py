@@ -4,8 +4,10 @@ import gc
 import os
 from typing import Any
 
+import anyio
 import pytest
 
+from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter
 from thrive_learning._limits.line import (
     LOOK_AGAIN_AFTER_S,
     LOST_AFTER_S,
@@ -285,3 +287,18 @@ def test_a_slot_wakes_only_the_requests_that_it_concerns(line: Line) -> None:
         assert waiter.step() is None
         waiter.end()
     assert [waiter.place.cuts for waiter in others[11:]] == [0] * 37
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_pause_of_the_server_reaches_the_store_and_the_line(*, blocks: bool, anyio_backend: str) -> None:
+    def reservations() -> Reservations:
+        store = MemoryLimits() if blocks else None
+        return Reservations(Limit("0" * 32, 10, 1), MemoryLimits(), store)
+
+    sync, other = SyncLimiter(reservations()), AsyncLimiter(reservations())
+    for slow in ((50.0, None, 0.0), (0.0, 1.0, 10.0)):
+        sync.slow(*slow)
+        anyio.run(other.slow, *slow, backend=anyio_backend)
+    for limiter in (sync, other):
+        assert limiter.epoch == 1
+        assert 40 < limiter.reservations.reserve(0.0) <= 50
