@@ -38,7 +38,7 @@ parquet: Any = pytest.importorskip("pyarrow.parquet")
 pa: Any = pytest.importorskip("pyarrow")
 
 SINCE, MIDDLE, UNTIL = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3))
-IDS = tuple(f"{number:024x}" for number in range(150))
+IDS = tuple(f"{number:024x}" for number in reversed(range(150)))  # a plan stores them in order
 QUERY = stored_form(
     PeriodQuery(
         ActivityFilters(types=("viewed",), content_ids=IDS, since=SINCE, until=UNTIL), "2026-01-01", None
