@@ -208,9 +208,7 @@ def _ids_of(ids: object, form: IdFormat | None, field: str) -> Iterator[str]:
 def _ids_in_files(paths: Iterable["os.PathLike[str]"], form: IdFormat | None, field: str) -> Iterator[str]:
     for path in paths:
         name = os.fspath(path)
-        source = IdSource(
-            name, form or format_of(name), field, None, Wording("form={!r}", "field=", "field=")
-        )
+        source = IdSource(name, form or format_of(name), field, None, _WORDING)
         with Path(path).open("rb") as file:
             yield from ids_in(InputLines(file, name), source)
 

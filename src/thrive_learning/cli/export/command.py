@@ -52,10 +52,10 @@ interrupted run is continued first, without --resume.
 layout that DuckDB, Spark, and Athena document. Days are in UTC.
 
 --dask exports a period with the worker processes of a Dask cluster, which 'local'
-starts on this machine. It writes a folder with Parquet files, each with the records
-of a part of the period. Workers on other machines need the same folder at the same
-path, and their own settings, from which they take the secret. They share one access
-token and one rate limit.
+starts on this machine, and needs the extra 'dask'. It writes a folder with Parquet
+files, each with the records of a part of the period. Workers on other machines need
+the same folder at the same path, and their own settings, from which they take the
+secret. They share one access token and one rate limit.
 
 Exit code 9 means that records are missing. The summary says how many of them
 --resume would fetch. If no other ID could succeed, such as when the credentials
@@ -172,7 +172,7 @@ _FOR_PERIODS = (*FilterOptions._fields, "state", "overlap", "partition_by", *_FO
 #: The options that an export with --dask cannot have, and what to do instead.
 _NOT_FOR_CLUSTERS = {
     "state": "Export the whole period, or remove --dask to add new records with each run.",
-    "partition_by": "Its files have a part of the period each. Remove one of them.",
+    "partition_by": "Remove one of them, because each file of --dask has a part of the period.",
     "spreadsheet_safe": "It applies only to CSV, and --dask writes Parquet. Remove one of them.",
 }
 
