@@ -758,6 +758,26 @@ def test_a_part_that_kills_its_workers_is_a_failed_part() -> None:
     assert not dispatch._is_about_part(OutputError("disk full"))
 
 
+def test_a_task_that_ends_with_its_worker_runs_again() -> None:
+    class Lost(FakeFuture):
+        """A task whose worker is lost after the task has ended, twice."""
+
+        ends = iter(["lost", "pending", "error"])
+
+        def add_done_callback(self, done: Callable[[FakeFuture], object]) -> None:
+            self.status = next(self.ends)
+            done(self)
+
+    class LosingClient(FakeClient):
+        def submit(self, _task: Any, *, key: str, pure: bool) -> FakeFuture:
+            assert (key, pure) != ("", True)
+            return Lost("pending", ZeroDivisionError("the third time"))
+
+    query: Any = type("Query", (), {"filters": None})
+    with pytest.raises(ZeroDivisionError, match="the third time"):
+        dispatcher(LosingClient("error", None)).plan("origin", query, 10)
+
+
 def test_a_closed_connection_cancels_nothing() -> None:
     client = FakeClient("error", OutputError("no"))
     client.status = "closed"

@@ -155,7 +155,7 @@ class Turn:
             self._limiter.is_reserved(self._due, now)
 
     def look_again(self, before: int, now: float) -> None:
-        """Wake it if the news concern it: it has a slot, which may be void, or can no longer be sent in time.
+        """Wake it if it has a slot, which may be void, or if it can no longer be sent in time.
 
         Args:
             before: How many requests are before it.

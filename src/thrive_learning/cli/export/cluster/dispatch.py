@@ -36,6 +36,9 @@ NO_WORKER_S = 60.0
 #: The interval at which the progress, the workers, and the deadline are looked at.
 TICK_S = 0.5
 
+# The status of a task that has ended, and whose worker was lost before this process looked at it.
+_RUNS_AGAIN = ("lost", "pending")
+
 _PLAN = "plan"  # the name of the task that makes the plan
 
 
@@ -175,7 +178,10 @@ class Dispatcher:
                 self._look_at_workers()
                 self._looks_at = monotonic() + TICK_S
             with contextlib.suppress(queue.Empty):
-                return self._ended.get(timeout=TICK_S)
+                future = self._ended.get(timeout=TICK_S)
+                if future.status not in _RUNS_AGAIN:
+                    return future
+                future.add_done_callback(self._ended.put)
             self._show()
         return None
 
