@@ -232,6 +232,42 @@ def test_a_server_that_filters_by_another_time_is_found_out() -> None:
     assert "Pass a larger rows_per_partition=" in str(caught.value)
 
 
+@given(
+    st.lists(st.floats(1, 3000), max_size=60),
+    st.integers(1, 12),
+    st.sampled_from([0.5, 1.5, 2, 3, 5]),
+)
+def test_a_server_that_filters_by_a_slightly_later_time_loses_nothing_silently(
+    found: list[float], bound: int, lag: float
+) -> None:
+    server = Server([*found])
+    server.by = lambda _number, at: at + lag
+    try:
+        result = numbers(server, period(0, 4000), bound)[0]
+    except UnexpectedResponseError as error:
+        assert "Its filter seems to use another time or coarser steps" in str(error)  # noqa: PT017
+    else:
+        assert result == [*range(len(found))]
+
+
+def test_a_record_between_two_windows_is_not_lost_silently() -> None:
+    server = Server([9.5])
+    server.by = lambda _number, at: at + 2
+    with reads(server) as client:
+        window = Window(BEGIN + 10 * SECOND, BEGIN + 20 * SECOND, is_first=False)
+        with pytest.raises(UnexpectedResponseError, match="whose date is 2025-01-01T00:00:09.5"):
+            read_part(client, Part(ActivityFilters(), window))
+
+
+@pytest.mark.parametrize(("per_second", "requests"), [(10, 2), (40, 1)], ids=["few", "many"])
+def test_only_a_few_records_shortly_before_a_window_are_compared(per_second: int, requests: int) -> None:
+    server = Server([at / per_second for at in range(20 * per_second)])
+    with reads(server) as client:
+        window = Window(BEGIN + 10 * SECOND, BEGIN + 20 * SECOND, is_first=False)
+        assert len(read_part(client, Part(ActivityFilters(), window))) == 10 * per_second
+    assert len(server.requests) == requests
+
+
 def test_a_date_at_the_end_of_the_calendar_is_not_asked_for() -> None:
     class Strange(Server):
         def __call__(self, request: httpx.Request) -> httpx.Response:

@@ -21,6 +21,9 @@ _logger = logger_of("cluster")
 #: The columns for IDs that failed: the name of the error's class, and its message.
 ERROR_COLUMNS = {"error_type": "string", "error": "string"}
 
+# If more records than this are shortly before a window, its strays show that a server uses another time.
+_MOST_COMPARED = 20
+
 
 class Part(NamedTuple):
     """The records of one partition.
@@ -153,6 +156,7 @@ class _WindowReading:
 
     def table(self) -> Any:
         undated: list[Activity] = []
+        earlier: list[Activity] = []
         strays: dict[Place, Activity] = {}
         add, place = self._builder.add, self._window.place
         with self._records(self._window.asked_since, self._window.asked_until) as stream:
@@ -165,8 +169,10 @@ class _WindowReading:
                     add(record.to_json())
                 elif where is not Place.NEIGHBOR:
                     strays.setdefault(where, record)
+                elif record.date < self._window.until:
+                    earlier.append(record)
             self._report(stream)
-        self._take_undated(undated)
+        self._compare(earlier, undated)
         for record in strays.values():
             self._check_stray(record)
         return self._builder.table()
@@ -187,14 +193,28 @@ class _WindowReading:
             if self._on_unreadable is not None:
                 self._on_unreadable(stream.unreadable)
 
-    def _take_undated(self, records: Sequence[Activity]) -> None:
-        earlier: set[str] = set()
+    def _compare(self, earlier: Sequence[Activity], undated: Sequence[Activity]) -> None:
+        """Compare records with those that the previous window requests as well.
+
+        Args:
+            earlier: Records with dates shortly before this window.
+            undated: Records without a readable date. They are taken unless the previous window has them.
+
+        Raises:
+            UnexpectedResponseError: The previous window does not have an earlier record.
+        """
+        if len(earlier) > _MOST_COMPARED:
+            earlier = ()
+        found: set[str] = set()
         since = self._window.since
-        if records and not self._window.is_first and since is not None:
+        if (earlier or undated) and not self._window.is_first and since is not None:
             with self._records(since - SECOND, since + SECOND) as stream:
-                earlier = {record.id for record in stream}
-        for record in records:
-            if record.id not in earlier:
+                found = {record.id for record in stream}
+        for record in earlier:
+            if record.id not in found:
+                raise self._misplaced(record)
+        for record in undated:
+            if record.id not in found:
                 self._builder.add(record.to_json())
 
     def _check_stray(self, record: Activity) -> None:
@@ -212,14 +232,18 @@ class _WindowReading:
             with self._records(since, until) as stream:
                 is_there = any(found.id == record.id for found in stream)
         if not is_there:
-            raise UnexpectedResponseError(
-                f"For the period {_shown(self._window)}, the server returned the record {record.id}, whose "
-                f"date is {date.isoformat()}, but not for the time of that date. Its filter seems to "
-                "use another time or coarser steps, so a partition would lose records. Pass a larger "
-                "rows_per_partition=, or read with client.activities.iterate().",
-                status_code=200,
-                in_api_format=True,
-            )
+            raise self._misplaced(record)
+
+    def _misplaced(self, record: Activity) -> UnexpectedResponseError:
+        date = cast("dt.datetime", record.date)
+        return UnexpectedResponseError(
+            f"For the period {_shown(self._window)}, the server returned the record {record.id}, whose "
+            f"date is {date.isoformat()}, but not for the time of that date. Its filter seems to "
+            "use another time or coarser steps, so a partition would lose records. Pass a larger "
+            "rows_per_partition=, or read with client.activities.iterate().",
+            status_code=200,
+            in_api_format=True,
+        )
 
 
 def read_ids(
