@@ -255,7 +255,7 @@ def test_a_record_between_two_windows_is_not_lost_silently() -> None:
     server.by = lambda _number, at: at + 2
     with reads(server) as client:
         window = Window(BEGIN + 10 * SECOND, BEGIN + 20 * SECOND, is_first=False)
-        with pytest.raises(UnexpectedResponseError, match="whose date is 2025-01-01T00:00:09.5"):
+        with pytest.raises(UnexpectedResponseError, match=r"whose date is 2025-01-01T00:00:09\.5"):
             read_part(client, Part(ActivityFilters(), window))
 
 
