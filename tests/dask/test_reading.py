@@ -322,12 +322,31 @@ def test_large_seconds_and_strange_items_are_logged(kept: Kept) -> None:
     assert "has an unknown number of records" in message
 
 
+def about(*content_ids: str) -> httpx.Response:
+    results = [
+        {"id": f"{number:024x}", "type": "viewed", "date": date_of(1), "contextId": content_id}
+        for number, content_id in enumerate(content_ids)
+    ]
+    return httpx.Response(200, json={"pagination": {"totalResults": len(results)}, "results": results})
+
+
 def test_more_than_100_content_ids_have_parts_of_their_own() -> None:
-    server = Server([1.0, 2.0])
     ids = tuple(f"{number:024x}" for number in range(150))
-    with reads(server) as client:
-        parts = plan_parts(client, period(0, 9)._replace(content_ids=ids), 10)
+    filters = period(0, 9)._replace(content_ids=ids)
+    with reads(lambda request: about(request.url.params["contentIds"].split(",")[0].upper())) as client:
+        parts = plan_parts(client, filters, 10)
     assert [len(part.filters.content_ids) for part in parts] == [100, 50]
+
+
+def test_a_server_that_ignores_content_ids_does_not_repeat_records() -> None:
+    ids = tuple(f"{number:024x}" for number in range(150))
+    filters = period(0, 9)._replace(content_ids=ids)
+    with reads(lambda _request: about(ids[0])) as client:
+        assert len(plan_parts(client, filters._replace(content_ids=ids[1:2]), 10)) == 1
+        with pytest.raises(
+            UnexpectedResponseError, match=f"contextId is '{ids[0]}', which is none of the 50"
+        ):
+            plan_parts(client, filters, 10)
 
 
 def by_id(request: httpx.Request) -> httpx.Response:

@@ -47,10 +47,12 @@ def plan_parts(client: "ThriveClient", filters: ActivityFilters, bound: int) -> 
 
     Raises:
         ThriveError: The records cannot be counted.
+        UnexpectedResponseError: The server ignores the content IDs, so that parts would repeat records.
     """
     parts: list[Part] = []
-    for walk in filters.walks:
-        counting = _Counting(client, walk, bound)
+    walks = filters.walks
+    for walk in walks:
+        counting = _Counting(client, walk, bound, is_only_one=len(walks) == 1)
         period = Window(walk.since, cast("dt.datetime", walk.until))
         windows = plan_windows(period, bound, counting.count, counting.exceeds)
         parts += [Part(walk, window) for window in windows]
@@ -80,10 +82,13 @@ def _shown(window: Window) -> str:
 class _Counting:
     """Counts records by requests for one record."""
 
-    def __init__(self, client: "ThriveClient", filters: ActivityFilters, bound: int) -> None:
+    def __init__(
+        self, client: "ThriveClient", filters: ActivityFilters, bound: int, *, is_only_one: bool
+    ) -> None:
         self._client = client
         self._filters = filters
         self._bound = bound
+        self._content_ids = None if is_only_one else {value.lower() for value in filters.content_ids}
 
     def count(self, window: Window) -> int | None:
         """Return the server's count; None if it does not say, or says that what it returns does not exist."""
@@ -100,7 +105,22 @@ class _Counting:
 
     def _page(self, window: Window, number: int) -> ActivityPage:
         arguments = _arguments(self._filters, window.asked_since, window.asked_until)
-        return self._client.activities.list(page=number, per_page=1, **arguments)
+        page = self._client.activities.list(page=number, per_page=1, **arguments)
+        for record in page:
+            self._check_content(record)
+        return page
+
+    def _check_content(self, record: Activity) -> None:
+        """Raise if a record may be in the parts of other content IDs as well."""
+        if self._content_ids is not None and (record.context_id or "").lower() not in self._content_ids:
+            raise UnexpectedResponseError(
+                f"The server returned the record {record.id}, whose contextId is {record.context_id!r}, "
+                f"which is none of the {len(self._content_ids)} content IDs of the request. So several "
+                "partitions could have the same record. Pass at most 100 content IDs, or read with "
+                "client.activities.iterate().",
+                status_code=200,
+                in_api_format=True,
+            )
 
 
 def _items_on(page: ActivityPage) -> int:
