@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["read_activities", "read_activities_by_id"]
 
 #: The format of a file of IDs.
-IdFormat = Literal["text", "csv", "ndjson", "json"]
+_IdFormat = Literal["text", "csv", "ndjson", "json"]
 
 _WORDING = Wording("form={!r}", "field=", "field=")
 
@@ -110,7 +110,7 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
 def read_activities_by_id(  # noqa: PLR0913 - the options of a run
     ids: "Iterable[str] | os.PathLike[str] | Iterable[os.PathLike[str]] | Bag",
     *,
-    form: IdFormat | None = None,
+    form: _IdFormat | None = None,
     field: str = "id",
     on_error: Literal["raise", "keep"] = "raise",
     client: "ThriveClient | None" = None,
@@ -188,7 +188,7 @@ def _count(name: str, value: object) -> int:
     return value
 
 
-def _ids_of(ids: object, form: IdFormat | None, field: str) -> Iterator[str]:
+def _ids_of(ids: object, form: _IdFormat | None, field: str) -> Iterator[str]:
     if isinstance(ids, (str, bytes)) or not isinstance(ids, (os.PathLike, Iterable)):
         raise ConfigurationError(
             f"ids is of type {type(ids).__name__}. Pass a list of IDs, pathlib.Path(...) for a file, or a "
@@ -205,7 +205,7 @@ def _ids_of(ids: object, form: IdFormat | None, field: str) -> Iterator[str]:
     return iter(())
 
 
-def _ids_in_files(paths: Iterable["os.PathLike[str]"], form: IdFormat | None, field: str) -> Iterator[str]:
+def _ids_in_files(paths: Iterable["os.PathLike[str]"], form: _IdFormat | None, field: str) -> Iterator[str]:
     for path in paths:
         name = os.fspath(path)
         source = IdSource(name, form or format_of(name), field, None, _WORDING)

@@ -26,7 +26,7 @@ from thrive_learning.cli.export.cluster.parts import (
     part_facts,
     plan_path,
 )
-from thrive_learning.cli.export.cluster.plan import PART_NAME, Plan, stored_form
+from thrive_learning.cli.export.cluster.plan import PART_NAME, PartsPlan, stored_form
 from thrive_learning.cli.export.cluster.tally import ClusterTally
 from thrive_learning.cli.export.cluster.worker_settings import secret_here, source_for
 from thrive_learning.cli.export.paths import OutputError
@@ -48,11 +48,13 @@ WINDOWS = [
     Window(SINCE, MIDDLE, is_last=False, records=3),
     Window(MIDDLE, UNTIL, is_first=False, records=None),
 ]
-PLAN = Plan.new("here", QUERY, [Part(walk, window) for walk in QUERY.filters.walks for window in WINDOWS])
+PLAN = PartsPlan.new(
+    "here", QUERY, [Part(walk, window) for walk in QUERY.filters.walks for window in WINDOWS]
+)
 
 
 def test_a_plan_is_read_as_it_was_written() -> None:
-    assert Plan.parsed(PLAN.text()) == PLAN
+    assert PartsPlan.parsed(PLAN.text()) == PLAN
     assert PLAN.text().splitlines()[0] == PLAN.first_line
     assert [PLAN.wanted(part) for part in PLAN.parts] == [
         Part(walk, window) for walk in QUERY.filters.walks for window in WINDOWS
@@ -71,8 +73,8 @@ def test_a_plan_is_read_as_it_was_written() -> None:
 def test_the_first_years_have_valid_names() -> None:
     early = dt.datetime(999, 1, 1, tzinfo=dt.UTC)
     query = QUERY._replace(filters=QUERY.filters._replace(since=early, content_ids=()))
-    plan = Plan.new("here", query, [Part(query.filters, Window(early, UNTIL))])
-    assert Plan.parsed(plan.text()) == plan
+    plan = PartsPlan.new("here", query, [Part(query.filters, Window(early, UNTIL))])
+    assert PartsPlan.parsed(plan.text()) == plan
     assert plan.part_name(plan.parts[0]).startswith("part-00000-09990101T000000Z-")
 
 
@@ -104,7 +106,7 @@ def changed(**fields: Any) -> str:
 )
 def test_a_damaged_plan_is_rejected(text: str) -> None:
     with pytest.raises(ConfigurationError, match="its plan cannot be read by this version"):
-        Plan.parsed(text)
+        PartsPlan.parsed(text)
 
 
 # Parts

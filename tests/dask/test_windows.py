@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from thrive_learning._cluster.windows import SECOND, Place, Window, plan_windows
+from thrive_learning._cluster.windows import SECOND, Side, Window, plan_windows
 
 BEGIN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 YEAR = dt.timedelta(days=365)
@@ -189,20 +189,20 @@ def test_a_period_that_begins_with_the_calendar_does_not_overflow() -> None:
 @pytest.mark.parametrize(
     ("offset", "place"),
     [
-        (-2.1, Place.BEFORE),
-        (-2, Place.NEIGHBOR),
-        (-0.001, Place.NEIGHBOR),
-        (0, Place.INSIDE),
-        (9.999, Place.INSIDE),
-        (10, Place.NEIGHBOR),
-        (12, Place.NEIGHBOR),
-        (12.1, Place.AFTER),
+        (-2.1, Side.BEFORE),
+        (-2, Side.NEIGHBOR),
+        (-0.001, Side.NEIGHBOR),
+        (0, Side.INSIDE),
+        (9.999, Side.INSIDE),
+        (10, Side.NEIGHBOR),
+        (12, Side.NEIGHBOR),
+        (12.1, Side.AFTER),
     ],
 )
-def test_the_place_of_a_date(offset: float, place: Place) -> None:
+def test_the_place_of_a_date(offset: float, place: Side) -> None:
     window = Window(BEGIN, BEGIN + 10 * SECOND, is_first=False, is_last=False)
     assert (window.asked_since, window.asked_until) == (BEGIN - SECOND, BEGIN + 11 * SECOND)
     assert window.place(BEGIN + dt.timedelta(seconds=offset)) is place
     whole = Window(BEGIN, BEGIN + 10 * SECOND)
-    assert whole.place(BEGIN + dt.timedelta(seconds=offset)) is Place.INSIDE
+    assert whole.place(BEGIN + dt.timedelta(seconds=offset)) is Side.INSIDE
     assert (whole.asked_since, whole.asked_until) == (whole.since, whole.until)

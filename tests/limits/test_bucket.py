@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from thrive_learning._limits import bucket
-from thrive_learning._limits.bucket import State, Step
+from thrive_learning._limits.bucket import BucketState, Step
 from thrive_learning._limits.memory import MemoryLimits
 
 RATES = st.floats(0.01, 1000) | st.integers(1, 100).map(float)
@@ -46,7 +46,9 @@ class Sent(NamedTuple):
     sent_at: float
 
 
-def run(events: list[Call | Slowed], per_second: float, burst: float) -> tuple[list[Sent], State | None]:
+def run(
+    events: list[Call | Slowed], per_second: float, burst: float
+) -> tuple[list[Sent], BucketState | None]:
     """Return when the requests were sent."""
     now, state, sent = BEGINNING, None, list[Sent]()
     for number, event in enumerate(events):
@@ -136,10 +138,19 @@ def test_waiting_requests_leave_a_pause_at_the_rate() -> None:
 
 
 def test_after_a_lower_rate_the_own_rate_and_the_burst_are_back() -> None:
-    events: list[Call | Slowed] = [Slowed(0.0, 0.0, 2.0, 0.75), *[Call(0.0, 9.0)] * 4, Call(10.0, 0.0)]
+    events: list[Call | Slowed] = [Slowed(0.0, 0.0, 2.0, 0.75), *[Call(0.0, 9.0)] * 6, Call(10.0, 0.0)]
     events += [Call(0.0, 0.0), Call(0.0, 0.0), Call(0.0, 0.5)]
     sent = [one.sent_at - BEGINNING for one in run(events, 10.0, 3.0)[0]]
-    assert sent == pytest.approx([0.0, 0.5, 0.8, 0.9, 10.0, 10.0, 10.0, 10.1], abs=1e-6)
+    assert sent == pytest.approx([0.0, 0.5, 1.0, 1.5, 1.6, 1.7, 10.0, 10.0, 10.0, 10.1], abs=1e-6)
+
+
+def test_many_reservations_keep_a_lower_rate_beyond_its_end_but_not_for_long() -> None:
+    events: list[Call | Slowed] = [Slowed(0.0, 0.0, 10.0, 10.0), *[Call(0.0, 99.0)] * 230]
+    sent = [one.sent_at - BEGINNING for one in run(events, 30.0, 3.0)[0]]
+    assert sent[:201] == pytest.approx([number / 10 for number in range(201)], abs=1e-3)
+    assert sent[-1] == pytest.approx(20 + 29 / 30, abs=1e-3)
+    rare: list[Call | Slowed] = [Slowed(0.0, 0.0, 0.001, 10.0), *[Call(0.0, 99.0)] * 2]
+    assert [one.sent_at - BEGINNING for one in run(rare, 30.0, 3.0)[0]] == pytest.approx([0.0, 20.0], abs=0.1)
 
 
 def test_a_short_and_strict_step_does_not_make_a_long_and_mild_one_strict() -> None:
@@ -169,37 +180,37 @@ def test_no_step_is_longer_than_an_hour() -> None:
 # States that cannot be right
 
 
-def wait(state: State | None, now: float) -> float:
+def wait(state: BucketState | None, now: float) -> float:
     return bucket.take(state, now, per_second=10.0, burst=1.0, longest_wait_s=0.0)[0]
 
 
 @pytest.mark.parametrize(
     "state",
     [
-        State(9_000.0, 9_000.0),  # from before a restart of the machine, or from another machine
-        State(101.1, 110.0),
-        State(100.0, 100.0 + 368 * 86_400),
-        State(100.0, math.nan),
-        State(math.nan, 200.0),
-        State(100.0, 100.0, (Step(100.0 + 3601, 0.0),)),
-        State(100.0, 100.0, (Step(200.0, -1.0),)),
-        State(100.0, 100.0, (Step(200.0, math.nan),)),
-        State(100.0, 100.0, (Step(math.nan, 0.0),)),
-        State(100.0, 100.0, tuple(Step(200.0 + number, 0.0) for number in range(5))),
+        BucketState(9_000.0, 9_000.0),  # from before a restart of the machine, or from another machine
+        BucketState(101.1, 110.0),
+        BucketState(100.0, 100.0 + 368 * 86_400),
+        BucketState(100.0, math.nan),
+        BucketState(math.nan, 200.0),
+        BucketState(100.0, 100.0, (Step(100.0 + 3601, 0.0),)),
+        BucketState(100.0, 100.0, (Step(200.0, -1.0),)),
+        BucketState(100.0, 100.0, (Step(200.0, math.nan),)),
+        BucketState(100.0, 100.0, (Step(math.nan, 0.0),)),
+        BucketState(100.0, 100.0, tuple(Step(200.0 + number, 0.0) for number in range(5))),
     ],
     ids=str,
 )
-def test_a_state_that_cannot_be_right_is_replaced_and_not_waited_for(state: State) -> None:
+def test_a_state_that_cannot_be_right_is_replaced_and_not_waited_for(state: BucketState) -> None:
     assert wait(state, 100.0) == 0.0
     wait_s, changed = bucket.take(state, 100.0, per_second=10.0, burst=1.0, longest_wait_s=0.0)
-    assert (wait_s, changed) == (0.0, State(100.0, 100.1))
-    assert bucket.slow(state, 100.0, pause_s=1.0) == State(100.0, 100.0, (Step(101.0, 0.0),))
+    assert (wait_s, changed) == (0.0, BucketState(100.0, 100.1))
+    assert bucket.slow(state, 100.0, pause_s=1.0) == BucketState(100.0, 100.0, (Step(101.0, 0.0),))
 
 
 def test_a_state_that_can_be_right_is_kept() -> None:
-    assert wait(State(100.9, 110.0), 100.0) == 10.0  # the clock of Redis was set back
-    assert wait(State(50.0, 110.0), 100.0) == 10.0
-    assert wait(State(100.0, 100.0, (Step(3700.0, 0.0),)), 100.0) == 3600.0
+    assert wait(BucketState(100.9, 110.0), 100.0) == 10.0  # the clock of Redis was set back
+    assert wait(BucketState(50.0, 110.0), 100.0) == 10.0
+    assert wait(BucketState(100.0, 100.0, (Step(3700.0, 0.0),)), 100.0) == 3600.0
 
 
 # Text
@@ -210,17 +221,17 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 @given(NUMBERS, NUMBERS, st.lists(st.tuples(NUMBERS, NUMBERS).map(Step._make), max_size=4).map(tuple))
 def test_a_state_comes_back_as_it_was(written_at: float, free_at: float, steps: tuple[Step, ...]) -> None:
-    state = State(written_at, free_at, steps)
+    state = BucketState(written_at, free_at, steps)
     assert bucket.decode(bucket.encode(state)) == state
 
 
 def test_the_text_of_a_state() -> None:
-    assert bucket.encode(State(1.5, 2.0, (Step(3.0, 0.25),))) == "1 1.5 2.0 3.0 0.25 ."
+    assert bucket.encode(BucketState(1.5, 2.0, (Step(3.0, 0.25),))) == "1 1.5 2.0 3.0 0.25 ."
 
 
 @given(st.integers(0, 30))
 def test_a_state_that_is_cut_is_not_a_state(length: int) -> None:
-    text = bucket.encode(State(1.5, 2.0, (Step(3.0, 0.25),)))
+    text = bucket.encode(BucketState(1.5, 2.0, (Step(3.0, 0.25),)))
     assert bucket.decode(text[:length]) is None or length >= len(text)
 
 

@@ -13,8 +13,8 @@ from thrive_learning._limits.line import (
     LOST_AFTER_S,
     RESERVE,
     Limiter,
+    LimitTurn,
     TooLong,
-    Turn,
 )
 from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._limits.reservations import Limit, Reservations
@@ -47,7 +47,7 @@ class Waiter:
         self._clock = clock
         self._ends_at = clock.now + time_s
         self._limiter = limiter
-        self.turn: Any = Turn(limiter, self, self.place)
+        self.turn: Any = LimitTurn(limiter, self, self.place)
         self.turn.begin()
 
     def remaining(self) -> float:

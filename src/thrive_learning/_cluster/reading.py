@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from thrive_learning._cluster.windows import SECOND, Place, Window, plan_windows
+from thrive_learning._cluster.windows import SECOND, Side, Window, plan_windows
 from thrive_learning._filters import ActivityFilters
 from thrive_learning._log import fields, logger_of
 from thrive_learning._tables.arrow import TableBuilder
@@ -177,7 +177,7 @@ class _WindowReading:
     def table(self) -> Any:
         undated: list[Activity] = []
         earlier: list[Activity] = []
-        strays: dict[Place, Activity] = {}
+        strays: dict[Side, Activity] = {}
         add, place = self._builder.add, self._window.place
         with self._records(self._window.asked_since, self._window.asked_until) as stream:
             for record in stream:
@@ -185,9 +185,9 @@ class _WindowReading:
                     undated.append(record)
                     continue
                 where = place(record.date)
-                if where is Place.INSIDE:
+                if where is Side.INSIDE:
                     add(record.to_json())
-                elif where is not Place.NEIGHBOR:
+                elif where is not Side.NEIGHBOR:
                     strays.setdefault(where, record)
                 elif record.date < self._window.until:
                     earlier.append(record)

@@ -49,7 +49,7 @@ _MOST_TWICE: Final = 1.9
 _SHORTEST_UNCOUNTED: Final = dt.timedelta(hours=1)
 
 
-class Place(enum.Enum):
+class Side(enum.Enum):
     """Where a record's date is, in relation to a window."""
 
     INSIDE = enum.auto()
@@ -89,14 +89,14 @@ class Window(NamedTuple):
         """The end to request."""
         return self.until if self.is_last else self.until + SECOND
 
-    def place(self, date: dt.datetime) -> Place:
+    def place(self, date: dt.datetime) -> Side:
         """Return where a date is."""
         since, until = self.since, self.until
         if since is not None and not self.is_first and date < since:
-            return Place.NEIGHBOR if since - date <= _TOLERANCE else Place.BEFORE
+            return Side.NEIGHBOR if since - date <= _TOLERANCE else Side.BEFORE
         if not self.is_last and date >= until:
-            return Place.NEIGHBOR if date - until <= _TOLERANCE else Place.AFTER
-        return Place.INSIDE
+            return Side.NEIGHBOR if date - until <= _TOLERANCE else Side.AFTER
+        return Side.INSIDE
 
 
 #: Counts the records of a window; None if the server does not say.

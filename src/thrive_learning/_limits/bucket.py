@@ -41,7 +41,7 @@ class Step(NamedTuple):
     per_second: float
 
 
-class State(NamedTuple):
+class BucketState(NamedTuple):
     """A rate limit at a time.
 
     Attributes:
@@ -56,8 +56,8 @@ class State(NamedTuple):
 
 
 def take(
-    state: State | None, now: float, *, per_second: float, burst: float, longest_wait_s: float
-) -> tuple[float, State | None]:
+    state: BucketState | None, now: float, *, per_second: float, burst: float, longest_wait_s: float
+) -> tuple[float, BucketState | None]:
     """Reserve the next request, unless its time is too late.
 
     Args:
@@ -80,13 +80,18 @@ def take(
     wait_s = send_at - now
     if wait_s > longest_wait_s:
         return wait_s, None
-    return wait_s, State(now, _after_one_more(free_at, before.steps, per_second), before.steps)
+    return wait_s, BucketState(now, _after_one_more(free_at, now, before.steps, per_second), before.steps)
 
 
-def _after_one_more(at: float, steps: tuple[Step, ...], per_second: float) -> float:
-    """Return when one more request has been sent at the exact rates from a time on."""
+def _after_one_more(at: float, now: float, steps: tuple[Step, ...], per_second: float) -> float:
+    """Return when one more request has been sent at the exact rates from a time on.
+
+    Reservations beyond the last step continue its rate for as long again, because the server probably renews
+    it. Otherwise, a hundred clients that wait would have their later requests at the full rate.
+    """
     rest = 1.0
-    for until, lower in steps:
+    for index, (end, lower) in enumerate(steps, 1):
+        until = 2 * end - now if index == len(steps) and lower else end
         if until > at:
             rate = min(lower, per_second)
             room = (until - at) * rate
@@ -98,13 +103,13 @@ def _after_one_more(at: float, steps: tuple[Step, ...], per_second: float) -> fl
 
 
 def slow(
-    state: State | None,
+    state: BucketState | None,
     now: float,
     *,
     pause_s: float = 0.0,
     per_second: float | None = None,
     for_s: float = 0.0,
-) -> State:
+) -> BucketState:
     """Return the state with a pause, a lower rate, or both. Neither is longer than an hour.
 
     Args:
@@ -120,7 +125,7 @@ def slow(
         steps = _with_step(steps, Step(now + min(pause_s, LONGEST_SLOW_S), 0.0))
     if per_second is not None and for_s > 0:
         steps = _with_step(steps, Step(now + min(for_s, LONGEST_SLOW_S), max(per_second, 0.0)))
-    return State(now, before.free_at, steps)
+    return BucketState(now, before.free_at, steps)
 
 
 def _with_step(steps: tuple[Step, ...], new: Step) -> tuple[Step, ...]:
@@ -134,14 +139,14 @@ def _with_step(steps: tuple[Step, ...], new: Step) -> tuple[Step, ...]:
     return tuple(kept)
 
 
-def _sensible(state: State | None, now: float) -> State:
+def _sensible(state: BucketState | None, now: float) -> BucketState:
     """Return the state with the steps that still apply, or a new one if it cannot be right."""
     if state is None or not _is_sensible(state, now):
-        return State(now, now)
+        return BucketState(now, now)
     return state._replace(steps=tuple(step for step in state.steps if step.until > now))
 
 
-def _is_sensible(state: State, now: float) -> bool:
+def _is_sensible(state: BucketState, now: float) -> bool:
     """Return whether a state was written by this clock. A wrong one could stop all requests for long."""
     written_at, free_at, steps = state
     return (
@@ -152,13 +157,13 @@ def _is_sensible(state: State, now: float) -> bool:
     )
 
 
-def encode(state: State) -> str:
+def encode(state: BucketState) -> str:
     """Return a state as text, with all digits."""
     numbers = [state.written_at, state.free_at, *itertools.chain(*state.steps)]
     return " ".join([_VERSION, *map(repr, numbers), _END])
 
 
-def decode(text: str) -> State | None:
+def decode(text: str) -> BucketState | None:
     """Return the state of a text; None if `encode` did not write it, or not all of it arrived."""
     version, *words = text.split(" ")
     if version != _VERSION or len(words) < 3 or len(words) % 2 == 0 or words.pop() != _END:  # noqa: PLR2004
@@ -170,4 +175,4 @@ def decode(text: str) -> State | None:
     if not all(map(math.isfinite, numbers)):
         return None
     written_at, free_at, *rest = numbers
-    return State(written_at, free_at, tuple(map(Step, rest[::2], rest[1::2])))
+    return BucketState(written_at, free_at, tuple(map(Step, rest[::2], rest[1::2])))

@@ -6,7 +6,7 @@ import queue
 import threading
 
 from thrive_learning._clock import is_replaced
-from thrive_learning._limits.line import RESERVE, Limiter, Patience, TooLong, Turn
+from thrive_learning._limits.line import RESERVE, Limiter, LimitTurn, Patience, TooLong
 from thrive_learning._loops import from_any_thread, limit_by_timer
 from thrive_learning._threads import run_in_thread
 
@@ -38,7 +38,7 @@ class SyncLimiter(Limiter):
         It also returns if the client closes.
         """
         place = ThreadPlace()
-        turn = Turn(self, patience, place)
+        turn = LimitTurn(self, patience, place)
         try:
             turn.begin()
             while (step := turn.step()) is not None:
@@ -96,7 +96,7 @@ class AsyncLimiter(Limiter):
     async def wait(self, patience: Patience) -> float | TooLong:
         """Wait until a request may be sent, and count it. See `SyncLimiter.wait`."""
         place = TaskPlace()
-        turn = Turn(self, patience, place)
+        turn = LimitTurn(self, patience, place)
         try:
             turn.begin()
             while (step := turn.step()) is not None:

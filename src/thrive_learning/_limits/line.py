@@ -68,7 +68,7 @@ class Patience(Protocol):
         ...
 
 
-class Turn:
+class LimitTurn:
     """The wait of one request.
 
     Args:
@@ -95,7 +95,7 @@ class Turn:
         self._due: float | None = None
         self._epoch = self._news = -1
         self._line = limiter.line()
-        self._ref: weakref.ref[Turn] = weakref.ref(self)
+        self._ref: weakref.ref[LimitTurn] = weakref.ref(self)
 
     def begin(self) -> None:
         """Join the line. Call `end` afterwards, whatever happens."""
@@ -212,12 +212,12 @@ class Limiter:
         self._forget_server()
         # The share of the limit that one process finds alone, while a store fails, would stall all others.
         reservations.on_switch = self._forget_server
-        self._line: deque[weakref.ref[Turn]] = deque()
+        self._line: deque[weakref.ref[LimitTurn]] = deque()
         self._process = os.getpid()
         self._reserved_until = -math.inf  # the last reserved slot, unless it was free at once
         self._paused_until = -math.inf
 
-    def line(self) -> "deque[weakref.ref[Turn]]":
+    def line(self) -> "deque[weakref.ref[LimitTurn]]":
         """Return the requests of this process in the order in which they came."""
         if os.getpid() != self._process:  # a forked child, without the threads of its parent
             self._line, self._process = deque(), os.getpid()
@@ -230,7 +230,7 @@ class Limiter:
         """Return whether a request may be sent now, because no other one waits, and count it."""
         return not self._line and self._reserve_now()
 
-    def first(self, line: "deque[weakref.ref[Turn]]") -> Turn | None:
+    def first(self, line: "deque[weakref.ref[LimitTurn]]") -> LimitTurn | None:
         """Return the first request in a line. Drop those that are lost."""
         while True:
             try:

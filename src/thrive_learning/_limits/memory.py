@@ -17,7 +17,7 @@ class MemoryLimits:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        # Plain tuples, because creating a `State` takes three times as long.
+        # Plain tuples, because creating a `BucketState` takes three times as long.
         self._states: dict[str, tuple[float, float, tuple[bucket.Step, ...]]] = {}
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
@@ -55,9 +55,9 @@ class MemoryLimits:
 
         return reserve
 
-    def _state(self, key: str) -> bucket.State | None:
+    def _state(self, key: str) -> bucket.BucketState | None:
         found = self._states.get(key)
-        return None if found is None else bucket.State(*found)
+        return None if found is None else bucket.BucketState(*found)
 
     def slow(
         self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0

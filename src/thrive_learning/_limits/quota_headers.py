@@ -101,22 +101,22 @@ def _current(fields: Mapping[bytes, bytes], sent_at: float) -> tuple[list[Quota]
     return quotas, all_policies
 
 
-class _Member(NamedTuple):
+class _Item(NamedTuple):
     name: str
     parameters: dict[str, str]
 
 
-def _members(text: str | None) -> list[_Member]:
+def _members(text: str | None) -> list[_Item]:
     """Return the members of a list of RFC 9651. A string stays in its quotes."""
-    found: list[_Member] = []
+    found: list[_Item] = []
     for member in _MEMBER.findall(text or "")[:_MOST_MEMBERS]:
         name, *parameters = _PARAMETER.findall(member) or [""]
         pairs = (parameter.partition("=") for parameter in parameters)
-        found.append(_Member(name.strip(), {key.strip(): value.strip() for key, _, value in pairs}))
+        found.append(_Item(name.strip(), {key.strip(): value.strip() for key, _, value in pairs}))
     return found
 
 
-def _policy(member: _Member) -> Policy | None:
+def _policy(member: _Item) -> Policy | None:
     # Before draft 08, a policy had no name, and its quota was in its place.
     quota = _number(member.parameters.get("q", member.name))
     window_s = _number(member.parameters.get("w"))

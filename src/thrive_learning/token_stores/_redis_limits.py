@@ -66,13 +66,15 @@ end
 
 local function after_one_more(at, per_second)
   local rest = 1
-  for _, step in ipairs(steps) do
-    if step[1] > at then
+  for i, step in ipairs(steps) do
+    local until_ = step[1]
+    if i == #steps and step[2] ~= 0 then until_ = 2 * step[1] - now end
+    if until_ > at then
       local rate = math.min(step[2], per_second)
-      local room = (step[1] - at) * rate
+      local room = (until_ - at) * rate
       if room >= rest then return at + rest / rate end
       rest = rest - room
-      at = step[1]
+      at = until_
     end
   end
   return at + rest / per_second

@@ -219,13 +219,13 @@ def _boot() -> str:
         return "-"
 
 
-def _read_state(file: int) -> bucket.State | None:
+def _read_state(file: int) -> bucket.BucketState | None:
     text = os.read(file, _LONGEST_STATE_BYTES).decode("ascii", errors="replace")
     boot, _, state = text.partition(" ")
     return bucket.decode(state) if boot == _boot() else None
 
 
-def _write_state(file: int, state: bucket.State) -> None:
+def _write_state(file: int, state: bucket.BucketState) -> None:
     os.ftruncate(file, 0)
     os.lseek(file, 0, os.SEEK_SET)
     os.write(file, f"{_boot()} {bucket.encode(state)}".encode("ascii"))

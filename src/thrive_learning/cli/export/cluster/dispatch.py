@@ -11,7 +11,7 @@ from thrive_learning._cluster.clients import ClientSource
 from thrive_learning.cli.export.cluster.connection import is_visible
 from thrive_learning.cli.export.cluster.folder import PartFailure, PartFolder
 from thrive_learning.cli.export.cluster.parts import CountTask, PartTask, part_facts
-from thrive_learning.cli.export.cluster.plan import Plan, PlannedPart
+from thrive_learning.cli.export.cluster.plan import PartsPlan, PlannedPart
 from thrive_learning.cli.export.cluster.tally import ClusterTally
 from thrive_learning.cli.export.paths import OutputError
 from thrive_learning.cli.export.progress import Show
@@ -82,7 +82,7 @@ class Dispatcher:
         self._failed_in_a_row = 0
         self._had_workers_at = self._looks_at = monotonic()
 
-    def plan(self, origin: str, query: PeriodQuery, most: int) -> Plan | None:
+    def plan(self, origin: str, query: PeriodQuery, most: int) -> PartsPlan | None:
         """Make a plan; None if the deadline is reached before.
 
         A worker counts the records, and gets the access token that all workers share.
@@ -100,9 +100,9 @@ class Dispatcher:
             if future is None:
                 return None
             self._raise(self._error_of(future))
-            return Plan.new(origin, query, future.result())
+            return PartsPlan.new(origin, query, future.result())
 
-    def write(self, plan: Plan, *, is_new: bool) -> None:
+    def write(self, plan: PartsPlan, *, is_new: bool) -> None:
         """Let the workers write the parts that are missing.
 
         Raises:

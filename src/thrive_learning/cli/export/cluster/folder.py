@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thrive_learning.cli.export.cluster.parts import PartFacts, part_facts, plan_path
-from thrive_learning.cli.export.cluster.plan import PART_NAME, Plan, PlannedPart
+from thrive_learning.cli.export.cluster.plan import PART_NAME, PartsPlan, PlannedPart
 from thrive_learning.cli.export.journal import Head, difference
 from thrive_learning.cli.export.paths import WORK_FOLDER, explained
 from thrive_learning.cli.export.query import PeriodQuery
@@ -151,7 +151,7 @@ class PartFolder:
                 self.work.rmdir()
                 self.path.rmdir()
 
-    def load(self) -> Plan | None:
+    def load(self) -> PartsPlan | None:
         """Return the plan; None before the first export.
 
         Raises:
@@ -164,7 +164,7 @@ class PartFolder:
             with io.BufferedReader(open_regular(self._plan)) as file:
                 text = file.read().decode(errors="replace")
         try:
-            return Plan.parsed(text)
+            return PartsPlan.parsed(text)
         except ConfigurationError as error:
             problem = str(error)
         raise self._cannot_resume(problem)
@@ -175,7 +175,7 @@ class PartFolder:
             "with --resume, choose another folder, or use --force to replace the export."
         )
 
-    def resumed(self, origin: str, query: PeriodQuery) -> Plan | None:
+    def resumed(self, origin: str, query: PeriodQuery) -> PartsPlan | None:
         """Return the plan that a command continues; None before the first export.
 
         Args:
@@ -194,7 +194,7 @@ class PartFolder:
             raise self._cannot_resume(difference(plan.head, wanted))
         return plan
 
-    def begin(self, plan: Plan, *, is_new: bool) -> None:
+    def begin(self, plan: PartsPlan, *, is_new: bool) -> None:
         """Save a new plan, and remove files of other plans and of workers that were killed.
 
         Raises:
@@ -219,7 +219,7 @@ class PartFolder:
         with explained(self.work):
             remove_incomplete(self.work)
 
-    def complete(self, plan: Plan) -> dict[PlannedPart, PartFacts]:
+    def complete(self, plan: PartsPlan) -> dict[PlannedPart, PartFacts]:
         """Return the parts that are complete. The file of an incomplete part is removed.
 
         Raises:

@@ -44,7 +44,7 @@ class PlannedPart(NamedTuple):
         return cast("dt.datetime", self.window.since)
 
 
-class Plan(NamedTuple):
+class PartsPlan(NamedTuple):
     """The plan of an export.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     parts: tuple[PlannedPart, ...]
 
     @classmethod
-    def new(cls, origin: str, query: PeriodQuery, parts: Sequence[Part]) -> "Plan":
+    def new(cls, origin: str, query: PeriodQuery, parts: Sequence[Part]) -> "PartsPlan":
         """Create a plan.
 
         Args:
@@ -106,7 +106,7 @@ class Plan(NamedTuple):
         )
 
     @classmethod
-    def parsed(cls, text: str) -> "Plan":
+    def parsed(cls, text: str) -> "PartsPlan":
         """Parse the text of a file.
 
         Raises:
@@ -119,7 +119,7 @@ class Plan(NamedTuple):
         raise ConfigurationError("its plan cannot be read by this version")
 
     @classmethod
-    def _parsed(cls, document: dict[str, Any]) -> "Plan":
+    def _parsed(cls, document: dict[str, Any]) -> "PartsPlan":
         if document["thrive_export_plan"] != _VERSION:
             raise ValueError("another version")
         query = _query(document["query"])
