@@ -7,6 +7,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]  # the last one is free-threaded
 CODE = ["src", "tests", "tools", "benchmarks", "examples", "docs/conf.py", "noxfile.py"]
+COPIED_WORKFLOWS = sorted(map(str, Path("examples/github").glob("*.yml")))  # by users
 # Two processes for each processor, because many tests wait.
 SPREAD = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=worksteal")
 # Other sessions run these, because they need libraries that no other test may depend on.
@@ -54,11 +55,10 @@ def lint(session: nox.Session) -> None:
 def workflows(session: nox.Session) -> None:
     """Check the workflows of GitHub, the Dockerfile, and the compose file, all without a network."""
     sync(session, "--only-group", "workflows")
-    copied = [str(path) for path in Path("examples/github").glob("*.yml")]  # by users
     session.run("actionlint")  # runs ShellCheck as well
-    session.run("actionlint", *copied)
+    session.run("actionlint", *COPIED_WORKFLOWS)
     session.run("shellcheck", "--exclude", "SC1091", ".ci/run")  # which follows no file of an environment
-    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", ".github", *copied)
+    session.run("zizmor", "--offline", "--persona", "pedantic", "--no-progress", ".github", *COPIED_WORKFLOWS)
     session.run("hadolint", "examples/sandbox/Dockerfile")
     session.run("python", "-m", "tools.compose", "examples/sandbox/compose.yaml")
 

@@ -14,7 +14,7 @@ from tools import pickle_exchange
 ROOT = Path(__file__).parents[2]
 ERRORS = "thrive_learning/errors.py"
 POLICIES = "thrive_learning/policies.py"
-SUBJECT = "    subject: str | None = None\n"
+WAITED = "    waited: float = 0.0\n"
 RETRY_AFTER = "    retry_after: float | None = None\n"
 
 
@@ -61,7 +61,7 @@ def written_by_another(folder: Path, *edits: tuple[str, str, str]) -> Path:
 def test_a_version_reads_pickles_of_one_with_more_attributes(tmp_path: Path) -> None:
     pickles = written_by_another(
         tmp_path,
-        (ERRORS, f"{SUBJECT}\n    def", f"{SUBJECT}    more: int = 1\n\n    def"),
+        (ERRORS, f"{WAITED}\n    def", f"{WAITED}    more: int = 1\n\n    def"),
         (ERRORS, f"{RETRY_AFTER}\n    @", f"{RETRY_AFTER}    new: int = 2\n\n    @"),
         (
             "thrive_learning/policies.py",

@@ -46,9 +46,11 @@ def test_jobs_that_compare_with_the_last_tag_fetch_all_tags() -> None:
 def test_slow_checks_run_on_a_schedule() -> None:
     scheduled = jobs_of("scheduled")
     sessions = {name: commands_of(job) for name, job in scheduled.items()}
-    assert sessions.keys() == {"fuzz", "soak", "mutation", "newest", "generator"}
+    assert sessions.keys() == {"fuzz", "soak", "mutation", "recipes", "cluster", "newest", "generator"}
     for name in ("fuzz", "soak", "mutation"):
         assert f"nox --session {name}" in sessions[name]
+    assert "--session recipes" in sessions["recipes"]
+    assert "--session cluster simulation" in sessions["cluster"]
     assert "uv lock --upgrade" in sessions["newest"]
     assert "tests-3.11 contract docs" in sessions["newest"]
     assert "gh pr create" in sessions["generator"]
