@@ -263,6 +263,18 @@ def test_what_killed_workers_leave_is_removed_at_the_end(
     assert work_files() == ["lock", "plan.json"]
 
 
+def test_a_copy_of_another_part_does_not_count(
+    call: Call, server: ListServer, export: tuple[str, ...]
+) -> None:
+    assert call(*export).code == 0
+    before = parts()
+    first, second, *_ = sorted(before)
+    (Path("lake") / second).write_bytes(before[first])
+    code, _, err = call(*export, "--resume")
+    assert code == 0, err
+    assert ids_in() == dict.fromkeys(server.ids, 1)
+
+
 def test_force_replaces_only_parts(call: Call, server: ListServer, export: tuple[str, ...]) -> None:
     assert call(*export).code == 0
     before = parts()

@@ -158,10 +158,15 @@ def test_an_incomplete_part_does_not_count(task: PartTask) -> None:
     for metadata in (None, {"other": "1"}, {"thrive_export": "{"}, {"thrive_export": '{"rows": 1}'}):
         parquet.write_table(table.replace_schema_metadata(metadata), task.path)
         assert part_facts(task.path) is None
-    parquet.write_table(
-        table.replace_schema_metadata({"thrive_export": '{"rows": 2, "unreadable": 0}'}), task.path
-    )
-    assert part_facts(task.path) is None
+    for facts in (
+        '{"part": "part.parquet", "rows": 2, "unreadable": 0}',
+        '{"part": "other.parquet", "rows": 1, "unreadable": 0}',
+        '{"rows": 1, "unreadable": 0}',
+        "[]",
+        "7",
+    ):
+        parquet.write_table(table.replace_schema_metadata({"thrive_export": facts}), task.path)
+        assert part_facts(task.path) is None
     task.run()
     assert part_facts(task.path) == PartFacts(34, 0)
 

@@ -63,8 +63,8 @@ class PartTask(NamedTuple):
         table: Any = read_part(
             client_of(self.source), self.part, per_page=self.per_page, on_unreadable=unreadable.append
         )
-        facts = PartFacts(table.num_rows, sum(unreadable))
-        table = table.replace_schema_metadata({_KEY: json.dumps(facts._asdict())})
+        facts = {"part": path.name, **PartFacts(table.num_rows, sum(unreadable))._asdict()}
+        table = table.replace_schema_metadata({_KEY: json.dumps(facts)})
         with explained(path), replacing(path, folder=path.parent / WORK_FOLDER) as file:
             importlib.import_module("pyarrow.parquet").write_table(table, file, write_page_checksum=True)
             check_plan(path.parent, self.plan)
@@ -126,7 +126,7 @@ def check_plan(folder: Path, plan: str) -> None:
 
 
 def part_facts(path: Path) -> PartFacts | None:
-    """Return the metadata of a part; None if there is no complete part.
+    """Return the metadata of a part; None if there is no complete part, or a copy of another one.
 
     Raises:
         ConfigurationError: Another kind of file is there.
@@ -141,15 +141,17 @@ def part_facts(path: Path) -> PartFacts | None:
             try:
                 footer = parquet.read_metadata(file)
                 metadata: dict[bytes, bytes] = footer.metadata or {}
-                facts = PartFacts(**json.loads(metadata[_KEY]))
-            except (ValueError, TypeError, KeyError):  # includes pyarrow's ArrowInvalid
+                values = json.loads(metadata[_KEY])
+                is_same = values.pop("part") == path.name
+                facts = PartFacts(**values)
+            except (ValueError, TypeError, KeyError, AttributeError):  # includes pyarrow's ArrowInvalid
                 return None
             except OSError as error:
                 if error.errno:
                     raise
                 return None  # pyarrow found a footer that is not valid
     is_whole = _data_end(footer) + footer.serialized_size + _TAIL_BYTES <= size
-    return facts if is_whole and footer.num_rows == facts.rows else None
+    return facts if is_same and is_whole and footer.num_rows == facts.rows else None
 
 
 def _data_end(footer: Any) -> int:
