@@ -275,6 +275,18 @@ def test_a_copy_of_another_part_does_not_count(
     assert ids_in() == dict.fromkeys(server.ids, 1)
 
 
+def test_a_damaged_part_is_exported_again(call: Call, server: ListServer, export: tuple[str, ...]) -> None:
+    assert call(*export).code == 0
+    before = parts()
+    second = sorted(before)[1]
+    data = before[second]
+    (Path("lake") / second).write_bytes(data[:1000] + bytes(100) + data[1100:])
+    code, _, err = call(*export, "--resume")
+    assert code == 0, err
+    assert ids_in() == dict.fromkeys(server.ids, 1)
+    assert parts()[second] == data
+
+
 def test_force_replaces_only_parts(call: Call, server: ListServer, export: tuple[str, ...]) -> None:
     assert call(*export).code == 0
     before = parts()

@@ -22,6 +22,7 @@ from thrive_learning.cli.export.cluster.parts import (
     PartFacts,
     PartTask,
     check_plan,
+    is_intact,
     meet,
     part_facts,
     plan_path,
@@ -169,6 +170,33 @@ def test_an_incomplete_part_does_not_count(task: PartTask) -> None:
         assert part_facts(task.path) is None
     task.run()
     assert part_facts(task.path) == PartFacts(34, 0)
+
+
+def test_damaged_data_is_noticed(task: PartTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    task.run()
+    assert is_intact(task.path)
+    whole = task.path.read_bytes()
+    table = parquet.read_table(task.path)
+    end = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    seen = set()
+    for at in range(4, end, 7):
+        task.path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        seen.add(is_intact(task.path))
+        if is_intact(task.path):  # the byte says nothing, such as one of a statistic
+            assert parquet.read_table(task.path).equals(table)
+    assert False in seen
+    task.path.write_bytes(whole[:100] + bytes(100) + whole[200:])
+    assert not is_intact(task.path)
+
+    errors = iter([pa.ArrowInvalid("odd"), OSError(5, "Input/output error")])
+
+    def fail(_file: object, **_options: object) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(parquet, "ParquetFile", fail)
+    assert not is_intact(task.path)
+    with pytest.raises(OutputError, match=r"cannot read .*part.parquet: Input/output error"):
+        is_intact(task.path)
 
 
 def test_a_part_that_cannot_be_read_is_an_error(task: PartTask, monkeypatch: pytest.MonkeyPatch) -> None:

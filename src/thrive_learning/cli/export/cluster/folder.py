@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from thrive_learning.cli.export.cluster.parts import PartFacts, part_facts, plan_path
+from thrive_learning.cli.export.cluster.parts import PartFacts, is_intact, part_facts, plan_path
 from thrive_learning.cli.export.cluster.plan import PART_NAME, PartsPlan, PlannedPart
 from thrive_learning.cli.export.journal import Head, difference
 from thrive_learning.cli.export.paths import WORK_FOLDER, explained
@@ -220,7 +220,7 @@ class PartFolder:
             remove_incomplete(self.work)
 
     def complete(self, plan: PartsPlan) -> dict[PlannedPart, PartFacts]:
-        """Return the parts that are complete. The file of an incomplete part is removed.
+        """Return the parts that are complete. The file of an incomplete or damaged part is removed.
 
         Raises:
             OutputError: A part cannot be read.
@@ -230,7 +230,7 @@ class PartFolder:
             for part in plan.parts:
                 path = self.path / plan.part_name(part)
                 facts = part_facts(path)
-                if facts is None:
+                if facts is None or not is_intact(path):
                     remove(path)
                 else:
                     found[part] = facts

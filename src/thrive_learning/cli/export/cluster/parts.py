@@ -154,6 +154,27 @@ def part_facts(path: Path) -> PartFacts | None:
     return facts if is_same and is_whole and footer.num_rows == facts.rows else None
 
 
+def is_intact(path: Path) -> bool:
+    """Return whether the data of a part is as it was written. This reads the whole file.
+
+    Raises:
+        OutputError: The file cannot be read.
+    """
+    pyarrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    with explained(path, "read"), path.open("rb") as file:
+        try:
+            for _ in parquet.ParquetFile(file, page_checksum_verification=True).iter_batches():
+                pass
+        except pyarrow.ArrowException:
+            return False
+        except OSError as error:
+            if error.errno:
+                raise
+            return False  # pyarrow found a wrong checksum, or something else than a page
+    return True
+
+
 def _data_end(footer: Any) -> int:
     """Return the offset at which the data of a part ends, according to its footer."""
     end = 0
