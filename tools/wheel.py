@@ -11,6 +11,8 @@ import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from tools import extras
+
 ROOT = Path(__file__).parents[1]
 ACTIVITY = "60d5ec49b60b4b3a2c8f9a10"  # the sandbox has the example of the vendor's page under this ID
 CONTRACT = "openapi/thrive.yaml"
@@ -115,6 +117,8 @@ def main() -> None:
         # The editable installation that `uv sync` left must work outside the checkout too.
         run(sys.executable, "-c", "import thrive_learning, _thrive_learning_api", folder=outside)
         use(wheel, outside)
+        if problems := [*extras.mistakes(wheel, outside / "extras")]:
+            sys.exit("\n".join(problems))
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ def test_only_complete_parts_of_the_plan_count(
     assert work_files() == [".thrive-mine.tmp", "lock", "mine", "plan.json"]
 
 
-def test_what_killed_workers_leave_is_removed_at_the_end(
+def test_leftovers_of_killed_workers_are_removed_at_the_end(
     call: Call, server: ListServer, export: tuple[str, ...]
 ) -> None:
     def leave(_page: int, query: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from openapi_python_client.config import ConfigFile
 
-from tools import mutation, redocly, wheel
+from tools import extras, mutation, redocly, wheel
 
 ROOT = Path(__file__).parents[2]
 GROUPS: dict[str, list[Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
@@ -167,6 +167,34 @@ def test_each_mistake_in_a_wheel_is_named(
 ) -> None:
     contents = {name: text for name, text in {**WHEEL, **changes}.items() if text is not None}
     assert mistakes_in(tmp_path, contents) == [mistake]
+
+
+def test_every_extra_is_used() -> None:
+    assert extras.extras_of(",".join(extras.USES)) == {*extras.EXTRAS}
+
+
+def test_an_extra_may_work_or_be_named() -> None:
+    message = "Run python3 -m pip install 'thrive-learning[cache]'."
+    assert extras.mistake_of("redis", "cache", 1, message) is None
+    assert extras.mistake_of("cache", "cache", 0, "") is None
+    assert extras.mistake_of("cli", "cache", 0, "") is None  # its packages include those of `cache`
+
+
+@pytest.mark.parametrize(
+    ("installed", "needed", "code", "output"),
+    [
+        ("cache", "cache", 1, "ImportError"),
+        ("redis", "cache", 0, ""),
+        ("redis", "cache", 1, "ImportError"),
+        ("redis", "cache", 1, "Install thrive-learning[fast]."),
+        ("cli", "arrow,cli", 2, "Install thrive-learning[cli]."),
+    ],
+    ids=["it fails", "it works without", "no extra is named", "another is named", "a present one is named"],
+)
+def test_each_mistake_in_an_extra_is_named(installed: str, needed: str, code: int, output: str) -> None:
+    mistake = extras.mistake_of(installed, needed, code, output)
+    assert mistake is not None
+    assert f"with [{installed}], the use of [{needed}]" in mistake
 
 
 def test_the_wheel_is_expected_to_hold_the_checkout() -> None:

@@ -1,4 +1,4 @@
-"""Windows of time: each moment is in one of them, and few requests plan them."""
+"""Windows of time. Each moment is in one of them, and few requests plan them."""
 
 import bisect
 import datetime as dt

@@ -195,7 +195,7 @@ def test_the_transport_applies_it() -> None:
         assert client.get(url).status_code == 200
 
 
-# What the responses say
+# The headers of responses
 
 
 def test_a_rejection_is_an_error_of_the_api() -> None:
