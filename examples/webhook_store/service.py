@@ -133,7 +133,8 @@ async def handle_next(connection: psycopg.AsyncConnection, client: AsyncThriveCl
             # The API may be down, or reject the credentials, for days. That is not the event's fault.
             asked_s, is_final = error.retry_after or 0.0, error.is_final
         state, problem = "failed" if is_final else "waiting", ascii(error)
-        delay_s = max(min(RETRY_S * 2 ** min(attempts - 1, 20), LONGEST_RETRY_S), asked_s)
+        # A Retry-After of years, such as a date of another clock, must not hide the event.
+        delay_s = min(max(RETRY_S * 2 ** min(attempts - 1, 20), asked_s), LONGEST_RETRY_S)
         logger.warning("event %s, attempt %d, %s: %s", key, attempts, state, problem)
     await connection.execute(FINISH, [state, problem, dt.timedelta(seconds=delay_s), key, attempts])
     return True

@@ -299,6 +299,17 @@ def test_an_api_that_is_down_for_a_while_loses_nothing(
     assert attempts == 30 + 8
 
 
+def test_no_server_delays_an_event_for_months(
+    thrive_server: ServedSandbox, database: Database, environ: dict[str, str], tmp_path: Path
+) -> None:
+    activity = completion(thrive_server)
+    thrive_server.sandbox.fail_next("503:9999999s")
+    with serving(tmp_path, environ) as service:
+        assert service.post(announcing(activity)) == 204
+        wait_until(lambda: database.count("webhook_events WHERE state = 'done'"))
+    assert database.query("SELECT attempts FROM webhook_events") == [(2,)]
+
+
 def test_a_record_that_comes_later_is_fetched_again(
     thrive_server: ServedSandbox, database: Database, environ: dict[str, str], tmp_path: Path
 ) -> None:
