@@ -183,6 +183,18 @@ def test_a_call_that_would_wait_beyond_its_deadline_fails_at_once(flavour: Flavo
     assert (error.operation, error.url is not None) == ("activities.get", True)
 
 
+def test_the_error_names_the_pause_that_the_server_asked_for(flavour: Flavour) -> None:
+    used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3600"}
+    requests = Requests(httpx.Response(200, headers=used_up, json=PAGE_EXAMPLE))
+    with flavour.answering(requests, rate_limit=RateLimit(per_second=1000)) as client:
+        client.activities.get(ACTIVITY_ID)
+        with pytest.raises(DeadlineExceededError) as raised:
+            client.activities.get(ACTIVITY_ID, timeout=9)
+    assert len(requests.paths) == 1
+    waiting_s = r"would take (30\.0|29\.\d) s, and the call has (9\.0|8\.\d) s left\."
+    assert re.search(rf"{waiting_s} The server has asked for a pause\. Allow", str(raised.value))
+
+
 def test_the_error_counts_earlier_attempts(flavour: Flavour) -> None:
     requests = Requests(httpx.Response(503))
     once_more = RetryPolicy(attempts=2, first_delay=0)

@@ -196,10 +196,14 @@ class Attempts(Generic[EngineT, LimiterT]):
         return Failed(self._limit_error(found, budget, retries), may_pass=False)
 
     def _limit_error(self, found: TooLong, budget: Budget, retries: Retries) -> ThriveError:
-        per_second = cast("LimiterT", self.limiter).reservations.limit.per_second
-        sent = len(retries.history)
+        limiter = cast("LimiterT", self.limiter)
         return limit_exceeds_deadline(
-            budget, per_second=per_second, wait_s=found.wait_s, left_s=found.left_s, sent=sent
+            budget,
+            per_second=limiter.reservations.limit.per_second,
+            is_paused=limiter.is_paused,
+            wait_s=found.wait_s,
+            left_s=found.left_s,
+            sent=len(retries.history),
         )
 
     def _waited(self, waited_s: float, retries: Retries, purpose: Purpose) -> None:

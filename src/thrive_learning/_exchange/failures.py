@@ -200,14 +200,15 @@ def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) ->
     )
 
 
-def limit_exceeds_deadline(
-    budget: Budget, *, per_second: float, wait_s: float, left_s: float, sent: int
+def limit_exceeds_deadline(  # noqa: PLR0913 - the facts of one message
+    budget: Budget, *, per_second: float, is_paused: bool, wait_s: float, left_s: float, sent: int
 ) -> DeadlineExceededError:
     """Return the error for a call that would wait for the rate limit beyond its deadline.
 
     Args:
         budget: The call's time and attempts.
         per_second: The rate limit.
+        is_paused: Whether the server has asked for a pause.
         wait_s: How long the request would wait, in seconds.
         left_s: How long it could have waited, in seconds; 0 if it has waited until the deadline.
         sent: The number of earlier requests of the call.
@@ -219,6 +220,8 @@ def limit_exceeds_deadline(
         )
     else:
         problem = f"The call waited for {limit} until Timeout.total={budget.timeout.total:g} s was over."
+    if is_paused:
+        problem += " The server has asked for a pause."
     earlier = f"{sent} earlier attempt{'' if sent == 1 else 's'} failed" if sent else "nothing was sent"
     return DeadlineExceededError(
         f"{problem} Allow more time with timeout=, or make fewer calls at once; {earlier}."

@@ -278,6 +278,11 @@ class Limiter:
             self.spare_at = -math.inf
             self._tell(now)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the server has asked this process for a pause that is not over."""
+        return self._paused_until > self.clock()
+
     def close(self) -> None:
         """End all waits."""
         self.closed = True
