@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -232,6 +233,22 @@ def test_a_worker_of_another_plan_writes_nothing(task: PartTask, monkeypatch: py
         plan_path(folder).write_text(PLAN.text().replace(PLAN.id, "0123abcd"))
 
     monkeypatch.setattr(parquet, "write_table", replaced)
+    with pytest.raises(OutputError, match="another export has begun in "):
+        task.run()
+    assert sorted(path.name for path in folder.rglob("*")) == ["_thrive", "plan.json"]
+
+
+def test_a_part_that_appears_after_another_plan_is_removed(
+    task: PartTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = task.path.parent
+    fsync = os.fsync
+
+    def slow(file: int) -> None:
+        fsync(file)
+        plan_path(folder).write_text(PLAN.text().replace(PLAN.id, "0123abcd"))
+
+    monkeypatch.setattr(os, "fsync", slow)
     with pytest.raises(OutputError, match="another export has begun in "):
         task.run()
     assert sorted(path.name for path in folder.rglob("*")) == ["_thrive", "plan.json"]

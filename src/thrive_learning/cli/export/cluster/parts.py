@@ -68,6 +68,11 @@ class PartTask(NamedTuple):
         with explained(path), replacing(path, folder=path.parent / WORK_FOLDER) as file:
             importlib.import_module("pyarrow.parquet").write_table(table, file, write_page_checksum=True)
             check_plan(path.parent, self.plan)
+        try:  # another export may have begun, and removed the parts of this one, before this part appeared
+            check_plan(path.parent, self.plan)
+        except OutputError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 class CountTask(NamedTuple):
