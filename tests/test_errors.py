@@ -1,4 +1,5 @@
 import copy
+import copyreg
 import pickle
 from typing import Any
 
@@ -213,3 +214,21 @@ def test_an_error_without_a_request_names_none() -> None:
     assert {(error.url, error.operation) for error in (ThriveError("m"), InvalidIdError("m", value=""))} == {
         (None, None)
     }
+
+
+def test_a_copy_has_no_traceback_even_if_copies_of_exceptions_keep_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`distributed` registers such a function for every exception of a process."""
+
+    def keep(error: Any) -> Any:
+        return lambda: error, ()
+
+    error = EXAMPLES[6]
+    monkeypatch.setitem(copyreg.dispatch_table, type(error), keep)
+    try:
+        raise error
+    except ThriveError as raised:
+        copied = copy.copy(raised)
+    assert copied.__traceback__ is None
+    assert (type(copied), copied.args, vars(copied)) == (type(error), error.args, vars(error))

@@ -6,7 +6,7 @@ be pickled, copied, and sent to another process.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, cast
 
 from thrive_learning._response_headers import ResponseHeaders
 
@@ -94,6 +94,12 @@ class ThriveError(Exception):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         # By default, unpickling calls the class with `args` alone, without the required keyword arguments.
         return _restore, (type(self), self.args), self.__dict__
+
+    def __copy__(self) -> Self:
+        # Without the traceback, whose frames may hold a secret. Where Dask is loaded, copies would keep it.
+        made = _restore(type(self), self.args)
+        made.__dict__.update(self.__dict__)
+        return cast("Self", made)
 
 
 def _restore(cls: type[ThriveError], args: tuple[Any, ...]) -> ThriveError:

@@ -68,7 +68,7 @@ def test_keys_are_completed(complete: Complete, command: str) -> None:
 
 
 def test_a_key_is_not_offered_twice(complete: Complete) -> None:
-    assert complete("config", "unset", "region", "r") == []
+    assert complete("config", "unset", "region", "re") == []
 
 
 def test_values_are_completed(complete: Complete) -> None:

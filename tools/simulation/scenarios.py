@@ -76,7 +76,7 @@ class Scenario(NamedTuple):
 SCENARIOS = (
     Scenario("the limit of the server is known"),
     Scenario("the limit is set three times too high", 10.0, 30.0, records=15_000),
-    Scenario("the same, and the server says so only with 429", set_limit=60.0, headers="none"),
+    Scenario("the same at 20/s, and the server says so only with 429", set_limit=60.0, headers="none"),
     Scenario("20 workers are lost", lost=20),
     Scenario("the shared store fails for 10 seconds", 10.0, 10.0, outage=(20.0, 30.0)),
     Scenario("tokens live for a minute", token_lifetime_s=60),

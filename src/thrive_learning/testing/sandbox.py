@@ -281,7 +281,7 @@ class ThriveSandbox(FaultySandbox):
         Raises:
             ValueError: A number is out of range.
         """
-        self.rate_limit = SandboxRateLimit(per_second, burst)
+        self.rate_limit: SandboxRateLimit | None = SandboxRateLimit(per_second, burst)
 
     @property
     def unused_faults(self) -> list[Fault]:

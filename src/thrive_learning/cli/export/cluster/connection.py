@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.cluster.parts import meet
 from thrive_learning.cli.export.paths import OutputError, explained
 from thrive_learning.cli.regular_files import create
@@ -212,9 +213,9 @@ def check_shared(client: Any, folder: Path) -> None:
 
 def is_visible(path: Path) -> bool:
     """Return whether a file of another machine is visible here, after waiting for it."""
-    end = time.monotonic() + VISIBLE_S
+    end = monotonic() + VISIBLE_S
     while not path.exists():
-        if time.monotonic() >= end:
+        if monotonic() >= end:
             return False
         time.sleep(0.1)
     return True
