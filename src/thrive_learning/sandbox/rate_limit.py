@@ -25,8 +25,9 @@ _SET_BACK_S = 1.0
 
 
 class SandboxRateLimit:
-    """A token bucket. It starts full, each request takes one permit, and permits return at a fixed rate.
+    """A limit on requests per second, above which the sandbox responds with 429.
 
+    It is a token bucket, which starts full. Each request takes one permit, and permits return at a fixed rate.
     Requests to the token endpoints, and requests without valid credentials, do not count. Threads may share
     it. Its clock is that of the sandbox.
 
@@ -35,9 +36,9 @@ class SandboxRateLimit:
         burst: The size of the bucket, which is how many requests may follow a quiet time at once; by default
             the permits of one second, but at least 1. `Retry-After` has whole seconds, so a client that obeys
             it cannot use the full rate with a smaller burst.
-        headers: The headers of each response: `"ietf"` for `RateLimit` and `RateLimit-Policy`; `"x"` for
-            `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` in Unix seconds; or
-            `"none"`.
+        headers: The headers of each response: `"ietf"`, the default, for `RateLimit` and `RateLimit-Policy`;
+            `"x"` for `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` in Unix seconds;
+            or `"none"`. A 429 always has `Retry-After`.
 
     Raises:
         ValueError: A number is out of range, or the headers are unknown.
