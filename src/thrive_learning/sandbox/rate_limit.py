@@ -27,7 +27,7 @@ _SET_BACK_S = 1.0
 class SandboxRateLimit:
     """A limit on requests per second, above which the sandbox responds with 429.
 
-    It is a token bucket, which starts full. Each request takes one permit, and permits return at a fixed rate.
+    It is a token bucket, which starts full. Each request takes a permit, and permits return at a fixed rate.
     Requests to the token endpoints, and requests without valid credentials, do not count. Threads may share
     it. Its clock is that of the sandbox.
 
