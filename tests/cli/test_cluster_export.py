@@ -443,6 +443,10 @@ def test_the_sandbox_is_exported(call: Call, tmp_path: Path, address: str) -> No
         (("--dask", "tcp://a:b"), "--dask is 'tcp://a:b'. Use"),
         (("--dask", "tcp://a:1", "--workers", "2"), "--workers applies only to --dask local. Remove it."),
         (("--dask", "local", "--to", "csv"), "--dask writes Parquet, and --to is csv. Remove --to."),
+        (
+            ("--dask", "local", "-o", "lake.NDJSON"),
+            "--dask writes a folder of Parquet files, but -o is lake.NDJSON. Use a name such as lake.",
+        ),
         (("--dask", "local", "--resume", "--force"), "--resume and --force cannot be used together."),
         (("--dask", "local", "--state", "s"), "--state cannot be used with --dask. Export the whole period"),
         (("--dask", "local", "--partition-by", "day"), "--partition-by cannot be used with --dask. "),
