@@ -87,17 +87,14 @@ def test_a_limit_from_text_may_have_a_store() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [*("", "x", "20/s", "-1", "1e3", "nan", "inf", "20:", ":5", "20:5:1", " 20", "20\n", "٢"), "9" * 16],
+    [
+        *("", "x", "20/s", "-1", "1e3", "nan", "inf", "20:", ":5", "20:5:1", " 20", "20\n", "٢", "0", "20:0"),
+        "9" * 16,
+    ],
     ids=ascii,
 )
 def test_invalid_text_is_rejected(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"is not valid. Write requests per second, such as 20, or"):
-        RateLimit.parse(text)
-
-
-@pytest.mark.parametrize(("text", "part"), [("0", "per_second"), ("20:0", "burst")])
-def test_text_with_an_invalid_number_is_rejected(text: str, part: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"RateLimit\({part}\) is 0\.0"):
         RateLimit.parse(text)
 
 

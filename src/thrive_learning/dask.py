@@ -36,7 +36,7 @@ __all__ = ["read_activities", "read_activities_by_id"]
 #: The format of a file of IDs.
 _IdFormat = Literal["text", "csv", "ndjson", "json"]
 
-_WORDING = Wording("form={!r}", "field=", "field=")
+_WORDING = Wording("file_format={!r}", "field=", "field=")
 
 
 def read_activities(  # noqa: PLR0913 - the filters of the API
@@ -110,7 +110,7 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
 def read_activities_by_id(  # noqa: PLR0913 - the options of a run
     ids: "Iterable[str] | os.PathLike[str] | Iterable[os.PathLike[str]] | Bag",
     *,
-    form: _IdFormat | None = None,
+    file_format: _IdFormat | None = None,
     field: str = "id",
     on_error: Literal["raise", "keep"] = "raise",
     client: "ThriveClient | None" = None,
@@ -127,8 +127,8 @@ def read_activities_by_id(  # noqa: PLR0913 - the options of a run
     Args:
         ids: The IDs; a `pathlib.Path` or several, for files with IDs, which are read now; or a Dask bag of
             IDs, whose partitions are those of the result.
-        form: The format of the files: `"text"` (one ID per line), `"csv"`, `"ndjson"`, or `"json"`; None to
-            detect it by the extension.
+        file_format: The format of the files: `"text"` (one ID per line), `"csv"`, `"ndjson"`, or `"json"`;
+            None to detect it by the extension.
         field: The field or column of the files that has the IDs.
         on_error: `"raise"` raises the first error when the DataFrame is computed. `"keep"` adds the columns
             `error_type` (the name of the class) and `error` (the message). A row whose ID failed has only
@@ -162,7 +162,7 @@ def read_activities_by_id(  # noqa: PLR0913 - the options of a run
         frames = [read(part) for part in to_delayed()]
         frame = dask.dataframe.from_delayed(frames, meta=meta, prefix=label, verify_meta=False)
     else:
-        batches = [*_batches(_ids_of(ids, form, field), size)] or [[]]
+        batches = [*_batches(_ids_of(ids, file_format, field), size)] or [[]]
         frame = dask.dataframe.from_map(reader, batches, meta=meta, label=label)
     return cast("DataFrame", frame)
 

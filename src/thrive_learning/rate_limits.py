@@ -132,10 +132,13 @@ class RateLimit:
             ConfigurationError: The text is not valid.
         """
         found = _TEXT.fullmatch(text)
-        if found is None:
-            raise ConfigurationError(
-                f"The rate limit {text!r} is not valid. Write requests per second, such as 20, or with a "
-                "burst, such as 20:5."
-            )
-        rate, burst = found.groups()
-        return cls(float(rate), None if burst is None else float(burst), store)
+        if found is not None:
+            rate, burst = found.groups()
+            try:
+                return cls(float(rate), None if burst is None else float(burst), store)
+            except ConfigurationError:  # its message names arguments
+                pass
+        raise ConfigurationError(
+            f"The rate limit {text!r} is not valid. Write requests per second, such as 20, or with a burst "
+            "of 1 or more, such as 20:5. The lowest rate is 0.00001158, about one request a day."
+        )

@@ -266,7 +266,7 @@ def test_the_rate_limit_comes_from_the_option_or_from_the_environment(
     monkeypatch.setenv("THRIVE_RATE_LIMIT", "20")
     assert "rate_limit: 20 (THRIVE_RATE_LIMIT)\n" in call(*GET, "-v").err
     monkeypatch.setenv("THRIVE_RATE_LIMIT", "0")
-    assert "THRIVE_RATE_LIMIT: RateLimit(per_second) is 0.0." in call(*GET).err
+    assert "THRIVE_RATE_LIMIT: The rate limit '0' is not valid." in call(*GET).err
     result = call(*GET, "--rate-limit", "slow")
     assert_complaint(result, 2)
     assert "The rate limit 'slow' is not valid." in result.err

@@ -141,15 +141,15 @@ def test_ids_of_files(records: ThriveSandbox, tmp_path: Path) -> None:
     for frame, expected in (
         (read_activities_by_id(tmp_path / "ids.txt"), ids[:1]),
         (read_activities_by_id(paths, field="Activity"), ids[1:2]),
-        (read_activities_by_id(tmp_path / "ids", form="ndjson", field="Activity"), ids[2:]),
+        (read_activities_by_id(tmp_path / "ids", file_format="ndjson", field="Activity"), ids[2:]),
     ):
         assert list(frame.compute()["id"]) == expected
     with pytest.raises(ThriveError, match="with field="):
         read_activities_by_id(paths)
-    with pytest.raises(ThriveError, match="Use form='json' or form='ndjson'"):
+    with pytest.raises(ThriveError, match="Use file_format='json' or file_format='ndjson'"):
         read_activities_by_id(tmp_path / "ids")
-    with pytest.raises(ThriveError, match="or set the format with form"):
-        read_activities_by_id(tmp_path / "ids.txt", form="ndjson")
+    with pytest.raises(ThriveError, match="or set the format with file_format"):
+        read_activities_by_id(tmp_path / "ids.txt", file_format="ndjson")
 
 
 def test_ids_of_a_bag(records: ThriveSandbox) -> None:
