@@ -128,6 +128,7 @@ def test_a_terminal_is_asked_for_a_secret(call: Call, path: Path, monkeypatch: p
         ("client_id", " ", "the value of client_id is empty"),
         ("client_auth", "digest", "client_auth is 'digest'"),
         ("engine", "auto", "engine is 'auto'. Choose 'httpx' or 'fast'."),
+        ("rate_limit", "fast", "The rate limit 'fast' is not valid. Write requests per second, such as 20"),
         ("engin", "fast", "unknown profile key 'engin' (did you mean 'engine'?)"),
         (
             "client_secret_command",
@@ -174,6 +175,7 @@ def test_values_of_every_kind(
         "client_secret_command": "pass show thrive",
         "api_secret_file": "secret",
         "engine": "fast",
+        "rate_limit": "20:5",
     }
     for key, value in values.items():
         assert call("config", "set", key, value).err.startswith(f"thrive: set {key} in profile")

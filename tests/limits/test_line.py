@@ -17,7 +17,7 @@ from thrive_learning._limits.line import (
     TooLong,
 )
 from thrive_learning._limits.memory import MemoryLimits
-from thrive_learning._limits.reservations import Limit, Reservations
+from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations
 
 
 class Clock:
@@ -57,7 +57,7 @@ class Waiter:
         """Take steps until the next wait. Return its length in seconds, or None at the end."""
         while (step := self.turn.step()) == RESERVE:
             longest_s = self.turn.longest_s
-            self.turn.reserved(self._limiter.reservations.reserve(longest_s), longest_s)
+            self.turn.reserved(self.turn.reserve(longest_s), longest_s)
         found: float | None = step
         return found
 
@@ -82,6 +82,20 @@ class Line:
 @pytest.fixture
 def line() -> Line:
     return Line()
+
+
+class Failing(MemoryLimits):
+    """A store that fails until a time."""
+
+    def __init__(self, clock: Clock, until: float) -> None:
+        super().__init__(clock)
+        self._now = clock
+        self._until = until
+
+    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
+        if self._now() < self._until:
+            raise OSError
+        return super().take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
 
 
 def seconds(value: float) -> Any:
@@ -122,6 +136,34 @@ def test_requests_are_sent_in_the_order_in_which_they_came(line: Line) -> None:
     assert (third.step(), second.step()) == (LOOK_AGAIN_AFTER_S, None)
     second.end()
     assert third.step() == seconds(0.1)
+
+
+def test_a_slot_of_an_outage_is_kept_until_the_store_has_a_sooner_one() -> None:
+    clock = Clock()
+    store = Failing(clock, clock.now + LEFT_ALONE_S + 1)
+    limiter = Limiter(Reservations(Limit("0" * 32, 0.1, 1), MemoryLimits(clock), store, clock), clock)
+    assert limiter.goes_at_once()  # the next one is 100 s later, because the share is a tenth
+    waiter = Waiter(limiter, clock, 200)
+    assert waiter.step() == seconds(LEFT_ALONE_S)
+    clock.now += LEFT_ALONE_S
+    assert waiter.step() == seconds(LEFT_ALONE_S)  # the store still fails
+    clock.now += LEFT_ALONE_S
+    assert waiter.step() is None
+    assert waiter.end() == seconds(2 * LEFT_ALONE_S)
+
+
+def test_a_slot_of_an_outage_is_used_while_the_store_fails() -> None:
+    clock = Clock()
+    store = Failing(clock, clock.now + 1000)
+    limiter = Limiter(Reservations(Limit("0" * 32, 0.25, 1), MemoryLimits(clock), store, clock), clock)
+    assert limiter.goes_at_once()
+    waiter = Waiter(limiter, clock, 200)
+    assert waiter.step() == seconds(LEFT_ALONE_S)
+    clock.now += LEFT_ALONE_S
+    assert waiter.step() == seconds(10)
+    clock.now += 10
+    assert waiter.step() is None
+    assert waiter.end() == seconds(40)
 
 
 def test_a_wait_beyond_the_deadline_reserves_nothing(line: Line) -> None:

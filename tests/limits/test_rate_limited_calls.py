@@ -24,6 +24,7 @@ from thrive_learning import (
     BasicCredentials,
     ClientClosedError,
     ConfigurationError,
+    ConnectionFailedError,
     DeadlineExceededError,
     MemoryTokenStore,
     RateLimit,
@@ -214,6 +215,14 @@ def test_every_attempt_counts_and_no_token_request(flavour: Flavour) -> None:
     with flavour.answering(requests, OAUTH, rate_limit=limit, retry=retry) as client:
         assert client.activities.get(ACTIVITY_ID).id == ACTIVITY_ID
     assert [call for call, _wait in store.calls] == ["take"] * 3
+
+
+def test_a_failed_connection_says_nothing_of_the_limit(flavour: Flavour) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with flavour.answering(fail, rate_limit=RateLimit(50)) as client, pytest.raises(ConnectionFailedError):
+        client.activities.get(ACTIVITY_ID)
 
 
 def test_a_wait_that_the_server_asks_for_is_waited_for_once(flavour: Flavour) -> None:

@@ -93,7 +93,7 @@ def test_a_process_keeps_to_the_limit_while_its_store_fails(
 ) -> None:
     shared.store.answer = OSError(28, "fake-secret")
     waits = [shared.one.reserve(60) for _ in range(3)]
-    assert waits == [0, pytest.approx(0.1), pytest.approx(0.2)]
+    assert waits == [0, pytest.approx(1), pytest.approx(2)]  # a tenth, because its share is not known
     shared.one.slow(5, None, 0)
     assert shared.one.reserve(60) == pytest.approx(5)
     assert shared.store.takes == 1  # it is left alone
@@ -101,9 +101,40 @@ def test_a_process_keeps_to_the_limit_while_its_store_fails(
     assert record.levelname == "WARNING"
     assert vars(record)["thrive_event"] == "limit_store_failed"
     assert record.getMessage() == (
-        "the rate limit store Breakable: OSError (No space left on device); this process keeps to the rate "
-        "limit on its own and tries again later"
+        "the rate limit store Breakable: OSError (No space left on device); this client sends at most 1 "
+        "requests per second, its share of the limit, and tries again later"
     )
+
+
+@pytest.mark.parametrize("seconds", [4, 20, 45, 200])
+def test_clients_keep_to_the_shares_that_they_had_while_their_store_fails(
+    shared: Shared, seconds: int
+) -> None:
+    clock, clients = shared.clock, [*[shared.one] * 3, shared.other]
+    for number in range(10 * seconds):
+        clock.now += clients[number % 4].reserve(60)
+    shared.store.answer = OSError()
+    waits = [[client.reserve(1e6) for _ in range(31)][-1] for client in (shared.one, shared.other)]
+    assert waits == [pytest.approx(30 / 7.5, rel=0.1), pytest.approx(30 / 2.5, rel=0.2)]
+
+
+def test_the_share_follows_the_last_minute(shared: Shared) -> None:
+    for _ in range(100):
+        shared.clock.now += shared.one.reserve(60)
+    for _ in range(90):
+        shared.clock.now += 1
+        assert shared.one.reserve(60) == 0
+    shared.store.answer = OSError()
+    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(1, rel=0.05)]
+
+
+def test_a_slot_that_is_too_late_does_not_count_as_a_share(shared: Shared) -> None:
+    shared.one.reserve(60)
+    for _ in range(50):
+        assert shared.one.reserve(0.01) > 0.01
+    shared.clock.now += 10
+    shared.store.answer = OSError()
+    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(10)]
 
 
 def test_a_store_is_tried_again_later(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,7 +169,7 @@ def test_a_pause_is_kept_although_the_store_fails(shared: Shared) -> None:
 @pytest.mark.parametrize("answer", [float("nan"), "soon", [1]], ids=str)
 def test_an_invalid_wait_is_a_failure_of_the_store(shared: Shared, answer: Any) -> None:
     shared.store.answer = answer
-    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(0.1)]
+    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(1)]
     assert shared.store.takes == 1
 
 

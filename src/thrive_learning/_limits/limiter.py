@@ -4,6 +4,7 @@ import contextlib
 import functools
 import queue
 import threading
+from collections.abc import Callable
 
 from thrive_learning._clock import is_replaced
 from thrive_learning._limits.line import RESERVE, Limiter, LimitTurn, Patience, TooLong
@@ -44,7 +45,7 @@ class SyncLimiter(Limiter):
             while (step := turn.step()) is not None:
                 if step == RESERVE:
                     longest_s = turn.longest_s
-                    turn.reserved(self.reservations.reserve(longest_s), longest_s)
+                    turn.reserved(turn.reserve(longest_s), longest_s)
                 else:
                     place.wait(step)
         finally:
@@ -102,17 +103,17 @@ class AsyncLimiter(Limiter):
             while (step := turn.step()) is not None:
                 if step == RESERVE:
                     longest_s = turn.longest_s
-                    turn.reserved(await self._reserve(longest_s), longest_s)
+                    turn.reserved(await self._reserve(turn.reserve, longest_s), longest_s)
                 else:
                     await place.wait(step)
         finally:
             turn.end()
         return turn.outcome or 0.0
 
-    async def _reserve(self, longest_s: float) -> float:
+    async def _reserve(self, reserve: Callable[[float], float | None], longest_s: float) -> float | None:
         if not self.reservations.blocks:
-            return self.reservations.reserve(longest_s)
-        return await run_in_thread(functools.partial(self.reservations.reserve, longest_s))
+            return reserve(longest_s)
+        return await run_in_thread(functools.partial(reserve, longest_s))
 
     async def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
         """Send nothing for some seconds, and less than usual for others, as the server asks."""

@@ -119,11 +119,12 @@ class LimitTurn:
         else:
             if self._due is None:
                 self._due, self._epoch = limiter.spare_slot(now), limiter.epoch
-            if self._due is None:
+            tries_again_at = limiter.reservations.tries_again_at
+            if self._due is None or now >= tries_again_at:
                 return RESERVE
-            wait_s = self._due - now
-            if wait_s > left_s:
-                self.outcome = TooLong(wait_s, left_s)
+            wait_s = min(self._due, tries_again_at) - now
+            if self._due - now > left_s:
+                self.outcome = TooLong(self._due - now, left_s)
         return None if self.outcome is not None else min(wait_s, left_s)
 
     def _wait_behind(self, now: float, left_s: float) -> None:
@@ -144,8 +145,16 @@ class LimitTurn:
         """The seconds that it can still wait."""
         return max(self._patience.remaining(), 0.0)
 
-    def reserved(self, wait_s: float, longest_s: float) -> None:
-        """Record what the store returned for a reservation."""
+    @property
+    def reserve(self) -> Callable[[float], float | None]:
+        """What reserves the slot. One in the memory of the process is kept until the store works again."""
+        reservations = self._limiter.reservations
+        return reservations.reserve if self._due is None else reservations.reserve_in_store
+
+    def reserved(self, wait_s: float | None, longest_s: float) -> None:
+        """Record what a reservation returned; None keeps the slot that the request has."""
+        if wait_s is None:
+            return
         if wait_s > longest_s:
             self.outcome = TooLong(wait_s, longest_s)
             return

@@ -1,5 +1,6 @@
 """Reserves slots in a store that several processes share, or in the memory of this process if that fails."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -15,6 +16,36 @@ T = TypeVar("T")
 
 #: How long a store is not used after a failure, in seconds.
 LEFT_ALONE_S = 30.0
+
+#: The share of the rate, while the store fails, of a process that has reserved nothing in it.
+UNKNOWN_SHARE = 0.1
+
+
+class Share:
+    """The rate at which one client has reserved slots in a store, over the last half minute to minute."""
+
+    _HALF_S = 30.0
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._count = 0
+        self._before = 0, 0.0  # the count and the seconds before `_began`
+
+    def count(self, now: float) -> None:
+        """Count a slot."""
+        if self._began is None:
+            self._began = now
+        elif now - self._began >= self._HALF_S:
+            self._before = self._count, now - self._began
+            self._began, self._count = now, 0
+        self._count += 1
+
+    def per_second(self, now: float) -> float | None:
+        """Return the rate, with at least a second to judge by; None if nothing was reserved."""
+        if self._began is None:
+            return None
+        count, before_s = self._before
+        return (count + self._count) / max(now - self._began + before_s, 1.0)
 
 
 class Limit(NamedTuple):
@@ -78,25 +109,43 @@ class Reservations:
         self._clock = clock
         self._left_alone_until = 0.0
         self._is_failing = False
+        self._share = Share()
+        self._rate_alone = limit.per_second
         #: Called when the store begins to fail, and when it works again.
         self.on_switch: Callable[[], object] = _ignore
+
+    @property
+    def tries_again_at(self) -> float:
+        """When the store is used again after a failure; infinity if it works."""
+        return self._left_alone_until if self._is_failing else math.inf
 
     def reserve(self, longest_wait_s: float) -> float:
         """Reserve the next slot, and return the seconds until then.
 
         If they are more than `longest_wait_s`, nothing is reserved.
         """
+        wait_s = self.reserve_in_store(longest_wait_s)
+        if wait_s is not None:
+            return wait_s
         key, per_second, burst = self.limit
-        if self._store is not None and self._clock() >= self._left_alone_until:
-            store = self._store
-            wait_s = self._tried(
-                lambda: _seconds(
-                    store.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
-                )
-            )
-            if wait_s is not None:
-                return wait_s
+        if self._is_failing:
+            per_second, burst = self._rate_alone, 1.0
         return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+
+    def reserve_in_store(self, longest_wait_s: float) -> float | None:
+        """Do the same, or return None if there is no store, or if it fails."""
+        key, per_second, burst = self.limit
+        store = self._store
+        if store is None or self._clock() < self._left_alone_until:
+            return None
+        wait_s = self._tried(
+            lambda: _seconds(
+                store.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+            )
+        )
+        if wait_s is not None and wait_s <= longest_wait_s:
+            self._share.count(self._clock())
+        return wait_s
 
     def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
         """Send nothing for some seconds, and less than usual for others."""
@@ -114,11 +163,15 @@ class Reservations:
                 raise
             self._left_alone_until = self._clock() + LEFT_ALONE_S
             if not self._is_failing:  # once per outage
+                share = self._share.per_second(self._clock()) or UNKNOWN_SHARE * self.limit.per_second
+                self._rate_alone = min(share, self.limit.per_second)
                 store, reason = describe_store(self._store, "rate limit store"), describe_failure(error)
                 logger.warning(
-                    "%s: %s; this process keeps to the rate limit on its own and tries again later",
+                    "%s: %s; this client sends at most %.3g requests per second, its share of the limit, "
+                    "and tries again later",
                     store,
                     reason,
+                    self._rate_alone,
                     extra=fields("limit_store_failed", store=store, error=reason),
                 )
                 self.on_switch()
