@@ -6,6 +6,7 @@ The settings of the client are in the environment. It prints seconds and the CPU
 import datetime as dt
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -92,7 +93,38 @@ def cluster(job: Job) -> Took:
     return Took(took_s, [after[name] - before[name] for name in before], own_s)
 
 
-RUNS: dict[str, Callable[[Job], Took]] = {"one": one, "halves": halves, "cluster": cluster}
+def command(job: Job) -> Took:
+    """Export the records with the command in one process."""
+    took = _export(job, "--output", str(job.folder / "records.parquet"))
+    for kept in job.folder.glob("records.ndjson*"):
+        kept.unlink()
+    return took
+
+
+def dask_command(job: Job) -> Took:
+    """Export the records with the command and two workers of its own."""
+    return _export(job, "--output", str(job.folder / "lake"), "--dask", "local", "--workers", "2")
+
+
+def _export(job: Job, *options: str) -> Took:
+    period = ("--since", job.since.isoformat(), "--until", job.until.isoformat())
+    before, wall_s = os.times(), time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "thrive_learning", "activity", "export", *period, *options, "--quiet"],
+        check=True,
+    )
+    wall_s, after = time.perf_counter() - wall_s, os.times()
+    children_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return Took(wall_s, [children_s])
+
+
+RUNS: dict[str, Callable[[Job], Took]] = {
+    "one": one,
+    "halves": halves,
+    "cluster": cluster,
+    "command": command,
+    "dask-command": dask_command,
+}
 
 
 def main(who: str, since: str, until: str, folder: str) -> None:

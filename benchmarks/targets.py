@@ -44,6 +44,7 @@ TARGETS: list[Target] = [
     ),
     *(Target(path.FILES, path.FILES, path.contender("httpx", flavor), 14) for flavor in path.GETS),
     Target(_BY_TIME, _BY_TIME, cluster.CLUSTER, 1.6, at_least=True, limit=cluster.HALVES),
+    Target(_BY_TIME, _BY_TIME, cluster.DASK_COMMAND, 1.6, at_least=True, limit=cluster.COMMAND),
     Target(_REQUESTS, _REQUESTS, cluster.CLUSTER, 1.05, limit=cluster.ONE),
     Target(_TOKENS, _TOKENS, cluster.CLUSTER, 1, limit=cluster.ONE),
     *(Target(path.PRIVATE, path.PRIVATE, path.contender("httpx", flavor), 2) for flavor in path.GETS),

@@ -275,7 +275,7 @@ def test_workers_need_no_package_of_the_command() -> None:
         "sys.modules.update(dict.fromkeys(['click', 'rich', 'filelock', 'tomlkit']))\n"
         "import thrive_learning.cli.export.cluster.parts\n"
         "import thrive_learning.cli.export.cluster.worker_settings\n"
-        "import thrive_learning.cli.export.cluster.ignoring_ctrl_c\n"
+        "import thrive_learning.cli.export.cluster.own_workers\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 

@@ -147,7 +147,7 @@ class LimitTurn:
 
     @property
     def reserve(self) -> Callable[[float], float | None]:
-        """The function that reserves the slot. One in the memory of the process is kept until the store works again."""
+        """The function that reserves the slot. One in memory is kept until the store works again."""
         reservations = self._limiter.reservations
         return reservations.reserve if self._due is None else reservations.reserve_in_store
 

@@ -103,6 +103,8 @@ def _distributed() -> Any:
 @contextlib.contextmanager
 def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
     """Start a cluster of worker processes, which end with a block, or with this process."""
+    # Nobody sees the profiles of its workers, which take a twentieth of their CPU time.
+    importlib.import_module("dask.config").set({"distributed.worker.profile.enabled": False})
     with distributed.LocalCluster(
         n_workers=workers or importlib.import_module("dask.system").CPU_COUNT,
         threads_per_worker=1,
@@ -110,7 +112,7 @@ def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
-        preload=[f"{__package__}.ignoring_ctrl_c"],
+        preload=[f"{__package__}.own_workers"],
         # A scheduler runs whatever is sent to it, also by other users of this machine.
         security=distributed.Security.temporary(),
     ) as cluster:
