@@ -10,7 +10,8 @@ import pytest
 from cluster_runs import Served, assert_once, served, start, workers_of
 from command import Call
 
-from thrive_learning.cli.export.cluster import own_workers
+from thrive_learning.cli.export.cluster import connection, own_workers
+from thrive_learning.errors import ConnectionFailedError
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -72,3 +73,22 @@ def test_a_worker_ignores_ctrl_c_and_does_not_search_modules_for_garbage() -> No
     finally:
         gc.unfreeze()
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_cluster_is_started_again_if_a_worker_dies_meanwhile() -> None:
+    failures = [RuntimeError("Nanny failed to start."), RuntimeError("Nanny failed to start.")]
+
+    def start() -> str:
+        if failures:
+            raise failures.pop() from OSError("exited unexpectedly")
+        return "cluster"
+
+    assert connection._started(start) == "cluster"
+
+
+def test_a_cluster_that_never_starts_is_an_error() -> None:
+    def start() -> str:
+        raise RuntimeError("Nanny failed to start.") from OSError("exited unexpectedly")
+
+    with pytest.raises(ConnectionFailedError, match=r"did not start, although .* 3 times \(exited unexp"):
+        connection._started(start)

@@ -1,6 +1,7 @@
 """Connect to a Dask cluster, or start one on this machine, and check that it can do the work."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import secrets
@@ -24,6 +25,9 @@ LOCAL = "local"
 
 #: The time limits for a connection to the scheduler, and for its first worker.
 CONNECT_S, FIRST_WORKER_S = 10.0, 30.0
+
+#: How often the start of a cluster on this machine is tried.
+START_ATTEMPTS = 3
 
 #: How long a file of another machine may take until it is visible here. NFS caches the entries of folders.
 VISIBLE_S = 60.0
@@ -105,7 +109,8 @@ def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
     """Start a cluster of worker processes, which end with a block, or with this process."""
     # Nobody sees the profiles of its workers, which take a twentieth of their CPU time.
     importlib.import_module("dask.config").set({"distributed.worker.profile.enabled": False})
-    with distributed.LocalCluster(
+    start = functools.partial(
+        distributed.LocalCluster,
         n_workers=workers or importlib.import_module("dask.system").CPU_COUNT,
         threads_per_worker=1,
         processes=True,
@@ -115,7 +120,8 @@ def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
         preload=[f"{__package__}.own_workers"],
         # A scheduler runs whatever is sent to it, also by other users of this machine.
         security=distributed.Security.temporary(),
-    ) as cluster:
+    )
+    with _started(start) as cluster:
         try:
             yield cluster
         except BaseException:
@@ -123,6 +129,24 @@ def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
                 with contextlib.suppress(Exception):
                     cluster.sync(nanny.kill, timeout=0)
             raise
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    """Return a cluster that has been started. It is tried again if a worker dies meanwhile.
+
+    Raises:
+        ConnectionFailedError: It cannot be started.
+    """
+    problem = ""
+    for _ in range(START_ATTEMPTS):
+        try:
+            return start()
+        except RuntimeError as error:
+            problem = str(error.__cause__ or error)
+    raise ConnectionFailedError(
+        f"the worker processes did not start, although it was tried {START_ATTEMPTS} times ({problem}). "
+        "Check the memory and the limits of this machine."
+    )
 
 
 def _within(limit_s: float, connect: Callable[[], _Result], address: str) -> _Result:
