@@ -24,7 +24,8 @@ class RateLimitStore(Protocol):
 
     `MemoryTokenStore`, `FileTokenStore`, and `RedisTokenStore` have it. The methods block (async clients call
     them in a thread), must allow calls from any thread, and may raise. The client then logs a warning and
-    continues with its own memory. A key is 32 hexadecimal digits and reveals nothing.
+    keeps to the share of the rate that the store gave it before. A key is 32 hexadecimal digits and reveals
+    nothing.
     """
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:

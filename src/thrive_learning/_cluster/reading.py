@@ -115,7 +115,7 @@ class _Counting:
         if self._content_ids is not None and (record.context_id or "").lower() not in self._content_ids:
             raise UnexpectedResponseError(
                 f"The server returned the record {record.id}, whose contextId is {record.context_id!r}, "
-                f"which is none of the {len(self._content_ids)} content IDs of the request. So several "
+                f"which is not among the {len(self._content_ids)} requested content IDs. So several "
                 "partitions could have the same record. Pass at most 100 content IDs, or read with "
                 "client.activities.iterate().",
                 status_code=200,

@@ -3,7 +3,7 @@
 A limit is a leaky bucket as a meter, also called the generic cell rate algorithm (GCRA). Its state is the
 time at which the requests so far would have been sent at the exact rate, so it needs no timer and no history.
 Of a burst, all requests but one may be early. A server that asks for less adds a step: a lower
-rate until a time, or none at all for a pause. While a step applies, there is no burst.
+rate until a time, or 0 for a pause. Bursts are not allowed during a step.
 
 Stores keep the state as text. `now` is the time of the store's clock, in seconds.
 

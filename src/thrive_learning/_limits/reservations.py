@@ -17,7 +17,7 @@ T = TypeVar("T")
 #: How long a store is not used after a failure, in seconds.
 LEFT_ALONE_S = 30.0
 
-#: The share of the rate, while the store fails, of a process that has reserved nothing in it.
+#: The share of the rate, while the store fails, of a client that has reserved nothing in it.
 UNKNOWN_SHARE = 0.1
 
 
@@ -133,7 +133,7 @@ class Reservations:
         return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
 
     def reserve_in_store(self, longest_wait_s: float) -> float | None:
-        """Do the same, or return None if there is no store, or if it fails."""
+        """Reserve the next slot as `reserve` does, but return None without a working store."""
         key, per_second, burst = self.limit
         store = self._store
         if store is None or self._clock() < self._left_alone_until:

@@ -97,7 +97,7 @@ class SandboxRateLimit:
             now: The time in Unix seconds.
 
         Returns:
-            The response 429 if there is no permit, otherwise None; and the headers of the response.
+            A 429 response if the limit is reached, or else None; and the headers to add.
         """
         with self._lock:
             # Threads read the clock before they get here, so times may be slightly out of order. Counting

@@ -59,7 +59,7 @@ local function save()
     ends_at = math.max(ends_at, step[1])
   end
   words[#words + 1] = '.'
-  -- After that, it is no different from a new limit. The second is for a clock that steps back.
+  -- Redis may drop the state once it equals that of a new limit. CLOCK_STEP_S allows for a clock set back.
   local left_ms = math.ceil((ends_at - now + CLOCK_STEP_S) * 1000)
   redis.call('SET', KEYS[1], table.concat(words, ' '), 'PX', string.format('%.0f', left_ms))
 end
