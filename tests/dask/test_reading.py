@@ -344,7 +344,7 @@ def test_a_server_that_ignores_content_ids_does_not_repeat_records() -> None:
     with reads(lambda _request: about(ids[0])) as client:
         assert len(plan_parts(client, filters._replace(content_ids=ids[1:2]), 10)) == 1
         with pytest.raises(
-            UnexpectedResponseError, match=f"contextId is '{ids[0]}', which is none of the 50"
+            UnexpectedResponseError, match=f"contextId is '{ids[0]}', which is not among the 50 requested"
         ):
             plan_parts(client, filters, 10)
 
