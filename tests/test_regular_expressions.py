@@ -14,7 +14,7 @@ import thrive_learning
 
 #: The parts of a text, with something in front that a pattern may begin with, and something behind that it
 #: does not end with.
-FILLINGS = [*" \ta0A,;\"'\\=.-/_:[\n\x01é", "a.", "a b", "/a", "a=", ": ", "(at "]
+FILLINGS = [*" \ta0A,;\"'\\=.-/_:[\n\x01é", "a.", "a b", "/a", "a=", ": ", "(at ", '\\"']
 BEGINNINGS = ["", "a", "0", "/", '"', "fault", "fault=", "2020-01-01T00:00:00.", " (at line ", "a_secret"]
 ENDINGS = ["", "\x00", "!"]
 SOME, MANY = 2_000, 100_000
@@ -50,6 +50,16 @@ def slowest_s(pattern: re.Pattern[Any], length: int) -> float:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_regular_expression_takes_linear_time(name: str, length: int) -> None:
     assert slowest_s(PATTERNS[name], length) < 1
+
+
+@pytest.mark.parametrize("name", ["_MEMBER", "_PARAMETER"])
+def test_all_parts_of_a_header_of_a_rate_limit_take_linear_time(name: str) -> None:
+    pattern = PATTERNS[f"_limits.quota_headers.{name}"]
+    for beginning, filling, ending in itertools.product(BEGINNINGS, FILLINGS, ENDINGS):
+        text = beginning + filling * (MANY // len(filling)) + ending
+        began = time.process_time()
+        sum(1 for _ in pattern.finditer(text))
+        assert time.process_time() - began < 1, text[:20]
 
 
 def test_one_that_does_not_is_found() -> None:

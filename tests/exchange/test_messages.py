@@ -169,6 +169,8 @@ def test_retry_after_never_fails(value: str, date: str | None, age: str | None) 
         ("Mon, 23 Nov 2026 12:00:30 GMT", "Mon, 99 Nov 2026 12:00:00 GMT", None, 30),
         ("30", "Mon, 23 Nov 2026 10:00:00 GMT", "10", 30),
         ("soon", "Mon, 23 Nov 2026 10:00:00 GMT", None, None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:50 GMT", "999999999", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", "Fri, 31 Dec 9999 23:59:59 GMT", "9", 86_331),
     ],
 )
 def test_a_date_in_retry_after_counts_by_the_clock_of_the_server(

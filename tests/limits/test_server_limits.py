@@ -39,6 +39,14 @@ IETF: dict[str, tuple[dict[bytes, bytes], list[Quota]]] = {
         [Quota(9, 1, 10), Quota(900, 3600, 1000 / 86400)],
     ),
     "draft-10-without-policy": (headers(ratelimit='"a,b;r=1";r=50 ; t=30'), [Quota(50, 30, 0)]),
+    "draft-10-with-quotes-in-a-name": (
+        headers(ratelimit=r'"a\",;r=9\\";r=50;t=30, "b";r=1;t=2'),
+        [Quota(50, 30, 0), Quota(1, 2, 0)],
+    ),
+    "draft-10-without-the-end-of-a-name": (
+        headers(ratelimit=r'"a";r=50;t=30, "b;r=1;t=2, c;r=1;t=2'),
+        [Quota(50, 30, 0)],
+    ),
     "draft-10-without-reset": (headers(ratelimit='"default";r=50'), []),
     "draft-10-of-bytes": (
         headers(ratelimit='"x";r=0;t=30', ratelimit_policy='"x";q=100;w=60;qu="content-bytes"'),

@@ -242,8 +242,8 @@ def retry_after(
     # The name of a day, separated by a comma from its date, is a member without meaning.
     untils = [until for until in map(http_date, members) if until is not None]
     if untils:
-        sent, waited = http_date(date), (age or "").partition(",")[0].strip(" \t")
-        if sent is not None:
-            now = sent + dt.timedelta(seconds=float(waited) if _SECONDS.fullmatch(waited) else 0.0)
-        waits += [max(0.0, (until - now).total_seconds()) for until in untils]
+        sent, cached = http_date(date), (age or "").partition(",")[0].strip(" \t")
+        # Added as seconds, because a date after the year 9999 is an error.
+        cached_s = float(cached) if sent is not None and _SECONDS.fullmatch(cached) else 0.0
+        waits += [max(0.0, (until - (sent or now)).total_seconds() - cached_s) for until in untils]
     return max(waits, default=None)

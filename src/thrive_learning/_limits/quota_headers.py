@@ -10,6 +10,7 @@ Source: draft-ietf-httpapi-ratelimit-headers-10 (`RateLimit: "default";r=50;t=30
     GitLab, "User and IP rate limits" (`RateLimit-Reset` in Unix seconds).
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
@@ -26,8 +27,11 @@ _RATE_LIMIT, _POLICY = b"ratelimit", b"ratelimit-policy"
 NAMES: Final = frozenset({_RATE_LIMIT, _POLICY} | {prefix + b"remaining" for prefix in _PREFIXES})
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
-_MEMBER = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^",])+', re.ASCII)
-_PARAMETER = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^";])+', re.ASCII)
+# A string without an end goes to the end of the text. To look for its end again from each of its characters
+# would take quadratic time.
+_STRING = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_MEMBER = re.compile(rf'(?:{_STRING}|[^",])++', re.DOTALL)
+_PARAMETER = re.compile(rf'(?:{_STRING}|[^";])++', re.DOTALL)
 _REQUESTS = '"requests"'
 
 
@@ -109,8 +113,8 @@ class _Item(NamedTuple):
 def _members(text: str | None) -> list[_Item]:
     """Return the members of a list of RFC 9651. A string stays in its quotes."""
     found: list[_Item] = []
-    for member in _MEMBER.findall(text or "")[:_MOST_MEMBERS]:
-        name, *parameters = _PARAMETER.findall(member) or [""]
+    for match in itertools.islice(_MEMBER.finditer(text or ""), _MOST_MEMBERS):
+        name, *parameters = _PARAMETER.findall(match[0]) or [""]
         pairs = (parameter.partition("=") for parameter in parameters)
         found.append(_Item(name.strip(), {key.strip(): value.strip() for key, _, value in pairs}))
     return found
