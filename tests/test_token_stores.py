@@ -250,7 +250,7 @@ def redis_of_this_machine() -> redis.Redis:
     [
         (MemoryTokenStore(), "MemoryTokenStore()"),
         (FileTokenStore(Path("folder")), "FileTokenStore('folder')"),
-        (RedisTokenStore("redis://127.0.0.1:1/3"), "<RedisTokenStore redis://127.0.0.1/3>"),
+        (RedisTokenStore("redis://127.0.0.1:1/3"), "<RedisTokenStore redis://127.0.0.1:1/3>"),
         (RedisTokenStore("unix:///run/redis.sock"), "<RedisTokenStore unix:///run/redis.sock>"),
         (RedisTokenStore(redis_of_this_machine), "<RedisTokenStore>"),
     ],
@@ -270,6 +270,24 @@ def test_a_client_travels_with_its_token_store(cls: type, cache: Any, shown: str
         assert revived.load(KEY) is None
     if isinstance(cache, RedisTokenStore):
         assert (revived._server, revived._prefix) == (cache._server, cache._prefix)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://cache.example", "redis://cache.example"),
+        ("rediss://me:canary@cache.example:6380/3?ssl_ca_certs=ca.pem", "rediss://cache.example:6380/3"),
+        ("redis://:canary@[::1]:6380?password=canary&db=4", "redis://[::1]:6380?db=4"),
+        ("unix://me:canary@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ("redis://cache.example?db=canary", "redis://cache.example"),
+        # A password that is not percent-encoded, part of which counts as the host, the port, or the path.
+        ("redis://me:1/canary@cache.example", "redis://..."),
+        ("redis://canary:1?x@cache.example", "redis://..."),
+        ("redis://:x@canary#x@cache.example", "redis://..."),
+    ],
+)
+def test_a_redis_store_shows_its_server_without_secrets(url: str, shown: str) -> None:
+    assert repr(RedisTokenStore(url)) == f"<RedisTokenStore {shown}>"
 
 
 def basic() -> Any:

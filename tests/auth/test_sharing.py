@@ -659,7 +659,9 @@ def test_an_outage_of_redis_and_its_end(flavour: Flavour, api: Api, kept: Kept) 
             get(client)
             assert api.count == 1
             [line] = lines(kept)
-            assert line.startswith("WARNING <RedisTokenStore redis://127.0.0.1/0>: ConnectionError; ")
+            assert line.startswith(
+                f"WARNING <RedisTokenStore redis://127.0.0.1:{server.port}/0>: ConnectionError; "
+            )
             server.start()
             clocks.now += 3600
             get(client)

@@ -117,9 +117,7 @@ class RedisTokenStore:
     def __repr__(self) -> str:
         if callable(self._server):
             return f"<{type(self).__name__}>"
-        # Without user, password, and options, which may contain secrets.
-        url = urllib.parse.urlsplit(self._server)
-        return f"<{type(self).__name__} {url.scheme}://{url.hostname or ''}{url.path}>"
+        return f"<{type(self).__name__} {_without_secrets(self._server)}>"
 
     def __reduce__(self) -> "tuple[Callable[..., RedisTokenStore], tuple[Any, ...]]":
         if not callable(self._server) and ("@" in self._server or "?" in self._server):
@@ -128,6 +126,17 @@ class RedisTokenStore:
                 "Pass a function instead of the URL."
             )
         return _revived, (type(self), self._server, self._prefix)
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without the user, the password, and all options but the number of the database."""
+    parts = urllib.parse.urlsplit(url)
+    start = f"{parts.scheme}://"
+    if "@" in parts.path + parts.query + parts.fragment:  # these may be parts of a password with a / ? or #
+        return f"{start}..."
+    database = urllib.parse.parse_qs(parts.query).get("db", [""])[0]
+    option = f"?db={database}" if database.isdecimal() else ""
+    return f"{start}{parts.netloc.rpartition('@')[2]}{parts.path}{option}"
 
 
 def _revived(
