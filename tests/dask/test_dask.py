@@ -70,7 +70,9 @@ def test_a_period_is_read_in_parts_with_the_documented_types(server: ListServer)
     assert {name: str(dtype) for name, dtype in found.dtypes.items()} == TYPES
     assert all(found[name].dtype.storage == "pyarrow" for name in TYPES if name != "date")
     assert sorted(found["id"]) == sorted(server.ids)
-    assert len(server.requests) == planning + 5 + 4  # all but the first are compared with the previous one
+    assert (
+        len(server.requests) == planning + 5 + 4 + 4
+    )  # neighbors are compared at both sides of each boundary
 
 
 def test_an_empty_period_has_one_empty_partition(server: ListServer) -> None:

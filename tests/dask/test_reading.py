@@ -220,7 +220,7 @@ def test_parts_are_read_with_few_more_requests_than_one_walk() -> None:
     assert found == list(range(1, 5000))  # this server excludes the beginning
     assert max(sizes) <= 1000
     assert len(sizes) == 6
-    assert len(server.requests) <= 12 + 2 * len(sizes)
+    assert len(server.requests) <= 12 + 3 * len(sizes)
 
 
 def test_a_server_that_filters_by_another_time_is_found_out() -> None:
@@ -259,12 +259,49 @@ def test_a_record_between_two_windows_is_not_lost_silently() -> None:
             read_part(client, Part(ActivityFilters(), window))
 
 
-@pytest.mark.parametrize(("per_second", "requests"), [(10, 2), (40, 1)], ids=["few", "many"])
-def test_only_a_few_records_shortly_before_a_window_are_compared(per_second: int, requests: int) -> None:
-    server = Server([at / per_second for at in range(20 * per_second)])
+@given(
+    st.sampled_from([1, 7, 40]),
+    st.lists(st.tuples(st.integers(0, 59), st.floats(-9, 9)), max_size=3),
+    st.tuples(st.booleans(), st.booleans()),
+    st.sampled_from([0, 1, 5]),
+)
+def test_single_records_that_a_server_finds_at_another_time_are_not_lost_silently(
+    per_second: int, lags: list[tuple[int, float]], inclusive: tuple[bool, bool], step: float
+) -> None:
+    server = Server([at / per_second for at in range(60)], inclusive=inclusive, step=step)
+    server.by = lambda number, at: at + dict(lags).get(number, 0)
+    filters = period(-10, 70)
+    try:
+        result = numbers(server, filters, 3 * per_second)[0]
+    except UnexpectedResponseError as error:
+        assert "Its filter seems to use another time or coarser steps" in str(error)  # noqa: PT017
+    else:
+        assert result == walked(server, filters)
+
+
+@pytest.mark.parametrize("lag", [2.5, -2.5], ids=["later", "earlier"])
+def test_a_record_near_a_boundary_with_many_others_is_not_lost_silently(lag: float) -> None:
+    server = Server([at / 40 for at in range(800)])
+    odd = 390 if lag > 0 else 410  # within a second of the boundary
+    server.by = lambda number, at: at + lag * (number == odd)
+    middle = BEGIN + 10 * SECOND
+    first = Part(ActivityFilters(), Window(BEGIN - SECOND, middle, is_last=False))
+    second = Part(ActivityFilters(), Window(middle, middle + 10 * SECOND, is_first=False))
+    finds, other = (second, first) if lag > 0 else (first, second)
     with reads(server) as client:
-        window = Window(BEGIN + 10 * SECOND, BEGIN + 20 * SECOND, is_first=False)
-        assert len(read_part(client, Part(ActivityFilters(), window))) == 10 * per_second
+        assert len(read_part(client, other)) == 399  # the odd record is missing
+        with pytest.raises(UnexpectedResponseError, match=f"{odd:x}, whose date is"):
+            read_part(client, finds)
+
+
+@pytest.mark.parametrize(("every_s", "requests"), [(0.001, 15), (0.1, 3), (7, 1)], ids=str)
+def test_a_window_has_one_more_request_for_each_end_with_records_near_it(
+    every_s: float, requests: int
+) -> None:
+    server = Server([at * every_s for at in range(int(40 / every_s))])
+    with reads(server) as client:
+        window = Window(BEGIN + 10 * SECOND, BEGIN + 20 * SECOND, is_first=False, is_last=False)
+        read_part(client, Part(ActivityFilters(), window))
     assert len(server.requests) == requests
 
 

@@ -189,14 +189,14 @@ def test_a_period_that_begins_with_the_calendar_does_not_overflow() -> None:
 @pytest.mark.parametrize(
     ("offset", "place"),
     [
-        (-2.1, Side.BEFORE),
-        (-2, Side.NEIGHBOR),
-        (-0.001, Side.NEIGHBOR),
+        (-2.1, Side.STRAY),
+        (-2, Side.BEFORE),
+        (-0.001, Side.BEFORE),
         (0, Side.INSIDE),
         (9.999, Side.INSIDE),
-        (10, Side.NEIGHBOR),
-        (12, Side.NEIGHBOR),
-        (12.1, Side.AFTER),
+        (10, Side.AFTER),
+        (12, Side.AFTER),
+        (12.1, Side.STRAY),
     ],
 )
 def test_the_place_of_a_date(offset: float, place: Side) -> None:

@@ -1,7 +1,8 @@
 """Reads one partition: the records of a window of time, or of a batch of IDs. Repeating it is harmless."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from thrive_learning._cluster.windows import SECOND, Side, Window, plan_windows
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 _logger = logger_of("cluster")
 
+#: Records by their ID.
+_Records = dict[str, Activity]
+
 #: The columns for IDs that failed: the name of the error's class, and its message.
 ERROR_COLUMNS = {"error_type": "string", "error": "string"}
-
-# If more records than this are shortly before a window, its strays show that a server uses another time.
-_MOST_COMPARED = 20
 
 
 class Part(NamedTuple):
@@ -175,26 +176,22 @@ class _WindowReading:
         self._builder = TableBuilder()
 
     def table(self) -> Any:
-        undated: list[Activity] = []
-        earlier: list[Activity] = []
-        strays: dict[Side, Activity] = {}
+        undated: _Records = {}
+        outside: dict[Side, _Records] = {side: {} for side in Side}
         add, place = self._builder.add, self._window.place
         with self._records(self._window.asked_since, self._window.asked_until) as stream:
             for record in stream:
                 if record.date is None:
-                    undated.append(record)
+                    undated[record.id] = record
                     continue
                 where = place(record.date)
                 if where is Side.INSIDE:
                     add(record.to_json())
-                elif where is not Side.NEIGHBOR:
-                    strays.setdefault(where, record)
-                elif record.date < self._window.until:
-                    earlier.append(record)
+                else:
+                    outside[where][record.id] = record
             self._report(stream)
-        self._compare(earlier, undated)
-        for record in strays.values():
-            self._check_stray(record)
+        self._compare(undated, outside[Side.BEFORE], outside[Side.AFTER])
+        self._check_strays(outside[Side.STRAY])
         return self._builder.table()
 
     def _records(self, since: dt.datetime | None, until: dt.datetime) -> "ActivityStream":
@@ -213,46 +210,49 @@ class _WindowReading:
             if self._on_unreadable is not None:
                 self._on_unreadable(stream.unreadable)
 
-    def _compare(self, earlier: Sequence[Activity], undated: Sequence[Activity]) -> None:
-        """Compare records with those that the previous window requests as well.
+    def _compare(self, undated: _Records, before: _Records, after: _Records) -> None:
+        """Compare records with those that the neighboring windows request as well.
 
         Args:
-            earlier: Records with dates shortly before this window.
             undated: Records without a readable date. They are taken unless the previous window has them.
+            before: Records with dates shortly before this window.
+            after: Records with dates shortly after this window.
 
         Raises:
-            UnexpectedResponseError: The previous window does not have an earlier record.
+            UnexpectedResponseError: A neighbor does not have a record of its time.
         """
-        if len(earlier) > _MOST_COMPARED:
-            earlier = ()
-        found: set[str] = set()
-        since = self._window.since
-        if (earlier or undated) and not self._window.is_first and since is not None:
-            with self._records(since - SECOND, since + SECOND) as stream:
-                found = {record.id for record in stream}
-        for record in earlier:
-            if record.id not in found:
+        missing = {**before, **undated}
+        if not self._window.is_first:
+            missing = self._missing(cast("dt.datetime", self._window.since), missing)
+        for record in (*missing.values(), *self._missing(self._window.until, after).values()):
+            if record.date is not None:
                 raise self._misplaced(record)
-        for record in undated:
-            if record.id not in found:
-                self._builder.add(record.to_json())
+            self._builder.add(record.to_json())
 
-    def _check_stray(self, record: Activity) -> None:
-        """Raise if the window of a record's date does not have the record.
+    def _check_strays(self, strays: _Records) -> None:
+        """Raise if the window of a stray's date does not have the record.
 
         A server that compares days or minutes instead of seconds returns records outside of what was
         requested. So does a server that filters by another time than `date`, whose records would be lost.
         """
-        date = cast("dt.datetime", record.date)
-        try:
-            since, until = date.astimezone(dt.UTC) - SECOND, date.astimezone(dt.UTC) + SECOND
-        except OverflowError:  # the first or last day of the calendar, for which nothing can be requested
-            is_there = False
-        else:
-            with self._records(since, until) as stream:
-                is_there = any(found.id == record.id for found in stream)
-        if not is_there:
-            raise self._misplaced(record)
+        while strays:
+            stray = next(iter(strays.values()))
+            # It overflows for the first or last day of the calendar, for which nothing can be requested.
+            with contextlib.suppress(OverflowError):
+                strays = self._missing(cast("dt.datetime", stray.date).astimezone(dt.UTC), strays)
+            if stray.id in strays:
+                raise self._misplaced(stray)
+
+    def _missing(self, at: dt.datetime, wanted: _Records) -> _Records:
+        """Return the records that the server does not have within a second of a time."""
+        missing = dict(wanted)
+        if missing:
+            with self._records(at - SECOND, at + SECOND) as stream:
+                for record in stream:
+                    missing.pop(record.id, None)
+                    if not missing:
+                        break
+        return missing
 
     def _misplaced(self, record: Activity) -> UnexpectedResponseError:
         date = cast("dt.datetime", record.date)

@@ -53,11 +53,11 @@ class Side(enum.Enum):
     """Where a record's date is, in relation to a window."""
 
     INSIDE = enum.auto()
-    #: In or near the overlap with a neighbor, which has the record as well.
-    NEIGHBOR = enum.auto()
-    #: Outside the requested time, although the server returned the record.
+    #: Shortly before or after the window, in or near the overlap with a neighbor, which has it as well.
     BEFORE = enum.auto()
     AFTER = enum.auto()
+    #: Outside the requested time, although the server returned the record.
+    STRAY = enum.auto()
 
 
 class Window(NamedTuple):
@@ -93,9 +93,9 @@ class Window(NamedTuple):
         """Return where a date is."""
         since, until = self.since, self.until
         if since is not None and not self.is_first and date < since:
-            return Side.NEIGHBOR if since - date <= _TOLERANCE else Side.BEFORE
+            return Side.BEFORE if since - date <= _TOLERANCE else Side.STRAY
         if not self.is_last and date >= until:
-            return Side.NEIGHBOR if date - until <= _TOLERANCE else Side.AFTER
+            return Side.AFTER if date - until <= _TOLERANCE else Side.STRAY
         return Side.INSIDE
 
 
