@@ -6,7 +6,6 @@ created. Importing the class alone stays fast.
 
 import abc
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES
@@ -302,9 +301,7 @@ class ThriveClient(_Client[Transport, "Caller"]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 
@@ -364,9 +361,7 @@ class AsyncThriveClient(_Client[AsyncTransport, "AsyncCaller"]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.aclose()
 
 
@@ -377,12 +372,11 @@ def _region(region: Region | str) -> Region:
 def _examination(
     http: "Caller | AsyncCaller", options: "Options", transport: object, activity_id: str | None
 ) -> "Examination":
-    from thrive_learning._checking.examination import Examination  # noqa: PLC0415
-    from thrive_learning._checking.run import validate_optional_id  # noqa: PLC0415 - few clients need it
+    from thrive_learning._checking.examination import Examination  # noqa: PLC0415 - few clients need it
+    from thrive_learning._ids import validate_activity_id  # noqa: PLC0415
 
-    return Examination(
-        http.seam.region, http.authorizer.credentials, options, transport, validate_optional_id(activity_id)
-    )
+    validated = None if activity_id is None else validate_activity_id(activity_id)
+    return Examination(http.seam.region, http.authorizer.credentials, options, transport, validated)
 
 
 def _credentials(credentials: object) -> Credentials:

@@ -28,10 +28,8 @@ from thrive_learning.regions import Region
 #: The clock skew above which a check warns, in seconds.
 TOLERATED_CLOCK_SKEW_S = 30.0
 
-
 #: An ID that no record has, for a check without an ID.
 PROBE_ID = "0" * 24
-
 
 _REJECTIONS = frozenset({401, 403})
 
@@ -45,6 +43,9 @@ class Examination:
         options: The other options of the client.
         transport: The transport that the caller passed, or None.
         activity_id: The record to read; None to request a record that does not exist.
+
+    Attributes:
+        path: The path of the requested record.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Examination:
         self.region: Region = region
         self.credentials: Credentials = credentials
         self.activity_id: str | None = activity_id
+        self._requested_id = activity_id or PROBE_ID
+        self.path: str = f"/activity/{self._requested_id}"
         self._options = options
         self._is_injected = transport is not None
         self._findings: list[CheckFinding] = []
@@ -98,14 +101,11 @@ class Examination:
             detail = "the transport that was passed to the client decides"
             return [_finding(subject, CheckStatus.SKIPPED, detail) for subject in ("proxy", "certificates")]
         reason = self._no_answer.reason if self._no_answer is not None else None
-        proxies = {
-            origin.host: proxy
-            for origin, proxy in choose_proxies(
-                [parse_url(url)[0] for url in self.region.urls], self._options.proxy
-            ).items()
-        }
+        origins = [parse_url(url)[0] for url in self.region.urls]
+        proxies = choose_proxies(origins, self._options.proxy)
+        by_host = {origin.host: proxy for origin, proxy in proxies.items()}
         setting = "proxy=" if self._options.proxy else "the environment"
-        shown = [f"{host} by {show_proxy(proxy)}" for host, proxy in proxies.items() if proxy]
+        shown = [f"{host} by {show_proxy(proxy)}" for host, proxy in by_host.items() if proxy]
         detail = (
             f"{', '.join(shown)} (from {setting})"
             if shown
@@ -114,21 +114,14 @@ class Examination:
         proxy = self._by_use("proxy", detail, is_cause=(reason or "").startswith("proxy"))
         verify = self._options.verify
         if self.region.api_url.startswith("http:"):
-            certificates = _finding(
-                "certificates", CheckStatus.SKIPPED, "not needed for plain HTTP to this machine"
-            )
+            detail = "not needed for plain HTTP to this machine"
+            certificates = _finding("certificates", CheckStatus.SKIPPED, detail)
         elif verify is False:
-            certificates = _finding(
-                "certificates",
-                CheckStatus.WARNING,
-                "verify=False trusts every server, so use it only in tests",
-            )
+            detail = "verify=False trusts every server, so use it only in tests"
+            certificates = _finding("certificates", CheckStatus.WARNING, detail)
         else:
-            detail = (
-                _authorities()
-                if verify is True
-                else "those of the ssl.SSLContext that was passed to the client"
-            )
+            passed = "those of the ssl.SSLContext that was passed to the client"
+            detail = _authorities() if verify is True else passed
             certificates = self._by_use("certificates", detail, is_cause=reason == "certificate")
         return [proxy, certificates]
 
@@ -140,21 +133,11 @@ class Examination:
             return _finding(subject, CheckStatus.OK, detail)
         return _finding(subject, CheckStatus.UNKNOWN, f"{detail}; no response arrived that way")
 
-    @property
-    def subject(self) -> str:
-        """The requested item, in words."""
-        return f"activity {self.activity_id or PROBE_ID}"
-
     def call(self, budget: Budget, token: AccessToken | None) -> Call:
-        """Return the call that requests it."""
-        call = Call(GET_ACTIVITY, {"id": self.activity_id or PROBE_ID}, budget)
+        """Return the call that requests the record."""
+        call = Call(GET_ACTIVITY, {"id": self._requested_id}, budget)
         call.token = token
         return call
-
-    @property
-    def path(self) -> str:
-        """The path of the requested record."""
-        return f"/activity/{self.activity_id or PROBE_ID}"
 
     def saw(self, reply: Reply, sent_at: float, received_at: float) -> None:
         """Add that a server responded, and compare its clock with this machine's.
@@ -174,12 +157,8 @@ class Examination:
 
     def token_given(self, token: AccessToken, wanted: tuple[Scope, ...]) -> None:
         """Add that a token was issued, and its scopes."""
-        remaining = token.expires_at - dt.datetime.now(dt.UTC)
-        self._add(
-            "token",
-            CheckStatus.OK,
-            f"the token endpoint issued one, valid for {remaining.total_seconds():.0f} s",
-        )
+        left_s = (token.expires_at - dt.datetime.now(dt.UTC)).total_seconds()
+        self._add("token", CheckStatus.OK, f"the token endpoint issued one, valid for {left_s:.0f} s")
         granted = token.scopes
         listed = ", ".join(granted) or "none"
         missing = [scope for scope in wanted if scope not in granted and Scope.ALL not in granted]
@@ -215,27 +194,19 @@ class Examination:
 
     def compared(self, outcome: Reply | ThriveError) -> None:
         """Add the outcome of the same request with made-up credentials."""
+        comparison = "the comparison with made-up credentials got"
         if isinstance(outcome, ThriveError):
-            said = "not verified, because the comparison with made-up credentials got no response"
-            self._access = CheckStatus.UNKNOWN, said, None
+            why = f"{comparison} no response"
         elif outcome.status_code in _REJECTIONS and is_json_object(outcome):
             self._access = CheckStatus.OK, "the API accepts them, and rejects made-up ones", None
+            return
         elif outcome.status_code in _REJECTIONS:
-            said = (
-                "not verified, because the comparison with made-up credentials got status "
-                f"{outcome.status_code} without JSON, as from a proxy or a firewall"
-            )
-            self._access = CheckStatus.UNKNOWN, said, None
+            why = f"{comparison} status {outcome.status_code} without JSON, as from a proxy or a firewall"
         elif outcome.status_code in TRANSIENT_STATUS_CODES:
-            status = outcome.status_code
-            said = f"not verified, because the comparison with made-up credentials got status {status}"
-            self._access = CheckStatus.UNKNOWN, said, None
+            why = f"{comparison} status {outcome.status_code}"
         else:
-            said = (
-                "not verified, because the server accepts made-up credentials as well "
-                f"(status {outcome.status_code})"
-            )
-            self._access = CheckStatus.UNKNOWN, said, None
+            why = f"the server accepts made-up credentials as well (status {outcome.status_code})"
+        self._access = CheckStatus.UNKNOWN, f"not verified, because {why}", None
 
     def read(self, error: ThriveError | None, request_id: str | None = None) -> None:
         """Add the outcome of reading the record, after `compared` if a comparison was needed."""
@@ -247,7 +218,7 @@ class Examination:
             self._doubt = "the response was not in the API's own format"
         is_verified = self._access[0] is CheckStatus.OK
         if error is None:
-            self._add(subject, CheckStatus.OK, f"{self.subject} can be read{shown_id}")
+            self._add(subject, CheckStatus.OK, f"activity {self._requested_id} can be read{shown_id}")
         elif isinstance(error, NotFoundError) and self.activity_id is None:
             if is_verified:
                 self._add(subject, CheckStatus.OK, f"it responds in its own format{shown_id}")
@@ -265,11 +236,8 @@ class Examination:
         if isinstance(error, ConnectionFailedError):
             return self._access
         if self._doubt:
-            return (
-                CheckStatus.UNKNOWN,
-                "not verified, because the response was not in the API's own format",
-                None,
-            )
+            said = "not verified, because the response was not in the API's own format"
+            return CheckStatus.UNKNOWN, said, None
         if isinstance(error, UnauthorizedError):
             return CheckStatus.FAILED, "the API does not accept them", error
         return CheckStatus.UNKNOWN, "not verified, because the API did not return a record", None

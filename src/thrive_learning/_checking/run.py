@@ -11,7 +11,6 @@ from thrive_learning._checking.examination import Examination
 from thrive_learning._exchange.messages import Purpose, unexpected_response
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._http.port import Request, run
-from thrive_learning._ids import validate_activity_id
 from thrive_learning.checks import CheckReport
 from thrive_learning.credentials import ClientCredentials
 from thrive_learning.errors import Attempt, ThriveError
@@ -42,15 +41,6 @@ def _made_up(token: AccessToken | None) -> bytes:
     if token is not None:
         return f"Bearer {password}".encode("ascii")
     return basic_header(f"made-up-{name}", password).encode("ascii")
-
-
-def validate_optional_id(activity_id: str | None) -> str | None:
-    """Return a validated ID, or None for None.
-
-    Raises:
-        InvalidIdError: The ID is not 24 hexadecimal digits.
-    """
-    return None if activity_id is None else validate_activity_id(activity_id)
 
 
 def check(http: Caller, examination: Examination, timeout: Timeout | float | None) -> CheckReport:
