@@ -22,7 +22,7 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning._exchange.engines import Asked, choose
+from thrive_learning._exchange.engines import choose
 from thrive_learning._http.stock import AsyncStockEngine, StockEngine
 from thrive_learning._http_fast.engine import AsyncFastEngine, FastEngine
 from thrive_learning._settings.engine_names import ENGINES
@@ -32,8 +32,8 @@ TRAVELS = ClientCredentials(
 )
 
 
-def asked(engine: object, **changes: Any) -> Asked:
-    return Asked(engine, None, None, ("https://a.example/x",))._replace(**changes)
+def chosen(engine: object, *, transport: object = None, proxy: object = None) -> str:
+    return choose(engine, transport, proxy, ("https://a.example/x",))
 
 
 NOT_FOR_FAST: dict[str, tuple[dict[str, Any], str]] = {
@@ -45,16 +45,15 @@ NOT_FOR_FAST: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", NOT_FOR_FAST)
 def test_unsupported_options_of_the_fast_engine_are_rejected(what: str) -> None:
     changes, message = NOT_FOR_FAST[what]
-    assert choose(asked("httpx", **changes)) == "httpx"
-    assert "canary" not in repr(asked("fast", **changes))
+    assert chosen("httpx", **changes) == "httpx"
     with pytest.raises(ConfigurationError, match=message) as caught:
-        choose(asked("fast", **changes))
+        chosen("fast", **changes)
     assert "canary" not in str(caught.value)
 
 
 def test_an_engine_that_can_be_used_is_chosen() -> None:
-    assert [choose(asked(engine)) for engine in ENGINES] == ["httpx", "fast"]
-    assert choose(asked("fast", proxy="http://proxy.example:1")) == "fast"
+    assert [chosen(engine) for engine in ENGINES] == ["httpx", "fast"]
+    assert chosen("fast", proxy="http://proxy.example:1") == "fast"
 
 
 @pytest.mark.parametrize("engine", ["", "auto", "curl", "Fast", None, 1, ["fast"]])
@@ -67,22 +66,22 @@ def test_an_invalid_engine_is_rejected(flavour: Flavour, engine: Any) -> None:
 def test_the_proxy_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5h://proxy.example:1080")
     with pytest.raises(ConfigurationError, match="does not support SOCKS"):
-        choose(asked("fast"))
+        chosen("fast")
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httptools", None)
-    assert choose(asked("httpx")) == "httpx"
+    assert chosen("httpx") == "httpx"
     with pytest.raises(ConfigurationError, match=r"pip install 'thrive-learning\[fast\]'"):
-        choose(asked("fast"))
+        chosen("fast")
 
 
 def test_a_library_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     old = SimpleNamespace(__version__="0.6.0", HttpResponseParser=object)
     monkeypatch.setitem(sys.modules, "httptools", old)
-    assert choose(asked("httpx")) == "httpx"
+    assert chosen("httpx") == "httpx"
     with pytest.raises(ConfigurationError, match=r"httptools 0\.6\.0 is too old\. Run python3 -m pip"):
-        choose(asked("fast"))
+        chosen("fast")
 
 
 def test_a_client_names_its_engine(flavour: Flavour) -> None:

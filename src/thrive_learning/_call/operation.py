@@ -121,10 +121,6 @@ class Operation(NamedTuple, Generic[T]):
         except RecursionError:  # from an object in it, whose text is serialized again
             return "its body is JSON that is nested too deeply"
 
-    def subject_of(self, arguments: Mapping[str, object]) -> str:
-        """Return the requested item of a call, for messages."""
-        return self.subject.format_map(arguments)
-
     def key_of(self, arguments: Mapping[str, object]) -> str:
         """Return the requested item of a call in short."""
         return self.key.format_map(arguments)

@@ -24,7 +24,7 @@ from thrive_learning._call.requests import RequestTemplate
 from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.attempts import AsyncAttempts, SyncAttempts, closed_error
 from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES, body_limit
-from thrive_learning._exchange.engines import Asked, async_engines, choose, sync_engines
+from thrive_learning._exchange.engines import async_engines, choose, sync_engines
 from thrive_learning._exchange.failures import deadline_exceeded
 from thrive_learning._exchange.messages import Purpose, api_error, cut_response, unexpected_response
 from thrive_learning._exchange.reply import Reply
@@ -100,7 +100,7 @@ class Call:
     @property
     def subject(self) -> str:
         """The requested item, in words."""
-        return self.operation.subject_of(self._arguments)
+        return self.operation.subject.format_map(self._arguments)
 
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("thrive_learning_call")
@@ -352,7 +352,7 @@ class Caller:
             region, credentials, self.seam.headers, options.token_store, options.timeout
         )
         self.runs: weakref.WeakSet[Closable] = weakref.WeakSet()
-        self.engine: EngineName = choose(Asked(options.engine, transport, options.proxy, region.urls))
+        self.engine: EngineName = choose(options.engine, transport, options.proxy, region.urls)
         routes = Routes[Engine](
             build=sync_engines(self.engine),
             is_async=False,
@@ -427,7 +427,7 @@ class AsyncCaller:
             region, credentials, self.seam.headers, options.token_store, options.timeout
         )
         self.runs: weakref.WeakSet[AsyncClosable] = weakref.WeakSet()
-        self.engine: EngineName = choose(Asked(options.engine, transport, options.proxy, region.urls))
+        self.engine: EngineName = choose(options.engine, transport, options.proxy, region.urls)
         routes = Routes[AsyncEngine](
             build=async_engines(self.engine),
             is_async=True,

@@ -1,7 +1,7 @@
 """Chooses a client's engine: httpx's own connections by default, the fast engine on request."""
 
 import importlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from thrive_learning._http.port import parse_url
 from thrive_learning._settings.engine_names import EngineName, parse_engine
@@ -9,7 +9,7 @@ from thrive_learning._settings.proxies import choose_proxies
 from thrive_learning.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
 
     from thrive_learning._http.port import AsyncEngine, Engine
@@ -17,41 +17,27 @@ if TYPE_CHECKING:
 _INSTALL = "Run python3 -m pip install 'thrive-learning[fast]'"
 
 
-class Asked(NamedTuple):
-    """The options that the choice depends on.
+def choose(engine: object, transport: object, proxy: object, urls: "Iterable[str]") -> EngineName:
+    """Return the engine of a client. No engine is chosen because a library happens to be installed.
 
-    Attributes:
+    Args:
         engine: The client's `engine=`.
         transport: Its `transport=`.
         proxy: Its `proxy=`.
         urls: The URLs of its requests.
-    """
-
-    engine: object
-    transport: object
-    proxy: object
-    urls: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return "<Asked>"  # the proxy's URL may contain a password
-
-
-def choose(asked: Asked) -> EngineName:
-    """Return the engine of a client. No engine is chosen because a library happens to be installed.
 
     Raises:
         ConfigurationError: The name is unknown, or the fast engine does not support the other options.
     """
-    engine = parse_engine(asked.engine)
-    obstacle = _obstacle(asked) if engine == "fast" else None
+    name = parse_engine(engine)
+    obstacle = _obstacle(transport, proxy, urls) if name == "fast" else None
     if obstacle is not None:
         raise ConfigurationError(f"The fast engine cannot be used: {obstacle}, or choose the engine 'httpx'.")
-    return engine
+    return name
 
 
-def _obstacle(asked: Asked) -> str | None:
+def _obstacle(transport: object, proxy: object, urls: "Iterable[str]") -> str | None:
     """Return why the fast engine cannot be used, and the beginning of the advice; None if it can be used."""
-    _engine, transport, proxy, urls = asked
     if transport is not None:
         return "transport= sends the requests itself. Omit transport="
     proxies = choose_proxies([parse_url(url)[0] for url in urls], proxy).values()
