@@ -18,7 +18,7 @@ from thrive_learning._exchange.failures import (
 )
 from thrive_learning._exchange.messages import Purpose
 from thrive_learning._exchange.reply import Reply
-from thrive_learning._exchange.retries import Retries, RetryQuota, may_pass
+from thrive_learning._exchange.retries import Retries, RetryQuota
 from thrive_learning._http.port import AsyncEngine, Engine, Request, TransportError, without_frames
 from thrive_learning._http.routes import Routes
 from thrive_learning._interruptions import interruption
@@ -27,7 +27,13 @@ from thrive_learning._limits.line import TooLong
 from thrive_learning._limits.server_limits import Slow
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer, unsupported_loop
-from thrive_learning.errors import Attempt, ClientClosedError, ConfigurationError, ThriveError
+from thrive_learning.errors import (
+    TRANSIENT_STATUS_CODES,
+    Attempt,
+    ClientClosedError,
+    ConfigurationError,
+    ThriveError,
+)
 
 if TYPE_CHECKING:
     from thrive_learning._observation import Observer
@@ -148,7 +154,7 @@ class Attempts(Generic[EngineT, LimiterT]):
         return retries.after(
             status_code=status,
             error=f"status {status}",
-            may_pass=may_pass(status),
+            may_pass=status in TRANSIENT_STATUS_CODES,
             retry_after=outcome.retry_after(),
             request_id=request_id,
         )

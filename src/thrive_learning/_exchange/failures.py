@@ -61,13 +61,10 @@ def connection_failure(
     if error.kind == "timeout" or budget.remaining() <= 0:
         via = "" if route.proxy is None else f", through the proxy {route},"
         return deadline_exceeded(budget, host=f"{host}{via}", phase=error.phase)
-    text = error.text
-    reason, message = _explain(error, text, host, route, secrets)
-    if error.kind == "thread":
-        reason, message = "no_thread", _explain_thread_shortage(text, host)
+    reason, message = _explain(error, host, route, secrets)
     if not message:
         # h11 repeats an illegal header, which may hold a secret of ours.
-        said = "" if error.kind == "request" else show(_WIRE_BYTES.sub("…", text), secrets).rstrip(".")
+        said = "" if error.kind == "request" else show(_WIRE_BYTES.sub("…", error.text), secrets).rstrip(".")
         via = "" if route.proxy is None else f" through the proxy {route}"
         message = (
             f"The connection to {host}{via} failed before a response arrived "
@@ -85,23 +82,22 @@ def is_thread_shortage(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and _NO_THREAD.match(str(error)) is not None
 
 
-def _explain_thread_shortage(text: str, host: str) -> str:
-    return (
-        f"Nothing was sent to {host}, because Python cannot start a thread to resolve the host name "
-        f"({text}). Raise the limit on threads (ulimit -u, or the pids limit of the container), and make "
-        "calls before the program exits."
-    )
-
-
 def explain(error: TransportError) -> str:
     """Return the step that failed, in our own words."""
     return _WHAT[error.kind]
 
 
-def _explain(  # noqa: PLR0911 - one for each cause
-    error: TransportError, text: str, host: str, route: Route, secrets: tuple[str, ...]
+def _explain(  # noqa: C901, PLR0911 - one branch for each cause
+    error: TransportError, host: str, route: Route, secrets: tuple[str, ...]
 ) -> tuple[str | None, str]:
     """Return the reason and the message; an empty message if the cause is unknown."""
+    text = error.text
+    if error.kind == "thread":
+        return "no_thread", (
+            f"Nothing was sent to {host}, because Python cannot start a thread to resolve the host name "
+            f"({text}). Raise the limit on threads (ulimit -u, or the pids limit of the container), and make "
+            "calls before the program exits."
+        )
     if error.kind == "proxy":
         return _explain_proxy(text, host, route, secrets)
     if error.kind not in {"connect", "read", "write"}:

@@ -26,9 +26,6 @@ from thrive_learning.errors import (
 #: How much of a body an error keeps, in characters.
 MAX_ERROR_BODY_CHARACTERS = 4096
 
-# Plain classes, here and in _http, because each attrs class adds up to a millisecond to the import, and these
-# are neither compared nor printed.
-
 
 class Purpose(NamedTuple):
     """The purpose of a request, as errors, attempts, and log records name it.
@@ -50,7 +47,7 @@ class Purpose(NamedTuple):
     is_limited: bool = False
 
 
-class Circumstances:
+class Circumstances(NamedTuple):
     """The facts that an error message needs besides the response.
 
     Attributes:
@@ -62,24 +59,15 @@ class Circumstances:
         secrets: The secrets to mask if the server repeats them.
     """
 
-    __slots__ = ("allowed", "credentials", "region", "secrets", "subject", "with_token")
+    region: str
+    subject: str
+    credentials: str
+    allowed: str
+    with_token: bool = False
+    secrets: tuple[str, ...] = ()
 
-    def __init__(  # noqa: PLR0913 - all that a message needs
-        self,
-        *,
-        region: str,
-        subject: str,
-        credentials: str,
-        allowed: str,
-        with_token: bool = False,
-        secrets: tuple[str, ...] = (),
-    ) -> None:
-        self.region: str = region
-        self.subject: str = subject
-        self.credentials: str = credentials
-        self.allowed: str = allowed
-        self.with_token: bool = with_token
-        self.secrets: tuple[str, ...] = secrets
+    def __repr__(self) -> str:
+        return f"<Circumstances {self.subject}>"  # without the secrets
 
 
 def in_error_format(reply: Reply) -> bool:

@@ -27,6 +27,7 @@ class Reply:
     """A response as data. Its body has been read, and its connection released.
 
     Attributes:
+        fields: The headers by their lowercase names, with the values of one name joined by commas.
         flaw: Why the body cannot be used; None if it can.
         cut: Whether the flaw is a missing end of the body.
         history: The attempts that led to this reply.
@@ -36,10 +37,10 @@ class Reply:
     """
 
     __slots__ = (
-        "_fields",
         "_headers",
         "body",
         "cut",
+        "fields",
         "flaw",
         "history",
         "operation",
@@ -59,7 +60,7 @@ class Reply:
     ) -> None:
         self.status_code: int = status_code
         self._headers = headers
-        self._fields = _by_name(headers)
+        self.fields: Mapping[bytes, bytes] = _by_name(headers)
         self.body: bytes = body
         self.flaw: str | None = flaw
         self.cut: bool = cut
@@ -68,17 +69,12 @@ class Reply:
         self.operation: str | None = None
         self.request_id: str | None = None
 
-    @property
-    def fields(self) -> Mapping[bytes, bytes]:
-        """The headers by their lowercase names, with the values of one name joined by commas."""
-        return self._fields
-
     def header(self, name: bytes) -> str | None:
         """Return the value of a header by its lowercase name; None if it is missing.
 
         The values of a header that was sent several times are joined as a list.
         """
-        value = self._fields.get(name)
+        value = self.fields.get(name)
         return None if value is None else value.decode(errors="replace")
 
     def values(self, name: bytes) -> list[str]:
@@ -96,12 +92,12 @@ class Reply:
 
     def has_request_id(self) -> bool:
         """Return whether the response has a request ID."""
-        return any(self._fields.get(name) for name in _REQUEST_ID_HEADERS)
+        return any(self.fields.get(name) for name in _REQUEST_ID_HEADERS)
 
     def shown_request_id(self, secrets: tuple[str, ...]) -> str | None:
         """Return the request ID to quote to the vendor's support, masked; None if the response has none."""
         for name in _REQUEST_ID_HEADERS:
-            if self._fields.get(name):
+            if self.fields.get(name):
                 return show(", ".join(self.values(name)), secrets)
         return None
 

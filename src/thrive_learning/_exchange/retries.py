@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from thrive_learning._budget import Budget
-from thrive_learning.errors import TRANSIENT_STATUS_CODES, Attempt
+from thrive_learning.errors import Attempt
 
 #: The retry quota of a client, and the cost of a retry.
 QUOTA, THROTTLE_COST, OTHER_COST = 500, 5, 14
@@ -144,8 +144,3 @@ class Retries:
             return None
         self._spent = cost
         return delay
-
-
-def may_pass(status_code: int) -> bool:
-    """Return whether the same request may succeed a little later after this status."""
-    return status_code in TRANSIENT_STATUS_CODES
