@@ -301,7 +301,7 @@ def _to_share(outcome: Minted | Failure | None) -> Minted | Failure | None:
     """Return the part of an outcome that others share, without a leader's own time limit or traceback."""
     if not isinstance(outcome, Failure):
         return outcome
-        # A remembered error must not keep the leader's frames, which are in its traceback.
+    # A remembered error must not keep the leader's frames, which are in its traceback.
     return None if outcome.is_own else outcome._replace(error=copy.copy(outcome.error))
 
 

@@ -10,7 +10,6 @@ from collections.abc import (
     Callable,
     Iterator,
 )
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
@@ -337,7 +336,5 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.aclose()

@@ -7,7 +7,6 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from thrive_learning._budget import Budget
@@ -310,7 +309,5 @@ class ResultStream(Iterator[ActivityResult]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
