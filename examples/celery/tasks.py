@@ -29,7 +29,8 @@ def close_client(**_details: object) -> None:
         thrive_client().close()
 
 
-@app.task(bind=True, acks_late=True, max_retries=5, soft_time_limit=60)
+# Workers log so many characters of each result, which is a record here.
+@app.task(bind=True, acks_late=True, max_retries=5, soft_time_limit=60, resultrepr_maxsize=0)
 def read_activity(self: "Task[Any, Any]", activity_id: str) -> dict[str, Any] | None:
     """Return a record, or None if the API says that it does not exist.
 

@@ -49,10 +49,15 @@ FINISH = """
 """
 
 
+class MissingRecordError(Exception):
+    """The API does not have the record of an event, or does not have it yet."""
+
+
 class State(TypedDict):
     """The state that all requests share."""
 
     secrets: list[str]
+    database_url: str
     inserts: asyncio.Semaphore
 
 
@@ -62,9 +67,10 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
     secrets = [os.environ["THRIVE_WEBHOOK_SECRET"]]
     if old := os.environ.get("THRIVE_WEBHOOK_OLD_SECRET"):
         secrets.append(old)
+    url = os.environ["DATABASE_URL"]
     async with AsyncThriveClient.from_env(timeout=30) as client, asyncio.TaskGroup() as tasks:
-        workers = [tasks.create_task(work(client)) for _ in range(WORKERS)]
-        yield {"secrets": secrets, "inserts": asyncio.Semaphore(INSERTS)}
+        workers = [tasks.create_task(work(client, url)) for _ in range(WORKERS)]
+        yield {"secrets": secrets, "database_url": url, "inserts": asyncio.Semaphore(INSERTS)}
         for worker in workers:
             worker.cancel()  # its event is taken again after the lease
 
@@ -85,17 +91,18 @@ async def receive(request: Request) -> None:
     except WebhookError as error:
         raise HTTPException(400, str(error)) from None
     try:
-        async with asyncio.timeout(STORE_WITHIN_S), request.state.inserts, await connect() as connection:
+        url = request.state.database_url
+        async with asyncio.timeout(STORE_WITHIN_S), request.state.inserts, await connect(url) as connection:
             await connection.execute(INSERT, [event.deduplication_key, bytes(body)])
     except (psycopg.Error, TimeoutError) as error:
-        logger.error("cannot store a delivery: %r", error)  # noqa: TRY400 - the traceback is noise
+        logger.error("cannot store a delivery: %s", described(error))  # noqa: TRY400 - see there
         raise HTTPException(503) from None
 
 
-async def connect() -> psycopg.AsyncConnection:
+async def connect(url: str) -> psycopg.AsyncConnection:
     """Connect to the database. A statement takes effect when it ends."""
     return await psycopg.AsyncConnection.connect(
-        os.environ["DATABASE_URL"],
+        url,
         autocommit=True,
         connect_timeout=5,
         keepalives_idle=20,  # notices a server that has vanished, which would take hours by default
@@ -103,16 +110,27 @@ async def connect() -> psycopg.AsyncConnection:
     )
 
 
-async def work(client: AsyncThriveClient) -> None:
+def described(error: Exception) -> str:
+    """Return what a log may say of an error.
+
+    Messages of other libraries may contain a row, or a part of DATABASE_URL, such as its password.
+    """
+    if isinstance(error, (ThriveError, MissingRecordError)):
+        return ascii(error)
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return type(error).__name__ + (f" (SQLSTATE {state})" if state else "")
+
+
+async def work(client: AsyncThriveClient, url: str) -> None:
     """Handle events until the task is canceled, whatever happens to the database."""
     while True:
         try:
-            async with await connect() as connection:
+            async with await connect(url) as connection:
                 while True:
                     if not await handle_next(connection, client):
                         await asyncio.sleep(POLL_S)
         except Exception as error:  # noqa: BLE001 - without this task, events would wait forever
-            logger.error("cannot read events: %r", error)  # noqa: TRY400 - as above
+            logger.error("cannot read events: %s", described(error))  # noqa: TRY400 - as above
             await asyncio.sleep(POLL_S)
 
 
@@ -132,7 +150,7 @@ async def handle_next(connection: psycopg.AsyncConnection, client: AsyncThriveCl
         if isinstance(error, ThriveError):
             # The API may be down, or reject the credentials, for days. That is not the event's fault.
             asked_s, is_final = error.retry_after or 0.0, error.is_final
-        state, problem = "failed" if is_final else "waiting", ascii(error)
+        state, problem = "failed" if is_final else "waiting", described(error)
         # A Retry-After of years, such as a date of another clock, must not hide the event.
         delay_s = min(max(RETRY_S * 2 ** min(attempts - 1, 20), asked_s), LONGEST_RETRY_S)
         logger.warning("event %s, attempt %d, %s: %s", key, attempts, state, problem)
@@ -163,4 +181,4 @@ async def store_records(
             await connection.execute(UPSERT, [record.id, record.to_json(), claimed_at])
             has_record = has_record or user in {record.user, None}
     if not has_record:
-        raise LookupError("the API does not have the record")
+        raise MissingRecordError("the API does not have the record")

@@ -134,7 +134,7 @@ def test_celery_in_forked_workers(
         folder.mkdir()
     configured = CELERY.format(queue=str(queue), results=str(results))
     (tmp_path / "configured_tasks.py").write_text(configured, encoding="utf-8")
-    activities = [thrive_server.sandbox.add() for _ in range(20)]
+    activities = [thrive_server.sandbox.add(name="canary") for _ in range(20)]
     for path in (tmp_path, EXAMPLES / "celery"):
         monkeypatch.syspath_prepend(path)
     from configured_tasks import read_activity  # type: ignore[import-not-found] # noqa: PLC0415
@@ -163,4 +163,7 @@ def test_celery_in_forked_workers(
         record for record, outcome in zip(read, outcomes, strict=True) if outcome not in failed
     ]
     assert 1 <= len(thrive_server.sandbox.token_requests) <= 2, lines  # one for each process that had a task
-    assert "client closed" in "".join(lines)
+    output = "".join(lines)
+    assert "client closed" in output
+    assert output.count(" succeeded in ") == 20
+    assert "canary" not in output  # no record is in the log

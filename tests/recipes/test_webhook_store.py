@@ -342,7 +342,7 @@ def test_an_event_that_cannot_succeed_is_recorded_and_blocks_no_other(
         wait_until(lambda: database.count("webhook_events WHERE state <> 'waiting'") == 5)
     problems = database.query("SELECT problem FROM webhook_events WHERE state = 'failed' ORDER BY problem")
     names = [problem.partition("(")[0] for (problem,) in problems]
-    assert names == ["InvalidIdError", "InvalidIdError", "LookupError", "NotFoundError"]
+    assert names == ["InvalidIdError", "InvalidIdError", "MissingRecordError", "NotFoundError"]
     assert set(database.records()) == {good.id}
 
 
@@ -367,6 +367,45 @@ def test_a_database_that_is_down_loses_nothing(
         assert service.post(announcing(second)) == 204  # which the platform sends again
         wait_until(lambda: database.count("webhook_events WHERE state = 'done'") == 2)
     assert set(database.records()) == {first.id, second.id}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://tester:canary@canary@127.0.0.1:1/db",  # the rest of the password is the host
+        "postgresql://tester:canary%zz@127.0.0.1:1/db",
+        "host=127.0.0.1 port=1 password=not canary",
+        "postgresql://tester:canary@127.0.0.1:1/db",
+    ],
+    ids=["@", "%", "space", "down"],
+)
+@pytest.mark.usefixtures("thrive_server")
+def test_no_password_of_the_database_is_logged(url: str, environ: dict[str, str], tmp_path: Path) -> None:
+    with serving(tmp_path, {**environ, "DATABASE_URL": url}) as service:
+        assert service.post(make_webhook()) == 503
+        wait_until(lambda: "cannot read events: " in service.log.read_text())
+    log = service.log.read_text()
+    assert re.search(r"cannot store a delivery: (Operational|Programming)Error\n", log)
+    assert "canary" not in log
+
+
+def test_no_record_is_logged(
+    thrive_server: ServedSandbox, database: Database, environ: dict[str, str], tmp_path: Path
+) -> None:
+    activity = completion(thrive_server, name="canary")
+    database.query("ALTER TABLE activities ADD CHECK (id = '')")  # PostgreSQL shows the row in its message
+    with serving(tmp_path, environ) as service:
+        assert service.post(announcing(activity)) == 204
+        wait_until(lambda: database.count("webhook_events WHERE attempts > 1"))
+    log = service.log.read_text()
+    assert f"{webhook_key(database)}, attempt 1, waiting: CheckViolation (SQLSTATE 23514)\n" in log
+    assert "canary" not in log
+    assert database.query("SELECT problem FROM webhook_events") == [("CheckViolation (SQLSTATE 23514)",)]
+
+
+def webhook_key(database: Database) -> str:
+    [(key,)] = database.query("SELECT key FROM webhook_events")
+    return str(key)
 
 
 def test_the_newest_state_of_a_record_stays(
