@@ -5,7 +5,8 @@ import functools
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from operator import is_
+from typing import Any, ClassVar, Self
 
 import attrs
 
@@ -25,11 +26,13 @@ _MODELS: dict[str, type["ContractModel"]] = {}
 class ContractModel:
     """A model in the contract. The attributes of a subclass are the fields in the contract."""
 
+    _schema: ClassVar[str]
     _received: ReceivedJson | None = attrs.field(default=None, alias="received", eq=False, repr=False)
 
     def __init_subclass__(cls) -> None:
-        if ContractModel in cls.__bases__:
+        if ContractModel in cls.__bases__:  # a class that a caller derives from a model is read as the model
             _MODELS[cls.__name__] = cls
+            cls._schema = cls.__name__
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
@@ -64,8 +67,7 @@ class ContractModel:
 
     @classmethod
     def _reader(cls) -> Reader:
-        # A class that a caller derives from a model is read as the model.
-        return reader_of(next(base.__name__ for base in cls.__mro__ if ContractModel in base.__bases__))
+        return reader_of(cls._schema)
 
     @classmethod
     def _from_reading(cls, reading: Reading) -> Self:
@@ -113,11 +115,10 @@ class ContractModel:
 
     def _replaced(self, received: ReceivedJson) -> list[int]:
         # By identity, because `data` remains the same object when a user changes its content.
-        return [
-            index
-            for index, (field, value) in enumerate(zip(self._reader().fields, received.values, strict=True))
-            if getattr(self, field.name) is not value
-        ]
+        values = self._reader().values_of(self)
+        if all(map(is_, values, received.values)):  # most of the time, and twice as fast
+            return []
+        return [index for index, value in enumerate(values) if value is not received.values[index]]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:

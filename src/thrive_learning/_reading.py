@@ -6,6 +6,7 @@ generated client, so that no table here repeats them.
 
 import datetime as dt
 import functools
+import operator
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
@@ -235,6 +236,7 @@ class Reader:
         self.model: Any = model
         self.fields: tuple[DescribedField, ...] = tuple(described[name] for name in own)
         self._reader_of = reader_of
+        self._values_of = operator.attrgetter("__class__", *own)  # with one name, it would return no tuple
         self._blank: dict[str, Any] = dict.fromkeys(own)
         # A nested model with a wrong type becomes an empty model. Any other invalid field becomes None.
         self._defaults: list[tuple[str, str, bool, Callable[[], Any]]] = [
@@ -253,6 +255,10 @@ class Reader:
         for field in self.fields:
             if self.items_of is None and field.items is not None and field.items.model is not None:
                 self.items_of, self._item_model = field.wire_name, field.items.model
+
+    def values_of(self, model: object) -> tuple[object, ...]:
+        """Return the values of the fields of a model, in the order of `fields`."""
+        return self._values_of(model)[1:]
 
     def begin(self, *, is_array: bool = False) -> Pass:
         """Begin to read a JSON text.

@@ -29,14 +29,47 @@ def test_the_layout_is_that_of_json_dumps(document: Any, indent: int) -> None:
 
 @given(st.dictionaries(texts, documents))
 def test_members_are_those_of_the_object(document: dict[str, Any]) -> None:
-    for text in (json.dumps(document), json.dumps(document, indent=1)):
+    compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    for text in (compact, json.dumps(document), json.dumps(document, indent=1)):
         received = json.loads(text)
         members = members_of(f" {text}\n")
-        assert {name: json.loads(member.text) for name, member in members.items()} == received
+        assert {name: json.loads(value) for name, value in members.items()} == received
         assert list(members) == list(received)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "5", "{", '{"a":1', '{"a":1}}', '{"a":1,}', "{5:1}"])
+@given(st.text('{}":,[]a1\\u0 \n', max_size=20).map(lambda inner: f'{{"a":{inner}'))
+def test_text_is_split_only_if_it_is_an_object(text: str) -> None:
+    try:
+        received = json.loads(text)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            members_of(text)
+    else:
+        assert {name: json.loads(value) for name, value in members_of(text).items()} == received
+
+
+BROKEN = {
+    "empty": "",
+    "array": "[]",
+    "number": "5",
+    "only a brace": "{",
+    "no end": '{"a":1',
+    "no end after a string": '{"a":"b"',
+    "more after the end": '{"a":1}}',
+    "more after the end and a string": '{"a":"b"}}',
+    "comma at the end": '{"a":1,}',
+    "comma at the end after a string": '{"a":"b",}',
+    "no comma": '{"a":1"b":2}',
+    "no comma after a string": '{"a":"b""c":"d"}',
+    "no value": '{"a":}',
+    "no colon": '{"a"}',
+    "another name": "{5:1}",
+    "control character in a name": '{"a\x01":1}',
+    "control character in a string": '{"a":"\x01"}',
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
 def test_text_that_is_not_an_object_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         members_of(text)

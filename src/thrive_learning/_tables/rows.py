@@ -2,9 +2,10 @@
 
 import datetime as dt
 import json
+from collections.abc import Callable
 
 from thrive_learning._formats import read_date
-from thrive_learning._tables.members import Member, members_of
+from thrive_learning._tables.members import members_of
 
 #: The columns and their Arrow types. They have the names of the fields in the API, and `extra` has the rest.
 COLUMNS: dict[str, str] = {
@@ -21,7 +22,6 @@ COLUMNS: dict[str, str] = {
 }
 
 _REST = "extra"
-_OBJECTS = {"data", "with"}
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - see microseconds_of
 _MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -42,28 +42,45 @@ def row_of(line: str) -> Row:
     """
     row: Row = dict.fromkeys(COLUMNS)
     rest: dict[str, str] = {}
-    for name, member in members_of(line).items():
-        cell = _cell(name, member)
+    for name, value in members_of(line).items():
+        cell_of = _CELLS.get(name)
+        cell = cell_of(value) if cell_of else None
         if cell is not None:
             row[name] = cell
-        elif member.value is not None or name not in COLUMNS or name == _REST:
-            rest[name] = member.text
+        elif cell_of is None or value != "null":
+            rest[name] = value
     if row["id"] is None:
         raise ValueError("no ID")
     if rest:
-        row[_REST] = "{" + ",".join(f"{_encodable_json(name)}:{text}" for name, text in rest.items()) + "}"
+        row[_REST] = "{" + ",".join(f"{_name_as_json(name)}:{value}" for name, value in rest.items()) + "}"
     return row
 
 
-def _cell(name: str, member: Member) -> str | int | None:
-    """Return the cell for a field; None if the field has no column, or another type."""
-    if name not in COLUMNS or name == _REST:
+def _text(value: str) -> str | None:
+    if not value.startswith('"'):
         return None
-    if name in _OBJECTS:
-        return member.text if isinstance(member.value, dict) else None
-    if not isinstance(member.value, str):
-        return None
-    return microseconds_of(member.value) if name == "date" else _encodable(member.value)
+    if "\\" not in value and value.isascii():  # most of the time
+        return value[1:-1]
+    return _encodable(json.loads(value))
+
+
+def _object(value: str) -> str | None:
+    return value if value.startswith("{") else None
+
+
+def _date(value: str) -> int | None:
+    text = _text(value)
+    return None if text is None else microseconds_of(text)
+
+
+# Convert the JSON of a value to the cell of its column; to None if it does not fit.
+_CELLS: dict[str, Callable[[str], str | int | None]] = {
+    **dict.fromkeys(COLUMNS, _text),
+    "date": _date,
+    "data": _object,
+    "with": _object,
+}
+del _CELLS[_REST]
 
 
 def microseconds_of(text: str) -> int | None:
@@ -76,9 +93,11 @@ def microseconds_of(text: str) -> int | None:
     return (date.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
-def _encodable_json(text: str) -> str:
-    shown = json.dumps(text, ensure_ascii=False)
-    return shown if _encodable(shown) == shown else json.dumps(text)
+def _name_as_json(name: str) -> str:
+    if name.isascii() and name.isalnum():  # most of the time
+        return f'"{name}"'
+    shown = json.dumps(name, ensure_ascii=False)
+    return shown if _encodable(shown) == shown else json.dumps(name)
 
 
 def _encodable(text: str) -> str:

@@ -71,8 +71,8 @@ def as_table(activity: "Activity", encoding: str, heading: Style = str, width: i
         width: The width of the output in characters: see `as_fields`.
     """
     fields: dict[str, object] = {
-        name: member.value if isinstance(member.value, str) else JsonText(member.text)
-        for name, member in members_of(activity.to_json()).items()
+        name: json.loads(value) if value.startswith('"') else JsonText(value)
+        for name, value in members_of(activity.to_json()).items()
     }
     if activity.date is not None:
         fields["date"] = _readable(activity.date)
