@@ -5,6 +5,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from thrive_learning._cluster.garbage import ignoring_older_objects
 from thrive_learning._cluster.windows import SECOND, Side, Window, plan_windows
 from thrive_learning._filters import ActivityFilters
 from thrive_learning._log import fields, logger_of
@@ -151,7 +152,8 @@ def read_part(
         ThriveError: The records cannot be read.
         UnexpectedResponseError: The server does not filter by `date`, so that windows would lose records.
     """
-    return _WindowReading(client, part, per_page, on_unreadable).table()
+    with ignoring_older_objects():
+        return _WindowReading(client, part, per_page, on_unreadable).table()
 
 
 class _WindowReading:
@@ -281,7 +283,10 @@ def read_ids(
         ThriveError: The error of an ID; or an error that would affect every ID.
     """
     builder = TableBuilder(COLUMNS | ERROR_COLUMNS if keep_errors else COLUMNS)
-    with client.activities.get_many(ids, ordered=True, concurrency=concurrency) as results:
+    with (
+        ignoring_older_objects(),
+        client.activities.get_many(ids, ordered=True, concurrency=concurrency) as results,
+    ):
         for result in results:
             if result.error is None:
                 builder.add(result.activity.to_json())
