@@ -1,6 +1,5 @@
 """A worker process of `thrive activity export --dask local` is killed. `nox -s cluster` kills many."""
 
-import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -64,14 +63,12 @@ def test_ctrl_c_in_a_terminal_ends_workers_quietly(serving: Served, tmp_path: Pa
     assert_once(tmp_path, serving.ids, is_whole=False)
 
 
-def test_a_worker_ignores_ctrl_c_and_does_not_search_modules_for_garbage() -> None:
+def test_a_worker_ignores_ctrl_c() -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
         own_workers.dask_setup(None)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        assert gc.get_freeze_count() > 10_000  # the modules
     finally:
-        gc.unfreeze()
         signal.signal(signal.SIGINT, before)
 
 
