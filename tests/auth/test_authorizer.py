@@ -717,29 +717,6 @@ def test_threads_share_a_failure() -> None:
     assert {str(error) for error in errors} == {f"the token endpoint of production answered 503. {LATER}"}
 
 
-@pytest.mark.anyio
-async def test_tasks_share_a_failure() -> None:
-    class Failing(AsyncApi):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            await super().handle_async_request(request)
-            return httpx.Response(503)
-
-    transport = Failing()
-    errors: list[ThriveError] = []
-    async with AsyncThriveClient(Region.PRODUCTION, OAUTH, transport=transport, retry=ONCE) as client:
-
-        async def work() -> None:
-            with pytest.raises(TokenError) as caught:
-                await client.activities.get(ACTIVITY_ID)
-            errors.append(caught.value)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(8):
-                tasks.start_soon(work)
-    assert transport.api.counts() == {"POST": 1}
-    assert len({id(error) for error in errors}) == 8
-
-
 def until_they_wait(client: ThriveClient, threads: list[threading.Thread], count: int) -> None:
     """Return when so many of the threads wait for the token; fail if one of them ends before that."""
     cache = client._http.authorizer.cache

@@ -363,6 +363,7 @@ async def test_1000_tasks_share_every_outcome(outcome: Any, requests: int) -> No
             for _ in range(1000):
                 tasks.start_soon(work)
     assert (api.tokens, api.calls, len(errors)) == (requests, 0, 1000)
+    assert len({id(error) for error in errors}) == 1000
 
 
 # Tokens that the API does not accept
