@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import thrive_learning.cli
-from thrive_learning import Region, errors
+from thrive_learning import errors
 from thrive_learning._exchange.messages import api_error_class
-from thrive_learning.cli import options, program
+from thrive_learning.cli import program
 from thrive_learning.cli.commands import activity as activity_command
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
 from thrive_learning.cli.rendering import as_json, as_table
@@ -288,10 +288,6 @@ def test_the_embedded_sandbox_has_a_rate_limit_on_request_and_waits_are_logged(
 def test_the_region_is_production_unless_told_otherwise(call: Call, api: respx.MockRouter) -> None:
     api.get(RECORD_URLS["production"]).mock(return_value=page_response())
     assert json.loads(call(*GET).out) == PAGE_EXAMPLE
-
-
-def test_the_option_knows_every_region() -> None:
-    assert set(options.REGIONS) == {region for region in vars(Region).values() if isinstance(region, Region)}
 
 
 @pytest.mark.usefixtures("oauth")

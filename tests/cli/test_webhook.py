@@ -24,7 +24,7 @@ from thrive_learning import Secret, SignatureError
 from thrive_learning.cli import webhook_receiver
 from thrive_learning.cli.commands.webhook import _WEBHOOK
 from thrive_learning.cli.webhook_receiver import Received, WebhookReceiver
-from thrive_learning.cli.webhook_sender import problem_of_url
+from thrive_learning.cli.webhook_sender import require_url
 from thrive_learning.sandbox.webhooks import EVENT_TYPES
 from thrive_learning.testing import SignedWebhook, make_webhook
 from thrive_learning.webhooks import construct_event, parse
@@ -241,7 +241,7 @@ def test_a_password_in_a_url_does_not_show(call: Call) -> None:
     ["http://localhost", "https://a-b.example:8443/x?y=z#f", "http://[::1]:80/", "http://127.0.0.1/%20"],
 )
 def test_a_valid_url_is_accepted(url: str) -> None:
-    assert problem_of_url(url) is None
+    require_url(url)
 
 
 # Secrets

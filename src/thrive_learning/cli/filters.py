@@ -2,50 +2,28 @@
 
 import datetime as dt
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
 
 from thrive_learning.cli.moments import Moment, moment_of, span_of
+from thrive_learning.cli.options import Command, Parsed
 
-Command = Callable[..., None]
 
-
-class When(click.ParamType[Any]):
+class When(Parsed):
     """A point in time."""
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the time.
-
-        Raises:
-            click.BadParameter: The value is not a time.
-        """
-        try:
-            return moment_of(value, dt.datetime.now(dt.UTC))
-        except ValueError as error:
-            problem = str(error)
-        return self.fail(problem, param, ctx)
+    def _parse(self, value: Any) -> Moment:
+        return moment_of(value, dt.datetime.now(dt.UTC))
 
 
-class Span(click.ParamType[Any]):
+class Span(Parsed):
     """A duration."""
 
     name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the duration.
-
-        Raises:
-            click.BadParameter: The value is not a duration.
-        """
-        try:
-            return span_of(value)
-        except ValueError as error:
-            problem = str(error)
-        return self.fail(problem, param, ctx)
+    _parse = staticmethod(span_of)
 
 
 class FilterOptions(NamedTuple):

@@ -11,7 +11,7 @@ import click
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, ENGINES
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
-from thrive_learning.errors import Attempt, ConfigurationError
+from thrive_learning.errors import Attempt
 from thrive_learning.policies import Timeout
 from thrive_learning.rate_limits import RateLimit
 from thrive_learning.regions import Region
@@ -20,33 +20,42 @@ if TYPE_CHECKING:
     from thrive_learning._settings.resolution import Settings
     from thrive_learning.client import ThriveClient
 
-#: The vendor's regions.
-REGIONS = Region.VENDOR
-
-
 #: The advice to a user who has no credentials yet.
 _FIRST_STEPS = "Run 'thrive config init' to set them, or add --sandbox to try the command without credentials"
 
 
-class Seconds(click.ParamType[Any]):
+class Parsed(click.ParamType[Any]):
+    """A type of values. `_parse` returns a value, or raises ValueError with a message for the user."""
+
+    _parse: Callable[[Any], Any]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value of a text or of a default.
+
+        Raises:
+            click.BadParameter: The text is not valid.
+        """
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            problem = str(error)
+        return self.fail(problem, param, ctx)
+
+
+class Seconds(Parsed):
     """A finite number of seconds greater than 0."""
 
     name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number of seconds.
-
-        Raises:
-            click.BadParameter: The value is not such a number.
-        """
+    def _parse(self, value: Any) -> float:
         with contextlib.suppress(ValueError):
             seconds = float(value)
             if 0 < seconds < math.inf:
                 return seconds
-        return self.fail(f"{value!r} is not a number of seconds greater than 0.", param, ctx)
+        raise ValueError(f"{value!r} is not a number of seconds greater than 0.")
 
 
-class Whole(click.ParamType[Any]):
+class Whole(Parsed):
     """A whole number between bounds.
 
     Unlike `click.IntRange`, it does not add its bounds to the help as `1<=x<=9`.
@@ -62,12 +71,7 @@ class Whole(click.ParamType[Any]):
         self.lowest = lowest
         self.highest = highest
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number.
-
-        Raises:
-            click.BadParameter: The value is not a whole number, or is out of bounds.
-        """
+    def _parse(self, value: Any) -> int:
         with contextlib.suppress(ValueError):
             number = int(value)
             if self.lowest <= number and (self.highest is None or number <= self.highest):
@@ -75,27 +79,17 @@ class Whole(click.ParamType[Any]):
         bounds = (
             f"of at least {self.lowest}" if self.highest is None else f"from {self.lowest} to {self.highest}"
         )
-        return self.fail(f"{value!r} is not a whole number {bounds}.", param, ctx)
+        raise ValueError(f"{value!r} is not a whole number {bounds}.")
 
 
-class Rate(click.ParamType[Any]):
+class Rate(Parsed):
     """The type of `--rate-limit`. The value stays text, as settings have it."""
 
     name = "rate"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text of a rate limit.
-
-        Raises:
-            click.BadParameter: The value is not a rate limit.
-        """
-        try:
-            RateLimit.parse(value)
-        except ConfigurationError as error:
-            problem = str(error)
-        else:
-            return str(value)
-        return self.fail(problem, param, ctx)
+    def _parse(self, value: Any) -> str:
+        RateLimit.parse(value)
+        return str(value)
 
 
 class Target(NamedTuple):
@@ -203,7 +197,7 @@ def talks_to_the_api(command: Command) -> Command:
     @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no network, no credentials.")
     @click.option(
         "--region",
-        type=Choice([region.name for region in REGIONS], case_sensitive=False),
+        type=Choice([region.name for region in Region.VENDOR], case_sensitive=False),
         help=f"Region to use.  [default: THRIVE_REGION, the profile's, or {Region.PRODUCTION}]",
     )
     @profile_option

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NETLOC = re.compile(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
-def problem_of_url(url: str) -> str | None:  # noqa: PLR0911 - one for each problem
+def _problem_of_url(url: str) -> str | None:  # noqa: PLR0911 - one for each problem
     """Return why deliveries cannot be posted to a URL, and what to do; None if the URL is valid."""
     if not url.isascii() or not url.isprintable() or " " in url:
         return "contains a space or characters that are not printable ASCII. Percent-encode them"
@@ -88,14 +88,13 @@ def post(url: str, headers: "Mapping[str, str]", body: bytes, limit_s: float) ->
     raise failure
 
 
-def require_url(url: str) -> str:
-    """Return the URL if deliveries can be posted to it.
+def require_url(url: str) -> None:
+    """Check that deliveries can be posted to a URL.
 
     Raises:
         ConfigurationError: The URL is not valid.
     """
-    problem = problem_of_url(url)
+    problem = _problem_of_url(url)
     if problem is not None:
         shown = "the URL" if "@" in url else repr(url)
         raise ConfigurationError(f"{shown} {problem}.")
-    return url

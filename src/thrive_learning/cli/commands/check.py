@@ -8,7 +8,7 @@ import click
 
 from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.exit_codes import ExitCode, exit_code
-from thrive_learning.cli.options import REGIONS, Target, output_option, talks_to_the_api
+from thrive_learning.cli.options import Target, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_columns, as_json
 from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, styled, write
 from thrive_learning.regions import Region
@@ -67,8 +67,8 @@ def check(target: Target, activity_id: str | None, *, try_regions: bool, output:
     with target.client(settings) as client:
         report = client.check(activity_id)
     elsewhere: list[_OtherRegion] = []
-    if try_regions and settings is not None and settings.region in REGIONS and _was_rejected(report):
-        others = (region for region in REGIONS if region != settings.region)
+    if try_regions and settings is not None and settings.region in Region.VENDOR and _was_rejected(report):
+        others = (region for region in Region.VENDOR if region != settings.region)
         elsewhere = [_try_region(target, settings, region) for region in others]
     code = show_report(settings, report, elsewhere, chosen)
     if code:

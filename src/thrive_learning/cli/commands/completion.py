@@ -89,14 +89,14 @@ def complete_keys(context: click.Context, _parameter: click.Parameter, incomplet
 def complete_value(context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
     """Return the values that complete a word: those of the key before it."""
     from thrive_learning._settings.engine_names import ENGINES  # noqa: PLC0415 - for shells alone
-    from thrive_learning.cli.options import REGIONS  # noqa: PLC0415 - for shells alone
     from thrive_learning.credentials import ClientAuth, Scope  # noqa: PLC0415 - for shells alone
+    from thrive_learning.regions import Region  # noqa: PLC0415 - for shells alone
 
     key = str(context.params.get("key") or "").replace("-", "_")
     if key.endswith("_file"):
         return [CompletionItem(incomplete, type="file")]
     known: dict[str, list[str]] = {
-        "region": [region.name for region in REGIONS],
+        "region": [region.name for region in Region.VENDOR],
         "scopes": [str(scope) for scope in Scope],
         "client_auth": sorted(get_args(ClientAuth)),
         "engine": [*ENGINES],

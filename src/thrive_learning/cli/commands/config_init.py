@@ -16,7 +16,7 @@ from thrive_learning._settings.secret_sources import secret_from
 from thrive_learning.cli.commands.check import show_report
 from thrive_learning.cli.commands.config_editing import Changes, change_profile, check_value
 from thrive_learning.cli.exit_codes import ExitCode
-from thrive_learning.cli.options import REGIONS, Target
+from thrive_learning.cli.options import Target
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import complain, say
 from thrive_learning.credentials import Secret
@@ -90,7 +90,7 @@ def _digest(file: ProfileFile, profile: str) -> str:
 def _ask() -> _Answers:
     """Ask for all settings that a client needs."""
     answers: _Answers = {}
-    names = [*(region.name for region in REGIONS), _CUSTOM]
+    names = [*(region.name for region in Region.VENDOR), _CUSTOM]
     region = _choice("Region", names, Region.PRODUCTION.name)
     if region == _CUSTOM:
         _ask_for_urls(answers)

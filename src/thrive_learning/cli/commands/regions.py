@@ -4,9 +4,10 @@ import sys
 
 import click
 
-from thrive_learning.cli.options import REGIONS, output_option
+from thrive_learning.cli.options import output_option
 from thrive_learning.cli.rendering import as_fields, as_json
 from thrive_learning.cli.terminal import chosen_output, heading, write
+from thrive_learning.regions import Region
 
 _REGIONS = """\b
 Examples:
@@ -23,7 +24,7 @@ sandbox server, set its URLs: see `thrive config --help`.
 def regions(*, output: str | None) -> None:
     """List the regions and their URLs."""
     names = ("api_url", "token_url", "webhooks_token_url")
-    found = [{"name": region.name, **dict(zip(names, region.urls, strict=True))} for region in REGIONS]
+    found = [{"name": region.name, **dict(zip(names, region.urls, strict=True))} for region in Region.VENDOR]
     encoding = sys.stdout.encoding
     if chosen_output(output) == "json":
         write(as_json(found, encoding))
