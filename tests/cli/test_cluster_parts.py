@@ -17,6 +17,7 @@ from thrive_learning._cluster.clients import ClientSource
 from thrive_learning._cluster.reading import Part
 from thrive_learning._cluster.windows import Window
 from thrive_learning._filters import ActivityFilters
+from thrive_learning.cli import regular_files
 from thrive_learning.cli.export.cluster import parts, worker_settings
 from thrive_learning.cli.export.cluster.folder import PartFailure
 from thrive_learning.cli.export.cluster.parts import (
@@ -259,14 +260,35 @@ def test_a_worker_without_the_folder_says_so(tmp_path: Path) -> None:
         OutputError, match=r"a worker cannot see .*plan.json. Choose a folder that this machine"
     ):
         check_plan(tmp_path, PLAN.first_line)
-    plan_path(tmp_path).mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"a worker cannot read .*plan.json: "):
+    plan_path(tmp_path).parent.touch()
+    with pytest.raises(OutputError, match=r"a worker cannot read .*plan.json: Not a directory"):
         check_plan(tmp_path, PLAN.first_line)
+    plan_path(tmp_path).parent.unlink()
+    plan_path(tmp_path).parent.mkdir()
+    plan_path(tmp_path).touch()
     with pytest.raises(OutputError, match=r"it cannot see .*nothing. Choose a folder that this machine"):
         meet(tmp_path / "nothing")
     mine = meet(plan_path(tmp_path))
     assert mine.exists()
     assert mine.parent == plan_path(tmp_path).parent
+
+
+@pytest.mark.parametrize("is_raced", [False, True], ids=["found", "planted later"])
+def test_a_worker_does_not_wait_for_the_writer_of_a_fifo(
+    task: PartTask, monkeypatch: pytest.MonkeyPatch, *, is_raced: bool
+) -> None:
+    task.run()
+    fifos = [task.path, plan_path(task.path.parent)]
+    for path in fifos:
+        path.unlink()
+        os.mkfifo(path)
+    if is_raced:
+        for module in (parts, regular_files):
+            monkeypatch.setattr(module, "is_there", lambda _path: True)
+    problem = "is not a regular file" if is_raced else "is a FIFO, not a regular file"
+    for check in (task.run, lambda: part_facts(task.path), lambda: is_intact(task.path)):
+        with pytest.raises(ConfigurationError, match=problem):
+            check()
 
 
 def test_workers_need_no_package_of_the_command() -> None:

@@ -66,8 +66,22 @@ def open_regular(path: Path) -> io.FileIO:
         ConfigurationError: The file is not a regular file.
         OSError: The file cannot be opened.
     """
+    return _regular(path, os.O_RDWR | os.O_APPEND, "r+b")
+
+
+def open_to_read(path: Path) -> io.BufferedReader:
+    """Open an existing regular file to read it.
+
+    Raises:
+        ConfigurationError: The file is not a regular file.
+        OSError: The file cannot be opened.
+    """
+    return io.BufferedReader(_regular(path, os.O_RDONLY, "rb"))
+
+
+def _regular(path: Path, flags: int, mode: str) -> io.FileIO:
     is_there(path)
-    file = _opened(path, os.O_RDWR | os.O_APPEND)
+    file = io.FileIO(path, mode, opener=lambda name, _: os.open(name, flags | _FLAGS))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in between
         file.close()
         raise ConfigurationError(f"{path} is not a regular file. Choose another path.")
@@ -93,11 +107,8 @@ def create(path: Path, mode: int = 0o666) -> io.FileIO:
         FileExistsError: Something is there already, including a broken link.
         OSError: The file cannot be created.
     """
-    return _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, mode)
-
-
-def _opened(path: Path, flags: int, mode: int = 0) -> io.FileIO:
-    return io.FileIO(path, "r+b", opener=lambda name, _: os.open(name, flags | _FLAGS, mode))
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _FLAGS
+    return io.FileIO(path, "r+b", opener=lambda name, _: os.open(name, flags, mode))
 
 
 def remove_incomplete(folder: Path) -> None:

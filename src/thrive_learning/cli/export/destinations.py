@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import io
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +11,7 @@ from thrive_learning.cli.export.output import Output, output_of
 from thrive_learning.cli.export.partitions import folder_of, parts_of, publish, records_of
 from thrive_learning.cli.export.paths import PLAN_NAME, WORK_FOLDER, ExportPaths, explained
 from thrive_learning.cli.export.run import checked_paths
-from thrive_learning.cli.regular_files import is_there, open_regular, remove, sync_folder
+from thrive_learning.cli.regular_files import is_there, open_to_read, remove, sync_folder
 from thrive_learning.errors import ConfigurationError
 
 
@@ -133,7 +132,7 @@ def stored_query(paths: ExportPaths) -> dict[str, Any] | None:
     """Return the query that an export began with; None if it cannot be read."""
     with contextlib.suppress(ConfigurationError, OSError):
         if is_there(paths.journal):
-            with io.BufferedReader(open_regular(paths.journal)) as file:
+            with open_to_read(paths.journal) as file:
                 head = head_of(file)
             return None if head is None else head.query
     return None

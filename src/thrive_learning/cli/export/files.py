@@ -12,7 +12,15 @@ from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, Done, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.journal import Entry, Extent, Head, Position, head_of, recovered
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths, OutputError, explained
-from thrive_learning.cli.regular_files import create, is_at, is_there, open_regular, remove, replacing
+from thrive_learning.cli.regular_files import (
+    create,
+    is_at,
+    is_there,
+    open_regular,
+    open_to_read,
+    remove,
+    replacing,
+)
 from thrive_learning.errors import ConfigurationError
 
 #: How often data is flushed to disk. A crash of the process loses no data, and a crash of the machine at most
@@ -151,7 +159,7 @@ class ExportFiles:
         with contextlib.ExitStack() as opened:
             output: BinaryIO = io.BytesIO()
             if is_there(paths.output):
-                output = opened.enter_context(io.BufferedReader(open_regular(paths.output)))
+                output = opened.enter_context(open_to_read(paths.output))
             size = output.seek(0, os.SEEK_END)
             try:
                 self._extent = recovered(_reader(self._journal), output, self._head, self._mark)
@@ -171,7 +179,7 @@ class ExportFiles:
         if not is_there(path):
             return
         # In this order, because Windows replaces no file that is open.
-        with replacing(path) as after, io.BufferedReader(open_regular(path)) as before:
+        with replacing(path) as after, open_to_read(path) as before:
             for line in before:
                 failure = FailedId.parsed(line)
                 if failure is None or not failure.is_final_at(self._origin.url):

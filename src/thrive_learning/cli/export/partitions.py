@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from thrive_learning._tables.rows import microseconds_of
 from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.paths import WORK_FOLDER, explained
-from thrive_learning.cli.regular_files import create, open_regular, remove, replacing
+from thrive_learning.cli.regular_files import create, open_regular, open_to_read, remove, replacing
 from thrive_learning.errors import ConfigurationError
 
 #: The day of records without a valid date. Hive and compatible programs read it as null.
@@ -112,7 +112,7 @@ def publish(
 def _write(day: Path, target: Path, form: str, *, is_spreadsheet_safe: bool) -> int:
     if form != "ndjson":
         return tables.convert(day, target, form, is_spreadsheet_safe=is_spreadsheet_safe)
-    with io.BufferedReader(open_regular(day)) as source, replacing(target) as file:
+    with open_to_read(day) as source, replacing(target) as file:
         rows = 0
         for line in source:
             rows += 1
@@ -123,7 +123,7 @@ def _write(day: Path, target: Path, form: str, *, is_spreadsheet_safe: bool) -> 
 def _split(records: Path, days: Path) -> None:
     """Write the records of each day to a separate file. Few of the files are open at the same time."""
     opened: dict[str, BinaryIO] = {}
-    with contextlib.ExitStack() as everything, io.BufferedReader(open_regular(records)) as lines:
+    with contextlib.ExitStack() as everything, open_to_read(records) as lines:
         everything.callback(lambda: [file.close() for file in opened.values()])
         for line in lines:
             day = day_of(line)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self, cast
 
 from thrive_learning.cli.export.paths import explained
 from thrive_learning.cli.export.query import parse_stored_time
-from thrive_learning.cli.regular_files import create, is_there, open_regular, remove, replacing
+from thrive_learning.cli.regular_files import create, is_there, open_regular, open_to_read, remove, replacing
 from thrive_learning.errors import ConfigurationError
 
 _VERSION = 1
@@ -145,8 +145,8 @@ class StateFile:
         with explained(self.path, "read"):
             if not is_there(self.path):
                 return None
-            with open_regular(self.path) as file:
-                text = file.readall().decode(errors="replace")
+            with open_to_read(self.path) as file:
+                text = file.read().decode(errors="replace")
         try:
             return State.parsed(text)
         except ConfigurationError as error:

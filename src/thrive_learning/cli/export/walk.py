@@ -1,6 +1,5 @@
 """Write the records of a period page by page, each of them once even if runs are interrupted."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from thrive_learning.cli.export.run import record_line
 from thrive_learning.cli.export.seen import SeenKeys
 from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.walk_tally import WalkTally
-from thrive_learning.cli.regular_files import open_regular
+from thrive_learning.cli.regular_files import open_to_read
 
 if TYPE_CHECKING:
     from thrive_learning._bulk.pages import ActivityStream
@@ -163,7 +162,7 @@ class PeriodWalk:
 
 def note_written(records: Path, overlap: Overlap) -> None:
     """Add the records that earlier runs have written to an overlap."""
-    with io.BufferedReader(open_regular(records)) as lines:
+    with open_to_read(records) as lines:
         for line in lines:
             document: dict[str, Any] = json.loads(line)
             date = document.get("date")

@@ -4,7 +4,6 @@ The parts are in the folder itself. Everything else is in `_thrive`, which DuckD
 """
 
 import contextlib
-import io
 import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from thrive_learning.cli.regular_files import (
     is_at,
     is_there,
     open_regular,
+    open_to_read,
     remove,
     remove_incomplete,
     replacing,
@@ -161,7 +161,7 @@ class PartFolder:
         with explained(self._plan, "read"):
             if not is_there(self._plan):
                 return None
-            with io.BufferedReader(open_regular(self._plan)) as file:
+            with open_to_read(self._plan) as file:
                 text = file.read().decode(errors="replace")
         try:
             return PartsPlan.parsed(text)

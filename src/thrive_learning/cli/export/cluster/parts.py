@@ -11,7 +11,8 @@ from thrive_learning._cluster.clients import ClientSource, client_of
 from thrive_learning._cluster.reading import Part, plan_parts, read_part
 from thrive_learning._filters import ActivityFilters
 from thrive_learning.cli.export.paths import PLAN_NAME, WORK_FOLDER, OutputError, explained
-from thrive_learning.cli.regular_files import create, is_there, replacing
+from thrive_learning.cli.regular_files import create, is_there, open_to_read, replacing
+from thrive_learning.errors import ThriveError
 
 _KEY = b"thrive_export"  # in the metadata of a part
 _TAIL_BYTES = 8  # the length of the footer, and the name of the format
@@ -70,7 +71,7 @@ class PartTask(NamedTuple):
             check_plan(path.parent, self.plan)
         try:  # another export may have begun, and removed the parts of this one, before this part appeared
             check_plan(path.parent, self.plan)
-        except OutputError:
+        except ThriveError:
             path.unlink(missing_ok=True)
             raise
 
@@ -110,12 +111,13 @@ def check_plan(folder: Path, plan: str) -> None:
         plan: The first line of the plan's file.
 
     Raises:
+        ConfigurationError: The plan is not a regular file.
         OutputError: This machine has another folder, or another export has begun in it.
     """
     path = plan_path(folder)
     try:
-        with path.open(encoding="utf-8") as file:
-            is_same = file.readline().rstrip("\n") == plan
+        with open_to_read(path) as file:
+            is_same = file.readline().rstrip() == plan.encode()
     except FileNotFoundError:
         problem = (
             f"a worker cannot see {path}. Choose a folder that this machine and all workers share, at the "
@@ -141,7 +143,7 @@ def part_facts(path: Path) -> PartFacts | None:
     with explained(path, "read"):
         if not is_there(path):
             return None
-        with path.open("rb") as file:  # read-only, because the workers may run as another user
+        with open_to_read(path) as file:
             size = file.seek(0, os.SEEK_END)
             try:
                 footer = parquet.read_metadata(file)
@@ -167,7 +169,7 @@ def is_intact(path: Path) -> bool:
     """
     pyarrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")
-    with explained(path, "read"), path.open("rb") as file:
+    with explained(path, "read"), open_to_read(path) as file:
         try:
             for _ in parquet.ParquetFile(file, page_checksum_verification=True).iter_batches():
                 pass
