@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from harness import PAGE_EXAMPLE, ROOT
 
+from thrive_learning._tables import arrow
 from thrive_learning._tables.arrow import arrow_schema
 from thrive_learning._tables.rows import COLUMNS, row_of
 from thrive_learning.cli.export import tables
@@ -172,7 +173,7 @@ def test_the_first_and_the_last_days_of_the_calendar(records: Path, tmp_path: Pa
 def test_many_records_are_written_in_batches(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    monkeypatch.setattr(tables, "_BATCH_ROWS", 10)
+    monkeypatch.setattr(arrow, "_BATCH_ROWS", 10)
     fill(records, *({"id": str(number)} for number in range(25)))
     assert convert(records, tmp_path / "t", form) == 25
     if form == "parquet":
@@ -181,7 +182,7 @@ def test_many_records_are_written_in_batches(
     assert convert(records, tmp_path / "t", form) == 25
     if form == "parquet":
         assert parquet.ParquetFile(tmp_path / "t").num_row_groups == 2
-    monkeypatch.setattr(tables, "_BATCH_BYTES", 40)
+    monkeypatch.setattr(arrow, "_BATCH_SIZE", 40)
     monkeypatch.setattr(tables, "_GROUP_BYTES", 40)
     assert convert(records, tmp_path / "t", form) == 25
     read = parquet.read_table if form == "parquet" else csv.read_csv

@@ -1,4 +1,4 @@
-"""The table in Arrow. Rows are converted in batches, because rows in Python take ten times the memory."""
+"""The table in Arrow. Rows are converted in batches, because cells in Python take much more memory."""
 
 import importlib
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from thrive_learning._tables.rows import COLUMNS, row_of
 
-#: The number of rows of a batch, and their maximum size as JSON, in characters.
+# The number of rows of a batch, and their size as JSON, at which it ends.
 _BATCH_ROWS = 1024
 _BATCH_SIZE = 1024 * 1024
 
@@ -27,14 +27,21 @@ class TableBuilder:
 
     Args:
         columns: The columns of the table.
+
+    Attributes:
+        rows: The number of rows so far.
+        arrow_bytes: The size of those that are already in Arrow's form.
     """
 
     def __init__(self, columns: Mapping[str, str] = COLUMNS) -> None:
         self._pa: Any = importlib.import_module("pyarrow")
         self._schema = arrow_schema(self._pa, columns)
         self._batches: list[Any] = []
-        self._rows: list[Mapping[str, str | int | None]] = []
+        self._cells: dict[str, list[str | int | None]] = {name: [] for name in columns}
+        self._waiting = 0
         self._size = 0
+        self.rows: int = 0
+        self.arrow_bytes: int = 0
 
     def add(self, line: str) -> None:
         """Add a record.
@@ -45,18 +52,30 @@ class TableBuilder:
         Raises:
             ValueError: The line is not a record.
         """
-        self._size += len(line)
-        self.add_row(row_of(line))
+        self.add_row(row_of(line), len(line))
 
-    def add_row(self, row: Mapping[str, str | int | None]) -> None:
-        """Add a row. Its missing cells are empty."""
-        self._rows.append(row)
-        if len(self._rows) >= _BATCH_ROWS or self._size >= _BATCH_SIZE:
+    def add_row(self, row: Mapping[str, str | int | None], size: int = 0) -> None:
+        """Add a row. Its missing cells are empty.
+
+        Args:
+            row: The row.
+            size: Its approximate size in bytes.
+        """
+        for name, cells in self._cells.items():
+            cells.append(row.get(name))
+        self.rows += 1
+        self._waiting += 1
+        self._size += size
+        if self._waiting >= _BATCH_ROWS or self._size >= _BATCH_SIZE:
             self._end_batch()
 
     def _end_batch(self) -> None:
-        self._batches.append(self._pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
-        self._rows, self._size = [], 0
+        arrays = [self._pa.array(self._cells[field.name], type=field.type) for field in self._schema]
+        batch = self._pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self.arrow_bytes += batch.nbytes
+        self._batches.append(batch)
+        self._cells = {name: [] for name in self._cells}
+        self._waiting = self._size = 0
 
     def table(self) -> Any:
         """Return the table of all rows."""

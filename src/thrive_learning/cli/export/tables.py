@@ -5,17 +5,16 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from thrive_learning._tables.arrow import arrow_schema
+from thrive_learning._tables.arrow import TableBuilder, arrow_schema
 from thrive_learning._tables.rows import Row, row_of
 from thrive_learning.cli.regular_files import open_regular, replacing
 from thrive_learning.errors import ThriveError
 
-_BATCH_ROWS = 1024
-_BATCH_BYTES = 1024 * 1024
+# The number of rows, and their size in Arrow's form in bytes, that are written at once.
+_GROUP_ROWS = 16_384
 _GROUP_BYTES = 8 * 1024 * 1024
-_GROUP_ROWS = 16_384  # rows that are written at once, in Arrow's format, which takes a tenth of the memory
 
 #: Characters with which a formula of a spreadsheet begins, including their full-width forms.
 #: Source: https://owasp.org/www-community/attacks/CSV_Injection
@@ -52,42 +51,34 @@ def convert(source: Path, target: Path, form: str, *, is_spreadsheet_safe: bool 
 
 
 def _write(source: Path, file: BinaryIO, form: str, *, is_spreadsheet_safe: bool) -> int:
-    pa: Any = importlib.import_module("pyarrow")
-    schema = arrow_schema(pa)
-    rows = 0
+    schema = arrow_schema(importlib.import_module("pyarrow"))
     if form == "parquet":
         writer = importlib.import_module("pyarrow.parquet").ParquetWriter(file, schema)
     else:
         writer = importlib.import_module("pyarrow.csv").CSVWriter(file, schema)
-    group: list[Any] = []
+    rows = 0
+    builder = TableBuilder()
     with writer:
-        for batch in _batches(source):
-            made = [safe_row(row) for row in batch] if is_spreadsheet_safe else batch
-            group.append(pa.RecordBatch.from_pylist(made, schema=schema))
-            rows += len(batch)
-            size = sum(one.nbytes for one in group)
-            if sum(map(len, group)) >= _GROUP_ROWS or size >= _GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(group))
-                group = []
-        writer.write_table(pa.Table.from_batches(group, schema=schema))
+        for row, size in _rows(source):
+            rows += 1
+            builder.add_row(safe_row(row) if is_spreadsheet_safe else row, size)
+            if builder.rows >= _GROUP_ROWS or builder.arrow_bytes >= _GROUP_BYTES:
+                writer.write_table(builder.table())
+                builder = TableBuilder()
+        writer.write_table(builder.table())
     return rows
 
 
-def _batches(source: Path) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    size = 0
+def _rows(source: Path) -> Iterator[tuple[Row, int]]:
+    """Yield each row, and the size of its record as JSON."""
     with io.BufferedReader(open_regular(source)) as lines:
         for number, line in enumerate(lines, 1):
             try:
-                batch.append(row_of(line.decode()))
+                row = row_of(line.decode())
             except (ValueError, RecursionError):
                 problem = f"{source}, line {number}, is not a record. Use --force to export again"
                 raise TableError(problem) from None
-            size += len(line)
-            if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
-                yield batch
-                batch, size = [], 0
-    yield batch
+            yield row, len(line)
 
 
 def safe_row(row: Row) -> Row:
