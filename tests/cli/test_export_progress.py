@@ -4,9 +4,10 @@ import sys
 import pytest
 
 from thrive_learning.cli import terminal
+from thrive_learning.cli.export.counts import duration
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.progress import LINE_INTERVAL_S, shown
-from thrive_learning.cli.export.tally import Tally, duration
+from thrive_learning.cli.export.tally import Tally
 
 
 def tally_of(

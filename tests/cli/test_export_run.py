@@ -114,7 +114,7 @@ def test_the_counts_make_the_summary() -> None:
     tally.begin(0, FailureCounts())
     tally.size_bytes = 100
     assert tally.is_partial  # nothing was read
-    assert not tally.has_results
+    assert not tally.can_continue
     tally.read_bytes = 50
     tally.is_paused = True
     assert tally.progress.endswith("50%, paused")
@@ -163,7 +163,7 @@ def test_failures_of_earlier_runs_count() -> None:
     tally.is_whole = True
     tally.begin(0, counts_of(failure("NotFoundError", status=404, retryable=False)))
     assert tally.is_partial
-    assert tally.has_results
+    assert tally.can_continue
     tally.rows = 1
     assert tally.summary(ExportPaths.of(Path("out.ndjson")), Path("t.csv"))[1:] == [
         "1 ID failed: see out.failures.ndjson",

@@ -14,7 +14,7 @@ from thrive_learning.cli.export.destinations import Destination, stored_query
 from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.overlap import Overlap
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
-from thrive_learning.cli.export.progress import announced, shown
+from thrive_learning.cli.export.progress import AGAIN, announced, shown, summarized
 from thrive_learning.cli.export.query import PeriodQuery
 from thrive_learning.cli.export.run import say_what_was_cut
 from thrive_learning.cli.export.seen import SeenKeys
@@ -23,7 +23,6 @@ from thrive_learning.cli.export.streams import StreamOutput
 from thrive_learning.cli.export.walk import PeriodWalk, note_written
 from thrive_learning.cli.export.walk_tally import WalkTally
 from thrive_learning.cli.filters import FilterOptions
-from thrive_learning.cli.terminal import say
 
 if TYPE_CHECKING:
     from thrive_learning.cli.export.output import StreamTarget
@@ -99,11 +98,21 @@ def running(
     def has_ended() -> bool:
         return monotonic() >= end
 
+    output = None if paths is None else paths.output
+    # The file with the records is temporary, or not part of the result.
+    is_hidden = destination.folder is not None or (bool(options.state) and destination.result is not None)
     state = job.state
     overlap = state and Overlap(state.since, query.until, options.overlap, state.keys)
     with (
         SeenKeys() as seen,
-        _summarized(tally, destination, paths, options),
+        summarized(
+            tally,
+            lambda: tally.summary(None if is_hidden else output, destination.result),
+            kept=None if output is None else f"records so far are kept in {output}",
+            last="the last record",
+            again="Run the same command to continue" if options.state else AGAIN,
+            quiet=options.quiet,
+        ),
         _sink(job, paths, query, seen) as sink,
     ):
         tally.begin(sink.records)
@@ -153,36 +162,6 @@ def _sink(
     ) as files:
         say_what_was_cut(files)
         yield files
-
-
-@contextlib.contextmanager
-def _summarized(
-    tally: WalkTally, destination: Destination, paths: ExportPaths | None, options: PeriodOptions
-) -> Generator[None, None, None]:
-    """Print the summary at the end, and how to continue if records are missing."""
-    output = None if paths is None else paths.output
-    # The file with the records is temporary, or not part of the result.
-    is_hidden = destination.folder is not None or (bool(options.state) and destination.result is not None)
-    again = "the same command" if options.state else "the same command with --resume"
-
-    def say_summary() -> None:
-        for line in () if options.quiet else tally.summary(None if is_hidden else output, destination.result):
-            say(line)
-
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except (Exception, KeyboardInterrupt):
-        if tally.has_begun:
-            say_summary()
-            if output is not None and (tally.records or tally.records_before):
-                say(f"records so far are kept in {output}. Run {again} to continue")
-        raise
-    say_summary()
-    if not options.quiet and not tally.is_whole:
-        how = "" if paths is None else f". Run {again} to continue"
-        say(f"--deadline was reached before the last record{how}")
 
 
 def stop_if_partial(finished: Finished) -> None:

@@ -1,4 +1,4 @@
-"""Show the progress of an export: a bar on a terminal, or else a line every ten seconds."""
+"""Show the progress of an export and its summary: a bar on a terminal, or else a line every ten seconds."""
 
 import contextlib
 import sys
@@ -12,15 +12,24 @@ from thrive_learning.cli.terminal import is_pause, noticed, say
 LINE_INTERVAL_S, BAR_INTERVAL_S = 10.0, 0.1
 
 
+#: How to continue an export.
+AGAIN = "Run the same command with --resume to continue"
+
+
 class HasProgress(Protocol):
     """The progress of an export."""
 
+    has_begun: bool
     is_paused: bool
 
     @property
     def fraction(self) -> float | None: ...  # noqa: D102 - see `Tally`
     @property
     def progress(self) -> str: ...  # noqa: D102 - see `Tally`
+    @property
+    def can_continue(self) -> bool: ...  # noqa: D102 - see `Tally`
+    @property
+    def is_whole(self) -> bool: ...  # noqa: D102 - see `Tally`
 
 
 class Show(Protocol):
@@ -90,6 +99,46 @@ def announced(tally: HasProgress, show: Show, *, quiet: bool, verbose: bool) -> 
             if notices.withheld and not quiet:
                 ways = "1 way" if notices.withheld == 1 else f"{notices.withheld} ways"
                 say(f"records depart from the contract in {ways}. Use -v to see how")
+
+
+@contextlib.contextmanager
+def summarized(  # noqa: PLR0913 - the texts differ by the kind of export
+    tally: HasProgress,
+    summary: Callable[[], list[str]],
+    *,
+    kept: str | None,
+    last: str,
+    again: str = AGAIN,
+    quiet: bool,
+) -> Generator[None, None, None]:
+    """Print the summary of an export at its end, and how to continue if records are missing.
+
+    Args:
+        tally: The counts of the export.
+        summary: Returns the lines of the summary.
+        kept: What an interrupted export keeps, such as "records so far are kept in x"; None for a stream.
+        last: What the deadline was reached before, such as "the last record".
+        again: How to continue.
+        quiet: Show only how to continue after an error.
+    """
+
+    def say_summary() -> None:
+        for line in () if quiet else summary():
+            say(line)
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt):
+        if tally.has_begun:
+            say_summary()
+            if kept is not None and tally.can_continue:
+                say(f"{kept}. {again}")
+        raise
+    say_summary()
+    if not quiet and not tally.is_whole:
+        say(f"--deadline was reached before {last}{'' if kept is None else f'. {again}'}")
 
 
 @contextlib.contextmanager

@@ -15,14 +15,15 @@ from thrive_learning._id_files.lines import InputLines
 from thrive_learning._id_files.sources import IdSource, format_of, ids_in
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.counts import count_of
 from thrive_learning.cli.export.done import IS_REPEATED, Done, key_of
 from thrive_learning.cli.export.failures import FailedId
 from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.output import Output, StreamTarget, output_of
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
-from thrive_learning.cli.export.progress import Show, announced, shown
+from thrive_learning.cli.export.progress import Show, announced, shown, summarized
 from thrive_learning.cli.export.streams import StreamOutput
-from thrive_learning.cli.export.tally import Tally, count_of
+from thrive_learning.cli.export.tally import Tally
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
 from thrive_learning.models import Activity, ActivityResult
@@ -76,7 +77,13 @@ def run_export(target: Target, options: ExportOptions) -> None:
             found = ids_in(counted(lines, tally), source, tally.note_empty)
             found = chain([next(found)], found)  # raises here if the input has no IDs
             with (
-                _summarized(tally, outputs, paths, quiet=options.quiet),
+                summarized(
+                    tally,
+                    lambda: tally.summary(paths, outputs.table),
+                    kept=None if paths is None else f"records so far are kept in {paths.output}",
+                    last="the last ID",
+                    quiet=options.quiet,
+                ),
                 _sink(outputs, paths, export_origin(settings), options) as sink,
             ):
                 tally.begin(sink.records, sink.kept_failures)
@@ -187,32 +194,6 @@ def say_what_was_cut(files: ExportFiles) -> None:
     if files.cut_bytes:
         cut = count_of(files.cut_bytes, "byte")
         say(f"removed incomplete data ({cut}) from the end of {files.paths.output}")
-
-
-@contextlib.contextmanager
-def _summarized(
-    tally: Tally, outputs: Output, paths: ExportPaths | None, *, quiet: bool
-) -> Generator[None, None, None]:
-    """Print the summary at the end, and how to continue if records are missing."""
-    again = "Run the same command with --resume to continue"
-
-    def say_summary() -> None:
-        for line in () if quiet else tally.summary(paths, outputs.table):
-            say(line)
-
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except (Exception, KeyboardInterrupt):
-        if tally.has_begun:
-            say_summary()
-            if paths is not None and tally.has_results:
-                say(f"records so far are kept in {paths.output}. {again}")
-        raise
-    say_summary()
-    if not quiet and not tally.is_whole:
-        say(f"--deadline was reached before the last ID{'' if paths is None else f'. {again}'}")
 
 
 def counted(lines: InputLines, tally: Tally) -> Iterator[tuple[int, str]]:

@@ -1,45 +1,31 @@
 """The counts of an export of a period, for the progress and the summary."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
-from thrive_learning._clock import monotonic
-from thrive_learning.cli.export.tally import count_of, duration
-
-_EARLY = 0.01  # of the records; before that, an estimate of the time left would be a guess
+from thrive_learning.cli.export.counts import EARLY, Counts, count_of
 
 
 @attrs.define
-class WalkTally:
-    """The counts of an export of a period.
+class WalkTally(Counts):
+    """The counts of an export of a period. See also `Counts`.
 
     Attributes:
-        has_begun: Whether the output is open.
-        records: How many records this run has written.
-        records_before: How many records earlier runs have written.
         again: How many records were received that were already exported.
         unreadable: How many items were skipped because they have no ID.
         total: The number of records according to the server; None if the server does not say.
         is_whole: Whether all pages were read.
-        is_paused: Whether all requests are paused, because the server is overloaded or down.
         rows: The number of rows of the tables; None without tables.
         parts: The number of files of the tables; None without parts.
     """
 
-    has_begun: bool = False
-    records: int = 0
-    records_before: int = 0
     again: int = 0
     unreadable: int = 0
     total: int | None = None
     is_whole: bool = False
-    is_paused: bool = False
     rows: int | None = None
     parts: int | None = None
-    _clock: Callable[[], float] = attrs.field(default=monotonic, alias="clock")
-    _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
     def begin(self, records: int) -> None:
         """Set the counts of earlier runs."""
@@ -51,16 +37,6 @@ class WalkTally:
         return not self.is_whole or bool(self.unreadable)
 
     @property
-    def elapsed_s(self) -> float:
-        """The seconds since the export began."""
-        return self._clock() - self._started_at
-
-    @property
-    def rate(self) -> float:
-        """The number of records per second."""
-        return self.records / self.elapsed_s if self.elapsed_s else 0.0
-
-    @property
     def fraction(self) -> float | None:
         """The fraction of the records that were exported, from 0 to 1; None if the total is unknown."""
         done = self.records_before + self.records
@@ -69,7 +45,7 @@ class WalkTally:
     @property
     def left_s(self) -> float | None:
         """The estimated number of seconds left; None if there is no estimate."""
-        if self.fraction is None or self.total is None or self.records < self.total * _EARLY:
+        if self.fraction is None or self.total is None or self.records < self.total * EARLY:
             return None
         return (self.total - self.records_before - self.records) / self.rate if self.rate else None
 
@@ -80,11 +56,7 @@ class WalkTally:
         parts = [done, f"{self.rate:,.0f}/s"]
         if self.fraction is not None:
             parts = [f"{done} of about {self.total:,}", parts[1], f"{self.fraction:.0%}"]
-        if self.is_paused:
-            parts.append("paused")
-        elif self.left_s is not None:
-            parts.append(f"{duration(self.left_s)} left")
-        return ", ".join(parts)
+        return self.progress_of(parts, self.left_s)
 
     def summary(self, output: Path | None, table: Path | None = None) -> list[str]:
         """Return the lines of the summary.
@@ -93,10 +65,7 @@ class WalkTally:
             output: The path of the records; None for a stream.
             table: The path of the table, or of the folder of the parts, if there is one.
         """
-        written = count_of(self.records, "record")
-        lines = [f"exported {written} in {duration(self.elapsed_s)} ({self.rate:,.0f}/s)"]
-        if output is not None:
-            lines[0] += f"; {output} has {self.records_before + self.records:,}"
+        lines = [self.exported(output)]
         if self.again:
             lines.append(f"skipped {count_of(self.again, 'record')}: already exported")
         if self.unreadable:

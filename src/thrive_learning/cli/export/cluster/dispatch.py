@@ -13,10 +13,10 @@ from thrive_learning.cli.export.cluster.folder import PartFailure, PartFolder
 from thrive_learning.cli.export.cluster.parts import CountTask, PartTask, part_facts
 from thrive_learning.cli.export.cluster.plan import PartsPlan, PlannedPart
 from thrive_learning.cli.export.cluster.tally import ClusterTally
+from thrive_learning.cli.export.counts import count_of
 from thrive_learning.cli.export.paths import OutputError
 from thrive_learning.cli.export.progress import Show
 from thrive_learning.cli.export.query import PeriodQuery
-from thrive_learning.cli.export.tally import count_of
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import (
     ApiError,

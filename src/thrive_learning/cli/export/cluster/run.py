@@ -1,9 +1,7 @@
 """An export by a cluster: its options, its checks, and its summary."""
 
-import contextlib
 import datetime as dt
 import math
-from collections.abc import Generator
 from typing import NamedTuple
 
 import click
@@ -18,7 +16,7 @@ from thrive_learning.cli.export.cluster.tally import ClusterTally
 from thrive_learning.cli.export.cluster.worker_settings import source_for
 from thrive_learning.cli.export.partitions import folder_of
 from thrive_learning.cli.export.period_runs import query_of
-from thrive_learning.cli.export.progress import announced, shown
+from thrive_learning.cli.export.progress import AGAIN, announced, shown, summarized
 from thrive_learning.cli.export.run import export_origin
 from thrive_learning.cli.filters import FilterOptions
 from thrive_learning.cli.options import Target
@@ -66,7 +64,13 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
     tally = ClusterTally()
     ends_at = math.inf if options.deadline is None else monotonic() + options.deadline
     with (
-        _summarized(tally, folder, quiet=options.quiet),
+        summarized(
+            tally,
+            lambda: tally.summary(folder.name, folder.failures),
+            kept=f"complete parts are kept in {folder.name}",
+            last="the last part",
+            quiet=options.quiet,
+        ),
         folder.locked(),
         connected(options.dask, options.workers) as client,
         shown(tally, quiet=options.quiet, to_terminal=False) as show,
@@ -85,28 +89,7 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
             plan = dispatcher.plan(origin, query, options.records_per_part)
         if plan is not None:
             dispatcher.write(plan, is_new=is_new)
+    if tally.failures:
+        say(f"{AGAIN}. It exports only the parts that are missing")
     if tally.is_partial:
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)
-
-
-@contextlib.contextmanager
-def _summarized(tally: ClusterTally, folder: PartFolder, *, quiet: bool) -> Generator[None, None, None]:
-    """Print the summary at the end, and how to continue if records are missing."""
-    again = "Run the same command with --resume to continue"
-
-    def say_summary() -> None:
-        for line in () if quiet else tally.summary(folder.name, folder.failures):
-            say(line)
-
-    try:
-        yield
-    except (Exception, KeyboardInterrupt):
-        if tally.has_begun:
-            say_summary()
-            say(f"complete parts are kept in {folder.name}. {again}")
-        raise
-    say_summary()
-    if tally.failures:
-        say(f"{again}. It exports only the parts that are missing")
-    elif not quiet and not tally.is_whole:
-        say(f"--deadline was reached before the last part. {again}")

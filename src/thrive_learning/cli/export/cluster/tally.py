@@ -1,51 +1,39 @@
 """The counts of an export by a cluster, for the progress and the summary."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 
-from thrive_learning._clock import monotonic
 from thrive_learning.cli.export.cluster.folder import PartFailure
 from thrive_learning.cli.export.cluster.parts import PartFacts
-from thrive_learning.cli.export.tally import count_of, duration
+from thrive_learning.cli.export.counts import EARLY, Counts, count_of
 
 _MOST_SHOWN = 5  # failures in the summary
-_EARLY = 0.01  # of the parts; before that, an estimate of the time left would be a guess
 
 
 @attrs.define
-class ClusterTally:
-    """The counts of an export.
+class ClusterTally(Counts):
+    """The counts of an export by a cluster. `has_begun` when the plan is saved. See also `Counts`.
 
     Attributes:
-        has_begun: Whether the plan is saved.
         total: The number of parts.
         planned: The number of records of all parts when they were counted; None if the server does not say.
-        records: How many records this run has written.
         parts: How many parts this run has written.
-        records_before: How many records earlier runs have written.
         parts_before: How many parts earlier runs have written.
         unreadable: How many items were left out because they have no ID, by this and earlier runs.
         failures: The parts that failed.
         workers: The number of workers.
-        is_paused: Whether all requests are paused, because the server is overloaded or down.
     """
 
-    has_begun: bool = False
     total: int = 0
     planned: int | None = None
-    records: int = 0
     parts: int = 0
-    records_before: int = 0
     parts_before: int = 0
     unreadable: int = 0
     failures: list[PartFailure] = attrs.field(factory=list[PartFailure])
     workers: int = 0
-    is_paused: bool = False
-    _clock: Callable[[], float] = attrs.field(default=monotonic, alias="clock")
     _began_at: float = attrs.field(default=0.0, init=False)
-    _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
     def begin(self, planned: Sequence[int | None], before: Sequence[PartFacts]) -> None:
         """Set the counts of the plan and of earlier runs.
@@ -69,24 +57,20 @@ class ClusterTally:
         self.unreadable += facts.unreadable
 
     @property
+    def can_continue(self) -> bool:
+        """Whether there is something that a later run can continue: the plan."""
+        return self.has_begun
+
+    @property
     def is_whole(self) -> bool:
-        """Whether all parts are complete."""
-        return self.has_begun and self.parts_before + self.parts == self.total
+        """Whether all parts have ended."""
+        ended = self.parts_before + self.parts + len(self.failures)
+        return self.has_begun and ended == self.total
 
     @property
     def is_partial(self) -> bool:
         """Whether records are missing from the output."""
-        return not self.is_whole or bool(self.unreadable)
-
-    @property
-    def elapsed_s(self) -> float:
-        """The seconds since the export began."""
-        return self._clock() - self._started_at
-
-    @property
-    def rate(self) -> float:
-        """The number of records per second."""
-        return self.records / self.elapsed_s if self.elapsed_s else 0.0
+        return not self.is_whole or bool(self.failures or self.unreadable)
 
     @property
     def fraction(self) -> float | None:
@@ -96,7 +80,7 @@ class ClusterTally:
     @property
     def left_s(self) -> float | None:
         """The estimated number of seconds left; None if there is no estimate."""
-        if self.parts < max(self.workers, self.total * _EARLY):  # the first parts arrive together
+        if self.parts < max(self.workers, self.total * EARLY):  # the first parts arrive together
             return None
         left = self.total - self.parts_before - self.parts
         return (self._clock() - self._began_at) / self.parts * left if self.parts else None
@@ -115,11 +99,7 @@ class ClusterTally:
         ]
         if self.failures:
             texts.insert(3, f"{len(self.failures):,} failed")
-        if self.is_paused:
-            texts.append("paused")
-        elif self.left_s is not None:
-            texts.append(f"{duration(self.left_s)} left")
-        return ", ".join(texts)
+        return self.progress_of(texts, self.left_s)
 
     def summary(self, folder: Path, failures: Path) -> list[str]:
         """Return the lines of the summary.
@@ -128,9 +108,7 @@ class ClusterTally:
             folder: The folder of the parts.
             failures: The file of the failures.
         """
-        records, parts = self.records_before + self.records, self.parts_before + self.parts
-        written = f"{count_of(self.records, 'record')} in {duration(self.elapsed_s)} ({self.rate:,.0f}/s)"
-        lines = [f"exported {written}; {folder} has {records:,} in {count_of(parts, 'part')}"]
+        lines = [f"{self.exported(folder)} in {count_of(self.parts_before + self.parts, 'part')}"]
         if self.parts_before:
             lines.append(f"skipped {count_of(self.parts_before, 'part')}: already exported")
         if self.unreadable:
