@@ -153,6 +153,18 @@ def test_many_reservations_keep_a_lower_rate_beyond_its_end_but_not_for_long() -
     assert [one.sent_at - BEGINNING for one in run(rare, 30.0, 3.0)[0]] == pytest.approx([0.0, 20.0], abs=0.1)
 
 
+def test_a_slot_takes_its_part_of_each_step_that_it_crosses() -> None:
+    state = bucket.slow(None, BEGINNING, per_second=1.0, for_s=0.5)
+    state = bucket.slow(state, BEGINNING, per_second=2.0, for_s=0.75)  # kept for as long again, see above
+    waits: list[float] = []
+    for _ in range(5):
+        wait_s, changed = bucket.take(state, BEGINNING, per_second=10.0, burst=1.0, longest_wait_s=9.0)
+        assert changed is not None
+        waits.append(wait_s)
+        state = changed
+    assert waits == pytest.approx([0.0, 0.75, 1.25, 1.55, 1.65], abs=1e-6)
+
+
 def test_a_short_and_strict_step_does_not_make_a_long_and_mild_one_strict() -> None:
     state = bucket.slow(None, 100.0, per_second=10.0, for_s=60.0)
     state = bucket.slow(state, 100.0, per_second=1.0, for_s=2.0)
@@ -160,7 +172,9 @@ def test_a_short_and_strict_step_does_not_make_a_long_and_mild_one_strict() -> N
     for needless in ((5.0, 1.0), (1.0, 1.0), (10.0, 60.0)):
         assert bucket.slow(state, 100.0, per_second=needless[0], for_s=needless[1]) == state
     assert bucket.slow(state, 100.0, per_second=0.5, for_s=70.0).steps == (Step(170.0, 0.5),)
-    assert bucket.slow(state, 103.0).steps == (Step(160.0, 10.0),)
+    assert bucket.slow(state, 100.0, per_second=0.5, for_s=60.0).steps == (Step(160.0, 0.5),)
+    assert bucket.slow(state, 102.0).steps == (Step(160.0, 10.0),)
+    assert bucket.slow(state, 102.0, per_second=0.5).steps == (Step(160.0, 10.0),)  # for no time
 
 
 def test_more_steps_than_are_kept_become_one_that_is_stricter() -> None:
@@ -208,8 +222,9 @@ def test_a_state_that_cannot_be_right_is_replaced_and_not_waited_for(state: Buck
 
 
 def test_a_state_that_can_be_right_is_kept() -> None:
-    assert wait(BucketState(100.9, 110.0), 100.0) == 10.0  # the clock of Redis was set back
+    assert wait(BucketState(101.0, 110.0), 100.0) == 10.0  # the clock of Redis was set back
     assert wait(BucketState(50.0, 110.0), 100.0) == 10.0
+    assert wait(BucketState(100.0, 100.0 + 367 * 86_400), 100.0) == 367 * 86_400
     assert wait(BucketState(100.0, 100.0, (Step(3700.0, 0.0),)), 100.0) == 3600.0
 
 

@@ -1,14 +1,17 @@
 """Where slots are reserved: a store, or the memory of the process while the store fails."""
 
+import itertools
 import logging
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from thrive_learning import FileTokenStore
 from thrive_learning._limits.line import Limiter
 from thrive_learning._limits.memory import MemoryLimits
-from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations
+from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations, Share
 from thrive_learning._limits.server_limits import HOLD_S, Slow
 
 LIMIT = Limit("0" * 32, 10, 1)
@@ -70,11 +73,15 @@ def shared(caplog: pytest.LogCaptureFixture) -> Shared:
 
 def test_clients_share_the_slots_of_a_store(shared: Shared) -> None:
     assert shared.one.blocks
-    assert shared.one.reserve(60) == 0
+    assert shared.one.reserve_now()
     assert shared.other.reserve(60) == pytest.approx(0.1)
     assert not shared.one.reserve_now()
     assert shared.one.reserve(0.05) == pytest.approx(0.2)
     assert shared.other.reserve(60) == pytest.approx(0.2)
+    shared.one.slow(5, 0.5, 60)
+    assert [shared.other.reserve(60) for _ in range(2)] == [pytest.approx(5), pytest.approx(7)]
+    apart = Reservations(Limit("1" * 32, 10, 1), MemoryLimits(shared.clock), shared.store, shared.clock)
+    assert apart.reserve(60) == 0
 
 
 def test_without_a_store_nothing_blocks() -> None:
@@ -100,6 +107,8 @@ def test_a_process_keeps_to_the_limit_while_its_store_fails(
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert vars(record)["thrive_event"] == "limit_store_failed"
+    assert vars(record)["thrive_store"] == "the rate limit store Breakable"
+    assert vars(record)["thrive_error"] == "OSError (No space left on device)"
     assert record.getMessage() == (
         "the rate limit store Breakable: OSError (No space left on device); this client sends at most 1 "
         "requests per second, its share of the limit, and tries again later"
@@ -118,14 +127,49 @@ def test_clients_keep_to_the_shares_that_they_had_while_their_store_fails(
     assert waits == [pytest.approx(30 / 7.5, rel=0.1), pytest.approx(30 / 2.5, rel=0.2)]
 
 
-def test_the_share_follows_the_last_minute(shared: Shared) -> None:
-    for _ in range(100):
+@given(st.lists(st.floats(0, 2) | st.sampled_from([0, 1]), min_size=1, max_size=150), st.floats(0, 60))
+@example([0.0] * 4, 0.0)
+@example([1.0] * 150, 0.0)
+def test_a_share_is_the_rate_of_the_last_half_minute_to_minute(gaps: list[float], quiet_s: float) -> None:
+    share = Share()
+    times = [*itertools.accumulate(gaps, initial=1000.0)]
+    for time in times:
+        share.count(time)
+    now = times[-1] + quiet_s
+    since = [
+        time for time in times if (time == times[0] or times[-1] - time >= 30) and times[-1] - time <= 62
+    ]
+    rates = [sum(other >= time for other in times) / max(now - time, 1) for time in since]
+    assert share.per_second(now) in [pytest.approx(rate) for rate in rates]
+
+
+def test_the_share_of_a_client_that_was_idle_for_a_minute_is_unknown() -> None:
+    share = Share()
+    assert share.per_second(0.0) is None
+    for time in (0.0, 1.0, 40.0, 100.0):
+        share.count(time)
+    assert share.per_second(160.0) == pytest.approx(2 / 120)
+    assert share.per_second(160.1) is None
+    for time in (200.0, 201.0, 202.0):
+        share.count(time)
+    assert share.per_second(202.0) == pytest.approx(1.5)  # as for a new client
+
+
+def test_an_outage_does_not_lower_the_share(shared: Shared) -> None:
+    for _ in range(20):
         shared.clock.now += shared.one.reserve(60)
-    for _ in range(90):
-        shared.clock.now += 1
-        assert shared.one.reserve(60) == 0
+    for outage_s in (30, 90, 30, 90):
+        shared.clock.now += shared.one.reserve(60)
+        shared.store.answer = OSError()
+        assert [shared.one.reserve(60) for _ in range(11)][-1] == pytest.approx(1, rel=0.01)
+        shared.clock.now += outage_s
+        shared.store.answer = None
+
+
+def test_a_client_has_no_burst_while_its_store_fails(shared: Shared) -> None:
     shared.store.answer = OSError()
-    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(1, rel=0.05)]
+    client = Reservations(LIMIT._replace(burst=5), MemoryLimits(shared.clock), shared.store, shared.clock)
+    assert [client.reserve(60) for _ in range(2)] == [0, pytest.approx(1)]
 
 
 def test_a_slot_that_is_too_late_does_not_count_as_a_share(shared: Shared) -> None:
@@ -151,6 +195,8 @@ def test_a_store_is_tried_again_later(shared: Shared, caplog: pytest.LogCaptureF
     assert shared.other.reserve(60) == pytest.approx(0.1)
     recovered = caplog.records[-1]
     assert (recovered.levelname, vars(recovered)["thrive_event"]) == ("INFO", "limit_store_recovered")
+    assert recovered.getMessage() == f"{vars(recovered)['thrive_store']}: works again"
+    assert vars(recovered)["thrive_store"] == "the rate limit store Breakable"
     shared.store.answer = RuntimeError()
     shared.one.reserve(60)
     assert [vars(record)["thrive_event"] for record in caplog.records] == [
@@ -158,10 +204,28 @@ def test_a_store_is_tried_again_later(shared: Shared, caplog: pytest.LogCaptureF
     ]
 
 
+def test_a_store_that_works_for_one_thread_is_used_by_all(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = shared.store.take
+
+    def slowly(*arguments: Any, **options: Any) -> float:
+        shared.store.answer = OSError()
+        monkeypatch.setattr(shared.store, "take", take)
+        shared.one.reserve(60)  # of another thread
+        shared.store.answer = None
+        return take(*arguments, **options)
+
+    monkeypatch.setattr(shared.store, "take", slowly)
+    assert shared.one.reserve(60) == 0
+    assert shared.other.reserve(60) == pytest.approx(0.1)
+    assert shared.one.reserve(60) == pytest.approx(0.2)
+
+
 def test_a_pause_is_kept_although_the_store_fails(shared: Shared) -> None:
     shared.store.answer = RuntimeError()
-    shared.one.slow(5, None, 0)
-    assert shared.one.reserve(60) == pytest.approx(5)
+    shared.one.slow(5, 0.5, 60)
+    assert [shared.one.reserve(60) for _ in range(2)] == [pytest.approx(5), pytest.approx(7)]
     shared.one.slow(6, None, 0)
     assert shared.store.slows == 1
 

@@ -17,35 +17,48 @@ T = TypeVar("T")
 #: How long a store is not used after a failure, in seconds.
 LEFT_ALONE_S = 30.0
 
-#: The share of the rate, while the store fails, of a client that has reserved nothing in it.
+#: The share of the rate, while the store fails, of a client that has reserved nothing in it of late.
 UNKNOWN_SHARE = 0.1
 
 
 class Share:
-    """The rate at which one client has reserved slots in a store, over the last half minute to minute."""
+    """The rate at which one client has reserved slots in a store, over the last half minute to minute.
+
+    After a minute without slots, it is unknown again, as for a new client.
+    """
 
     _HALF_S = 30.0
 
     def __init__(self) -> None:
-        self._began: float | None = None
+        self._began = self._last_at = -math.inf
         self._count = 0
         self._before = 0, 0.0  # the count and the seconds before `_began`
 
     def count(self, now: float) -> None:
         """Count a slot."""
-        if self._began is None:
-            self._began = now
+        if self._is_over(now):
+            self._before = 0, 0.0
+            self._began, self._count = now, 0
         elif now - self._began >= self._HALF_S:
             self._before = self._count, now - self._began
             self._began, self._count = now, 0
         self._count += 1
+        self._last_at = now
 
     def per_second(self, now: float) -> float | None:
-        """Return the rate, with at least a second to judge by; None if nothing was reserved."""
-        if self._began is None:
+        """Return the rate, with at least a second to judge by; None if it is unknown."""
+        if self._is_over(now):
             return None
         count, before_s = self._before
         return (count + self._count) / max(now - self._began + before_s, 1.0)
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave out the last seconds, in which the store failed."""
+        self._began += seconds
+        self._last_at += seconds
+
+    def _is_over(self, now: float) -> bool:
+        return now - self._last_at > 2 * self._HALF_S
 
 
 class Limit(NamedTuple):
@@ -107,8 +120,8 @@ class Reservations:
         if store is not None:
             self.reserve_now = lambda: self.reserve(0.0) == 0
         self._clock = clock
-        self._left_alone_until = 0.0
-        self._is_failing = False
+        self._left_alone_until = -math.inf
+        self._failing_since: float | None = None
         self._share = Share()
         self._rate_alone = limit.per_second
         #: Called when the store begins to fail, and when it works again.
@@ -117,7 +130,7 @@ class Reservations:
     @property
     def tries_again_at(self) -> float:
         """When the store is used again after a failure; infinity if it works."""
-        return self._left_alone_until if self._is_failing else math.inf
+        return math.inf if self._failing_since is None else self._left_alone_until
 
     def reserve(self, longest_wait_s: float) -> float:
         """Reserve the next slot, and return the seconds until then.
@@ -128,7 +141,7 @@ class Reservations:
         if wait_s is not None:
             return wait_s
         key, per_second, burst = self.limit
-        if self._is_failing:
+        if self._failing_since is not None:
             per_second, burst = self._rate_alone, 1.0
         return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
 
@@ -152,7 +165,7 @@ class Reservations:
         key, store = self.limit.key, self._store
         self._memory.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
         # After a failure, only `reserve` tries the store again. This rate may be that of one process alone.
-        if store is not None and not self._is_failing:
+        if store is not None and self._failing_since is None:
             self._tried(lambda: store.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s))
 
     def _tried(self, operation: Callable[[], T]) -> T | None:
@@ -161,10 +174,12 @@ class Reservations:
         except Exception as error:  # a store may raise anything, which must not break a call
             if interruption(error) is not None:
                 raise
-            self._left_alone_until = self._clock() + LEFT_ALONE_S
-            if not self._is_failing:  # once per outage
-                share = self._share.per_second(self._clock()) or UNKNOWN_SHARE * self.limit.per_second
+            now = self._clock()
+            self._left_alone_until = now + LEFT_ALONE_S
+            if self._failing_since is None:  # once per outage
+                share = self._share.per_second(now) or UNKNOWN_SHARE * self.limit.per_second
                 self._rate_alone = min(share, self.limit.per_second)
+                self._failing_since = now
                 store, reason = describe_store(self._store, "rate limit store"), describe_failure(error)
                 logger.warning(
                     "%s: %s; this client sends at most %.3g requests per second, its share of the limit, "
@@ -175,10 +190,12 @@ class Reservations:
                     extra=fields("limit_store_failed", store=store, error=reason),
                 )
                 self.on_switch()
-            self._is_failing = True
             return None
-        if self._is_failing:
-            self._is_failing = False
+        since = self._failing_since
+        if since is not None:
+            self._failing_since = None
+            self._share.leave_out(self._clock() - since)
+            self._left_alone_until = -math.inf  # another thread may have failed just now
             self.on_switch()
             store = describe_store(self._store, "rate limit store")
             logger.info("%s: works again", store, extra=fields("limit_store_recovered", store=store))
