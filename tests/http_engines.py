@@ -67,7 +67,7 @@ class Driver:
                     index += 1
                     body += chunk
             finally:
-                await response.aclose()
+                await response.close()
             return response.status, response.headers, body
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from thrive_learning._http.port import (
-    AsyncResponse,
     Origin,
     Request,
     Response,
@@ -46,15 +45,15 @@ def test_a_response_holds_what_it_was_built_with() -> None:
     assert (response.status, response.headers, response.chunks) == (200, headers, chunks)
     assert response.close() is None
 
-    async def aclose() -> None:
+    async def close() -> None:
         pass
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"a"
 
     arriving = pieces()
-    later = AsyncResponse(200, headers, arriving, aclose)
-    assert (later.status, later.headers, later.chunks, later.aclose) == (200, headers, arriving, aclose)
+    later = Response(200, headers, arriving, close)
+    assert (later.status, later.headers, later.chunks, later.close) == (200, headers, arriving, close)
 
 
 def test_a_transport_error_keeps_no_frames() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from anyio.from_thread import BlockingPortal
 
 from thrive_learning._budget import Budget
-from thrive_learning._http.port import AsyncResponse, Origin, Request, Response
+from thrive_learning._http.port import Origin, Request, Response
 from thrive_learning._http_fast.engine import AsyncFastEngine, FastEngine
 from thrive_learning.policies import RetryPolicy, Timeout
 
@@ -157,11 +157,9 @@ class Sender:
             return function(*arguments, **options)
         return self._portal.call(partial(function, *arguments, **options))
 
-    def open(
-        self, sent: Request, spent: Budget | None = None, *, fresh: bool = False
-    ) -> Response | AsyncResponse:
+    def open(self, sent: Request, spent: Budget | None = None, *, fresh: bool = False) -> Response[Any, Any]:
         """Send a request and return the head of its response."""
-        opened: Response | AsyncResponse = self.call(self.engine.send, sent, spent or budget(), fresh=fresh)
+        opened: Response[Any, Any] = self.call(self.engine.send, sent, spent or budget(), fresh=fresh)
         return opened
 
     def next_chunk(self, response: Any) -> bytes | None:
@@ -177,7 +175,7 @@ class Sender:
         return chunk
 
     def end(self, response: Any) -> None:
-        self.call(response.close if self.is_sync else response.aclose)
+        self.call(response.close)
 
     def get(self, origin: Origin, spent: Budget | None = None, **options: Any) -> Reply:
         """Send a GET and read its response."""

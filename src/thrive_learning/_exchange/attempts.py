@@ -452,7 +452,7 @@ class AsyncAttempts(Attempts[AsyncEngine, AsyncLimiter]):
                     if not body.feed(chunk):
                         break
             finally:
-                await response.aclose()
+                await response.close()
         except TransportError as error:
             failure = without_frames(error)
         except RuntimeError as error:

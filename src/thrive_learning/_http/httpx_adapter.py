@@ -89,7 +89,6 @@ class _Content:
 
     def __init__(self, body: bytes) -> None:
         self._pieces: tuple[bytes, ...] = (body,) if body else ()
-        self._unsent = iter(self._pieces)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._pieces)
@@ -232,7 +231,7 @@ class HttpxEngine(Adapter):
 
     is_async = False
 
-    def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.Response:
+    def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.SyncResponse:
         """Send a request once. See `port.Engine.send`."""
         status, headers, body = port.run(self.exchange(request, budget, fresh=fresh))
         return port.Response(status, headers, iter(body), lambda: port.run(body.end()))
@@ -250,7 +249,7 @@ class AsyncHttpxEngine(Adapter):
     async def send(self, request: port.Request, budget: Budget, *, fresh: bool = False) -> port.AsyncResponse:
         """Send a request once. See `port.Engine.send`."""
         status, headers, body = await self.exchange(request, budget, fresh=fresh)
-        return port.AsyncResponse(status, headers, body, body.end)
+        return port.Response(status, headers, body, body.end)
 
     async def aclose(self) -> None:
         """Close all connections. See `port.Engine.close`."""

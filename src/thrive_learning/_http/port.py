@@ -2,11 +2,13 @@
 
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from thrive_learning._budget import Budget
 
 T = TypeVar("T")
+ChunksT = TypeVar("ChunksT")
+EndT = TypeVar("EndT")
 
 #: Names and values in wire format.
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -67,7 +69,7 @@ class Request:
         return f"<Request {self.method} {self.origin.host}>"  # headers, body, and token URL contain secrets
 
 
-class Response:
+class Response(Generic[ChunksT, EndT]):
     """The status and the headers of a response, and its body as it arrives.
 
     Args:
@@ -75,40 +77,23 @@ class Response:
         headers: As received.
         chunks: The body as received, not decompressed. Iteration may raise `TransportError`.
         close: Ends the exchange, whether or not the body was read. The connection is kept only if it can be
-            reused. Called once.
+            reused. Called once. In async code, its result is awaited.
     """
 
     __slots__ = ("chunks", "close", "headers", "status")
 
-    def __init__(
-        self, status: int, headers: Headers, chunks: Iterator[bytes], close: Callable[[], None]
-    ) -> None:
+    def __init__(self, status: int, headers: Headers, chunks: ChunksT, close: Callable[[], EndT]) -> None:
         self.status: int = status
         self.headers: Headers = headers
-        self.chunks: Iterator[bytes] = chunks
-        self.close: Callable[[], None] = close
+        self.chunks: ChunksT = chunks
+        self.close: Callable[[], EndT] = close
 
 
-class AsyncResponse:
-    """The async form of `Response`."""
-
-    __slots__ = ("aclose", "chunks", "headers", "status")
-
-    def __init__(
-        self,
-        status: int,
-        headers: Headers,
-        chunks: AsyncIterator[bytes],
-        aclose: Callable[[], Awaitable[None]],
-    ) -> None:
-        self.status: int = status
-        self.headers: Headers = headers
-        self.chunks: AsyncIterator[bytes] = chunks
-        self.aclose: Callable[[], Awaitable[None]] = aclose
+SyncResponse: TypeAlias = Response[Iterator[bytes], None]
+AsyncResponse: TypeAlias = Response[AsyncIterator[bytes], Awaitable[None]]
 
 
-#: The step that failed. "request" means a request that cannot be sent, and "thread" one that cannot be
-#: started.
+#: The step that failed. "request" is a request that cannot be sent, and "thread" one that cannot be started.
 FailureKind: TypeAlias = Literal[
     "connect", "proxy", "read", "write", "protocol", "request", "thread", "timeout", "other"
 ]
@@ -121,10 +106,10 @@ class TransportError(Exception):
     """An exchange failed. It never leaves this SDK, because its frames hold the Authorization header.
 
     Args:
-            kind: The step that failed.
-            text: The reason, in the words of the system or of the peer, not masked.
-            phase: For a timeout, the limit that was exceeded.
-            is_final: Whether the same attempt would fail again, such as for an unknown host.
+        kind: The step that failed.
+        text: The reason, in the words of the system or of the peer, not masked.
+        phase: For a timeout, the limit that was exceeded.
+        is_final: Whether the same attempt would fail again, such as for an unknown host.
     """
 
     def __init__(
@@ -162,7 +147,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 class Engine(Protocol):
     """Sends requests for threads. Any number of threads may share it."""
 
-    def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
+    def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> SyncResponse:
         """Send a request once, and return the head of its response.
 
         Args:

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from thrive_learning._budget import MAX_CONNECTIONS, Budget
-from thrive_learning._http.port import AsyncResponse, Request, Response, TransportError, run
+from thrive_learning._http.port import AsyncResponse, Request, Response, SyncResponse, TransportError, run
 from thrive_learning._http_fast import async_connect, sockets
 from thrive_learning._http_fast.connections import PooledConnection, RouteToOrigins
 from thrive_learning._http_fast.http11 import RequestWriter
@@ -87,7 +87,7 @@ class FastEngine(_Engine):
 
     is_async = False
 
-    def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> Response:
+    def send(self, request: Request, budget: Budget, *, fresh: bool = False) -> SyncResponse:
         """Send a request once, and return the head of its response."""
         connection = run(self.exchange(request, budget, fresh=fresh))
         reader: Any = connection.reader
@@ -113,7 +113,7 @@ class AsyncFastEngine(_Engine):
         connection = await self.exchange(request, budget, fresh=fresh)
         reader: Any = connection.reader
         body = _Rest(connection, budget)
-        return AsyncResponse(reader.status, reader.headers, body, functools.partial(self._end, connection))
+        return Response(reader.status, reader.headers, body, functools.partial(self._end, connection))
 
     async def _end(self, connection: PooledConnection) -> None:
         self._pool.put_back(connection)
