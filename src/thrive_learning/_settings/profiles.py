@@ -33,13 +33,13 @@ def config_file() -> Path | None:
     Raises:
         ConfigurationError: THRIVE_CONFIG_FILE begins with the home folder of an unknown user.
     """
-    named = os.environ.get("THRIVE_CONFIG_FILE")
+    named = os.environ.get(_VARIABLE)
     if not named:
         folder = config_folder(os.environ, sys.platform)
         return None if folder is None else folder / _FILE
     found = expand_home(named)
     if isinstance(found, str):
-        raise ConfigurationError(f"THRIVE_CONFIG_FILE: {found}. Use an absolute path")
+        raise ConfigurationError(f"{_VARIABLE}: {found}. Use an absolute path")
     return found
 
 
@@ -84,8 +84,7 @@ def load_profiles(path: Path | None) -> ProfileFile:
     """Read the config file. A file that does not exist, or that this user cannot read, has no profiles.
 
     Raises:
-            ConfigurationError: It is not a regular file, cannot be read, can be changed by other users, is
-                not
+        ConfigurationError: It is not a regular file, cannot be read, can be changed by other users, is not
             TOML, or is not a table for each profile. The message names the file, and the line if known.
     """
     found = _loaded(path)

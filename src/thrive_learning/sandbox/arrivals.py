@@ -28,18 +28,14 @@ class RecordArrivals:
     Attributes:
         after_each_list: See Args. It can be changed at any time.
         late_after_each_list: See Args. It can be changed at any time.
+        arrived: The records that have arrived.
     """
 
     def __init__(self, after_each_list: int = 0, late_after_each_list: int = 0) -> None:
         self.after_each_list: int = after_each_list
         self.late_after_each_list: int = late_after_each_list
-        self._arrived = Arrived()
+        self.arrived: Arrived = Arrived()
         self._lock = threading.Lock()
-
-    @property
-    def arrived(self) -> Arrived:
-        """The records that have arrived."""
-        return self._arrived
 
     def arrive(self, count: int, *, late: int = 0, now: float) -> tuple[Mapping[str, Any], ...]:
         """Add records, and return them.
@@ -52,11 +48,11 @@ class RecordArrivals:
         if not (count or late):
             return ()
         with self._lock:
-            before = self._arrived
+            before = self.arrived
             # The clock may go back, but dates must increase in the order of arrival.
             now_ms = max([int(now * 1000), *before.dates_ms[-1:]])
             after = Arrived((*before.dates_ms, *[now_ms] * count), before.late + late)
-            self._arrived = after
+            self.arrived = after
         series = ArrivedSeries(after.dates_ms)
         numbers = range(len(before.dates_ms) + 1, series.count + 1)
         late_numbers = range(before.late + 1, after.late + 1)

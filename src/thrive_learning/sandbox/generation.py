@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 #: The number of records after which types and content repeat.
 CYCLE = 1000
@@ -71,34 +71,13 @@ _CHOICES = (
 _MASK = (1 << 64) - 1
 
 
-class Series(Protocol):
-    """Records with numbers from 1, in ascending order of date."""
-
-    @property
-    def prefix(self) -> str:
-        """The first 14 digits of their IDs."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """The largest number."""
-        ...
-
-    def date_ms(self, number: int) -> int:
-        """Return the date of a record in Unix milliseconds."""
-        ...
-
-    def first_since(self, date_ms: int) -> int:
-        """Return the first number dated at or after a moment; `count` + 1 if all are earlier."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class GeneratedSeries:
-    """Records spread over one year, from July 2025 to June 2026.
+    """Records with numbers from 1, spread over one year, from July 2025 to June 2026.
 
     Args:
         count: The number of records.
+        prefix: The first 14 digits of their IDs.
     """
 
     count: int
@@ -120,10 +99,11 @@ class GeneratedSeries:
 
 @dataclass(frozen=True, slots=True)
 class ArrivedSeries:
-    """Records that arrived while the sandbox was in use, dated at that time.
+    """Records that arrived while the sandbox was in use, dated at that time. See `GeneratedSeries`.
 
     Args:
         dates_ms: The dates, in ascending order.
+        prefix: The first 14 digits of their IDs.
     """
 
     dates_ms: tuple[int, ...]
@@ -142,6 +122,9 @@ class ArrivedSeries:
         """Return the first number dated at or after a moment; `count` + 1 if all are earlier."""
         return bisect_left(self.dates_ms, date_ms) + 1
 
+
+#: Records with numbers from 1, in ascending order of date.
+Series: TypeAlias = GeneratedSeries | ArrivedSeries
 
 #: The first 14 digits of the IDs of records that arrived with a date in the past.
 LATE_PREFIX = "67748a80b60b4d"

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from thrive_learning.sandbox.generation import CYCLE, Series, made_record, numbered_id
 
@@ -35,18 +35,6 @@ class DatedRecord(NamedTuple):
     date_ms: int
     id: str
     record: Callable[[], Mapping[str, Any]]
-
-
-class RecordSource(Protocol):
-    """The records of one source."""
-
-    def count_since(self, date_ms: int) -> int:
-        """Return the number of records dated at or after a moment."""
-        ...
-
-    def newest_first(self, date_ms: int) -> Iterator[DatedRecord]:
-        """Yield the records dated at or before a moment, newest first."""
-        ...
 
 
 class ListedRecords:
@@ -105,6 +93,10 @@ class NumberedRecords:
         """Return how many numbers below this one have one of the remainders."""
         cycles, remainder = divmod(number - 1, CYCLE)
         return cycles * len(self._remainders) + bisect_left(self._remainders, remainder)
+
+
+#: The records of one source.
+RecordSource: TypeAlias = ListedRecords | NumberedRecords
 
 
 def numbered_entry(prefix: str, number: int, date_ms: int) -> DatedRecord:
