@@ -4,9 +4,10 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+from loopback_http import QuietHandler, serving_with, settings_for
 
 #: The server's response for an ID: a status, and a JSON object.
 Answer = Callable[[str], tuple[int, dict[str, Any]]]
@@ -49,49 +50,14 @@ def serving(answer: Answer | None = None) -> Iterator[ExportServer]:
     counts: Counter[str] = Counter()
     changed = threading.Condition()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def get(self) -> None:
             activity_id = self.path.rpartition("/")[2]
             status, document = answer(activity_id) if answer else (200, record_of(activity_id))
-            body = json.dumps(document).encode()
             with changed:
                 counts[activity_id] += 1
                 changed.notify_all()
-            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nContent-Type: application/json"
-            try:
-                self.wfile.write(head.encode() + b"\r\n\r\n" + body)
-            except OSError:  # the one who asked was killed
-                self.close_connection = True
+            self.respond(status, json.dumps(document).encode())
 
-        def handle(self) -> None:
-            with suppress(OSError):
-                super().handle()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 256
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    environment = {
-        "THRIVE_REGION": "here",
-        "THRIVE_API_URL": url,
-        "THRIVE_TOKEN_URL": f"{url}/oauth2/token/{{tenant_id}}",
-        "THRIVE_WEBHOOKS_TOKEN_URL": f"{url}/webhooks/oauth2/token/{{tenant_id}}",
-        "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
-        "THRIVE_API_SECRET": "fake-api-secret",
-    }
-    try:
-        yield ExportServer(environment, counts, changed)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving_with(Handler) as url:
+        yield ExportServer(settings_for(url), counts, changed)

@@ -6,10 +6,11 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from loopback_http import QuietHandler, serving_with, settings_for
 
 #: The time of the first record.
 BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -125,45 +126,12 @@ def listing(count: int, *, spacing_ms: int = 1000) -> Iterator[ListServer]:
     """Serve so many records on loopback."""
     served = ListServer(count, spacing_ms=spacing_ms)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def get(self) -> None:
             query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
             status, document = served.answer(query)
-            body = json.dumps(document).encode()
-            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nContent-Type: application/json"
-            try:
-                self.wfile.write(head.encode() + b"\r\n\r\n" + body)
-            except OSError:  # the one who asked was killed
-                self.close_connection = True
+            self.respond(status, json.dumps(document).encode())
 
-        def handle(self) -> None:
-            with suppress(OSError):
-                super().handle()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    served.environment = {
-        "THRIVE_REGION": "here",
-        "THRIVE_API_URL": url,
-        "THRIVE_TOKEN_URL": f"{url}/oauth2/token/{{tenant_id}}",
-        "THRIVE_WEBHOOKS_TOKEN_URL": f"{url}/webhooks/oauth2/token/{{tenant_id}}",
-        "THRIVE_TENANT_ID": "eu-west-2_AbcdEfghI",
-        "THRIVE_API_SECRET": "fake-api-secret",
-    }
-    try:
+    with serving_with(Handler) as url:
+        served.environment = settings_for(url)
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import anyio
@@ -21,6 +21,7 @@ import pytest
 import trio
 from anyio.from_thread import start_blocking_portal
 from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, page_response
+from loopback_http import QuietHandler
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -46,9 +47,7 @@ CREDENTIALS = ClientCredentials(
 )
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(QuietHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -61,9 +60,6 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body)
 
     do_GET = do_POST = answer  # noqa: N815 - the names that http.server asks for
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        pass
 
 
 class Server:

@@ -1,6 +1,5 @@
 """Servers on this machine for several processes: a token server, and Redis."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -12,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import ACTIVITY_ID, PAGE_EXAMPLE
+from loopback_http import QuietHandler
 
 from thrive_learning import Region
 
@@ -28,27 +28,17 @@ NO_REDIS = (
 )
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
+class Handler(QuietHandler):
+    def post(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         token = self.server.tokens.mint()  # type: ignore[attr-defined]
         self._answer({"access_token": token, "token_type": "Bearer", "expires_in": 3600})
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self._answer(PAGE_EXAMPLE | {"name": self.headers["authorization"]})
 
     def _answer(self, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
-        with contextlib.suppress(OSError):  # the client was killed
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        pass
+        self.respond(200, json.dumps(document).encode())
 
 
 class TokenServer:

@@ -6,13 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from command import Call
 from export_server import record_of
+from loopback_http import QuietHandler, serving_with
 
 EXPORT = ("activity", "export", "ids.txt", "-o", "out.ndjson")
 IDS = [f"{number:024x}" for number in range(1, 201)]
@@ -52,15 +52,12 @@ def serving() -> Iterator[Api]:
     api = Api("", {}, Counter(), Counter())
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def post(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.answer("token", *api.broken.get("token", (200, "application/json", TOKEN)))
 
-        def do_GET(self) -> None:
+        def get(self) -> None:
             activity_id = self.path.rpartition("/")[2]
             if "api" in api.broken:
                 self.answer("api", *api.broken["api"])
@@ -76,28 +73,11 @@ def serving() -> Iterator[Api]:
         def answer(self, what: str, status: int, media: str, text: str) -> None:
             with lock:
                 api.sent[what] += 1
-            body = text.encode()
-            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nContent-Type: {media}\r\n"
-            if status == 302:
-                head += "Location: /elsewhere\r\n"
-            self.wfile.write(f"{head}\r\n".encode() + body)
+            fields = "Location: /elsewhere\r\n" if status == 302 else ""
+            self.respond(status, text.encode(), media, fields)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 256
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield api._replace(url=f"http://127.0.0.1:{server.server_address[1]}")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving_with(Handler) as url:
+        yield api._replace(url=url)
 
 
 @pytest.fixture

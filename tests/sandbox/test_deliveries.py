@@ -5,10 +5,11 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, NamedTuple, cast
 
 import pytest
+from loopback_http import QuietHandler
 
 from thrive_learning.sandbox import RecordArrivals
 from thrive_learning.sandbox.deliveries import EVENTS, Deliveries
@@ -33,8 +34,8 @@ class Receiver(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
+class Handler(QuietHandler):
+    def post(self) -> None:
         receiver = cast("Receiver", self.server)
         body = self.rfile.read(int(self.headers["content-length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -43,9 +44,6 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("location", "/elsewhere")
         self.send_header("content-length", "0")
         self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
-        del format, args
 
 
 @pytest.fixture
