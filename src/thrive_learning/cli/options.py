@@ -210,7 +210,7 @@ def talks_to_the_api(command: Command) -> Command:
         "--rate-limit",
         type=Rate(),
         metavar="N[:BURST]",
-        help="Requests per second, such as 20, or 20:5 with a burst.  "
+        help="Maximum number of requests per second, such as 20, or 20:5 with a burst.  "
         "[default: THRIVE_RATE_LIMIT, the profile's, or no limit]",
     )
     @click.option(

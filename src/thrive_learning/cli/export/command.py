@@ -42,8 +42,8 @@ records.ndjson.journal. Records in the output are not fetched again. IDs that
 failed are, unless the ID is not valid or the API has no such record. Output to
 stdout, a FIFO, or a device cannot be resumed.
 
---state is for scheduled jobs. Each run begins where the last one ended, minus
---overlap for records that arrive late, and skips records that were already
+--state is for scheduled jobs. Each run begins --overlap before the newest record of
+the last one, for records that arrive late, and skips records that were already
 exported. The first run needs --since; later runs ignore it. Each run needs its
 own output: {until} in the name is replaced by the end of the period. An
 interrupted run is continued first, without --resume.
@@ -51,11 +51,11 @@ interrupted run is continued first, without --resume.
 --partition-by day writes files such as day=2026-01-31/part-….parquet, the Hive
 layout that DuckDB, Spark, and Athena document. Days are in UTC.
 
---dask exports a period with the worker processes of a Dask cluster, which 'local'
-starts on this machine, and needs the extra 'dask'. It writes a folder with Parquet
-files, each with the records of a part of the period. Workers on other machines need
-the same folder at the same path, and their own settings, from which they take the
-secret. They share one access token and one rate limit.
+--dask exports a period with several processes, and needs the extra 'dask'. 'local'
+starts them on this machine. The address of a scheduler uses the workers of that Dask
+cluster, which need the same folder at the same path, and settings of their own for
+the secret. All share one access token and one rate limit. The folder has Parquet
+files, each with the records of a part of the period.
 
 Exit code 9 means that records are missing. The summary says how many of them
 --resume would fetch. If no other ID could succeed, such as when the credentials
@@ -75,7 +75,7 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
     "--state",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Begin where the last run with this state file ended.",
+    help="Export what is new since the last run with this state file.",
 )
 @click.option(
     "--overlap",
@@ -93,7 +93,7 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="Write a folder with a Dask cluster: local, or a scheduler such as tcp://10.0.0.5:8786.",
+    help="Export to a folder with several processes: local, or a Dask scheduler such as tcp://10.0.0.5:8786.",
 )
 @click.option(
     "--workers",
@@ -115,7 +115,7 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
     metavar="FILE",
     required=True,
     type=click.Path(allow_dash=True),  # for shells that complete
-    help="Output file; - for stdout.",
+    help="Output file or folder; - for stdout.",
 )
 @click.option("--from", "from_", type=Choice(_ID_FORMATS), help="Format of IDS.  [default: by its extension]")
 @click.option("--column", metavar="NAME", help="CSV column with the IDs.  [default: id]")
@@ -145,7 +145,7 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 @click.option("--quiet", is_flag=True, help="Show only errors, without progress, warnings, or a summary.")
 @talks_to_the_api
 def export(target: Target, ids: str | None, **given: Any) -> None:
-    """Export activity records to a file, by ID or by period."""
+    """Export activity records to a file or folder, by ID or by period."""
     # Imported here because neither --help nor the other commands need them.
     from thrive_learning.cli.export.period import PeriodOptions  # noqa: PLC0415
     from thrive_learning.cli.export.period_runs import run_period  # noqa: PLC0415
