@@ -1,8 +1,8 @@
 """The clocks. Pure.
 
 Durations and time limits use a monotonic clock that is always real. freezegun would stop it, and no wait
-would end; time-machine does not affect it. Dates, such as the expiry of a token, come from `time.time` and
-`datetime.now`, which both tools may move, because their users expect that.
+would end; time-machine has left it alone since version 3. Dates, such as the expiry of a token, come from
+`time.time` and `datetime.now`, which both tools may move, because their users expect that.
 """
 
 import functools

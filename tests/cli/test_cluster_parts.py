@@ -187,6 +187,12 @@ def test_damaged_data_is_noticed(task: PartTask, monkeypatch: pytest.MonkeyPatch
         if is_intact(task.path):  # the byte says nothing, such as one of a statistic
             assert parquet.read_table(task.path).equals(table)
     assert False in seen
+    footer = parquet.read_metadata(task.path)
+    for column in map(footer.row_group(0).column, range(footer.num_columns)):
+        for at in (column.dictionary_page_offset, column.data_page_offset):
+            if at is not None:  # the type of a page is the second byte of its header
+                task.path.write_bytes(whole[: at + 1] + bytes([whole[at + 1] ^ 0x10]) + whole[at + 2 :])
+                assert not is_intact(task.path)
     task.path.write_bytes(whole[:100] + bytes(100) + whole[200:])
     assert not is_intact(task.path)
 

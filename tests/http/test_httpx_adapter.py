@@ -19,7 +19,7 @@ from thrive_learning._http.port import Origin, Request, TransportError
 
 @pytest.fixture(params=["httpx", "httpx2"])
 def library(request: pytest.FixtureRequest) -> Any:
-    return pytest.importorskip(request.param)
+    return pytest.importorskip(request.param, reason="`nox -s httpx2` has it")
 
 
 def test_a_request_arrives_as_the_library_knows_it(kind: Kind, library: Any) -> None:

@@ -115,7 +115,7 @@ def test_threads_that_ask_at_once_get_the_same() -> None:
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("called", [False, True])
 def test_a_transport_of_the_callers(library: str, *, is_async: bool, called: bool) -> None:
-    transport = pytest.importorskip(library).MockTransport(lambda _: None)
+    transport = pytest.importorskip(library, reason="`nox -s httpx2` has it").MockTransport(lambda _: None)
     ours = routes(transport=(lambda: transport) if called else transport, is_async=is_async)
 
     async def look() -> Any:

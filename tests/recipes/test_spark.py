@@ -1,6 +1,7 @@
 """The program for Spark, with folders that the command has exported."""
 
 import datetime as dt
+import importlib
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from command import Call
 from example_programs import EXAMPLES, load
 
-pyspark = pytest.importorskip("pyspark", reason="`nox -s recipes` has it")
+pyspark: Any = importlib.import_module("pyspark")
 
 NO_JAVA = (
     "!!! NOT TESTED: the program for Spark, as java is neither on PATH nor in JAVA_HOME "
