@@ -71,6 +71,7 @@ def test_a_pause_for_another_reason_does_not_count() -> None:
     permits.pause(18.0, 15.0)  # it is shorter
     assert permits.held_s(19.0) == 2
     assert permits.held_s(21.0) == 3
+    permits.pause(5.0, 21.0)  # it is over
     permits.answer(11.0, 22.0)
     assert permits.held_s(30.0) == 4
 

@@ -262,6 +262,7 @@ def test_other_text_is_not_a_state(text: str) -> None:
 
 
 @given(st.lists(st.tuples(GAPS, st.none() | RATES), max_size=60), RATES, BURSTS)
+@example([(0.0, None)] * 5 + [(0.1, None)] * 5, 10.0, 3.0)
 def test_the_short_way_of_memory_is_that_of_the_bucket(
     events: list[tuple[float, float | None]], per_second: float, burst: float
 ) -> None:
@@ -276,3 +277,10 @@ def test_the_short_way_of_memory_is_that_of_the_bucket(
         wait_s, changed = bucket.take(state, now, per_second=per_second, burst=burst, longest_wait_s=0.0)
         assert reserve() == (wait_s == 0)
         state = changed or state
+
+
+def test_a_rate_without_a_time_changes_nothing() -> None:
+    limits = MemoryLimits(lambda: BEGINNING)
+    limits.slow("key", per_second=0.1)
+    waits = [limits.take("key", per_second=10.0, burst=1.0, longest_wait_s=9.0) for _ in range(2)]
+    assert waits == pytest.approx([0.0, 0.1], abs=1e-6)

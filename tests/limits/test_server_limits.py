@@ -170,7 +170,10 @@ ANYTHING = st.dictionaries(
 def test_nothing_stalls_a_client_for_long(
     fields: dict[bytes, bytes], status: int, retry_after_s: float | None
 ) -> None:
-    slow = ServerLimits(20, lambda: NOON).after(status, fields, 1000.0, retry_after_s)
+    limits = ServerLimits(20, lambda: NOON)
+    is_quiet = limits.is_quiet(status, fields)
+    slow = limits.after(status, fields, 1000.0, retry_after_s)
+    assert slow is None or not is_quiet
     if slow is None:
         assert status != 429 or retry_after_s is not None
         return
@@ -196,6 +199,7 @@ def test_a_response_that_says_nothing_changes_nothing() -> None:
 
 def test_a_quota_is_spread_until_its_reset() -> None:
     assert after(headers(ratelimit='"default";r=50;t=30')) == [Slow(0, 50 / 30, LEARNED_S)]
+    assert after(headers(ratelimit='"default";r=1;t=5')) == [Slow(0, 1 / 5, LEARNED_S)]
 
 
 @pytest.mark.parametrize(
@@ -245,13 +249,13 @@ def test_the_same_pause_and_a_similar_rate_are_passed_on_once() -> None:
         limits.after(200, headers(ratelimit=f'"default";r={remaining};t={reset}'), now)
         for now, remaining, reset in [
             (0.0, 0, 12),
-            (0.4, 0, 12),
+            (0.5, 0, 12),
             (0.6, 0, 12),
             (20.0, 100, 20),
-            (21.0, 95, 20),
+            (21.0, 90, 20),
             (22.0, 80, 20),
             (26.0, 75, 20),
-            (32.0, 300, 20),
+            (27.0, 300, 20),
         ]
     ]
     assert told == [
@@ -285,14 +289,17 @@ def test_a_refusal_pauses_as_long_as_it_asks() -> None:
 def test_refusals_lower_the_rate_and_quiet_raises_it() -> None:
     limits = ServerLimits(20)
 
-    def at(now: float, status: int) -> Any:
-        slow = limits.after(status, {}, now, 0.0)
+    def at(now: float, status: int, **fields: str) -> Any:
+        is_quiet = limits.is_quiet(status, headers(**fields))
+        slow = limits.after(status, headers(**fields), now, 0.0)
+        assert slow is None or not is_quiet
         return slow and (slow.per_second, slow.for_s)
 
     assert at(0, 429) == (16, HOLD_S)
     assert at(1, 429) is None  # sent before the rate was lowered
     assert at(2, 429) == (8, HOLD_S)
     assert at(21, 200) is None
+    assert at(21, 200, ratelimit='"daily";r=1200;t=86400') is None
     assert at(22, 200) == (10, HOLD_S)  # before the last one ends
     assert HOLD_S > RECOVER_S
     assert at(41, 200) is None
@@ -302,15 +309,18 @@ def test_refusals_lower_the_rate_and_quiet_raises_it() -> None:
     assert at(130, 200) is None  # again the client's own rate
     assert at(500, 200) is None
     assert at(501, 429) == (16, HOLD_S)
+    assert at(521, 429) == (pytest.approx(12.8), HOLD_S)  # not soon any more
 
 
 def test_a_rate_that_nobody_renewed_is_forgotten() -> None:
     # Other clients have sent at the whole rate since then, so this one must not lower it for them again.
     limits = ServerLimits(20)
     assert limits.after(429, {}, 0.0) == Slow(1.0, 16.0, HOLD_S)
-    assert limits.after(200, {}, HOLD_S) is None
-    assert limits.after(200, {}, HOLD_S + RECOVER_S) is None
+    assert limits.after(429, {}, 3.0) == Slow(1.0, 8.0, HOLD_S)
+    assert limits.after(200, {}, 3.0 + HOLD_S) is None
     assert limits.is_quiet(200, {})
+    assert limits.after(200, {}, 3.0 + HOLD_S + RECOVER_S) is None
+    assert limits.after(429, {}, 100.0) == Slow(1.0, 16.0, HOLD_S)
 
 
 def test_the_rate_is_never_lowered_to_nothing() -> None:
