@@ -213,7 +213,7 @@ def test_a_slot_that_is_passed_on_too_late_for_the_next_request_is_passed_on_aga
     assert canceled.step() == seconds(0.1)
     canceled.end()
     assert hurried.step() is None
-    assert isinstance(hurried.end(), TooLong)
+    assert hurried.end() == TooLong(seconds(0.1), seconds(0.05))
     assert following.step() == seconds(0.1)
 
 
@@ -224,6 +224,35 @@ def test_the_slot_of_the_last_request_that_gives_up_is_lost_once(line: Line) -> 
     line.clock.now += 0.15
     late = line.join()
     assert late.step() == seconds(0.05)  # the slot has passed, so this is the next one
+
+
+def test_requests_look_again_if_others_have_taken_slots(line: Line) -> None:
+    first, second, third, hurried = line.join(), line.join(), line.join(), line.join(0.45)
+    assert first.step() == seconds(0.1)
+    news = line.limiter.news
+    line.clock.now += 0.1
+    assert first.step() is None
+    first.end()
+    assert second.step() == seconds(0.1)
+    assert (line.limiter.news, hurried.place.cuts) == (news, 0)  # as expected
+    assert line.limiter.reservations.reserve(60) == seconds(0.2)  # of another client
+    line.clock.now += 0.1
+    assert second.step() is None
+    second.end()
+    assert third.step() == seconds(0.2)
+    assert hurried.place.cuts == 1
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(0.3), seconds(0.25))
+
+
+def test_a_slot_that_is_free_at_once_delays_no_other() -> None:
+    clock = Clock()
+    limiter = Limiter(Reservations(Limit("0" * 32, 10, 3), MemoryLimits(clock)), clock)
+    first, second, third = (Waiter(limiter, clock, 0.05) for _ in range(3))
+    for waiter in (first, second):
+        assert waiter.step() is None
+        assert third.step() == seconds(0.05)
+        assert waiter.end() == 0
 
 
 def test_a_pause_makes_reserved_slots_void(line: Line) -> None:
@@ -285,6 +314,22 @@ def test_a_request_that_was_taken_for_lost_fails_as_usual(line: Line) -> None:
     following.step()
     assert stopped.step() is None
     assert stopped.end() == TooLong(0.0, 0.0)
+
+
+def test_a_request_that_was_taken_for_lost_joins_the_line_again_after_a_pause(line: Line) -> None:
+    stopped, following = line.join(), line.join()
+    stopped.step()
+    line.clock.now += 0.2 + LOST_AFTER_S
+    assert following.step() is None
+    following.end()
+    line.limiter.paused(1.0)
+    line.limiter.reservations.slow(1.0, None, 0.0)
+    assert stopped.step() == seconds(1.0)
+    line.clock.now += 1.0
+    assert stopped.step() is None
+    stopped.end()
+    line.clock.now += 0.1
+    assert line.limiter.goes_at_once()
 
 
 def test_the_end_of_the_client_ends_all_waits(line: Line) -> None:

@@ -107,6 +107,8 @@ class LimitTurn:
         limiter, now, left_s = self._limiter, self._limiter.clock(), self._patience.remaining()
         if self._due is not None and self._epoch != limiter.epoch:
             self._due = None  # a pause has begun since the slot was reserved
+            if self._ref not in list(self._line):  # it was taken for lost
+                self._line.append(self._ref)
         wait_s = LOOK_AGAIN_AFTER_S
         if self.outcome is not None:
             pass
