@@ -2,8 +2,12 @@
 
 import os
 import signal
+import threading
+import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_runs import Served, assert_once, served, start, workers_of
@@ -61,6 +65,39 @@ def test_ctrl_c_in_a_terminal_ends_workers_quietly(serving: Served, tmp_path: Pa
     assert len(workers) == 2
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert_once(tmp_path, serving.ids, is_whole=False)
+
+
+def test_ctrl_c_while_workers_start_is_quiet(serving: Served, tmp_path: Path) -> None:
+    command = start(serving, tmp_path, *LOCAL, is_group=True)
+    while not workers_of(command.pid):  # from now on, they import Dask for a while
+        assert command.poll() is None
+        time.sleep(0.01)
+    os.killpg(command.pid, signal.SIGINT)
+    _, err = command.communicate(timeout=60)
+    assert (command.returncode, err.decode().strip()) == (130, "")
+    assert not Path("lake").exists()
+
+
+def test_an_interrupted_start_ends_what_it_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed, closed = threading.Event(), threading.Event()
+
+    class Interrupted(connection._InThread[Any]):
+        def wait(self, limit_s: float | None = None) -> bool:
+            if limit_s is None:
+                raise KeyboardInterrupt
+            return super().wait(limit_s)
+
+    def start() -> Any:
+        assert killed.wait(10)
+        return types.SimpleNamespace(close=closed.set)
+
+    monkeypatch.setattr(connection, "_InThread", Interrupted)
+    children = [types.SimpleNamespace(kill=killed.set)]
+    monkeypatch.setattr("multiprocessing.active_children", lambda: children)
+    monkeypatch.delattr(signal, "pthread_sigmask")  # as on Windows
+    with pytest.raises(KeyboardInterrupt):
+        connection._started(start)
+    assert closed.is_set()
 
 
 def test_a_worker_ignores_ctrl_c() -> None:

@@ -4,13 +4,16 @@ import contextlib
 import functools
 import importlib
 import logging
+import multiprocessing
 import secrets
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
+from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
@@ -140,7 +143,7 @@ def _started(start: Callable[[], Any]) -> Any:
     problem = ""
     for _ in range(START_ATTEMPTS):
         try:
-            return start()
+            return _shielded(start)
         except RuntimeError as error:
             problem = str(error.__cause__ or error)
     raise ConnectionFailedError(
@@ -149,29 +152,69 @@ def _started(start: Callable[[], Any]) -> Any:
     )
 
 
+def _shielded(start: Callable[[], Any]) -> Any:
+    """Start a cluster whose processes do not get the Ctrl-C of a terminal, even before they ignore it."""
+    run = _InThread(start)
+    try:
+        run.wait()
+    except KeyboardInterrupt:
+        end = monotonic() + CONNECT_S
+        has_ended = False
+        while not has_ended and monotonic() < end:
+            for process in multiprocessing.active_children():
+                process.kill()
+            has_ended = run.wait(1.0)
+        for cluster in run.found:
+            cluster.close()
+        raise
+    if run.failures:
+        raise run.failures[0]
+    return run.found[0]
+
+
 def _within(limit_s: float, connect: Callable[[], _Result], address: str) -> _Result:
     """Connect within a time limit, which distributed does not keep if another server listens there."""
-    found: list[_Result] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(connect())
-        except BaseException as error:  # noqa: BLE001 - bytes of another protocol cause errors of every kind
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # versions are compared below
-        thread.start()
-        thread.join(2 * limit_s)
-    if found:
-        return found[0]
-    problem = f": {failures[0]}" if failures else ""
+        run = _InThread(connect)
+        run.wait(2 * limit_s)
+    if run.found:
+        return run.found[0]
+    problem = f": {run.failures[0]}" if run.failures else ""
     raise ConnectionFailedError(
         f"cannot connect to a Dask scheduler at {address}{problem}. Check the address, and whether the "
         "scheduler is running."
     )
+
+
+class _InThread(Generic[_Result]):
+    """A function that runs in a thread, without Ctrl-C for the processes that it starts.
+
+    Attributes:
+        found: What it has returned, if it has.
+        failures: What it has raised, if it has.
+    """
+
+    def __init__(self, function: Callable[[], _Result]) -> None:
+        self.found: list[_Result] = []
+        self.failures: list[BaseException] = []
+        self._function = function
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # child processes inherit it from the thread that starts them
+            resource_tracker.ensure_running()  # the first child process needs it, and its start ends the mask
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.found.append(self._function())
+        except BaseException as error:  # noqa: BLE001 - bytes of another protocol cause errors of every kind
+            self.failures.append(error)
+
+    def wait(self, limit_s: float | None = None) -> bool:
+        """Wait until it has ended, at most for so many seconds, and return whether it has ended."""
+        self._thread.join(limit_s)
+        return not self._thread.is_alive()
 
 
 def _check_workers(client: Any, address: str) -> None:
