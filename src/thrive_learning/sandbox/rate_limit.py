@@ -33,9 +33,9 @@ class SandboxRateLimit:
 
     Args:
         per_second: How many permits return per second, from 0.001 to a million.
-        burst: The size of the bucket, which is how many requests may follow a quiet time at once; by default
-            the permits of one second, but at least 1. `Retry-After` has whole seconds, so a client that obeys
-            it cannot use the full rate with a smaller burst.
+        burst: The number of requests that may be sent at once after a quiet time; by default those of one
+            second, but at least 1. `Retry-After` has whole seconds, so a client that obeys it cannot use the
+            full rate with a smaller burst.
         headers: The headers of each response: `"ietf"`, the default, for `RateLimit` and `RateLimit-Policy`;
             `"x"` for `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` in Unix seconds;
             or `"none"`. A 429 always has `Retry-After`.
@@ -60,7 +60,7 @@ class SandboxRateLimit:
             raise ValueError(f"headers is {headers!r}. Choose 'ietf', 'x', or 'none'.")
         #: How many permits return per second.
         self.per_second: float = per_second
-        #: How many requests may follow a quiet time at once.
+        #: The number of requests that may be sent at once after a quiet time.
         self.burst: float = burst
         #: The kind of headers.
         self.headers: RateLimitHeaders = headers
