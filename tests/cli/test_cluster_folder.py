@@ -3,9 +3,9 @@
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from part_files import write_part
 
 from thrive_learning._cluster.reading import Part
 from thrive_learning._cluster.windows import Window
@@ -17,8 +17,7 @@ from thrive_learning.cli.export.paths import OutputError
 from thrive_learning.cli.export.query import PeriodQuery
 from thrive_learning.errors import ApiError, ConfigurationError
 
-parquet: Any = pytest.importorskip("pyarrow.parquet")
-pa: Any = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow")
 
 SINCE, MIDDLE, UNTIL = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3))
 QUERY = stored_form(PeriodQuery(ActivityFilters(since=SINCE, until=UNTIL), "60d", None))
@@ -41,10 +40,7 @@ def names(folder: PartFolder) -> set[str]:
 
 def write(folder: PartFolder, plan: PartsPlan, number: int, *, rows: int = 2) -> Path:
     path = folder.path / plan.part_name(plan.parts[number])
-    facts = {"part": path.name, "rows": rows, "unreadable": number}
-    table = pa.table({"id": [f"{row:024x}" for row in range(rows)]})
-    table = table.replace_schema_metadata({"thrive_export": json.dumps(facts)})
-    parquet.write_table(table, path, write_page_checksum=True)
+    write_part(path, rows=rows, unreadable=number)
     return path
 
 
