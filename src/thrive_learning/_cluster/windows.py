@@ -8,6 +8,7 @@ At the two ends of the period, the server decides, as for `activities.iterate`.
 import datetime as dt
 import enum
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 #: The resolution of the API's filters, and how much neighboring windows overlap in their requests.
@@ -39,7 +40,13 @@ _REQUESTS_PER_WINDOW: Final = 24
 _MORE_REQUESTS: Final = 128
 _MOST_REQUESTS: Final = 4096
 
-#: The two halves of a window have its records once, and those within a second of the time between them twice.
+_FEWEST_PARTS: Final = 2
+
+#: Into how many pieces a window is split. Four need the fewest counts, whether the records are evenly spread
+#: or close together: two thirds of those that two would need.
+_MOST_PIECES: Final = 4
+
+#: The pieces of a window have its records once, and those within a second of the times between them twice.
 #: Fewer would mean that the server compares coarser times than seconds, and that the windows would lose
 #: records. More than this share would mean that it ignores the times.
 _MOST_TWICE: Final = 1.9
@@ -109,8 +116,9 @@ Exceeds = Callable[[Window], bool]
 def plan_windows(period: Window, bound: int, count: Count, exceeds: Exceeds) -> list[Window]:
     """Divide a period into windows of at most so many records, in the order of time.
 
-    A window that exceeds the bound is split in two, and both halves are counted, unless it has a single
-    second or the counts contradict each other. In the end, small neighbors are joined.
+    A window that exceeds the bound is split in up to four, or in two if it is short or the counts of the four
+    contradict each other, and the pieces are counted. It stays whole if it has a single second or the counts
+    of the two contradict each other. In the end, small neighbors are joined.
 
     For a server that does not count, a window is split if the server has a record after the bound, and has at
     least an hour.
@@ -142,11 +150,39 @@ class _Planning:
         waiting = [whole]
         while waiting:
             window = waiting.pop()
-            halves = self._halves(window) if window.is_over and self._left > 0 else None
-            if halves is None:
+            pieces = None
+            if window.is_over and self._left > 0:
+                pieces = self._pieces(window) or self._halves(window)
+            if pieces is None:
                 yield window
             else:
-                waiting += reversed(halves)
+                waiting += reversed(pieces)
+
+    def _pieces(self, window: Window) -> list[Window] | None:
+        """Split a window in up to four; None if it is not long, or if the counts contradict each other."""
+        since, parts = window.since, self._parts(window)
+        number = min(parts, _MOST_PIECES)
+        if since is None or window.records is None or number <= _FEWEST_PARTS:
+            return None
+        length = window.until - since
+        if length < _MUCH * number * SECOND:
+            return None
+        unit = _unit(length * 2 / number)
+        times = [_rounded(since + length * (at * parts // number / parts), unit) for at in range(1, number)]
+        pieces: list[Window] = []
+        counted = 0
+        for begin, end in pairwise([since, *dict.fromkeys(at for at in times if at > since), window.until]):
+            piece = window._replace(
+                since=begin,
+                until=end,
+                is_first=window.is_first and begin == since,
+                is_last=window.is_last and end == window.until,
+            )
+            pieces.append(self._counted(piece))
+            found = pieces[-1].records
+            if found is None or (counted := counted + found) > window.records * _MOST_TWICE:
+                return None
+        return pieces if self._agree(window, counted) else None
 
     def _halves(self, window: Window) -> tuple[Window, Window] | None:
         """Split a window in two; None if it cannot be split, or if the counts contradict each other."""
@@ -167,13 +203,13 @@ class _Planning:
         first = window._replace(until=at, is_last=False)
         return self._counted(first), self._counted(window._replace(since=at, is_first=False))
 
-    def _agree(self, window: Window, both: int) -> bool:
-        """Return whether the records of both halves can be those of the window."""
+    def _agree(self, window: Window, counted: int) -> bool:
+        """Return whether the records of all pieces can be those of the window."""
         records = window.records or 0
-        if both < records:  # some are in neither half, unless they were deleted since
+        if counted < records:  # some are in no piece, unless they were deleted since
             records = self._counted(window).records or 0
         is_short = window.since is not None and window.until - window.since <= _MUCH * SECOND
-        return both >= records and (is_short or both <= records * _MOST_TWICE)
+        return counted >= records and (is_short or counted <= records * _MOST_TWICE)
 
     def _counted(self, window: Window) -> Window:
         self._left -= 1
@@ -182,9 +218,10 @@ class _Planning:
         return window._replace(records=found, is_over=is_over)
 
     def _parts(self, window: Window) -> int:
-        """Return the number of windows that the records of a window need, at least 2."""
+        """Return the number of windows that the records of a window that is split need."""
         most = max(int(self._bound * FILL), 1)
-        return 2 if window.records is None else min(max(-(-window.records // most), 2), _MOST_REQUESTS)
+        parts = -(-(window.records or 0) // most)
+        return min(max(parts, _FEWEST_PARTS), _MOST_REQUESTS)
 
     def _middle(self, window: Window) -> dt.datetime | None:
         """Return the time at which to split a window; None if it cannot be split."""
@@ -194,8 +231,7 @@ class _Planning:
         parts = self._parts(window)
         at = window.since + length * (parts // 2 / parts)
         least = SECOND if window.records is not None else _SHORTEST_UNCOUNTED
-        unit = next((one for one in _UNITS if length >= _MUCH * one), SECOND)
-        at = _rounded(at, max(unit, least))
+        at = _rounded(at, max(_unit(length), least))
         if at <= window.since:
             at = _rounded(window.since + least, least)
         return at if window.since < at < window.until else None
@@ -205,6 +241,11 @@ class _Planning:
         span = (end - window.until) * 2 or _FIRST_SPAN
         at = max(_midnight(end) - span, _EARLIEST) if end - _EARLIEST > span else _EARLIEST
         return at if at < window.until else None
+
+
+def _unit(length: dt.timedelta) -> dt.timedelta:
+    """Return the unit to which to round the time at which a window of a length is split."""
+    return next((one for one in _UNITS if length >= _MUCH * one), SECOND)
 
 
 def _rounded(at: dt.datetime, unit: dt.timedelta) -> dt.datetime:
