@@ -181,6 +181,26 @@ profile_option: Callable[[Command], Command] = click.option(
 )
 
 
+def address_options(command: Command) -> Command:
+    """Add the options for the address that a server listens on."""
+    with_port: Command = click.option(
+        "--port",
+        type=Whole(0, 65535),
+        default=0,
+        metavar="PORT",
+        help="Port to listen on.  [default: a free port]",
+    )(command)
+    with_both: Command = click.option(
+        "--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on."
+    )(with_port)
+    return with_both
+
+
+def bind_problem(host: str, port: int, error: OSError) -> str:
+    """Return why a server cannot listen, and what to do."""
+    return f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
+
+
 def output_option(*formats: str, otherwise: str = "json") -> Callable[[Command], Command]:
     """Add the option that chooses the output format."""
     return click.option(

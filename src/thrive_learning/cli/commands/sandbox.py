@@ -2,13 +2,13 @@
 
 import functools
 import sys
-from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
 
 from thrive_learning.cli.commands.completion import complete_faults
-from thrive_learning.cli.options import Whole
+from thrive_learning.cli.options import Whole, address_options, bind_problem
 from thrive_learning.cli.shells import remove_variables, set_variable
 from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
@@ -16,7 +16,6 @@ from thrive_learning.errors import ConfigurationError
 if TYPE_CHECKING:
     from thrive_learning.credentials import ClientAuth
     from thrive_learning.sandbox import (
-        FaultScript,
         FaultySandbox,
         RecordArrivals,
         Sandbox,
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     )
     from thrive_learning.sandbox.deliveries import Deliveries
     from thrive_learning.sandbox.rate_limit import RateLimitHeaders
+
+T = TypeVar("T")
 
 _IDS_TO_TRY = 5
 _OAUTH_VARIABLES = ("THRIVE_CLIENT_ID", "THRIVE_CLIENT_SECRET", "THRIVE_SCOPES")
@@ -60,14 +61,7 @@ Stop the server with Ctrl-C (exit code 0).
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on.")
-@click.option(
-    "--port",
-    type=Whole(0, 65535),
-    default=0,
-    metavar="PORT",
-    help="Port to listen on.  [default: a free port]",
-)
+@address_options
 @click.option(
     "--allow-host",
     "allowed_hosts",
@@ -177,11 +171,12 @@ def sandbox(  # noqa: PLR0913 - its options
             "Install it with: python3 -m pip install 'thrive-learning[sandbox]'"
         )
     else:
-        from thrive_learning.sandbox import FaultySandbox, RecordArrivals  # noqa: PLC0415 - --help needs no sandbox
+        from thrive_learning.sandbox import FaultScript, FaultySandbox, RecordArrivals  # noqa: PLC0415 - --help needs no sandbox
 
         core = _core(files, generated or 0, token_lifetime, client_auth)
         limit = _limit(rate_limit, rate_limit_headers)
-        served = FaultySandbox(core, _script(faults), RecordArrivals(arrivals, late_arrivals), limit)
+        script = _checked("--fault", lambda: FaultScript(faults))
+        served = FaultySandbox(core, script, RecordArrivals(arrivals, late_arrivals), limit)
         if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
             raise click.UsageError(
                 "Webhooks are sent only for new records. Add --arrivals, such as --arrivals 5."
@@ -191,9 +186,7 @@ def sandbox(  # noqa: PLR0913 - its options
         try:
             listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
         except OSError as error:
-            problem = (
-                f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
-            )
+            problem = bind_problem(host, port, error)
         else:
             sys.stdout.write(welcome(listening.url, served))
             sys.stdout.flush()
@@ -250,14 +243,17 @@ def _described(arrivals: "RecordArrivals") -> str:
     return f"New records after each list request: {on_time} dated now, {late} with an earlier date\n"
 
 
-def _script(faults: Sequence[str]) -> "FaultScript":
-    from thrive_learning.sandbox import FaultScript  # noqa: PLC0415 - --help needs no sandbox
+def _checked(option: str, make: Callable[[], T]) -> T:
+    """Return what a function makes of the values of an option.
 
+    Raises:
+        click.BadParameter: A value is not valid.
+    """
     try:
-        return FaultScript(faults)
+        return make()
     except ValueError as error:
         problem = str(error)
-    raise click.BadParameter(problem, param_hint="--fault")
+    raise click.BadParameter(problem, param_hint=option)
 
 
 def _limit(text: str | None, headers: "RateLimitHeaders | None") -> "SandboxRateLimit | None":
@@ -267,11 +263,7 @@ def _limit(text: str | None, headers: "RateLimitHeaders | None") -> "SandboxRate
         if headers is None:
             return None
         raise click.UsageError("--rate-limit-headers needs --rate-limit. Add --rate-limit, such as 50.")
-    try:
-        return SandboxRateLimit.parse(text, headers or "ietf")
-    except ValueError as error:
-        problem = str(error)
-    raise click.BadParameter(problem, param_hint="--rate-limit")
+    return _checked("--rate-limit", lambda: SandboxRateLimit.parse(text, headers or "ietf"))
 
 
 def _core(
@@ -281,21 +273,16 @@ def _core(
     from thrive_learning.sandbox.records import records_from_ndjson, seeded_records  # noqa: PLC0415
 
     loaded: dict[str, dict[str, object]] = {}
-    try:
-        for file in files:
-            loaded |= records_from_ndjson(file, file.name)
-    except ValueError as error:
-        problem = str(error)
-    else:
-        # The user's records come first, because the start-up text shows the first ones.
-        examples = {} if generated else seeded_records()
-        return Sandbox(
-            records={**loaded, **examples, **loaded},
-            generated=generated,
-            token_lifetime_s=token_lifetime_s,
-            client_auth=client_auth,
-        )
-    raise click.BadParameter(problem, param_hint="--records")
+    for file in files:
+        loaded |= _checked("--records", functools.partial(records_from_ndjson, file, file.name))
+    # The user's records come first, because the start-up text shows the first ones.
+    examples = {} if generated else seeded_records()
+    return Sandbox(
+        records={**loaded, **examples, **loaded},
+        generated=generated,
+        token_lifetime_s=token_lifetime_s,
+        client_auth=client_auth,
+    )
 
 
 def deliveries_to(url: str | None, secret: str | None) -> "Deliveries | None":
@@ -322,11 +309,7 @@ def deliveries_to(url: str | None, secret: str | None) -> "Deliveries | None":
     def report(event_type: str, outcome: str) -> None:
         to_stderr(f"POST {shown} {event_type} {outcome}")
 
-    try:
-        return Deliveries(url, secret or WEBHOOK_SECRET, on_delivery=report)
-    except ValueError as error:
-        problem = str(error)
-    raise click.BadParameter(problem, param_hint="--webhook-url")
+    return _checked("--webhook-url", lambda: Deliveries(url, secret or WEBHOOK_SECRET, on_delivery=report))
 
 
 def _report(

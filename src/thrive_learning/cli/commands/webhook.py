@@ -13,7 +13,7 @@ import click
 from thrive_learning._json_text import compact
 from thrive_learning._settings.secret_sources import SecretFile, exposure_of, secret_from
 from thrive_learning.cli.exit_codes import ExitCode
-from thrive_learning.cli.options import Seconds, Whole, output_option
+from thrive_learning.cli.options import Seconds, address_options, bind_problem, output_option
 from thrive_learning.cli.rendering import as_fields, as_json, as_json_text
 from thrive_learning.cli.suggestions import Choice, Group
 from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, styled, write
@@ -141,14 +141,7 @@ def send(  # noqa: PLR0913 - its options
 
 
 @webhook.command(epilog=_LISTEN)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on.")
-@click.option(
-    "--port",
-    type=Whole(0, 65535),
-    default=0,
-    metavar="PORT",
-    help="Port to listen on.  [default: a free port]",
-)
+@address_options
 @click.option(
     "--secret-file",
     "secret_files",
@@ -189,7 +182,7 @@ def listen(  # noqa: PLR0913 - its options
     try:
         receiver = WebhookReceiver(host, port, secrets, max_age_s)
     except OSError as error:
-        problem = f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
+        problem = bind_problem(host, port, error)
     else:
         with receiver, contextlib.suppress(KeyboardInterrupt):
             say(f"listening on {receiver.url} (press Ctrl-C to stop)")
