@@ -13,7 +13,6 @@ from tools import pickle_exchange
 
 ROOT = Path(__file__).parents[2]
 ERRORS = "thrive_learning/errors.py"
-POLICIES = "thrive_learning/policies.py"
 WAITED = "    waited: float = 0.0\n"
 RETRY_AFTER = "    retry_after: float | None = None\n"
 

@@ -74,13 +74,13 @@ class Authorization:
         region: Region,
         credentials: Credentials,
         headers: Headers,
-        token_store: "TokenStore | None" = None,
-        timeout: Timeout | None = None,
+        token_store: "TokenStore | None",
+        timeout: Timeout,
     ) -> None:
         self.region: Region = region
         self.credentials: Credentials = credentials
         self.cache: SingleFlight = SingleFlight()
-        self._timeout = timeout or Timeout()
+        self._timeout = timeout
         self._methods: dict[Service, Method] = {}  # the methods that worked
         self._remarked: set[str] = set()
         self._accepted: AccessToken | None = None  # the last one that the API accepted

@@ -89,20 +89,15 @@ class SharedTokens:
         region: The region whose token endpoints are used.
         credentials: The credentials of the client.
         cache: The client's own cache, whose clock and random numbers this uses.
-        wall_clock: Returns the seconds since 1970, which all processes share.
     """
 
     def __init__(
-        self,
-        store: TokenStore,
-        region: Region,
-        credentials: ClientCredentials,
-        cache: SingleFlight,
-        wall_clock: Callable[[], float] = wall_time,
+        self, store: TokenStore, region: Region, credentials: ClientCredentials, cache: SingleFlight
     ) -> None:
         self.store: TokenStore = store
         self.cache: SingleFlight = cache
-        self.wall_clock: Callable[[], float] = wall_clock
+        #: Returns the seconds since 1970, which all processes share.
+        self.wall_clock: Callable[[], float] = wall_time
         self._region = region
         self._credentials = credentials
         self._names: dict[Key, tuple[Secret, str]] = {}

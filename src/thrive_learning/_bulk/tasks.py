@@ -316,7 +316,7 @@ class AsyncResultStream(AsyncIterator[ActivityResult]):
 
     def __init__(self, run: TaskRun) -> None:
         self._run = run
-        self._dropped = weakref.finalize(self, run.drop)
+        weakref.finalize(self, run.drop)
 
     async def __anext__(self) -> ActivityResult:
         try:

@@ -289,7 +289,7 @@ class ResultStream(Iterator[ActivityResult]):
 
     def __init__(self, run: ThreadedRun) -> None:
         self._run = run
-        self._dropped = weakref.finalize(self, run.stop)
+        weakref.finalize(self, run.stop)
 
     def __next__(self) -> ActivityResult:
         try:

@@ -16,8 +16,6 @@ MAX_QUOTE_CHARACTERS = 300
 _ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 # "+" and "/" are "-" and "_" in URL-safe base64.
 _OTHERWISE = {" ": r"\+", "+": "-", "/": "_"}
-_PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
-_HOST = re.compile(r"[\w.:%-]+", re.ASCII)
 
 
 def mask_secrets(text: str, secrets: tuple[str, ...]) -> str:

@@ -66,22 +66,19 @@ class SandboxApp(Router):
 
     Args:
         sandbox: The sandbox. It can be replaced at any time.
-        clock: Returns the time in Unix seconds, which decides whether tokens have expired.
         on_reply: Called with each API request and its reply, before the reply is sent.
+
+    Attributes:
+        clock: Returns the time in Unix seconds, which decides whether tokens have expired. It can be
+            replaced.
 
     Source:
         https://asgi.readthedocs.io/en/latest/specs/www.html
     """
 
-    def __init__(
-        self,
-        sandbox: FaultySandbox,
-        *,
-        clock: Callable[[], float] = time.time,
-        on_reply: OnReply = lambda _request, _reply: None,
-    ) -> None:
+    def __init__(self, sandbox: FaultySandbox, *, on_reply: OnReply = lambda _request, _reply: None) -> None:
         self.sandbox: FaultySandbox = sandbox
-        self.clock: Callable[[], float] = clock
+        self.clock: Callable[[], float] = time.time
         self._on_reply = on_reply
         routes = [
             Route("/", self._page),
