@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import shutil
 import socket
 import threading
 import time
@@ -142,6 +143,16 @@ def test_verbose_names_each_part_and_quiet_nothing(
     assert err == (
         "thrive: Run the same command with --resume to continue. It exports only the parts that are missing\n"
     )
+
+
+def test_nothing_is_promised_of_a_folder_that_was_removed(
+    call: Call, server: ListServer, export: tuple[str, ...]
+) -> None:
+    fail_pages(server, 403, lambda _query: shutil.rmtree("lake", ignore_errors=True) is None)
+    code, _, err = call(*export)
+    assert code == 4
+    assert "thrive: exported 0 records in " in err
+    assert "--resume" not in err
 
 
 def test_a_failed_part_does_not_stop_the_others(

@@ -108,7 +108,8 @@ def running(
         summarized(
             tally,
             lambda: tally.summary(None if is_hidden else output, destination.result),
-            kept=None if output is None else f"records so far are kept in {output}",
+            kept=f"records so far are kept in {output}",
+            needed=None if paths is None else paths.journal,
             last="the last record",
             again="Run the same command to continue" if options.state else AGAIN,
             quiet=options.quiet,

@@ -1,8 +1,10 @@
 """Show the progress of an export and its summary: a bar on a terminal, or else a line every ten seconds."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Protocol
 
 from thrive_learning._clock import monotonic
@@ -106,7 +108,8 @@ def summarized(  # noqa: PLR0913 - the texts differ by the kind of export
     tally: HasProgress,
     summary: Callable[[], list[str]],
     *,
-    kept: str | None,
+    kept: str,
+    needed: Path | None,
     last: str,
     again: str = AGAIN,
     quiet: bool,
@@ -116,7 +119,8 @@ def summarized(  # noqa: PLR0913 - the texts differ by the kind of export
     Args:
         tally: The counts of the export.
         summary: Returns the lines of the summary.
-        kept: What an interrupted export keeps, such as "records so far are kept in x"; None for a stream.
+        kept: What an interrupted export keeps, such as "records so far are kept in x".
+        needed: The file without which nobody can continue the export; None for a stream.
         last: What the deadline was reached before, such as "the last record".
         again: How to continue.
         quiet: Show only how to continue after an error.
@@ -133,12 +137,13 @@ def summarized(  # noqa: PLR0913 - the texts differ by the kind of export
     except (Exception, KeyboardInterrupt):
         if tally.has_begun:
             say_summary()
-            if kept is not None and tally.can_continue:
+            # It may have been removed, which then is the error. Unlike `Path.exists`, this raises nothing.
+            if needed is not None and os.path.exists(needed) and tally.can_continue:  # noqa: PTH110
                 say(f"{kept}. {again}")
         raise
     say_summary()
     if not quiet and not tally.is_whole:
-        say(f"--deadline was reached before {last}{'' if kept is None else f'. {again}'}")
+        say(f"--deadline was reached before {last}{'' if needed is None else f'. {again}'}")
 
 
 @contextlib.contextmanager

@@ -80,7 +80,8 @@ def run_export(target: Target, options: ExportOptions) -> None:
                 summarized(
                     tally,
                     lambda: tally.summary(paths, outputs.table),
-                    kept=None if paths is None else f"records so far are kept in {paths.output}",
+                    kept=f"records so far are kept in {outputs.records}",
+                    needed=None if paths is None else paths.journal,
                     last="the last ID",
                     quiet=options.quiet,
                 ),

@@ -11,6 +11,7 @@ from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export.cluster.connection import LOCAL, check_address, check_shared, connected
 from thrive_learning.cli.export.cluster.dispatch import Dispatcher
 from thrive_learning.cli.export.cluster.folder import PartFolder
+from thrive_learning.cli.export.cluster.parts import plan_path
 from thrive_learning.cli.export.cluster.plan import stored_form
 from thrive_learning.cli.export.cluster.tally import ClusterTally
 from thrive_learning.cli.export.cluster.worker_settings import source_for
@@ -68,6 +69,7 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
             tally,
             lambda: tally.summary(folder.name, folder.failures),
             kept=f"complete parts are kept in {folder.name}",
+            needed=plan_path(folder.path),
             last="the last part",
             quiet=options.quiet,
         ),
