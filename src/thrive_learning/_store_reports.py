@@ -2,6 +2,9 @@
 
 import os
 
+#: A store that takes longer for an answer has failed, in seconds.
+ANSWER_S = 5.0
+
 _OURS = __name__.partition(".")[0]
 
 
@@ -22,6 +25,11 @@ def describe_failure(error: Exception) -> str:
     kind = type(error).__name__
     number = error.errno if isinstance(error, OSError) else None
     return kind if number is None else f"{kind} ({os.strerror(number)})"
+
+
+def describe_lateness() -> str:
+    """Describe the failure of a store that has not answered."""
+    return f"no answer within {ANSWER_S:g} s"
 
 
 def _is_ours(kind: type) -> bool:

@@ -35,6 +35,7 @@ from thrive_learning import (
     ThriveClient,
     TokenError,
     UnauthorizedError,
+    _store_reports,
 )
 from thrive_learning._auth import authorizer, sharing
 from thrive_learning._auth.outcomes import Key
@@ -710,12 +711,17 @@ class Slow(Store):
         super().__init__()
         self._method = method
         self.arrived, self.go_on = threading.Event(), threading.Event()
+        self.is_waiting = False
 
     def _ask(self, method: str) -> None:
         super()._ask(method)
         if method == self._method and not self.go_on.is_set():
             self.arrived.set()
-            assert self.go_on.wait(60)
+            self.is_waiting = True
+            try:
+                assert self.go_on.wait(20)
+            finally:
+                self.is_waiting = False
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
@@ -731,6 +737,69 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             self.hanging.set()
             await anyio.sleep_forever()
         return self.api(request)
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (authorizer, sharing, _store_reports):
+        monkeypatch.setattr(module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(authorizer, "_SAVING_S", 0.05)
+
+
+@pytest.mark.parametrize("method", ["load", "try_lock"])
+def test_the_deadline_of_a_call_holds_while_a_store_hangs(flavour: Flavour, api: Api, method: str) -> None:
+    store = Slow(method)
+    with flavour.answering(api, OAUTH, token_store=store) as client:
+        with pytest.raises(DeadlineExceededError):
+            client.activities.get(ACTIVITY_ID, timeout=0.05)
+        assert store.is_waiting
+        assert api.count == 0
+        store.go_on.set()
+        wait_until(lambda: not store._locks)
+        get(client)
+    assert api.count == 1
+
+
+@pytest.mark.usefixtures("impatience")
+@pytest.mark.parametrize("method", ["load", "try_lock"])
+def test_a_store_that_hangs_has_failed(flavour: Flavour, api: Api, kept: Kept, method: str) -> None:
+    store = Slow(method)
+    with flavour.answering(api, OAUTH, token_store=store) as client:
+        for _ in range(2):
+            get(client)
+        assert api.count == 1
+        [line] = lines(kept)
+        assert line.startswith(
+            "WARNING the token store Slow: no answer within 0.05 s; this process continues with its own "
+            "tokens and tries again later"
+        )
+        store.go_on.set()
+        wait_until(lambda: not store._locks)
+
+
+def test_an_interruption_is_not_taken_for_a_failure_of_the_store(
+    flavour: Flavour, api: Api, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_key: str) -> None:
+        raise TimeoutError("of a signal handler")
+
+    monkeypatch.setattr(sharing, "interruption", lambda error: error)
+    store = Store()
+    with flavour.answering(api, OAUTH, token_store=store) as client:
+        monkeypatch.setattr(store, "load", fail)
+        with pytest.raises(TimeoutError, match="of a signal handler"):
+            get(client)
+    assert not lines(kept)
+
+
+@pytest.mark.usefixtures("impatience")
+def test_a_call_does_not_wait_for_a_store_that_hangs_while_it_saves(flavour: Flavour, api: Api) -> None:
+    store = Slow("save")
+    with flavour.answering(api, OAUTH, token_store=store) as client:
+        get(client)
+        assert store.is_waiting
+        store.go_on.set()
+        wait_until(lambda: not store._locks)
 
 
 @pytest.mark.anyio

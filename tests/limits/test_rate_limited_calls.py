@@ -32,8 +32,10 @@ from thrive_learning import (
     RetryPolicy,
     StoredToken,
     ThriveClient,
+    _store_reports,
 )
 from thrive_learning._exchange import attempts
+from thrive_learning._limits import limiter, reservations
 from thrive_learning._limits.memory import MemoryLimits
 
 #: So seldom that a second request never comes within a test.
@@ -427,31 +429,71 @@ def test_a_forked_child_does_not_wait_for_threads_of_its_parent() -> None:
 
 
 class Hanging(MemoryLimits):
-    """A store that hangs."""
+    """A store that hangs from its second request on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.may_end = threading.Event()
+        self.hangs = False
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
-        self.may_end.wait(20)
+        if self.hangs:
+            self.may_end.wait(20)
         return super().take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
 
+    def slow(self, key: str, **options: Any) -> None:
+        self.may_end.wait(20)
+        super().slow(key, **options)
 
-def test_the_deadline_of_an_async_call_holds_while_a_store_hangs(anyio_backend: str) -> None:
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
     store = Hanging()
-
-    async def use() -> None:
-        async with AsyncThriveClient.sandbox(rate_limit=RateLimit(10, store=store)) as client:
-            with pytest.raises(DeadlineExceededError) as raised:
-                await client.activities.get(ACTIVITY_ID, timeout=0.05)
-            assert str(raised.value).startswith(
-                "The call waited for the rate limit of 10 requests per second until Timeout.total=0.05 s was"
-            )
-            assert raised.value.operation == "activities.get"
-
-    anyio.run(use, backend=anyio_backend)
+    yield store
     store.may_end.set()
+
+
+def test_the_deadline_of_a_call_holds_while_a_store_hangs(flavour: Flavour, hanging: Hanging) -> None:
+    requests = Requests()
+    with flavour.answering(requests, rate_limit=RateLimit(10, store=hanging)) as client:
+        client.activities.get(ACTIVITY_ID)
+        hanging.hangs = True
+        with pytest.raises(DeadlineExceededError) as raised:
+            client.activities.get(ACTIVITY_ID, timeout=0.05)
+        assert not waiting(client)
+    assert str(raised.value).startswith(
+        "The call waited for the rate limit of 10 requests per second until Timeout.total=0.05 s was"
+    )
+    assert raised.value.operation == "activities.get"
+    assert len(requests.paths) == 1
+
+
+def test_a_store_that_hangs_has_failed(
+    flavour: Flavour, hanging: Hanging, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (limiter, reservations, _store_reports):
+        monkeypatch.setattr(module, "ANSWER_S", 0.05)
+    hanging.hangs = True
+    requests = Requests()
+    with flavour.answering(requests, rate_limit=RateLimit(1000, store=hanging)) as client:
+        for _ in range(3):
+            client.activities.get(ACTIVITY_ID)
+    assert len(requests.paths) == 3
+    [record] = caplog.records
+    assert record.getMessage().startswith("the rate limit store Hanging: no answer within 0.05 s; ")
+
+
+def test_a_response_does_not_wait_for_a_store_that_hangs(
+    flavour: Flavour, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (limiter, reservations, _store_reports):
+        monkeypatch.setattr(module, "ANSWER_S", 0.05)
+    used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "20"}
+    requests = Requests(httpx.Response(200, headers=used_up, json=PAGE_EXAMPLE))
+    with flavour.answering(requests, rate_limit=RateLimit(10, store=hanging)) as client:
+        client.activities.get(ACTIVITY_ID)
+        with pytest.raises(DeadlineExceededError, match="The server has asked for a pause"):
+            client.activities.get(ACTIVITY_ID, timeout=5)
 
 
 def test_a_canceled_task_passes_its_slot_on(anyio_backend: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from thrive_learning._limits.line import Limiter
 from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations, Share
 from thrive_learning._limits.server_limits import HOLD_S, Slow
+from thrive_learning._store_reports import ANSWER_S
 
 LIMIT = Limit("0" * 32, 10, 1)
 
@@ -65,6 +67,11 @@ class Shared:
         )
 
 
+def reserve(reservations: Reservations, longest_wait_s: float) -> float:
+    found_s = reservations.take_in_store(longest_wait_s)
+    return reservations.take_here(longest_wait_s) if found_s is None else found_s
+
+
 @pytest.fixture
 def shared(caplog: pytest.LogCaptureFixture) -> Shared:
     caplog.set_level(logging.INFO, "thrive_learning.limits")
@@ -73,36 +80,36 @@ def shared(caplog: pytest.LogCaptureFixture) -> Shared:
 
 def test_clients_share_the_slots_of_a_store(shared: Shared) -> None:
     assert shared.one.blocks
-    assert shared.one.reserve_now()
-    assert shared.other.reserve(60) == pytest.approx(0.1)
-    assert not shared.one.reserve_now()
-    assert shared.one.reserve(0.05) == pytest.approx(0.2)
-    assert shared.other.reserve(60) == pytest.approx(0.2)
+    assert not shared.one.take_now()  # the store may block
+    assert reserve(shared.one, 60) == 0
+    assert reserve(shared.other, 60) == pytest.approx(0.1)
+    assert reserve(shared.one, 0.05) == pytest.approx(0.2)
+    assert reserve(shared.other, 60) == pytest.approx(0.2)
     shared.one.slow(5, 0.5, 60)
-    assert [shared.other.reserve(60) for _ in range(2)] == [pytest.approx(5), pytest.approx(7)]
+    assert [reserve(shared.other, 60) for _ in range(2)] == [pytest.approx(5), pytest.approx(7)]
     apart = Reservations(Limit("1" * 32, 10, 1), MemoryLimits(shared.clock), shared.store, shared.clock)
-    assert apart.reserve(60) == 0
+    assert reserve(apart, 60) == 0
 
 
 def test_without_a_store_nothing_blocks() -> None:
     clock = Clock()
     alone = Reservations(LIMIT, MemoryLimits(clock), clock=clock)
     assert not alone.blocks
-    assert alone.reserve_now()
-    assert not alone.reserve_now()
-    assert alone.reserve(60) == pytest.approx(0.1)
+    assert alone.take_now()
+    assert not alone.take_now()
+    assert reserve(alone, 60) == pytest.approx(0.1)
     alone.slow(5, None, 0)
-    assert alone.reserve(0) == pytest.approx(5)
+    assert reserve(alone, 0) == pytest.approx(5)
 
 
 def test_a_process_keeps_to_the_limit_while_its_store_fails(
     shared: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.store.answer = OSError(28, "fake-secret")
-    waits = [shared.one.reserve(60) for _ in range(3)]
+    waits = [reserve(shared.one, 60) for _ in range(3)]
     assert waits == [0, pytest.approx(1), pytest.approx(2)]  # a tenth, because its share is not known
     shared.one.slow(5, None, 0)
-    assert shared.one.reserve(60) == pytest.approx(5)
+    assert reserve(shared.one, 60) == pytest.approx(5)
     assert shared.store.takes == 1  # it is left alone
     [record] = caplog.records
     assert record.levelname == "WARNING"
@@ -121,9 +128,9 @@ def test_clients_keep_to_the_shares_that_they_had_while_their_store_fails(
 ) -> None:
     clock, clients = shared.clock, [*[shared.one] * 3, shared.other]
     for number in range(10 * seconds):
-        clock.now += clients[number % 4].reserve(60)
+        clock.now += reserve(clients[number % 4], 60)
     shared.store.answer = OSError()
-    waits = [[client.reserve(1e6) for _ in range(31)][-1] for client in (shared.one, shared.other)]
+    waits = [[reserve(client, 1e6) for _ in range(31)][-1] for client in (shared.one, shared.other)]
     assert waits == [pytest.approx(30 / 7.5, rel=0.1), pytest.approx(30 / 2.5, rel=0.2)]
 
 
@@ -157,11 +164,11 @@ def test_the_share_of_a_client_that_was_idle_for_a_minute_is_unknown() -> None:
 
 def test_an_outage_does_not_lower_the_share(shared: Shared) -> None:
     for _ in range(20):
-        shared.clock.now += shared.one.reserve(60)
+        shared.clock.now += reserve(shared.one, 60)
     for outage_s in (30, 90, 30, 90):
-        shared.clock.now += shared.one.reserve(60)
+        shared.clock.now += reserve(shared.one, 60)
         shared.store.answer = OSError()
-        assert [shared.one.reserve(60) for _ in range(11)][-1] == pytest.approx(1, rel=0.01)
+        assert [reserve(shared.one, 60) for _ in range(11)][-1] == pytest.approx(1, rel=0.01)
         shared.clock.now += outage_s
         shared.store.answer = None
 
@@ -169,36 +176,36 @@ def test_an_outage_does_not_lower_the_share(shared: Shared) -> None:
 def test_a_client_has_no_burst_while_its_store_fails(shared: Shared) -> None:
     shared.store.answer = OSError()
     client = Reservations(LIMIT._replace(burst=5), MemoryLimits(shared.clock), shared.store, shared.clock)
-    assert [client.reserve(60) for _ in range(2)] == [0, pytest.approx(1)]
+    assert [reserve(client, 60) for _ in range(2)] == [0, pytest.approx(1)]
 
 
 def test_a_slot_that_is_too_late_does_not_count_as_a_share(shared: Shared) -> None:
-    shared.one.reserve(60)
+    reserve(shared.one, 60)
     for _ in range(50):
-        assert shared.one.reserve(0.01) > 0.01
+        assert reserve(shared.one, 0.01) > 0.01
     shared.clock.now += 10
     shared.store.answer = OSError()
-    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(10)]
+    assert [reserve(shared.one, 60) for _ in range(2)] == [0, pytest.approx(10)]
 
 
 def test_a_store_is_tried_again_later(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
     shared.store.answer = RuntimeError()
-    shared.one.reserve(60)
+    reserve(shared.one, 60)
     for _ in range(2):
         shared.clock.now += LEFT_ALONE_S
-        shared.one.reserve(60)
+        reserve(shared.one, 60)
     assert shared.store.takes == 3
     assert len(caplog.records) == 1  # once per outage
     shared.store.answer = None
     shared.clock.now += LEFT_ALONE_S
-    assert shared.one.reserve(60) == 0
-    assert shared.other.reserve(60) == pytest.approx(0.1)
+    assert reserve(shared.one, 60) == 0
+    assert reserve(shared.other, 60) == pytest.approx(0.1)
     recovered = caplog.records[-1]
     assert (recovered.levelname, vars(recovered)["thrive_event"]) == ("INFO", "limit_store_recovered")
     assert recovered.getMessage() == f"{vars(recovered)['thrive_store']}: works again"
     assert vars(recovered)["thrive_store"] == "the rate limit store Breakable"
     shared.store.answer = RuntimeError()
-    shared.one.reserve(60)
+    reserve(shared.one, 60)
     assert [vars(record)["thrive_event"] for record in caplog.records] == [
         *("limit_store_failed", "limit_store_recovered", "limit_store_failed"),
     ]
@@ -212,20 +219,20 @@ def test_a_store_that_works_for_one_thread_is_used_by_all(
     def slowly(*arguments: Any, **options: Any) -> float:
         shared.store.answer = OSError()
         monkeypatch.setattr(shared.store, "take", take)
-        shared.one.reserve(60)  # of another thread
+        reserve(shared.one, 60)  # of another thread
         shared.store.answer = None
         return take(*arguments, **options)
 
     monkeypatch.setattr(shared.store, "take", slowly)
-    assert shared.one.reserve(60) == 0
-    assert shared.other.reserve(60) == pytest.approx(0.1)
-    assert shared.one.reserve(60) == pytest.approx(0.2)
+    assert reserve(shared.one, 60) == 0
+    assert reserve(shared.other, 60) == pytest.approx(0.1)
+    assert reserve(shared.one, 60) == pytest.approx(0.2)
 
 
 def test_a_pause_is_kept_although_the_store_fails(shared: Shared) -> None:
     shared.store.answer = RuntimeError()
     shared.one.slow(5, 0.5, 60)
-    assert [shared.one.reserve(60) for _ in range(2)] == [pytest.approx(5), pytest.approx(7)]
+    assert [reserve(shared.one, 60) for _ in range(2)] == [pytest.approx(5), pytest.approx(7)]
     shared.one.slow(6, None, 0)
     assert shared.store.slows == 1
 
@@ -233,20 +240,20 @@ def test_a_pause_is_kept_although_the_store_fails(shared: Shared) -> None:
 @pytest.mark.parametrize("answer", [float("nan"), "soon", [1]], ids=str)
 def test_an_invalid_wait_is_a_failure_of_the_store(shared: Shared, answer: Any) -> None:
     shared.store.answer = answer
-    assert [shared.one.reserve(60) for _ in range(2)] == [0, pytest.approx(1)]
+    assert [reserve(shared.one, 60) for _ in range(2)] == [0, pytest.approx(1)]
     assert shared.store.takes == 1
 
 
 def test_a_negative_wait_is_none(shared: Shared) -> None:
     shared.store.answer = -1
-    assert shared.one.reserve(60) == 0
+    assert reserve(shared.one, 60) == 0
 
 
 def test_a_store_of_ours_is_named(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "file"
     folder.write_text("")
     reservations = Reservations(LIMIT, MemoryLimits(), FileTokenStore(folder))
-    assert reservations.reserve(60) == 0
+    assert reserve(reservations, 60) == 0
     assert caplog.records[0].getMessage().startswith(f"FileTokenStore('{folder}'): ")
 
 
@@ -256,19 +263,48 @@ def test_an_interruption_is_not_taken_for_a_failure_of_the_store(
     monkeypatch.setattr("thrive_learning._limits.reservations.interruption", lambda error: error)
     shared.store.answer = TimeoutError("of a signal handler")
     with pytest.raises(TimeoutError):
-        shared.one.reserve(60)
+        reserve(shared.one, 60)
     assert not caplog.records
+
+
+def test_an_answer_that_comes_too_late_changes_nothing(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hanging(Breakable):
+        def take(self, key: str, **options: Any) -> float:
+            shared.clock.now += ANSWER_S
+            for _ in range(2):
+                one.late(ANSWER_S)  # the caller has given up, and so has another one
+            shared.clock.now += ANSWER_S
+            if self.answer is not None:
+                raise self.answer
+            return super().take(key, **options)
+
+    store = Hanging(shared.clock)
+    one = Reservations(LIMIT, MemoryLimits(shared.clock), store, shared.clock)
+    one.late(ANSWER_S / 2)
+    assert one.tries_again_at == math.inf
+    for answer in (None, OSError("fake-secret")):
+        shared.clock.now += LEFT_ALONE_S
+        store.answer = answer
+        assert one.take_in_store(60) is None
+        assert one.tries_again_at == shared.clock.now - ANSWER_S + LEFT_ALONE_S
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "the rate limit store Hanging: no answer within 5 s; this client sends at most 1 requests per "
+        "second, its share of the limit, and tries again later"
+    )
 
 
 def test_only_a_reservation_tries_a_failed_store_again(shared: Shared) -> None:
     shared.store.answer = RuntimeError()
-    shared.one.reserve(60)
+    reserve(shared.one, 60)
     shared.store.answer = None
     shared.clock.now += LEFT_ALONE_S
     # This process has found the rate without the others, so it must not reach them.
     shared.one.slow(0, 0.1, 30)
     assert shared.store.slows == 0
-    assert shared.one.reserve(60) == 0
+    assert reserve(shared.one, 60) == 0
     shared.one.slow(0, 5, 30)
     assert shared.store.slows == 1
 
@@ -276,10 +312,10 @@ def test_only_a_reservation_tries_a_failed_store_again(shared: Shared) -> None:
 def test_a_process_that_is_alone_or_no_longer_alone_forgets_what_it_learned(shared: Shared) -> None:
     limiter = Limiter(shared.one, shared.clock)
     assert limiter.server.after(429, {}, shared.clock.now) == Slow(1, 8, HOLD_S)
-    assert shared.one.reserve(60) == 0
+    assert reserve(shared.one, 60) == 0
     for answer, leaves in [(RuntimeError(), True), (RuntimeError(), False), (None, True), (None, False)]:
         shared.store.answer = answer
         shared.clock.now += LEFT_ALONE_S
         before = limiter.server
-        shared.one.reserve(60)
+        reserve(shared.one, 60)
         assert (limiter.server is not before) == leaves

@@ -20,7 +20,8 @@ from thrive_learning._exchange.server_text import show
 from thrive_learning._http.port import Headers, Request
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer
-from thrive_learning._threads import run_in_thread
+from thrive_learning._store_reports import ANSWER_S
+from thrive_learning._threads import arun_in_time, run_in_thread, run_in_time
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -46,7 +47,7 @@ AsyncSend = Callable[[Request, Budget, Purpose], Awaitable[Reply]]
 
 _WAITING = "the token endpoint"
 
-# How long an async call lets a store save a new token, even beyond its own limit, in seconds.
+# How long a call lets a store save a new token, even beyond its own limit, in seconds.
 _SAVING_S = 1.0
 
 # A phase whose limit is the rest of the call may end this much before the call, in seconds.
@@ -342,8 +343,7 @@ class Authorizer(Authorization):
         turn = self.turn(key, lead, budget)
         outcome: Minted | Failure | None = None
         try:
-            while turn is not None and (wait_s := turn.look()):
-                time.sleep(wait_s)
+            turn = _consult(turn, budget)
             if turn is None or turn.leads:
                 outcome = self._requested(key, scopes, _spending(budget, turn), send)
         except ThriveError as error:
@@ -353,7 +353,7 @@ class Authorizer(Authorization):
             raise
         result = self.conclude(key, lead, turn, outcome)
         if turn is not None:
-            turn.end(outcome if isinstance(outcome, Minted) else None)
+            _end(turn, outcome if isinstance(outcome, Minted) else None)
         if isinstance(result, ThriveError):
             raise result
         return result
@@ -366,6 +366,31 @@ class Authorizer(Authorization):
         except ThriveError as error:
             minting.failed(error)
         return self.outcome(key, minting, budget)
+
+
+def _consult(turn: "Turn | None", budget: Budget) -> "Turn | None":
+    """Look into the store until the caller has a token or must request one.
+
+    None without a store that answers.
+    """
+    if turn is not None:
+        turn.identify()  # here, because a function that returns the secret may need this thread
+    while turn is not None:
+        limit_s = min(budget.remaining(), ANSWER_S)
+        answers = run_in_time(turn.look, limit_s)
+        if not answers:
+            turn.late(limit_s)
+            return None
+        if not answers[0]:
+            break
+        time.sleep(answers[0])  # other processes cannot set an event, so poll
+    return turn
+
+
+def _end(turn: "Turn", minted: Minted | None) -> None:
+    """Save a new token even at the end of the caller's time, so that other processes can use it."""
+    if not run_in_time(functools.partial(turn.end, minted), _SAVING_S):
+        turn.abandon()
 
 
 class AsyncAuthorizer(Authorization):
@@ -407,9 +432,7 @@ class AsyncAuthorizer(Authorization):
         outcome: Minted | Failure | None = late
         try:
             with anyio.move_on_after(budget.remaining()):
-                # Other processes cannot set an event, so poll.
-                while turn is not None and (wait_s := await run_in_thread(turn.look)):
-                    await (sleep_by_timer if is_replaced() else anyio.sleep)(wait_s)
+                turn = await _aconsult(turn, budget)
                 outcome = None
                 if turn is None or turn.leads:
                     outcome = late
@@ -425,7 +448,7 @@ class AsyncAuthorizer(Authorization):
             raise
         result = self.conclude(key, lead, turn, outcome)
         if turn is not None:
-            await _end(turn, outcome if isinstance(outcome, Minted) else None)
+            await _aend(turn, outcome if isinstance(outcome, Minted) else None)
         if isinstance(result, ThriveError):
             raise result
         return result
@@ -442,8 +465,24 @@ class AsyncAuthorizer(Authorization):
         return self.outcome(key, minting, budget)
 
 
-async def _end(turn: "Turn", minted: Minted | None) -> None:
-    """Save a new token even at the end of the caller's time, so that other processes can use it."""
+async def _aconsult(turn: "Turn | None", budget: Budget) -> "Turn | None":
+    """Look into the store. See `_consult`."""
+    import anyio  # noqa: PLC0415 - not needed by sync code
+
+    while turn is not None:
+        limit_s = min(budget.remaining(), ANSWER_S)
+        answers = await arun_in_time(turn.look, limit_s)
+        if not answers:
+            turn.late(limit_s)
+            return None
+        if not answers[0]:
+            break
+        await (sleep_by_timer if is_replaced() else anyio.sleep)(answers[0])
+    return turn
+
+
+async def _aend(turn: "Turn", minted: Minted | None) -> None:
+    """Save a new token. See `_end`."""
     import anyio  # noqa: PLC0415 - not needed by sync code
 
     try:

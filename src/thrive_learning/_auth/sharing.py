@@ -21,7 +21,7 @@ from thrive_learning._auth.single_flight import (
 from thrive_learning._clock import wall_time
 from thrive_learning._interruptions import interruption
 from thrive_learning._log import fields, logger_of
-from thrive_learning._store_reports import describe_failure, describe_store
+from thrive_learning._store_reports import ANSWER_S, describe_failure, describe_lateness, describe_store
 from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import AccessToken
@@ -152,7 +152,7 @@ class SharedTokens:
             stored = cast("object", self.store.load(name))
         except ValueError as error:
             if name not in self._corrupt:
-                self._warn(error, "it is replaced")
+                self._warn(describe_failure(error), "it is replaced")
             self._corrupt.add(name)
             return None
         self._corrupt.discard(name)
@@ -196,10 +196,7 @@ class SharedTokens:
         except Exception as error:  # a store may raise anything, which must not break a call
             if interruption(error) is not None:
                 raise
-            self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
-            if not self._failing:  # once per outage
-                self._warn(error, "this process continues with its own tokens and tries again later")
-            self._failing.add(what)
+            self._fail(what, describe_failure(error))
             return otherwise
         if what in self._failing:
             self._failing.discard(what)
@@ -208,8 +205,18 @@ class SharedTokens:
                 logger.info("%s: works again", store, extra=fields("token_store_recovered", store=store))
         return result
 
-    def _warn(self, error: Exception, consequence: str) -> None:
-        store, reason = describe_store(self.store, "token store"), describe_failure(error)
+    def _fail(self, what: str, reason: str) -> None:
+        self._left_alone_until = self.cache.clock() + LEFT_ALONE_S
+        if not self._failing:  # once per outage
+            self._warn(reason, "this process continues with its own tokens and tries again later")
+        self._failing.add(what)
+
+    def late(self) -> None:
+        """Record that the store has not answered, and will not be waited for."""
+        self._fail("load", describe_lateness())
+
+    def _warn(self, reason: str, consequence: str) -> None:
+        store = describe_store(self.store, "token store")
         extra = fields("token_store_failed", store=store, error=reason)
         logger.warning("%s: %s; %s", store, reason, consequence, extra=extra)
 
@@ -248,6 +255,14 @@ class Turn:
         self._release: Callable[[], object] | None = None
         self._ended = False
 
+    def identify(self) -> None:
+        """Find out the name of the token in the store.
+
+        Raises:
+            ConfigurationError: The function that returns the secret fails.
+        """
+        self._name = self._name or self._shared.name(self._key)
+
     def look(self) -> float:
         """Look for a token, and take the lock if it is missing or due for renewal.
 
@@ -259,7 +274,7 @@ class Turn:
             ConfigurationError: The function that returns the secret fails.
         """
         shared = self._shared
-        self._name = self._name or shared.name(self._key)
+        self.identify()
         self._read()
         if self.is_fresh:
             return 0.0
@@ -310,6 +325,12 @@ class Turn:
             release = self._let_go()
             if release is not None:
                 self._shared.release(release)
+
+    def late(self, waited_s: float) -> None:
+        """End the turn of a caller that has waited this many seconds for the store in vain."""
+        if waited_s >= ANSWER_S:
+            self._shared.late()
+        self.abandon()
 
     def abandon(self) -> None:
         """Release the lock in a thread, from code that must neither block nor wait.

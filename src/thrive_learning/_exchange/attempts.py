@@ -333,7 +333,7 @@ class SyncAttempts(Attempts[Engine, SyncLimiter]):
             ):
                 slow = self._slow(limiter, outcome)
                 if slow is not None:
-                    limiter.slow(*slow)
+                    limiter.slow(slow, max(budget.remaining(), 0.0))
             delay = self._delay(outcome, retries, request)
             if delay is None:
                 return _result(outcome, retries, purpose)
@@ -410,7 +410,7 @@ class AsyncAttempts(Attempts[AsyncEngine, AsyncLimiter]):
             ):
                 slow = self._slow(limiter, outcome)
                 if slow is not None:
-                    await limiter.slow(*slow)
+                    await limiter.slow(slow, max(budget.remaining(), 0.0))
             delay = self._delay(outcome, retries, request)
             if delay is None:
                 return _result(outcome, retries, purpose)

@@ -5,11 +5,16 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from thrive_learning._clock import is_replaced
 from thrive_learning._limits.line import RESERVE, Limiter, LimitTurn, Patience, TooLong
+from thrive_learning._limits.server_limits import Slow
 from thrive_learning._loops import from_any_thread, limit_by_timer
-from thrive_learning._threads import run_in_thread
+from thrive_learning._store_reports import ANSWER_S
+from thrive_learning._threads import arun_in_time, run_in_time
+
+T = TypeVar("T")
 
 
 class ThreadPlace:
@@ -45,18 +50,28 @@ class SyncLimiter(Limiter):
             while (step := turn.step()) is not None:
                 if step == RESERVE:
                     longest_s = turn.longest_s
-                    turn.reserved(turn.reserve(longest_s), longest_s)
+                    take = functools.partial(self.reservations.take_in_store, longest_s)
+                    turn.reserved(self._ask(take, longest_s), longest_s)
                 else:
                     place.wait(step)
         finally:
             turn.end()
         return turn.outcome or 0.0
 
-    def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
-        """Send nothing for some seconds, and less than usual for others, as the server asks."""
-        self.reservations.slow(pause_s, per_second, for_s)
-        if pause_s > 0:
-            self.paused(pause_s)
+    def slow(self, slow: Slow, longest_s: float) -> None:
+        """Apply what the server asks for. Wait for the store for at most `longest_s` seconds."""
+        self._ask(functools.partial(self.reservations.slow, *slow), longest_s)
+        self.paused(slow.pause_s)
+
+    def _ask(self, operation: Callable[[], T], longest_s: float) -> T | None:
+        """Return the answer of the store; None if it takes too long."""
+        if not self.reservations.blocks:
+            return operation()
+        limit_s = min(longest_s, ANSWER_S)
+        for answer in run_in_time(operation, limit_s):
+            return answer
+        self.reservations.late(limit_s)
+        return None
 
 
 class TaskPlace:
@@ -90,10 +105,6 @@ class TaskPlace:
 class AsyncLimiter(Limiter):
     """The line of an async client, for all its event loops."""
 
-    def goes_at_once(self) -> bool:
-        """Return whether a request may be sent now, and count it. False if that takes a thread."""
-        return not self.reservations.blocks and super().goes_at_once()
-
     async def wait(self, patience: Patience) -> float | TooLong:
         """Wait until a request may be sent, and count it. See `SyncLimiter.wait`."""
         place = TaskPlace()
@@ -103,24 +114,25 @@ class AsyncLimiter(Limiter):
             while (step := turn.step()) is not None:
                 if step == RESERVE:
                     longest_s = turn.longest_s
-                    turn.reserved(await self._reserve(turn.reserve, longest_s), longest_s)
+                    take = functools.partial(self.reservations.take_in_store, longest_s)
+                    turn.reserved(await self._ask(take, longest_s), longest_s)
                 else:
                     await place.wait(step)
         finally:
             turn.end()
         return turn.outcome or 0.0
 
-    async def _reserve(self, reserve: Callable[[float], float | None], longest_s: float) -> float | None:
-        if not self.reservations.blocks:
-            return reserve(longest_s)
-        return await run_in_thread(functools.partial(reserve, longest_s))
+    async def slow(self, slow: Slow, longest_s: float) -> None:
+        """Apply what the server asks for. See `SyncLimiter.slow`."""
+        await self._ask(functools.partial(self.reservations.slow, *slow), longest_s)
+        self.paused(slow.pause_s)
 
-    async def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
-        """Send nothing for some seconds, and less than usual for others, as the server asks."""
-        slow = functools.partial(self.reservations.slow, pause_s, per_second, for_s)
-        if self.reservations.blocks:
-            await run_in_thread(slow)
-        else:
-            slow()
-        if pause_s > 0:
-            self.paused(pause_s)
+    async def _ask(self, operation: Callable[[], T], longest_s: float) -> T | None:
+        """Return the answer of the store; None if it takes too long."""
+        if not self.reservations.blocks:
+            return operation()
+        limit_s = min(longest_s, ANSWER_S)
+        for answer in await arun_in_time(operation, limit_s):
+            return answer
+        self.reservations.late(limit_s)
+        return None

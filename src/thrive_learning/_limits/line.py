@@ -147,16 +147,15 @@ class LimitTurn:
         """The seconds that it can still wait."""
         return max(self._patience.remaining(), 0.0)
 
-    @property
-    def reserve(self) -> Callable[[float], float | None]:
-        """The function that reserves the slot. One in memory is kept until the store works again."""
-        reservations = self._limiter.reservations
-        return reservations.reserve if self._due is None else reservations.reserve_in_store
-
     def reserved(self, wait_s: float | None, longest_s: float) -> None:
-        """Record what a reservation returned; None keeps the slot that the request has."""
+        """Record what the store answered; None without an answer.
+
+        Without one, the request reserves a slot in memory, unless it has one from before.
+        """
         if wait_s is None:
-            return
+            if self._due is not None or self._patience.remaining() <= 0:
+                return
+            wait_s = self._limiter.reservations.take_here(longest_s)
         if wait_s > longest_s:
             self.outcome = TooLong(wait_s, longest_s)
             return
@@ -218,7 +217,7 @@ class Limiter:
         self.news: int = 0
         self.spare_at: float = -math.inf
         self.reservations: Reservations = reservations
-        self._reserve_now = reservations.reserve_now
+        self._take_now = reservations.take_now
         self.server: ServerLimits
         self._forget_server()
         # The share of the limit that one process finds alone, while a store fails, would stall all others.
@@ -238,8 +237,11 @@ class Limiter:
         self.server = ServerLimits(self.reservations.limit.per_second)
 
     def goes_at_once(self) -> bool:
-        """Return whether a request may be sent now, because no other one waits, and count it."""
-        return not self._line and self._reserve_now()
+        """Return whether a request may be sent now, because no other one waits, and count it.
+
+        False with a store, which may block.
+        """
+        return not self._line and self._take_now()
 
     def first(self, line: "deque[weakref.ref[LimitTurn]]") -> LimitTurn | None:
         """Return the first request in a line. Drop those that are lost."""
@@ -280,10 +282,10 @@ class Limiter:
                 turn.look_again(before, now)
 
     def paused(self, pause_s: float) -> None:
-        """Record a pause that has been passed to the store. Slots within it are void."""
+        """Record a pause, or none, that has been passed to the store. Slots within it are void."""
         now = self.clock()
         until = now + pause_s
-        if until > self._paused_until + _SAME_PAUSE_S:
+        if pause_s > 0 and until > self._paused_until + _SAME_PAUSE_S:
             self._paused_until = until
             self.epoch += 1
             self.spare_at = -math.inf

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
 from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._log import fields, logger_of
-from thrive_learning._store_reports import describe_failure, describe_store
+from thrive_learning._store_reports import ANSWER_S, describe_failure, describe_lateness, describe_store
+from thrive_learning.rate_limits import RateLimitStore
 
 logger = logger_of("limits")
 
@@ -75,20 +76,6 @@ class Limit(NamedTuple):
     burst: float
 
 
-class Store(Protocol):
-    """A store of rate limits; see `RateLimitStore`."""
-
-    def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
-        """Reserve the next slot, and return the seconds until then."""
-        ...
-
-    def slow(
-        self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
-    ) -> None:
-        """Pause, or lower the rate for a while."""
-        ...
-
-
 class Reservations:
     """The slots of one client.
 
@@ -99,58 +86,48 @@ class Reservations:
         clock: A monotonic clock in seconds.
 
     Attributes:
-        blocks: Whether the methods may block.
+        blocks: Whether `take_in_store` and `slow` may block.
+        take_now: Reserves a slot if that takes neither a wait nor a store, and returns whether it did.
+        on_switch: Called when the store begins to fail, and when it works again.
     """
 
     def __init__(
         self,
         limit: Limit,
         memory: MemoryLimits,
-        store: Store | None = None,
+        store: RateLimitStore | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.limit: Limit = limit
         self.blocks: bool = store is not None
-        self._memory = memory
-        self._store = store
-        #: Reserve a slot if that is possible without a wait, and return whether it was.
-        self.reserve_now: Callable[[], bool] = memory.reserver(
+        self.take_now: Callable[[], bool] = memory.reserver(
             limit.key, per_second=limit.per_second, burst=limit.burst
         )
         if store is not None:
-            self.reserve_now = lambda: self.reserve(0.0) == 0
+            self.take_now = lambda: False
+        self.on_switch: Callable[[], object] = _ignore
+        self._memory = memory
+        self._store = store
         self._clock = clock
         self._left_alone_until = -math.inf
         self._failing_since: float | None = None
         self._share = Share()
         self._rate_alone = limit.per_second
-        #: Called when the store begins to fail, and when it works again.
-        self.on_switch: Callable[[], object] = _ignore
 
     @property
     def tries_again_at(self) -> float:
         """When the store is used again after a failure; infinity if it works."""
         return math.inf if self._failing_since is None else self._left_alone_until
 
-    def reserve(self, longest_wait_s: float) -> float:
-        """Reserve the next slot, and return the seconds until then.
+    def take_in_store(self, longest_wait_s: float) -> float | None:
+        """Reserve the next slot in the store, and return the seconds until then.
 
-        If they are more than `longest_wait_s`, nothing is reserved.
+        If they are more than `longest_wait_s`, nothing is reserved. None without a store that works.
         """
-        wait_s = self.reserve_in_store(longest_wait_s)
-        if wait_s is not None:
-            return wait_s
-        key, per_second, burst = self.limit
-        if self._failing_since is not None:
-            per_second, burst = self._rate_alone, 1.0
-        return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
-
-    def reserve_in_store(self, longest_wait_s: float) -> float | None:
-        """Reserve the next slot as `reserve` does, but return None without a working store."""
-        key, per_second, burst = self.limit
         store = self._store
         if store is None or self._clock() < self._left_alone_until:
             return None
+        key, per_second, burst = self.limit
         wait_s = self._tried(
             lambda: _seconds(
                 store.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
@@ -160,46 +137,69 @@ class Reservations:
             self._share.count(self._clock())
         return wait_s
 
+    def take_here(self, longest_wait_s: float) -> float:
+        """Reserve the next slot in memory, as `take_in_store` does in the store."""
+        key, per_second, burst = self.limit
+        if self._failing_since is not None:
+            per_second, burst = self._rate_alone, 1.0
+        return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+
     def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
         """Send nothing for some seconds, and less than usual for others."""
         key, store = self.limit.key, self._store
         self._memory.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
-        # After a failure, only `reserve` tries the store again. This rate may be that of one process alone.
+        # After a failure, only a reservation tries the store again. This rate may be that of one process
+        # alone.
         if store is not None and self._failing_since is None:
             self._tried(lambda: store.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s))
 
+    def late(self, waited_s: float) -> None:
+        """Record that the store has not answered after so many seconds, and will not be waited for."""
+        if waited_s >= ANSWER_S:
+            self._fail(describe_lateness())
+
     def _tried(self, operation: Callable[[], T]) -> T | None:
+        began = self._clock()
         try:
             result = operation()
         except Exception as error:  # a store may raise anything, which must not break a call
             if interruption(error) is not None:
                 raise
-            now = self._clock()
-            self._left_alone_until = now + LEFT_ALONE_S
-            if self._failing_since is None:  # once per outage
-                share = self._share.per_second(now) or UNKNOWN_SHARE * self.limit.per_second
-                self._rate_alone = min(share, self.limit.per_second)
-                self._failing_since = now
-                store, reason = describe_store(self._store, "rate limit store"), describe_failure(error)
-                logger.warning(
-                    "%s: %s; this client sends at most %.3g requests per second, its share of the limit, "
-                    "and tries again later",
-                    store,
-                    reason,
-                    self._rate_alone,
-                    extra=fields("limit_store_failed", store=store, error=reason),
-                )
-                self.on_switch()
+            if self._clock() < began + ANSWER_S:
+                self._fail(describe_failure(error))
             return None
-        since = self._failing_since
+        if self._clock() >= began + ANSWER_S:
+            return None  # the caller has given up
+        self._recover()
+        return result
+
+    def _fail(self, reason: str) -> None:
+        now = self._clock()
+        self._left_alone_until = now + LEFT_ALONE_S
+        if self._failing_since is not None:
+            return  # one warning per outage
+        self._failing_since = now
+        share = self._share.per_second(now) or UNKNOWN_SHARE * self.limit.per_second
+        self._rate_alone = min(share, self.limit.per_second)
+        store = describe_store(self._store, "rate limit store")
+        logger.warning(
+            "%s: %s; this client sends at most %.3g requests per second, its share of the limit, and tries "
+            "again later",
+            store,
+            reason,
+            self._rate_alone,
+            extra=fields("limit_store_failed", store=store, error=reason),
+        )
+        self.on_switch()
+
+    def _recover(self) -> None:
+        since, self._failing_since = self._failing_since, None
         if since is not None:
-            self._failing_since = None
             self._share.leave_out(self._clock() - since)
             self._left_alone_until = -math.inf  # another thread may have failed just now
             self.on_switch()
             store = describe_store(self._store, "rate limit store")
             logger.info("%s: works again", store, extra=fields("limit_store_recovered", store=store))
-        return result
 
 
 def _ignore() -> None:

@@ -18,10 +18,12 @@ from thrive_learning.token_stores.stored_token import StoredToken as StoredToken
 class TokenStore(Protocol):
     """The interface of `token_store=`: tokens by key, with a lock per key.
 
-    Use `MemoryTokenStore`, `FileTokenStore`, `RedisTokenStore`, or a class of your own. The methods block
-    (async clients call them in a thread), must allow calls from any thread, and may raise. The client then
+    Use `MemoryTokenStore`, `FileTokenStore`, `RedisTokenStore`, or a class of your own. The methods block.
+    Clients call them in threads of their own. If one raises, or has not returned after 5 seconds, the client
     logs a warning, continues with its own memory, and tries the store again after half a minute at the
-    earliest. A key is 32 hexadecimal digits and reveals nothing about its token.
+    earliest. A call whose time ends earlier fails without waiting for the store. A method that never returns
+    leaves its thread behind, so give it a time limit of its own. A key is 32 hexadecimal digits and reveals
+    nothing about its token.
     """
 
     def load(self, key: str) -> StoredToken | None:
