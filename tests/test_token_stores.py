@@ -16,6 +16,7 @@ import redis
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from irregular_files import a_folder, a_link, a_pipe
 from redis.exceptions import LockNotOwnedError
 from token_servers import Machine, RedisServer, TokenServer, cold_start, redis_server
 
@@ -495,21 +496,6 @@ def test_a_key_cannot_name_another_file(files: FileTokenStore, key: str) -> None
 
 def open_to_others(path: Path) -> None:
     path.chmod(0o640)
-
-
-def a_link(path: Path) -> None:
-    path.rename(path.with_suffix(".elsewhere"))
-    path.symlink_to(path.with_suffix(".elsewhere"))
-
-
-def a_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def a_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path, 0o600)
 
 
 def too_long(path: Path) -> None:

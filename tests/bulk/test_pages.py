@@ -6,21 +6,20 @@ import json
 import logging
 import os
 import re
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl
 
 import anyio
 import httpx
 import pytest
-import trio
 from faults import chaos
 from faults.chaos import Chaos, Trouble
 from faults.watch import nothing_left
 from harness import BASIC, OAUTH, Flavour, Kept, token_response
+from workers import SAFETY_S, tasks, until, until_it_is, workers
 
 from thrive_learning import (
     Activity,
@@ -46,7 +45,6 @@ from thrive_learning import (
 from thrive_learning.testing import ThriveSandbox
 
 QUICK = RetryPolicy(first_delay=0.01, max_delay=0.02)
-SAFETY_S = 20.0
 
 
 class Pages:
@@ -100,18 +98,6 @@ def identifiers(records: Any) -> list[int]:
 def failing(status: int, **headers: str) -> httpx.Response:
     body = {"status": status, "message": "m"}
     return httpx.Response(status, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
-
-
-def workers() -> int:
-    """How many threads of runs there are; tasks are counted by `nothing_left`."""
-    return sum(thread.name == "thrive-bulk" for thread in threading.enumerate())
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 5
-    while not condition() and time.monotonic() < ends:
-        time.sleep(0.01)
-    return condition()
 
 
 # Results
@@ -732,18 +718,6 @@ def test_a_forked_child_cannot_continue_a_stream() -> None:
 
 
 # Only in event loops
-
-
-def tasks() -> int:
-    if "trio" in sys.modules and trio.lowlevel.in_trio_run():
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
-
-
-async def until_it_is(count: int) -> None:
-    with anyio.fail_after(SAFETY_S):
-        while tasks() > count:  # noqa: ASYNC110 - the end of a task has no event
-            await anyio.sleep(0.001)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from faults import chaos
 from faults.chaos import Chaos, Trouble
 from faults.watch import nothing_left
 from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, ROOT, Flavour, Kept, page_response
+from workers import SAFETY_S, tasks, until, until_it_is, workers
 
 from thrive_learning import (
     ActivityResult,
@@ -52,7 +53,6 @@ KNOWN = list(chaos.SANDBOX.records)
 ONCE = RetryPolicy(attempts=1)
 QUICK = RetryPolicy(first_delay=0.01, max_delay=0.02)
 #: Ends what hangs, long before pytest would.
-SAFETY_S = 20.0
 
 
 def numbered(start: int = 0) -> Iterator[str]:
@@ -91,18 +91,6 @@ def well_then(fault: chaos.Fault, answers: int = 1) -> Trouble:
             fault(line, answer)
 
     return Trouble(play)
-
-
-def workers() -> int:
-    """How many threads of runs there are; tasks are counted by `nothing_left`."""
-    return sum(thread.name == "thrive-bulk" for thread in threading.enumerate())
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 5
-    while not condition() and time.monotonic() < ends:
-        time.sleep(0.01)
-    return condition()
 
 
 def check(results: list[ActivityResult]) -> None:
@@ -651,18 +639,6 @@ def test_every_worker_that_may_work_does(server: Chaos) -> None:
 
 
 # Only in event loops
-
-
-def tasks() -> int:
-    if "trio" in sys.modules and trio.lowlevel.in_trio_run():
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
-
-
-async def until_it_is(count: int) -> None:
-    with anyio.fail_after(SAFETY_S):
-        while tasks() > count:  # noqa: ASYNC110 - the end of a task has no event
-            await anyio.sleep(0.001)
 
 
 @pytest.fixture

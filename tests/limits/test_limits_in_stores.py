@@ -21,6 +21,7 @@ import pytest
 import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from irregular_files import a_folder, a_link, a_pipe
 from redis.cluster import RedisCluster
 from token_servers import RedisServer, redis_server
 
@@ -243,21 +244,6 @@ def test_files_and_their_folder_are_closed_to_others(folder: Path, umask: int) -
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert modes == {state_of(folder).name: 0o600, lock_of(folder).name: 0o600}
-
-
-def a_link(path: Path) -> None:
-    path.rename(path.with_suffix(".elsewhere"))
-    path.symlink_to(path.with_suffix(".elsewhere"))
-
-
-def a_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def a_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path, 0o600)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files in folders")
