@@ -102,7 +102,8 @@ class RateLimit:
     Args:
         per_second: The rate, in requests per second.
         burst: The number of requests that may be sent at once after a quiet time. None for the requests of
-            0.1 seconds, but at least 1.
+            0.1 seconds, but at least 1, so that 10 seconds have at most 1 % more than the rate, or one
+            request.
         store: Where processes share the limit: `FileTokenStore`, `RedisTokenStore`, or `MemoryTokenStore`.
             None for the client's `token_store`, if it has the methods of `RateLimitStore`, or else for the
             memory of each client.

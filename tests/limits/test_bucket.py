@@ -191,6 +191,12 @@ def test_no_step_is_longer_than_an_hour() -> None:
     assert bucket.slow(None, 0.0, per_second=-1.0, for_s=math.inf).steps == (Step(3600.0, 0.0),)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+def test_a_rate_that_is_not_finite_is_ignored(value: float) -> None:
+    state = bucket.slow(None, 100.0, per_second=10.0, for_s=60.0)
+    assert bucket.slow(state, 100.0, per_second=value, for_s=60.0) == state
+
+
 # States that cannot be right
 
 

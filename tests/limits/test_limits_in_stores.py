@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import pickle
 import re
@@ -88,6 +89,14 @@ def test_a_pause_alone_and_a_rate_alone(store: RateLimitStore) -> None:
     store.slow(ANOTHER_KEY, per_second=0.1, for_s=900)
     waits = [store.take(ANOTHER_KEY, per_second=1.0, burst=5.0, longest_wait_s=1e6) for _ in range(2)]
     assert waits == pytest.approx([0, 10], abs=1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+def test_a_rate_that_is_not_finite_does_not_end_the_limit(store: RateLimitStore, value: float) -> None:
+    take(store)
+    store.slow(KEY, per_second=value, for_s=60)
+    store.slow(KEY, pause_s=math.nan)
+    assert take(store) == pytest.approx(1000, abs=30)
 
 
 def test_threads_share_a_limit(store: RateLimitStore) -> None:

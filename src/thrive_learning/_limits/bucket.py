@@ -123,7 +123,7 @@ def slow(
     steps = before.steps
     if pause_s > 0:
         steps = _with_step(steps, Step(now + min(pause_s, LONGEST_SLOW_S), 0.0))
-    if per_second is not None and for_s > 0:
+    if per_second is not None and per_second < math.inf and for_s > 0:
         steps = _with_step(steps, Step(now + min(for_s, LONGEST_SLOW_S), max(per_second, 0.0)))
     return BucketState(now, before.free_at, steps)
 

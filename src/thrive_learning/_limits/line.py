@@ -138,9 +138,14 @@ class LimitTurn:
 
     def _least_wait_s(self, now: float) -> float:
         """Return the seconds that the request waits at least, as far as this process knows."""
-        line = list(self._line)
-        before = line.index(self._ref) if self._ref in line else 0  # it may have been taken for lost
-        return self._limiter.not_before(before, now) - now
+        return self._limiter.not_before(self._count_before(), now) - now
+
+    def _count_before(self) -> int:
+        line = self._line
+        if line and line[-1] is self._ref:  # thousands may join at once, and need not look for their places
+            return len(line) - 1
+        refs = list(line)
+        return refs.index(self._ref) if self._ref in refs else 0  # it may have been taken for lost
 
     @property
     def longest_s(self) -> float:

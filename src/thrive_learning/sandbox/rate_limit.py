@@ -35,7 +35,8 @@ class SandboxRateLimit:
         per_second: How many permits return per second, from 0.001 to a million.
         burst: The number of requests that may be sent at once after a quiet time; by default those of one
             second, but at least 1. `Retry-After` has whole seconds, so a client that obeys it cannot use the
-            full rate with a smaller burst.
+            full rate with a smaller burst. The default of `RateLimit` is a tenth of that, because a client
+            must stay below the limit of its server.
         headers: The headers of each response: `"ietf"`, the default, for `RateLimit` and `RateLimit-Policy`;
             `"x"` for `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` in Unix seconds;
             or `"none"`. A 429 always has `Retry-After`.

@@ -113,7 +113,9 @@ end
 
 local function slow(pause_s, per_second, for_s)
   if pause_s > 0 then add_step(now + math.min(pause_s, LONGEST_SLOW_S), 0) end
-  if for_s > 0 then add_step(now + math.min(for_s, LONGEST_SLOW_S), math.max(per_second, 0)) end
+  if per_second < math.huge and for_s > 0 then
+    add_step(now + math.min(for_s, LONGEST_SLOW_S), math.max(per_second, 0))
+  end
   save()
 end
 
