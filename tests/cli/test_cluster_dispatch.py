@@ -29,6 +29,9 @@ pytest.importorskip("pyarrow")
 distributed: Any = pytest.importorskip("distributed")
 
 
+KILLED = distributed.KilledWorker("c", types.SimpleNamespace(address="tcp://0"), 3)
+
+
 class FakeFuture:
     def __init__(self, status: str, result: Any) -> None:
         self.status = status
@@ -93,8 +96,9 @@ def dispatcher(client: FakeClient, *, quiet: bool = False) -> Dispatcher:
         ),
         ("cancelled", None, "the connection to the Dask scheduler was lost."),
         ("error", ZeroDivisionError("odd"), "odd"),
+        ("error", KILLED, "4 workers were lost during the same work, perhaps because they had too little"),
     ],
-    ids=["import", "cancelled", "other"],
+    ids=["import", "cancelled", "other", "killed"],
 )
 def test_an_error_of_a_task_is_raised(status: str, result: Any, problem: str) -> None:
     query: Any = type("Query", (), {"filters": None})
@@ -119,11 +123,6 @@ def test_lost_workers_are_reported(
                 "thrive: lost 1 worker, 0 left. Unfinished parts are written again",
             ]
         )
-
-
-def test_a_part_that_kills_its_workers_is_a_failed_part() -> None:
-    assert dispatch._is_about_part(distributed.KilledWorker("key", None, 3))
-    assert not dispatch._is_about_part(OutputError("disk full"))
 
 
 def test_a_task_that_ends_with_its_worker_runs_again() -> None:
@@ -164,7 +163,6 @@ WINDOWS = [Window(*times, records=3) for times in itertools.pairwise(TIMES)]
 PLAN = PartsPlan.new("here", QUERY, [Part(QUERY.filters, window) for window in WINDOWS])
 NAMES = [PLAN.part_name(part) for part in PLAN.parts]
 SOURCE: Any = "source"
-KILLED = distributed.KilledWorker("c", types.SimpleNamespace(address="tcp://0"), 3)
 
 
 def rejected(message: str) -> BadRequestError:
@@ -294,6 +292,7 @@ def test_parts_may_fail_but_not_three_in_a_row(run: Callable[..., Run]) -> None:
         PLAN.parts[number].period for number in (0, 1, 3, 4)
     ]
     assert some.failures() == [failure.message for failure in some.tally.failures]
+    assert some.tally.failures[2].error == "ConnectionFailedError"
     assert (some.tally.parts, some.shown) == (3, 7)
     hopeless = run(rejected("a"), rejected("b"), rejected("c"))
     with pytest.raises(BadRequestError, match="c"):

@@ -1,6 +1,5 @@
 """`thrive activity export --dask`, with the workers of a cluster in this process."""
 
-import contextlib
 import json
 import logging
 import shutil
@@ -662,18 +661,21 @@ class FakeNanny:
     def kill(self) -> None: ...
 
 
-class FakeCluster(contextlib.AbstractContextManager["FakeCluster"]):
+class FakeCluster:
     def __init__(self, **options: Any) -> None:
         self.options = options
         self.workers = {0: FakeNanny(), 1: FakeNanny()}
         self.killed: list[object] = []
+        self.is_closed = False
 
     def sync(self, function: Any, *, timeout: int) -> None:
         self.killed.append((function.__self__, timeout))
         raise RuntimeError("it has ended already")
 
-    def __exit__(self, *_error: object) -> None:
-        pass
+    def close(self, *, timeout: float) -> None:
+        assert timeout
+        self.is_closed = True
+        raise KeyError("tls://127.0.0.1:1")  # as distributed does if a worker dies meanwhile
 
 
 def interrupt(clusters: list[Any], cluster: Any) -> None:
@@ -688,6 +690,7 @@ def test_a_local_cluster_is_private_and_ends_at_once_after_an_error() -> None:
         clusters.append(cluster)
     with pytest.raises(KeyboardInterrupt), connection._local(fake, None) as cluster:
         interrupt(clusters, cluster)
+    assert [cluster.is_closed for cluster in clusters] == [True, True]
     assert clusters[0].killed == []
     assert clusters[1].killed == [(nanny, 0) for nanny in clusters[1].workers.values()]
     options = clusters[0].options

@@ -26,8 +26,8 @@ from thrive_learning.errors import ConfigurationError, ConnectionFailedError, Th
 #: The address for a cluster on this machine.
 LOCAL = "local"
 
-#: The time limits for a connection to the scheduler, and for its first worker.
-CONNECT_S, FIRST_WORKER_S = 10.0, 30.0
+#: The time limits for a connection to the scheduler, for its first worker, and for the end of all workers.
+CONNECT_S, FIRST_WORKER_S, CLOSE_S = 10.0, 30.0, 30.0
 
 #: How often the start of a cluster on this machine is tried.
 START_ATTEMPTS = 3
@@ -124,14 +124,17 @@ def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
         # A scheduler runs whatever is sent to it, also by other users of this machine.
         security=distributed.Security.temporary(),
     )
-    with _started(start) as cluster:
-        try:
-            yield cluster
-        except BaseException:
-            for nanny in [*cluster.workers.values()]:  # which would wait five seconds for an unfinished task
-                with contextlib.suppress(Exception):
-                    cluster.sync(nanny.kill, timeout=0)
-            raise
+    cluster = _started(start)
+    try:
+        yield cluster
+    except BaseException:
+        for nanny in [*cluster.workers.values()]:  # which would wait five seconds for an unfinished task
+            with contextlib.suppress(Exception):
+                cluster.sync(nanny.kill, timeout=0)
+        raise
+    finally:
+        with contextlib.suppress(Exception):  # such as the KeyError of distributed if a worker dies meanwhile
+            cluster.close(timeout=CLOSE_S)
 
 
 def _started(start: Callable[[], Any]) -> Any:

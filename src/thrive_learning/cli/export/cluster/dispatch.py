@@ -206,8 +206,7 @@ class Dispatcher:
         if future.status == "finished":
             return None
         if future.status == "error":
-            error: BaseException = future.exception()
-            return error
+            return _in_plain_words(future.exception())
         return ConnectionFailedError(
             "the connection to the Dask scheduler was lost. Run the same command with --resume."
         )
@@ -221,12 +220,23 @@ class Dispatcher:
             raise error
 
 
-def _is_about_part(error: BaseException) -> bool:
-    """Return whether other parts may succeed after a failure."""
+def _in_plain_words(error: BaseException) -> BaseException:
+    """Return the error of a task, or an error of ours in place of one of Dask."""
     from distributed import KilledWorker  # noqa: PLC0415 - of an extra, which the export has already imported
 
+    if not isinstance(error, KilledWorker):
+        return error
+    return ConnectionFailedError(
+        f"{error.allowed_failures + 1} workers were lost during the same work, perhaps because they had too "
+        "little memory. Look into the logs of the system and of the workers, or use a smaller "
+        "--records-per-part."
+    )
+
+
+def _is_about_part(error: BaseException) -> bool:
+    """Return whether other parts may succeed after a failure."""
     if isinstance(error, (UnauthorizedError, ForbiddenError)):
         return False
     is_of_server = isinstance(error, (ApiError, UnexpectedResponseError))
     is_of_connection = isinstance(error, ConnectionFailedError) and error.is_transient
-    return is_of_server or is_of_connection or isinstance(error, KilledWorker)
+    return is_of_server or is_of_connection
