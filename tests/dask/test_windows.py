@@ -31,19 +31,24 @@ class Counter:
 
     def count(self, window: Window) -> int | None:
         self.requests.append(window)
+        number = len(self.requests)
+        silent = {
+            "nothing": True,
+            "nothing at first": number == 1,
+            "nothing later": number > 1,
+            "sometimes": number % 5 in (4, 0),
+        }
+        if silent.get(self.says):
+            return None
         match self.says:
-            case "all":
-                return self.exact(window)
-            case "nothing":
-                return None
-            case "nothing later":
-                return self.exact(window) if len(self.requests) == 1 else None
             case "a maximum":
                 return min(self.exact(window), 50)
             case "the whole":  # it ignores the filter
                 return len(self.moments)
-            case _:
+            case "nonsense":
                 return 10**30
+            case _:
+                return self.exact(window)
 
     def exceeds(self, bound: int) -> "Bound":
         return Bound(self, bound)
@@ -110,11 +115,25 @@ moments = st.lists(seconds.map(float) | seconds.map(lambda at: at + 0.25), max_s
     moments,
     st.integers(1, 300_000),
     st.integers(1, 40),
-    st.sampled_from(["all", "nothing", "nothing later", "a maximum", "the whole", "nonsense"]),
+    st.sampled_from(
+        [
+            "all",
+            "nothing",
+            "nothing later",
+            "sometimes",
+            "sometimes not",
+            "a maximum",
+            "the whole",
+            "nonsense",
+        ]
+    ),
     st.sampled_from([BEGIN, None]),
 )
 @example([5.0] * 50, 300_000, 1, "all", BEGIN)
 @example([5.0] * 50, 300_000, 1, "nothing", None)
+@example([*[50.0] * 50, 60.0, 90.0], 101, 1, "all", BEGIN)  # nearly all are in the middle
+@example([*range(0, 200_000, 4000)], 200_000, 3, "sometimes", BEGIN)
+@example([25e3, 25e3, 75e3, 125e3, 175e3, 175e3], 200_000, 2, "all", BEGIN)  # the middle two are joined
 @example([1.0, 1.0], 1, 1, "all", None)  # the only records are in the last second of all time
 def test_windows_cover_the_period_whatever_the_server_says(
     found: list[float], length: int, bound: int, says: str, since: dt.datetime | None
@@ -124,7 +143,11 @@ def test_windows_cover_the_period_whatever_the_server_says(
     windows = planned(period, bound, counter)
     check_that_they_cover(period, windows)
     assert len(counter.requests) + len(counter.probes) < 10_000
+    if says == "nothing":
+        assert all(window.until.minute == 0 for window in windows[:-1])
     for window in windows:
+        assert window.until.microsecond == 0
+        assert says != "all" or counter.exact(window) <= (window.records or 0)
         is_single = window.since is not None and window.until - window.since == SECOND
         if says == "all" and not is_single:
             assert not window.is_over
@@ -175,11 +198,61 @@ def test_a_period_without_a_beginning_is_split_from_its_end(count: int) -> None:
     assert len(counter.requests) < 20
 
 
+def test_each_window_without_a_beginning_goes_back_twice_as_far_to_a_midnight() -> None:
+    end = BEGIN + 100_000.0 * SECOND
+    counter = Counter([(dt.datetime(1, 1, 1, tzinfo=dt.UTC) - BEGIN) / SECOND] * 2)
+    planned(Window(None, end), 1, counter)
+    ends = [window.until for window in counter.requests if window.since is None]
+    assert ends[0] == end
+    assert ends[-1] == dt.datetime(1, 1, 2, tzinfo=dt.UTC)
+    back = [YEAR, *((end - at) * 2 for at in ends[1:-2])]
+    for expected, at in zip(back, ends[1:-1], strict=True):
+        assert at == at.replace(hour=0, minute=0, second=0, microsecond=0)
+        assert expected <= end - at < expected + dt.timedelta(days=1)
+
+
+@pytest.mark.parametrize(("is_counted", "most"), [(True, 24 * 112 + 128), (False, 4096 + 128)])
+def test_the_number_of_requests_has_a_bound_whatever_the_server_says(*, is_counted: bool, most: int) -> None:
+    requests: list[Window] = []
+
+    def count(window: Window) -> int | None:
+        requests.append(window)
+        assert window.since is not None
+        depth = math.log2(YEAR / (window.until - window.since))
+        return int(1000 * 0.9**depth) if is_counted else None  # each half has nine tenths of the records
+
+    period = Window(BEGIN, BEGIN + YEAR)
+    check_that_they_cover(period, plan_windows(period, 10, count, lambda _window: True))
+    assert most <= len(requests) <= most + 3
+
+
+def test_a_window_is_split_although_the_server_did_not_count_it() -> None:
+    counter = Counter(evenly(100, YEAR / SECOND), says="nothing at first")
+    windows = planned(Window(BEGIN, BEGIN + YEAR), 10, counter)
+    assert not any(window.is_over for window in windows)
+
+
+def test_records_that_are_deleted_meanwhile_do_not_stop_the_planning() -> None:
+    class Shrinking(Counter):
+        def count(self, window: Window) -> int | None:
+            found = super().count(window)
+            del self.moments[100:]
+            return found
+
+    counter = Shrinking(evenly(200, YEAR / SECOND))
+    period = Window(BEGIN, BEGIN + YEAR)
+    windows = planned(period, 10, counter)
+    check_that_they_cover(period, windows)
+    assert not any(window.is_over for window in windows)
+
+
 def test_a_period_that_begins_with_the_calendar_does_not_overflow() -> None:
     earliest = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
     counter = Counter([(earliest - BEGIN) / SECOND] * 20)
     for since in (None, earliest):
-        windows = planned(Window(since, earliest + dt.timedelta(days=3)), 1, counter)
+        period = Window(since, earliest + dt.timedelta(days=3))
+        windows = planned(period, 1, counter)
+        check_that_they_cover(period, windows)
         assert any(window.is_over for window in windows)
     # A period that ends before any window could begin.
     [only] = planned(Window(None, earliest + SECOND), 1, counter)

@@ -239,7 +239,7 @@ class _Planning:
     def _middle_of_endless(self, window: Window) -> dt.datetime | None:
         end = self._period.until
         span = (end - window.until) * 2 or _FIRST_SPAN
-        at = max(_midnight(end) - span, _EARLIEST) if end - _EARLIEST > span else _EARLIEST
+        at = _rounded(end - span, _UNITS[0]) if end - _EARLIEST > span else _EARLIEST
         return at if at < window.until else None
 
 
@@ -250,10 +250,6 @@ def _unit(length: dt.timedelta) -> dt.timedelta:
 
 def _rounded(at: dt.datetime, unit: dt.timedelta) -> dt.datetime:
     return _EPOCH + (at - _EPOCH) // unit * unit
-
-
-def _midnight(at: dt.datetime) -> dt.datetime:
-    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _joined(windows: Iterator[Window], bound: int) -> list[Window]:
