@@ -1,6 +1,7 @@
 """The dispatcher of an export by a cluster, with tasks that end at once."""
 
 import datetime as dt
+import functools
 import itertools
 import json
 import types
@@ -214,12 +215,14 @@ class Run:
 
     def __init__(
         self,
+        patch: pytest.MonkeyPatch,
         *errors: BaseException | str | None,
         left_s: float = 1e6,
         quiet: bool = False,
         verbose: bool = False,
     ) -> None:
         self.now = 1000.0
+        patch.setattr(dispatch, "monotonic", lambda: self.now)
         self.worker: Any = Worker(*errors)
         self.folder = PartFolder(Path("lake"))
         self.folder.work.mkdir(parents=True, exist_ok=True)
@@ -232,7 +235,6 @@ class Run:
             quiet=quiet,
             verbose=verbose,
         )
-        self.dispatcher._looks_at = self.now
 
     def show(self, *, is_pause: bool = False) -> None:
         assert not is_pause
@@ -248,12 +250,7 @@ class Run:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     monkeypatch.chdir(tmp_path)
 
-    def create(*errors: BaseException | str | None, **options: Any) -> Run:
-        created = Run(*errors, **options)
-        monkeypatch.setattr(dispatch, "monotonic", lambda: created.now)
-        return created
-
-    return create
+    return functools.partial(Run, monkeypatch)
 
 
 def test_a_worker_counts_the_records_of_a_plan(run: Callable[..., Run]) -> None:
@@ -273,6 +270,7 @@ def test_parts_that_are_missing_are_written(run: Callable[..., Run]) -> None:
         PartTask(SOURCE, PLAN.wanted(part), first.folder.path / name, PLAN.first_line, 50)
         for name, part in zip(NAMES, PLAN.parts, strict=True)
     ]
+    assert (first.folder.work / "plan.json").read_text() == PLAN.text()
     assert first.worker.canceled == [first.worker.futures]
     assert (first.tally.records, first.tally.parts, first.tally.planned) == (14, 7, 21)
     assert (first.tally.workers, first.shown, first.failures()) == (1, 7, [])
@@ -286,13 +284,14 @@ def test_parts_that_are_missing_are_written(run: Callable[..., Run]) -> None:
 
 
 def test_parts_may_fail_but_not_three_in_a_row(run: Callable[..., Run]) -> None:
-    some = run(rejected("a"), rejected("b"), None, KILLED, rejected("d"))
+    some = run(rejected("a"), rejected("b"), None, KILLED, ConnectionFailedError("d"))
     some.dispatcher.write(PLAN, is_new=True)
     assert [failure.period for failure in some.tally.failures] == [
         PLAN.parts[number].period for number in (0, 1, 3, 4)
     ]
-    assert some.failures() == [failure.message for failure in some.tally.failures]
-    assert some.tally.failures[2].error == "ConnectionFailedError"
+    first, second, killed, last = some.failures()
+    assert (first, second, last) == (str(rejected("a")), str(rejected("b")), "d")
+    assert some.tally.failures[2][1:3] == ("ConnectionFailedError", killed)
     assert (some.tally.parts, some.shown) == (3, 7)
     hopeless = run(rejected("a"), rejected("b"), rejected("c"))
     with pytest.raises(BadRequestError, match="c"):
@@ -318,6 +317,28 @@ def test_an_error_that_would_affect_other_parts_ends_the_export(
         one.dispatcher.write(PLAN, is_new=True)
     assert (one.failures(), one.shown) == ([], 0)
     assert one.worker.canceled == [one.worker.futures]
+
+
+def test_a_part_that_cannot_be_seen_here_ends_the_export(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "is_visible", lambda _path: False)
+    one = run()
+    with pytest.raises(
+        OutputError, match=f"^a worker has written .*{NAMES[0]}, and this machine cannot read"
+    ):
+        one.dispatcher.write(PLAN, is_new=True)
+    assert one.tally.parts == 0
+
+
+def test_an_export_waits_for_new_workers_for_a_minute(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "TICK_S", 0.001)
+    monkeypatch.setattr(Worker, "nthreads", lambda _worker: {})
+    assert run(left_s=60.0).dispatcher._next() is None
+    with pytest.raises(ConnectionFailedError, match="the cluster has had no workers for 60 s"):
+        run(left_s=61.0).dispatcher._next()
 
 
 def test_the_deadline_ends_the_wait(run: Callable[..., Run]) -> None:

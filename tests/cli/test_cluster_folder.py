@@ -136,7 +136,13 @@ def test_a_folder_inside_others_is_created(tmp_path: Path) -> None:
         pass
 
 
-def test_a_plan_is_continued_only_by_the_same_command(folder: PartFolder) -> None:
+def broken(_path: Path) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def test_a_plan_is_continued_only_by_the_same_command(
+    folder: PartFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     later = PeriodQuery(
         QUERY.filters._replace(since=SINCE + dt.timedelta(1), until=UNTIL + dt.timedelta(1)), "60d", None
     )
@@ -158,6 +164,10 @@ def test_a_plan_is_continued_only_by_the_same_command(folder: PartFolder) -> Non
     (folder.work / "plan.json").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match=r"^cannot resume lake: its plan cannot be read by this ver"):
         folder.load()
+    with monkeypatch.context() as patched:
+        patched.setattr("thrive_learning.cli.export.cluster.folder.open_to_read", broken)
+        with pytest.raises(OutputError, match=r"^cannot read .*lake/_thrive/plan.json: Input/output error$"):
+            folder.load()
     (folder.work / "plan.json").unlink()
     (folder.work / "plan.json").mkdir()
     with pytest.raises(ConfigurationError, match="is a folder"):
