@@ -668,7 +668,8 @@ class FakeCluster:
         self.killed: list[object] = []
         self.is_closed = False
 
-    def sync(self, function: Any, *, timeout: int) -> None:
+    def sync(self, function: Any, *, timeout: int, callback_timeout: float) -> None:
+        assert callback_timeout
         self.killed.append((function.__self__, timeout))
         raise RuntimeError("it has ended already")
 

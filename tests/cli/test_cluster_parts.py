@@ -19,7 +19,7 @@ from thrive_learning._cluster.windows import Window
 from thrive_learning._filters import ActivityFilters
 from thrive_learning.cli import regular_files
 from thrive_learning.cli.export.cluster import parts, worker_settings
-from thrive_learning.cli.export.cluster.folder import PartFailure
+from thrive_learning.cli.export.cluster.folder import PartFailure, PartFolder
 from thrive_learning.cli.export.cluster.parts import (
     PartFacts,
     PartTask,
@@ -316,6 +316,16 @@ def test_the_failure_of_a_part_has_the_error() -> None:
         None,
         None,
     )
+
+
+def test_failures_are_written_whatever_their_message_contains(lake: Path) -> None:
+    folder = PartFolder(lake)
+    folder.write_failures(
+        [PartFailure.of("period", ValueError("\ud800 \x1b[2J \N{RIGHT-TO-LEFT OVERRIDE} \u00e9"))]
+    )
+    [line] = (lake / "_thrive" / "failures.ndjson").read_text(encoding="utf-8").splitlines()
+    assert "\\ud800 \\u001b[2J \\u202e \u00e9" in line
+    assert json.loads(line)["message"] == "\ud800 \x1b[2J \N{RIGHT-TO-LEFT OVERRIDE} \u00e9"
 
 
 # Settings

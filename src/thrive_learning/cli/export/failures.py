@@ -55,9 +55,7 @@ class FailedId(NamedTuple):
 
     def line(self) -> bytes:
         """Return the failure as one line of JSON."""
-        fields = self._asdict()
-        text = visible_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
-        return text.encode() + b"\n"
+        return line_of(self._asdict())
 
     def is_final_at(self, base_url: str | None) -> bool:
         """Return whether the failure is final for an API.
@@ -68,6 +66,12 @@ class FailedId(NamedTuple):
         return not self.retryable and (
             self.url is None or base_url is None or self.url.startswith(base_url.rstrip("/") + "/")
         )
+
+
+def line_of(fields: dict[str, object]) -> bytes:
+    """Return the facts about a failure as one line of JSON, in which nothing controls a terminal."""
+    text = visible_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+    return text.encode() + b"\n"
 
 
 class FailureCounts:

@@ -26,8 +26,12 @@ from thrive_learning.errors import ConfigurationError, ConnectionFailedError, Th
 #: The address for a cluster on this machine.
 LOCAL = "local"
 
-#: The time limits for a connection to the scheduler, for its first worker, and for the end of all workers.
-CONNECT_S, FIRST_WORKER_S, CLOSE_S = 10.0, 30.0, 30.0
+#: The time limits for a connection to the scheduler, and for its first worker.
+CONNECT_S, FIRST_WORKER_S = 10.0, 30.0
+
+#: The time limits for killing a worker of this machine, and for ending the cluster. Without them, a worker
+#: that dies at the same time could stop the command forever.
+KILL_S, CLOSE_S = 2.0, 10.0
 
 #: How often the start of a cluster on this machine is tried.
 START_ATTEMPTS = 3
@@ -130,7 +134,7 @@ def _local(distributed: Any, workers: int | None) -> Generator[Any, None, None]:
     except BaseException:
         for nanny in [*cluster.workers.values()]:  # which would wait five seconds for an unfinished task
             with contextlib.suppress(Exception):
-                cluster.sync(nanny.kill, timeout=0)
+                cluster.sync(nanny.kill, timeout=0, callback_timeout=KILL_S)
         raise
     finally:
         with contextlib.suppress(Exception):  # such as the KeyError of distributed if a worker dies meanwhile

@@ -4,13 +4,13 @@ The parts are in the folder itself. Everything else is in `_thrive`, which DuckD
 """
 
 import contextlib
-import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from thrive_learning.cli.export.cluster.parts import PartFacts, is_intact, part_facts, plan_path
 from thrive_learning.cli.export.cluster.plan import PART_NAME, PartsPlan, PlannedPart
+from thrive_learning.cli.export.failures import line_of
 from thrive_learning.cli.export.journal import Head, difference
 from thrive_learning.cli.export.paths import WORK_FOLDER, explained
 from thrive_learning.cli.export.query import PeriodQuery
@@ -244,4 +244,4 @@ class PartFolder:
         """
         with explained(self.failures), replacing(self.failures) as file:
             for failure in failures:
-                file.write(json.dumps(failure._asdict(), ensure_ascii=False).encode() + b"\n")
+                file.write(line_of(failure._asdict()))
