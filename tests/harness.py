@@ -48,6 +48,16 @@ OAUTH = ClientCredentials(TENANT_ID, "fake-client", "fake-client-secret")
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Kept(logging.Handler):
     """Keeps every record of every logger, as text and as the data that a structured log would take."""
 

@@ -7,6 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.from_thread import start_blocking_portal
+from harness import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,13 +32,6 @@ TOKEN, OTHER = (
 KEY = Key(Service.API, frozenset({Scope.READ}))
 OTHER_KEY = Key(Service.API, frozenset({Scope.WRITE}))
 WEBHOOKS_KEY = Key(Service.WEBHOOKS, frozenset({Scope.WEBHOOKS}))
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

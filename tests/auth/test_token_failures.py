@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from harness import ACTIVITY_ID, OAUTH, TENANT_ID, Flavour, page_response, token_response
+from harness import ACTIVITY_ID, OAUTH, TENANT_ID, Clock, Flavour, page_response, token_response
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -34,13 +34,6 @@ from thrive_learning.token_stores import MemoryTokenStore
 
 ONCE = RetryPolicy(attempts=1)
 TOKEN_URL = "https://public.api.learn.link/oauth2/token/{tenant_id}"
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

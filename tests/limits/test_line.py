@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from harness import Clock
 
 from thrive_learning._limits.limiter import AsyncLimiter, SyncLimiter
 from thrive_learning._limits.line import (
@@ -19,14 +20,6 @@ from thrive_learning._limits.line import (
 from thrive_learning._limits.memory import MemoryLimits
 from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations
 from thrive_learning._limits.server_limits import Slow
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Place:

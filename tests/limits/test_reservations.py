@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+from harness import Clock
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,14 +18,6 @@ from thrive_learning._limits.server_limits import HOLD_S, Slow
 from thrive_learning._store_reports import ANSWER_S
 
 LIMIT = Limit("0" * 32, 10, 1)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Breakable(MemoryLimits):

@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from harness import Clock
 
 import thrive_learning.sandbox
 from thrive_learning.sandbox import (
@@ -33,18 +34,8 @@ TOKEN_FORM = {
 }
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def sandbox_transport(clock: Clock | None = None) -> SandboxTransport:
-    return SandboxTransport(SANDBOX, clock=clock or Clock())
+    return SandboxTransport(SANDBOX, clock=clock or Clock(NOW))
 
 
 def expected(method: str, target: str, headers: dict[str, str], body: bytes = b"") -> tuple[object, ...]:
@@ -153,7 +144,7 @@ def test_the_url_constants_lead_to_their_service(token_url: str, scope: str) -> 
 
 
 def test_tokens_expire_by_the_clock_that_was_given() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     with httpx.Client(transport=sandbox_transport(clock)) as client:
         token = client.post(TOKEN_URL.format(tenant_id=SANDBOX.tenant_id), data=TOKEN_FORM).json()
         bearer = {"authorization": f"Bearer {token['access_token']}"}
@@ -177,7 +168,7 @@ def test_the_clock_is_the_wall_clock_unless_another_is_given() -> None:
 
 def test_an_escaped_tenant_and_id_arrive_as_in_the_url() -> None:
     sandbox = Sandbox(tenant_id="a b/c")
-    transport = SandboxTransport(sandbox, clock=Clock())
+    transport = SandboxTransport(sandbox, clock=Clock(NOW))
     with httpx.Client(transport=transport) as client:
         token = client.post(TOKEN_URL.format(tenant_id="a%20b%2Fc"), data=TOKEN_FORM)
         record = client.get(f"{API_URL}/activity/..%2Fx", auth=(sandbox.tenant_id, sandbox.api_secret))
@@ -252,7 +243,7 @@ def faulty(*faults: str, sleep: Callable[[float], object] = time.sleep) -> Sandb
         sleep(seconds)
 
     sandbox = FaultySandbox(SANDBOX, FaultScript(faults))
-    return SandboxTransport(sandbox, clock=Clock(), sleep=sleep, async_sleep=async_sleep)
+    return SandboxTransport(sandbox, clock=Clock(NOW), sleep=sleep, async_sleep=async_sleep)
 
 
 def test_a_sync_client_can_ask_for_a_fault() -> None:
