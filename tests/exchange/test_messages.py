@@ -21,6 +21,10 @@ CIRCUMSTANCES = Circumstances(
 )
 
 
+def test_circumstances_show_no_secret() -> None:
+    assert repr(CIRCUMSTANCES) == "<Circumstances activity 60d5>"
+
+
 def error_for(status: int, body: bytes = b"", **headers: str) -> ApiError:
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return api_error(Reply(status_code=status, headers=named, body=body), CIRCUMSTANCES)
