@@ -103,6 +103,8 @@ def main() -> None:
                     ]
                 )
             )
+        else:
+            print(f"{arguments.committed} is what the generator writes from {arguments.contract}, byte for byte")
 
 
 if __name__ == "__main__":

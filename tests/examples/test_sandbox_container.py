@@ -12,6 +12,7 @@ import pytest
 import yaml
 from harness import ROOT
 
+from thrive_learning.cli.commands import thrive
 from thrive_learning.cli.commands.sandbox import sandbox as sandbox_command
 from thrive_learning.cli.commands.webhook import webhook as webhook_command
 from thrive_learning.sandbox import Sandbox, SandboxRateLimit
@@ -25,6 +26,8 @@ STAGES = stages_of((FOLDER / "Dockerfile").read_text(encoding="utf-8"))
 IGNORE = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
+#: Commands keep the options for help of their first context, which come from that of `thrive`.
+ABOVE = thrive.make_context("thrive", [], resilient_parsing=True)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -42,7 +45,7 @@ def test_the_image_runs_the_command_without_a_shell_and_not_as_root() -> None:
     assert exec_form(last("ENTRYPOINT")) == ["thrive"]
     command = exec_form(last("CMD"))
     assert command is not None
-    options = sandbox_command.make_context("sandbox", command[1:]).params
+    options = sandbox_command.make_context("sandbox", command[1:], ABOVE).params
     assert (command[0], options["host"]) == ("sandbox", "0.0.0.0")  # noqa: S104
     assert last("EXPOSE") == str(options["port"])
     health = exec_form(last("HEALTHCHECK").removeprefix("CMD "))
@@ -117,10 +120,10 @@ def test_the_only_secrets_are_the_public_ones_of_the_sandbox() -> None:
 
 
 def test_the_commands_have_options_that_exist_and_fit_together() -> None:
-    options = sandbox_command.make_context("sandbox", SERVICES["sandbox"]["command"][1:]).params
+    options = sandbox_command.make_context("sandbox", SERVICES["sandbox"]["command"][1:], ABOVE).params
     group, *arguments = SERVICES["receiver"]["command"]
     listen = webhook_command.commands[arguments[0]]
-    listening = listen.make_context("listen", arguments[1:]).params
+    listening = listen.make_context("listen", arguments[1:], ABOVE).params
 
     assert SERVICES["sandbox"]["ports"] == [f"127.0.0.1:{options['port']}:{options['port']}"]
     assert (group, options["webhook_url"]) == ("webhook", f"http://receiver:{listening['port']}/")

@@ -187,7 +187,7 @@ def test_a_body_that_nobody_reads_ends_with_the_call(
             )
             with pytest.raises(TransportError) as caught:
                 engine.send(request, budget_of(0.3))
-            assert time.monotonic() - began < 0.8
+            assert time.monotonic() - began < 4  # less than the pause of the server
             assert caught.value.kind == "timeout"
 
 

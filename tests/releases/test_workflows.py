@@ -1,5 +1,8 @@
 """Nothing is published before everything has passed, and slow checks run on a schedule."""
 
+import re
+import shlex
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ def jobs_of(name: str) -> dict[str, Any]:
 
 
 def commands_of(job: dict[str, Any]) -> str:
-    return "\n".join(step.get("run", "") for step in job["steps"])
+    return "\n".join(step.get("run", "") for step in job.get("steps", ()))
 
 
 def test_publishing_waits_for_every_check() -> None:
@@ -54,6 +57,30 @@ def test_slow_checks_run_on_a_schedule() -> None:
     assert "uv lock --upgrade" in sessions["newest"]
     assert "tests-3.11 contract docs" in sessions["newest"]
     assert "gh pr create" in sessions["generator"]
+
+
+def test_workflows_run_every_session_but_some() -> None:
+    commands = [
+        shlex.split(line)
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+        for job in jobs_of(path.stem).values()
+        for line in commands_of(job).splitlines()
+        if line.strip().startswith("nox ")
+    ]
+    named = {
+        re.sub(r"-(3\.\d+|\$PYTHON)$", "", word)
+        for words in commands
+        for word in takewhile(lambda word: word[:1] != "-", words[words.index("--session") + 1 :])
+    }
+    text = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = {
+        (re.findall(r'name="([\w-]+)"', options) or [name])[0]: "default=False" not in options
+        for options, name in re.findall(r"^@nox\.session(.*)\ndef (\w+)", text, re.MULTILINE)
+    }
+    assert named <= sessions.keys()
+    unnamed = {name for name, is_default in sessions.items() if not is_default} - named
+    # The workflow `container` uses Docker, the job `drift` runs `generate`, and tests compare the reference.
+    assert unnamed == {"bench", "bench-guard", "container", "drift", "reference"}
 
 
 def test_the_release_uses_the_tool_that_is_tested() -> None:
