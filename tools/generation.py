@@ -104,7 +104,7 @@ def main() -> None:
                 )
             )
         else:
-            print(f"{arguments.committed} is what the generator writes from {arguments.contract}, byte for byte")
+            print(f"{arguments.committed} is what the generator writes from {arguments.contract}")
 
 
 if __name__ == "__main__":
