@@ -125,7 +125,8 @@ def copy_committed(root: Path, folder: Path, ref: str | None = None) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, target)
-        target.chmod(0o600)  # other permissions and times than in the checkout
+        executable = (root / name).stat().st_mode & 0o100  # which git keeps, and so does a build
+        target.chmod(0o600 | executable)  # other permissions and times than in the checkout
 
 
 def committed_files(root: Path) -> list[str]:

@@ -22,10 +22,14 @@ from tools.versions import code_version
 
 ROOT = Path(__file__).parents[1]
 VIEWER = "src/thrive_learning/sandbox/viewer"
-#: Packages that are installed only on other platforms or Pythons, where no metadata can be read.
-ELSEWHERE = {"async-timeout": "Apache-2.0"}
-#: Packages whose metadata has the license as free text, which was compared with their license files.
-FREE_TEXT = {"partd": "BSD-3-Clause", "psutil": "BSD-3-Clause", "tzdata": "Apache-2.0"}
+#: Packages whose license was read in their files, because their metadata has it as free text, or because they
+#: are installed only on other platforms or Pythons.
+READ_IN_FILES = {
+    "async-timeout": "Apache-2.0",
+    "partd": "BSD-3-Clause",
+    "psutil": "BSD-3-Clause",
+    "tzdata": "Apache-2.0",
+}
 #: Classifiers of packages that have no SPDX expression in their metadata.
 CLASSIFIERS = {
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
@@ -43,11 +47,11 @@ def license_of(name: str) -> str | None:
     try:
         metadata = importlib.metadata.distribution(name).metadata
     except importlib.metadata.PackageNotFoundError:
-        return ELSEWHERE.get(name)
+        return READ_IN_FILES.get(name)
     if "License-Expression" in metadata:
         return metadata["License-Expression"]
     found = {CLASSIFIERS[text] for text in metadata.get_all("Classifier", []) if text in CLASSIFIERS}
-    return " AND ".join(sorted(found)) or FREE_TEXT.get(name)
+    return " AND ".join(sorted(found)) or READ_IN_FILES.get(name)
 
 
 def viewer_component(root: Path) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def problems_in(document: dict[str, Any]) -> Iterator[str]:
         if not component.get("version"):
             yield f"{name} has no version"
         if not component.get("licenses"):
-            where = "`FREE_TEXT`, `ELSEWHERE`, or `CLASSIFIERS` in tools/sbom.py"
+            where = "`READ_IN_FILES` or `CLASSIFIERS` of tools/sbom.py"
             yield f"{name} has no license. Add it to {where}"
         sources = (*component.get("externalReferences", []), *component.get("components", []))
         if component is not document["metadata"]["component"] and not any(map(_has_hash, sources)):

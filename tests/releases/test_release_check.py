@@ -1,6 +1,7 @@
 """A release with a stray file, a missing file, or an unknown license is rejected."""
 
 import copy
+import importlib.metadata
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,7 @@ def test_committed_files_are_copied_as_they_are_or_as_they_were(tmp_path: Path) 
     repository.replace("CHANGELOG.md", "# Changelog", "# Changes")
     (repository.folder / "stray.txt").write_text("x", encoding="utf-8")
     (repository.folder / "src/thrive_learning/webhooks.py").unlink()
+    (repository.folder / "pyproject.toml").chmod(0o755)
     removed = {"src/thrive_learning/webhooks.py"}
     for name, ref, heading, files in (
         ("now", None, "# Changes", FILES.keys() - removed),
@@ -91,6 +93,8 @@ def test_committed_files_are_copied_as_they_are_or_as_they_were(tmp_path: Path) 
         assert text.startswith(heading)
         found = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
         assert {path.relative_to(tmp_path / name).as_posix() for path in found} == files
+    modes = [(tmp_path / "now" / name).stat().st_mode & 0o777 for name in ("CHANGELOG.md", "pyproject.toml")]
+    assert modes == [0o600, 0o700]  # a build keeps the bit for execution
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +142,15 @@ def test_a_viewer_that_was_changed_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_package_without_metadata_has_the_license_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sbom.ELSEWHERE, "not-installed", "MIT")
-    assert sbom.license_of("not-installed") == "MIT"
+    monkeypatch.setitem(sbom.READ_IN_FILES, "not-installed", "MIT")
+    assert sbom.license_of("not-installed") == sbom.license_of("redis") == "MIT"
     assert sbom.license_of("not-installed-either") is None
-    assert sbom.license_of("redis") == "MIT"
+    monkeypatch.setattr(importlib.metadata, "distribution", _not_installed)
+    assert sbom.license_of("tzdata") == "Apache-2.0"  # only the tests have it on Linux
+
+
+def _not_installed(name: str) -> None:
+    raise importlib.metadata.PackageNotFoundError(name)
 
 
 def test_the_program_writes_the_sbom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
