@@ -73,6 +73,12 @@ def test_a_plan_is_read_as_it_was_written() -> None:
     assert PLAN.parts[1].period == "from 2026-02-01 00:00:00 to 2026-03-01 00:00:00 UTC"
 
 
+def test_a_plan_stores_the_whole_query() -> None:
+    filters = ActivityFilters(("viewed",), ("liked",), IDS, "video", SINCE, UNTIL)
+    query = PeriodQuery(filters, "2026-01-01", "2026-03-01", 50)
+    assert stored_form(query) == query._replace(filters=filters._replace(content_ids=IDS[::-1]))
+
+
 def test_the_first_years_have_valid_names() -> None:
     early = dt.datetime(999, 1, 1, tzinfo=dt.UTC)
     query = QUERY._replace(filters=QUERY.filters._replace(since=early, content_ids=()))
