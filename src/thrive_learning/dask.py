@@ -56,10 +56,10 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
 ) -> "DataFrame":
     """Return the activity records of a period as a Dask DataFrame, with one partition per window of time.
 
-    The records are counted now, by one or two requests per partition, and read when the DataFrame is computed.
-    The end of the period is fixed now. Each record is in one partition: that of its `date`. The columns are
-    those of exports: `id`, `type`, `user`, `contextId`, `contextType`, `name`, and, as JSON text, `data`,
-    `with`, and `extra` (everything else) are `string[pyarrow]`; `date` is `datetime64[us, UTC]`.
+    The records are counted now, by one or two requests per partition, and read when the DataFrame is
+    computed. The end of the period is fixed now. Each record is in one partition: that of its `date`. The
+    columns are those of exports: `id`, `type`, `user`, `contextId`, `contextType`, `name`, and, as JSON text,
+    `data`, `with`, and `extra` (everything else) are `string[pyarrow]`; `date` is `datetime64[us, UTC]`.
 
     Args:
         since: The beginning of the period, with a time zone; rounded down to whole seconds. None for no
