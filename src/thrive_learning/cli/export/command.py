@@ -178,7 +178,7 @@ _NOT_FOR_CLUSTERS = {
 
 
 def _check_mode(ids: str | None) -> None:
-    """Raise if an option belongs to the other kind of export, or if neither kind was chosen."""
+    """Raise if no kind of export was chosen, or if two options exclude each other."""
     context = click.get_current_context()
     given = [
         parameter.opts[0]
@@ -199,6 +199,8 @@ def _check_mode(ids: str | None) -> None:
             f"{given[0]} is for an export by IDs and cannot be used with a period. Remove it."
         )
     _check_cluster_options(context)
+    if context.params["resume"] and context.params["force"]:
+        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     is_overlapping = context.get_parameter_source("overlap") is ParameterSource.COMMANDLINE
     if is_overlapping and not context.params["state"]:
         raise click.UsageError("--overlap has no effect without --state. Add --state FILE, or remove it.")

@@ -49,8 +49,6 @@ def run_period(target: Target, options: PeriodOptions) -> None:
 def _check(options: PeriodOptions, now: dt.datetime) -> None:
     """Raise if two options contradict each other."""
     _check_filters(options.filters, now)
-    if options.resume and options.force:
-        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     if options.state is None:
         if UNTIL in options.output:
             raise click.UsageError(f"{UNTIL} in -o needs --state. Add --state, or remove {UNTIL}.")

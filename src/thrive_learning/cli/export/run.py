@@ -110,8 +110,6 @@ def run_export(target: Target, options: ExportOptions) -> None:
 
 def checked_paths(outputs: Output, *, resume: bool, force: bool) -> ExportPaths | None:
     """Check whether an export can begin or continue there, and return its files; None for a stream."""
-    if resume and force:
-        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     if not isinstance(outputs.records, Path):
         if resume:
             raise click.UsageError(

@@ -46,8 +46,6 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
     check_address(options.dask)
     if options.workers is not None and options.dask != LOCAL:
         raise click.UsageError(f"--workers applies only to --dask {LOCAL}. Remove it.")
-    if options.resume and options.force:
-        raise click.UsageError("--resume and --force cannot be used together. Remove one of them.")
     if options.to not in (None, "parquet"):
         raise click.UsageError(f"--dask writes Parquet, and --to is {options.to}. Remove --to.")
     if options.output.lower().endswith((".csv", ".ndjson")):
