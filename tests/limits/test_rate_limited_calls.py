@@ -459,10 +459,10 @@ def test_the_deadline_of_a_call_holds_while_a_store_hangs(flavour: Flavour, hang
         client.activities.get(ACTIVITY_ID)
         hanging.hangs = True
         with pytest.raises(DeadlineExceededError) as raised:
-            client.activities.get(ACTIVITY_ID, timeout=0.05)
+            client.activities.get(ACTIVITY_ID, timeout=0.5)
         assert not waiting(client)
     assert str(raised.value).startswith(
-        "The call waited for the rate limit of 10 requests per second until Timeout.total=0.05 s was"
+        "The call waited for the rate limit of 10 requests per second until Timeout.total=0.5 s was"
     )
     assert raised.value.operation == "activities.get"
     assert len(requests.paths) == 1
@@ -472,7 +472,7 @@ def test_a_store_that_hangs_has_failed(
     flavour: Flavour, hanging: Hanging, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for module in (limiter, reservations, _store_reports):
-        monkeypatch.setattr(module, "ANSWER_S", 0.05)
+        monkeypatch.setattr(module, "ANSWER_S", 0.3)
     hanging.hangs = True
     requests = Requests()
     with flavour.answering(requests, rate_limit=RateLimit(1000, store=hanging)) as client:
@@ -480,14 +480,14 @@ def test_a_store_that_hangs_has_failed(
             client.activities.get(ACTIVITY_ID)
     assert len(requests.paths) == 3
     [record] = caplog.records
-    assert record.getMessage().startswith("the rate limit store Hanging: no answer within 0.05 s; ")
+    assert record.getMessage().startswith("the rate limit store Hanging: no answer within 0.3 s; ")
 
 
 def test_a_response_does_not_wait_for_a_store_that_hangs(
     flavour: Flavour, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (limiter, reservations, _store_reports):
-        monkeypatch.setattr(module, "ANSWER_S", 0.05)
+        monkeypatch.setattr(module, "ANSWER_S", 0.3)
     used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "20"}
     requests = Requests(httpx.Response(200, headers=used_up, json=PAGE_EXAMPLE))
     with flavour.answering(requests, rate_limit=RateLimit(10, store=hanging)) as client:

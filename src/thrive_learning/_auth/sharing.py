@@ -191,6 +191,7 @@ class SharedTokens:
         return self._tried(what, operation, otherwise)
 
     def _tried(self, what: str, operation: Callable[[], T], otherwise: D) -> T | D:
+        began = self.cache.clock()
         try:
             result = operation()
         except Exception as error:  # a store may raise anything, which must not break a call
@@ -198,7 +199,7 @@ class SharedTokens:
                 raise
             self._fail(what, describe_failure(error))
             return otherwise
-        if what in self._failing:
+        if what in self._failing and began >= self._left_alone_until:  # not an answer that came too late
             self._failing.discard(what)
             if not self._failing:
                 store = describe_store(self.store, "token store")
