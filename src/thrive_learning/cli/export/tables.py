@@ -1,7 +1,6 @@
 """Convert records to Parquet or CSV, a batch of rows at a time so that memory stays constant."""
 
 import importlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import BinaryIO
 
 from thrive_learning._tables.arrow import TableBuilder, arrow_schema
 from thrive_learning._tables.rows import Row, row_of
-from thrive_learning.cli.regular_files import open_regular, replacing
+from thrive_learning.cli.regular_files import open_to_read, replacing
 from thrive_learning.errors import ThriveError
 
 # The number of rows, and their size in Arrow's form in bytes, that are written at once.
@@ -71,7 +70,7 @@ def _write(source: Path, file: BinaryIO, form: str, *, is_spreadsheet_safe: bool
 
 def _rows(source: Path) -> Iterator[tuple[Row, int]]:
     """Yield each row, and the size of its record as JSON."""
-    with io.BufferedReader(open_regular(source)) as lines:
+    with open_to_read(source) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = row_of(line.decode())
