@@ -1,4 +1,4 @@
-"""A limit of our own on requests per second, for `rate_limit=`."""
+"""A limit on requests per second, for `rate_limit=`."""
 
 import math
 import re
@@ -30,7 +30,7 @@ class RateLimitStore(Protocol):
     """
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
-        """Reserve the next request, unless its time is too late.
+        """Reserve the next request, unless the caller cannot wait until its time.
 
         Args:
             key: The limit.
@@ -46,7 +46,7 @@ class RateLimitStore(Protocol):
     def slow(
         self, key: str, *, pause_s: float = 0.0, per_second: float | None = None, for_s: float = 0.0
     ) -> None:
-        """Apply a pause or a lower rate that a server asked for. Nothing lifts them before their time.
+        """Apply a pause or a lower rate that a server asked for. They apply until they expire.
 
         Args:
             key: The limit.
@@ -95,14 +95,13 @@ def _name_of(store: object) -> str:
 class RateLimit:
     """A limit on requests per second, for `rate_limit=` of the clients.
 
-    All requests of the API count: single calls, lists, bulk runs, and every further attempt. Token requests
-    do not. In any period of w seconds, at most `per_second` times w plus `burst` requests are sent. Clients
+    All requests to the API count: single calls, lists, bulk runs, and every retry. Token requests do not. In any period of w seconds, at most `per_second` times w plus `burst` requests are sent. Clients
     that share a store share the limit of their tenant.
 
     Args:
         per_second: The rate, in requests per second.
-        burst: The number of requests that may be sent at once after a quiet time. None for the requests of
-            0.1 seconds, but at least 1, so that 10 seconds have at most 1 % more than the rate, or one
+        burst: The number of requests that may be sent at once after a quiet time. None for as many as the
+            rate allows in 0.1 seconds, but at least 1, so that 10 seconds have at most 1 % more than the rate, or one
             request.
         store: Where processes share the limit: `FileTokenStore`, `RedisTokenStore`, or `MemoryTokenStore`.
             None for the client's `token_store`, if it has the methods of `RateLimitStore`, or else for the
@@ -125,7 +124,7 @@ class RateLimit:
 
     @classmethod
     def parse(cls, text: str, store: RateLimitStore | None = None) -> "RateLimit":
-        """Read a limit as settings have it: requests per second, such as `20`, or with a burst, `20:5`.
+        """Parse the text of a setting: requests per second, such as `20`, or with a burst, `20:5`.
 
         Args:
             text: The text.

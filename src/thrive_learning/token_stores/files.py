@@ -137,7 +137,7 @@ class FileTokenStore:
         return lock.release if _is_acquired(lock) else None
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
-        """Reserve the next request, unless its time is too late."""
+        """Reserve the next request, unless the caller cannot wait until its time."""
         with self._state(key) as file:
             wait_s, state = bucket.take(
                 _read_state(file),

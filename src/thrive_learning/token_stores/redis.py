@@ -83,7 +83,7 @@ class RedisTokenStore:
         return release
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
-        """Reserve the next request, unless its time is too late."""
+        """Reserve the next request, unless the caller cannot wait until its time."""
         return float(self._change_limit(key, "take", per_second, burst, longest_wait_s))
 
     def slow(
