@@ -95,14 +95,15 @@ def _name_of(store: object) -> str:
 class RateLimit:
     """A limit on requests per second, for `rate_limit=` of the clients.
 
-    All requests to the API count: single calls, lists, bulk runs, and every retry. Token requests do not. In any period of w seconds, at most `per_second` times w plus `burst` requests are sent. Clients
-    that share a store share the limit of their tenant.
+    All requests to the API count: single calls, lists, bulk runs, and every retry. Token requests do not. In
+    any period of w seconds, at most `per_second` times w plus `burst` requests are sent. Clients that share a
+    store share the limit of their tenant.
 
     Args:
         per_second: The rate, in requests per second.
         burst: The number of requests that may be sent at once after a quiet time. None for as many as the
-            rate allows in 0.1 seconds, but at least 1, so that 10 seconds have at most 1 % more than the rate, or one
-            request.
+            rate allows in 0.1 seconds, but at least 1, so that 10 seconds have at most 1 % more than the
+            rate, or one request.
         store: Where processes share the limit: `FileTokenStore`, `RedisTokenStore`, or `MemoryTokenStore`.
             None for the client's `token_store`, if it has the methods of `RateLimitStore`, or else for the
             memory of each client.
