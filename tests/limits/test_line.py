@@ -229,7 +229,7 @@ def test_the_slot_of_the_last_request_that_gives_up_is_lost_once(line: Line) -> 
 
 
 def test_requests_look_again_if_others_have_taken_slots(line: Line) -> None:
-    first, second, third, hurried = line.join(), line.join(), line.join(), line.join(0.45)
+    first, second, third, hurried, _last = (line.join(time_s) for time_s in (60, 60, 60, 0.45, 60))
     assert first.step() == seconds(0.1)
     news = line.limiter.news
     line.clock.now += 0.1
@@ -282,7 +282,9 @@ def test_a_request_that_would_wait_for_the_end_of_a_pause_fails_at_once(line: Li
     assert hurried.end() == TooLong(seconds(5.0), seconds(3.0))
 
 
-def test_a_pause_that_is_repeated_changes_nothing(line: Line) -> None:
+def test_a_pause_that_is_repeated_or_none_changes_nothing(line: Line) -> None:
+    line.limiter.paused(0.0)
+    assert line.limiter.epoch == 0
     line.limiter.paused(5.0)
     line.clock.now += 1.0
     for pause_s in (4.0, 3.0, 4.04):
