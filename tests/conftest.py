@@ -14,10 +14,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from command import BASIC, OAUTH, Call, Result
 from faults.watch import FIGURES, OVERRUNS, add_those_of
 from harness import ROOT, Flavour, Kept
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # These machines are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For `tools/mutation.py`: the same examples each time. The smallest one that fails would take minutes.
+settings.register_profile("mutation", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("shared")
 
 

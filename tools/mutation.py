@@ -39,6 +39,17 @@ MUTATED = {
         *("tests/auth/test_token_failures.py", *_QUICK),
     ],
     "_exchange/attempts": [*_CALLS, "tests/test_client.py", *_QUICK],
+    "_limits/bucket": ["tests/limits/test_bucket.py"],
+    "_limits/memory": ["tests/limits/test_bucket.py", "tests/limits/test_reservations.py"],
+    "_limits/quota_headers": ["tests/limits/test_server_limits.py"],
+    "_limits/server_limits": ["tests/limits/test_server_limits.py"],
+    "_limits/reservations": ["tests/limits/test_reservations.py"],
+    "_limits/line": ["tests/limits/test_line.py", "tests/limits/test_reservations.py"],
+    "_cluster/windows": ["tests/dask/test_windows.py"],
+    "_bulk/permits": ["tests/bulk/test_permits.py"],
+    "cli/export/cluster/plan": ["tests/cli/test_cluster_parts.py"],
+    "cli/export/cluster/folder": ["tests/cli/test_cluster_folder.py"],
+    "cli/export/cluster/dispatch": ["tests/cli/test_cluster_dispatch.py"],
     "_call/seam": [*_CALLS, "tests/test_client.py", "tests/exchange/test_engines.py", *_QUICK],
 }
 KILLED_AT_LEAST = 0.9  # of the mutants of a module
@@ -63,7 +74,7 @@ def settings(module: str) -> str:
         "source_paths": ["src"],
         "only_mutate": [source_of(module)],
         "also_copy": ["generated", "openapi"],
-        "pytest_add_cli_args": ["--hypothesis-profile=ci"],  # the same examples each time, and no deadline
+        "pytest_add_cli_args": ["--hypothesis-profile=mutation"],
         "pytest_add_cli_args_test_selection": MUTATED[module],
     }
     return "[mutmut]\n" + "".join(
