@@ -20,7 +20,7 @@ JSON_NAMES: Final[dict[type, str]] = {
 
 # A string, or a run of characters other than whitespace. The quantifiers are possessive, and a string may end
 # with the text, so no text makes this slow.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[^" \t\n\r]++', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)|[^" \t\n\r]++', re.DOTALL)
 # Whitespace beside a bracket, comma, colon, or quotation mark, or at an end. Without any, all whitespace is
 # within strings. A string may also match.
 _LOOSE = re.compile(r'[ \t\n\r](?:(?=[{}\[\],:"]|\Z)|(?<=[{}\[\],:"][ \t\n\r])|(?<!.[ \t\n\r]))', re.DOTALL)

@@ -29,9 +29,9 @@ NAMES: Final = frozenset({_RATE_LIMIT, _POLICY} | {prefix + b"remaining" for pre
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 # A string without an end goes to the end of the text. To look for its end again from each of its characters
 # would take quadratic time.
-_STRING = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
-_MEMBER = re.compile(rf'(?:{_STRING}|[^",])++', re.DOTALL)
-_PARAMETER = re.compile(rf'(?:{_STRING}|[^";])++', re.DOTALL)
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)'
+_MEMBER = re.compile(rf'(?:{_STRING}|[^",]++)+', re.DOTALL)
+_PARAMETER = re.compile(rf'(?:{_STRING}|[^";]++)+', re.DOTALL)
 _REQUESTS = '"requests"'
 
 

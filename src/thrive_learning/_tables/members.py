@@ -10,7 +10,7 @@ _decoder = json.JSONDecoder(parse_int=str, parse_float=str)
 
 # A name without escape sequences. If the value is such a string too, and another member or the end follows,
 # the value as well, and the comma. This is the form of most members.
-_PLAIN = re.compile(r'"([^"\\\x00-\x1f]*+)":(?![ \t\n\r])(?:("[^"\\\x00-\x1f]*+")(?:,(?=")|(?=})))?+')
+_PLAIN = re.compile(r'"([^"\\\x00-\x1f]*+)":(?![ \t\n\r])(?:("[^"\\\x00-\x1f]*+")(?:,(?=")|(?=})))?')
 
 
 def members_of(text: str) -> dict[str, str]:
