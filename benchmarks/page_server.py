@@ -150,8 +150,8 @@ class Connection(asyncio.Protocol):
         self.counts["connections"] += 1
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP gives no other
         self._transport = transport
-        # asyncio does this only for sockets whose protocol is named. Without it, the parts of a short response
-        # wait for the client's delayed acknowledgment, 40 ms.
+        # asyncio does this only for sockets whose protocol is named. Without it, the end of a short response
+        # waits for the client's delayed acknowledgment, 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
