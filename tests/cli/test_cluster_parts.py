@@ -369,6 +369,12 @@ def test_workers_take_the_secret_from_their_own_settings(
         ConfigurationError, match="a worker has the settings of tenant 'eu-west-2_Other', and"
     ):
         secret_here(None, None, found.credentials.tenant_id)
+    for name in settings:
+        monkeypatch.delenv(name)
+    with pytest.raises(
+        ConfigurationError, match=r"a worker has no valid settings: no credentials.*same settings"
+    ):
+        secret_here(None, None, found.credentials.tenant_id)
 
 
 def test_workers_use_the_profile_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,22 @@ def test_clients_are_closed_with_their_worker(monkeypatch: pytest.MonkeyPatch) -
         opened[1].activities.get("0" * 24)
 
 
+def test_missing_settings_of_a_worker_are_reported_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Worker:
+        address = "tcp://10.0.0.5:40001"
+
+    monkeypatch.setattr(clients, "_begin", lambda _worker: None)
+    monkeypatch.setattr(clients, "_current_worker", Worker)
+    with pytest.raises(ConfigurationError) as caught:
+        client_of(ClientSource.of())
+    message = str(caught.value)
+    assert message.startswith(
+        "the worker tcp://10.0.0.5:40001 cannot create its client: no credentials are set"
+    )
+    assert message.endswith(". Check the environment in which this worker was started.")
+    assert caught.value.__context__ is None
+
+
 def test_a_scheduler_that_cannot_keep_tokens_is_reported(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
     store = pytest.importorskip("thrive_learning._cluster.scheduler_store")
 

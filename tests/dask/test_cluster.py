@@ -193,7 +193,7 @@ def test_errors_of_workers_arrive_with_their_advice(cluster: Any, thrive_server:
     assert "fake-wrong-secret" not in repr(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).status_code == caught.value.status_code
     set_environment(cluster, {})
-    with pytest.raises(ConfigurationError, match="no credentials are set"):
+    with pytest.raises(ConfigurationError, match=r"the worker tcp://.* no credentials are set.*this worker"):
         read_activities(LONG_AGO)
     set_environment(cluster, dict(thrive_server.environ))
     frame: Any = read_activities_by_id(["0" * 24])

@@ -437,7 +437,8 @@ def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: 
 def test_a_profile_that_is_not_there(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write(PROFILES)
     with pytest.raises(
-        ConfigurationError, match=r"--profile: cannot find profile 'wrok' in .*: default, work"
+        ConfigurationError,
+        match=r"--profile: cannot find profile 'wrok' in .*: default, work\. Correct the name, or create",
     ):
         settings(profile="wrok", said_by="--")
     monkeypatch.setenv("THRIVE_PROFILE", "wrok")

@@ -115,8 +115,20 @@ def client_of(source: ClientSource) -> ThriveClient:
     with _lock:
         client = _clients.get(key)
         if client is None:
-            client = _clients[key] = source.create(None if worker is None else _begin(worker))
+            client = _clients[key] = source.create(None) if worker is None else _created_in(worker, source)
     return client
+
+
+def _created_in(worker: Any, source: ClientSource) -> ThriveClient:
+    try:
+        return source.create(_begin(worker))
+    except ConfigurationError as error:
+        problem = str(error).rstrip(".")
+    # The user would otherwise look for the mistake in the environment of another process.
+    raise ConfigurationError(
+        f"the worker {worker.address} cannot create its client: {problem}. Check the environment in which "
+        "this worker was started."
+    )
 
 
 def _environment() -> bytes:

@@ -216,7 +216,10 @@ def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
     if lack is None:
         return profile_layer(file, wanted or DEFAULT_PROFILE), None
     if wanted:
-        raise ConfigurationError(f"{f'{said_by}profile' if name else 'THRIVE_PROFILE'}: {lack}")
+        raise ConfigurationError(
+            f"{f'{said_by}profile' if name else 'THRIVE_PROFILE'}: {lack}. Correct the name, or create the "
+            "profile with 'thrive config init --profile NAME'"
+        )
     warnings = [f"no profile is used, because {file.absence}"] if file.is_unreadable else []
     return Layer(warnings=warnings), lack
 

@@ -48,7 +48,7 @@ def secret_here(profile: str | None, region: str | None, tenant_id: str) -> str:
     Raises:
         ConfigurationError: The settings are missing here, or are for another tenant.
     """
-    credentials = settings(profile=profile, region=region).credentials
+    credentials = _credentials_here(profile, region)
     if credentials.tenant_id != tenant_id:
         raise ConfigurationError(
             f"a worker has the settings of tenant {credentials.tenant_id!r}, and the command those of "
@@ -57,3 +57,14 @@ def secret_here(profile: str | None, region: str | None, tenant_id: str) -> str:
     if isinstance(credentials, ClientCredentials):
         return credentials.client_secret.reveal()
     return credentials.api_secret.reveal()
+
+
+def _credentials_here(profile: str | None, region: str | None) -> Credentials:
+    try:
+        return settings(profile=profile, region=region).credentials
+    except ConfigurationError as error:
+        problem = str(error).rstrip(".")
+    # The user would otherwise look for the mistake in the settings of the command.
+    raise ConfigurationError(
+        f"a worker has no valid settings: {problem}. Start each worker with the same settings as the command"
+    )
