@@ -14,7 +14,7 @@ import anyio
 import attrs
 import httpx
 import pytest
-from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, Kept, page_response, token_response
+from harness import ACTIVITY_ID, BASIC, OAUTH, Clock, Flavour, Kept, page_response, token_response
 from hypothesis import given
 from hypothesis import strategies as st
 from token_servers import redis_server
@@ -39,8 +39,9 @@ from thrive_learning import (
 )
 from thrive_learning._auth import authorizer, sharing
 from thrive_learning._auth.outcomes import Key
-from thrive_learning._auth.sharing import SharedTokens, Turn, store_key
+from thrive_learning._auth.sharing import LEFT_ALONE_S, SharedTokens, Turn, store_key
 from thrive_learning._auth.single_flight import SingleFlight
+from thrive_learning._store_reports import ANSWER_S
 
 KEY = Key(Service.API, frozenset({Scope.READ}))
 
@@ -774,6 +775,42 @@ def test_a_store_that_hangs_has_failed(flavour: Flavour, api: Api, kept: Kept, m
         )
         store.go_on.set()
         wait_until(lambda: not store._locks)
+
+
+@pytest.mark.parametrize(
+    ("look_s", "has_failed"),
+    [(None, True), (0.0, False), (ANSWER_S, True)],
+    ids=["no answer", "an answer", "a late answer"],
+)
+def test_the_waits_of_calls_with_short_time_limits_add_up(
+    kept: Kept, look_s: float | None, *, has_failed: bool
+) -> None:
+    clock = Clock()
+
+    class Late(Store):
+        def _ask(self, method: str) -> None:
+            super()._ask(method)
+            clock.now += look_s or 0.0
+
+    shared = SharedTokens(Late(), Region.STAGING, OAUTH, SingleFlight(clock))
+
+    def turn() -> Turn:
+        return shared.turn(KEY, 60, renews=False)
+
+    for _ in range(2):
+        clock.now += 2
+        turn().late(2)
+    assert not lines(kept)
+    if look_s is not None:
+        turn().look()
+    clock.now += 2
+    turn().late(2)
+    assert [("no answer within 5 s" in line) for line in lines(kept)] == [True] * has_failed
+    # A look that does not ask the store does not end its silence either.
+    turn().look()
+    clock.now += LEFT_ALONE_S
+    turn().late(0.1)
+    assert (clock.now < shared._left_alone_until) is has_failed
 
 
 def test_an_interruption_is_not_taken_for_a_failure_of_the_store(

@@ -40,6 +40,16 @@ def test_the_choice_of_the_program_stays() -> None:
     del later
 
 
+def test_what_python_itself_freezes_is_not_the_choice_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patches:
+        patches.setattr(gc, "get_freeze_count", lambda: 375)  # as in a new process of Python 3.12
+        block = ignoring_older_objects()
+        block.__enter__()
+    assert gc.get_freeze_count() > 1000
+    block.__exit__(None, None, None)
+    assert gc.get_freeze_count() == 0
+
+
 def test_partitions_are_read_in_such_a_block() -> None:
     counts: list[int] = []
 

@@ -290,6 +290,31 @@ def test_an_answer_that_comes_too_late_changes_nothing(
     )
 
 
+def test_the_waits_of_calls_with_short_time_limits_add_up(shared: Shared) -> None:
+    one = shared.one
+    for answer in (None, OSError()):  # both end the silence
+        for _ in range(2):
+            shared.clock.now += 2
+            one.late(2)
+        assert one.tries_again_at == math.inf
+        shared.store.answer = answer
+        reserve(one, 60)
+        if answer is not None:  # it works again
+            shared.clock.now += LEFT_ALONE_S
+            shared.store.answer = None
+            reserve(one, 60)
+    for _ in range(2):
+        shared.clock.now += 2
+        one.late(2)
+    assert one.tries_again_at == math.inf
+    shared.clock.now += 2
+    one.late(2)
+    assert one.tries_again_at == shared.clock.now + LEFT_ALONE_S
+    shared.clock.now += LEFT_ALONE_S
+    one.late(0.1)  # it has still not answered
+    assert one.tries_again_at == shared.clock.now + LEFT_ALONE_S
+
+
 def test_only_a_reservation_tries_a_failed_store_again(shared: Shared) -> None:
     shared.store.answer = RuntimeError()
     reserve(shared.one, 60)

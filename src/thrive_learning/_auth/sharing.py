@@ -8,6 +8,7 @@ import collections
 import datetime as dt
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -103,6 +104,7 @@ class SharedTokens:
         self._names: dict[Key, tuple[Secret, str]] = {}
         self._refused: dict[Key, collections.deque[str]] = {}
         self._left_alone_until = 0.0
+        self._silent_since = math.inf  # when the first of the unanswered looks began
         self._failing: set[str] = set()  # the operations that failed the last time
         self._corrupt: set[str] = set()  # the names of entries that were not valid the last time
 
@@ -212,9 +214,19 @@ class SharedTokens:
             self._warn(reason, "this process continues with its own tokens and tries again later")
         self._failing.add(what)
 
-    def late(self) -> None:
-        """Record that the store has not answered, and will not be waited for."""
-        self._fail("load", describe_lateness())
+    def late(self, waited_s: float) -> None:
+        """Record that a look has not ended after so many seconds, and will not be waited for."""
+        # Several calls with short time limits may have waited one after the other.
+        now = self.cache.clock()
+        self._silent_since = min(self._silent_since, now - waited_s)
+        if waited_s >= ANSWER_S or now - self._silent_since >= ANSWER_S:
+            self._fail("load", describe_lateness())
+
+    def looked(self, began: float) -> None:
+        """Record that a look that began at a time has ended."""
+        now = self.cache.clock()
+        if now < began + ANSWER_S and now >= self._left_alone_until:
+            self._silent_since = math.inf
 
     def _warn(self, reason: str, consequence: str) -> None:
         store = describe_store(self.store, "token store")
@@ -274,6 +286,12 @@ class Turn:
         Raises:
             ConfigurationError: The function that returns the secret fails.
         """
+        began = self._shared.cache.clock()
+        again_s = self._look()
+        self._shared.looked(began)
+        return again_s
+
+    def _look(self) -> float:
         shared = self._shared
         self.identify()
         self._read()
@@ -329,8 +347,7 @@ class Turn:
 
     def late(self, waited_s: float) -> None:
         """End the turn of a caller that has waited this many seconds for the store in vain."""
-        if waited_s >= ANSWER_S:
-            self._shared.late()
+        self._shared.late(waited_s)
         self.abandon()
 
     def abandon(self) -> None:

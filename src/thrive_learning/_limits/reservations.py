@@ -111,6 +111,7 @@ class Reservations:
         self._clock = clock
         self._left_alone_until = -math.inf
         self._failing_since: float | None = None
+        self._silent_since = math.inf  # when the first of the unanswered requests began
         self._share = Share()
         self._rate_alone = limit.per_second
 
@@ -155,7 +156,10 @@ class Reservations:
 
     def late(self, waited_s: float) -> None:
         """Record that the store has not answered after so many seconds, and will not be waited for."""
-        if waited_s >= ANSWER_S:
+        # Several calls with short time limits may have waited one after the other.
+        now = self._clock()
+        self._silent_since = min(self._silent_since, now - waited_s)
+        if waited_s >= ANSWER_S or now - self._silent_since >= ANSWER_S:
             self._fail(describe_lateness())
 
     def _tried(self, operation: Callable[[], T]) -> T | None:
@@ -166,10 +170,12 @@ class Reservations:
             if interruption(error) is not None:
                 raise
             if self._clock() < began + ANSWER_S:
+                self._silent_since = math.inf
                 self._fail(describe_failure(error))
             return None
         if self._clock() >= began + ANSWER_S:
             return None  # the caller has given up
+        self._silent_since = math.inf
         self._recover()
         return result
 
