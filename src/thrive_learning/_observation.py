@@ -262,7 +262,7 @@ def _api() -> Any:
         return SimpleNamespace(context=context, metrics=metrics, trace=trace)
     raise ConfigurationError(
         f"telemetry= needs OpenTelemetry's API, which cannot be imported ({missing}). "
-        "Install thrive-learning[otel]."
+        "Run python3 -m pip install 'thrive-learning[otel]'."
     )
 
 

@@ -551,11 +551,13 @@ def test_a_cluster_without_workers_is_rejected(
     ],
     ids=["other", "missing", "python"],
 )
-def test_workers_with_other_versions_are_rejected(
+@pytest.mark.parametrize("machine", ["the scheduler", "the worker tcp://"], ids=["scheduler", "worker"])
+def test_machines_with_other_versions_are_rejected(
     call: Call,
     tmp_path: Path,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
+    machine: str,
     package: str,
     version: str | None,
     problem: str,
@@ -564,13 +566,15 @@ def test_workers_with_other_versions_are_rejected(
 
     def changed(self: Any, **options: Any) -> Any:
         versions = versions_of(self, **options)
-        for worker in versions["workers"].values():
-            worker["packages"][package] = version
+        workers = versions["workers"].values()
+        for found in [versions["scheduler"]] if machine == "the scheduler" else workers:
+            found["packages"][package] = version
         return versions
 
     monkeypatch.setattr(distributed.Client, "get_versions", changed)
     result = call(*EXPORT, "--dask", address, "--sandbox", "-o", str(tmp_path / "lake"))
     assert_complaint(result, 2)
+    assert f": {machine}" in result.err
     assert problem in result.err
 
 

@@ -239,13 +239,15 @@ def _check_workers(client: Any, address: str) -> None:
         )
     versions: Any = client.get_versions(packages=["thrive_learning"])
     mine = _facts(versions["client"])
-    for name, theirs in ((name, _facts(found)) for name, found in versions["workers"].items()):
+    # The scheduler unpickles the tasks, and keeps the token and the rate limit.
+    others = {"the scheduler": versions["scheduler"]}
+    others |= {f"the worker {name}": found for name, found in versions["workers"].items()}
+    for name, theirs in ((name, _facts(found)) for name, found in others.items()):
         for package, version in mine.items():
             if theirs[package] != version:
                 has = f"has {package} {theirs[package]}" if theirs[package] else f"does not have {package}"
                 raise ConfigurationError(
-                    f"the worker {name} {has}, and this machine has {version}. Install the same version "
-                    "everywhere."
+                    f"{name} {has}, and this machine has {version}. Install the same version everywhere."
                 )
 
 
