@@ -697,7 +697,7 @@ def test_an_observed_run_does_not_end_in_a_forked_child(
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    with pytest.raises(ConfigurationError, match=r"Install thrive-learning\[otel\]\.$") as caught:
+    with pytest.raises(ConfigurationError, match=r"pip install 'thrive-learning\[otel\]'\.$") as caught:
         ThriveClient(Region.PRODUCTION, BASIC, telemetry=OpenTelemetry())
     assert caught.value.__context__ is None
 
