@@ -3,12 +3,14 @@
 import contextvars
 import math
 import threading
+import time
 from typing import Any
 
+import anyio
 import pytest
 
 from thrive_learning import _threads
-from thrive_learning._threads import run_in_time
+from thrive_learning._threads import arun_in_time, run_in_time
 
 NAME = contextvars.ContextVar("NAME", default="")
 
@@ -32,6 +34,18 @@ def test_a_function_that_takes_long_is_left_running(limit_s: float) -> None:
     assert not ended.is_set()
     may_end.set()
     assert ended.wait(30)
+
+
+def test_the_end_of_the_process_does_not_wait_for_a_function_that_async_code_left(anyio_backend: str) -> None:
+    may_end, before = threading.Event(), set(threading.enumerate())
+    try:
+        assert anyio.run(arun_in_time, may_end.wait, 0.02, backend=anyio_backend) == []
+        ends_at = time.monotonic() + 10
+        while not all(thread.daemon for thread in set(threading.enumerate()) - before):
+            assert time.monotonic() < ends_at
+            time.sleep(0.001)
+    finally:
+        may_end.set()
 
 
 @pytest.mark.parametrize("kind", [TimeoutError, RuntimeError, SystemExit])

@@ -1,6 +1,7 @@
 """Runs a blocking function in a thread, so that its caller can leave it."""
 
 import contextvars
+import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -40,8 +41,10 @@ async def arun_in_time(operation: Callable[[], T], limit_s: float) -> list[T]:
     """Run a blocking function in a thread, from async code. See `run_in_time`."""
     import anyio  # noqa: PLC0415 - most clients have no store
 
+    # The end of the process waits for threads of anyio, so such a thread does not wait for the function.
+    work = functools.partial(run_in_time, operation, limit_s)
     with limit_by_timer(limit_s) if is_replaced() else anyio.move_on_after(limit_s):
-        return [await run_in_thread(operation)]
+        return await run_in_thread(work)
     return []
 
 

@@ -21,7 +21,7 @@ from thrive_learning._http.port import Headers, Request
 from thrive_learning._log import fields, logger_of
 from thrive_learning._loops import sleep_by_timer
 from thrive_learning._store_reports import ANSWER_S
-from thrive_learning._threads import arun_in_time, run_in_thread, run_in_time
+from thrive_learning._threads import arun_in_time, run_in_time
 from thrive_learning.credentials import (
     BasicCredentials,
     ClientCredentials,
@@ -485,9 +485,10 @@ async def _aend(turn: "Turn", minted: Minted | None) -> None:
     """Save a new token. See `_end`."""
     import anyio  # noqa: PLC0415 - not needed by sync code
 
+    ended: list[None] = []
     try:
-        with anyio.move_on_after(_SAVING_S, shield=True):
-            await run_in_thread(functools.partial(turn.end, minted))
-    except BaseException:  # canceled by asyncio, which ignores anyio's shields
-        turn.abandon()
-        raise
+        with anyio.CancelScope(shield=True):
+            ended = await arun_in_time(functools.partial(turn.end, minted), _SAVING_S)
+    finally:
+        if not ended:  # or canceled by asyncio, which ignores anyio's shields
+            turn.abandon()
