@@ -15,6 +15,8 @@ from command import Call
 from harness import ACTIVITY_ID
 
 from thrive_learning._log import fields
+from thrive_learning.cli.export.cluster.tally import ClusterTally
+from thrive_learning.cli.export.progress import announced
 from thrive_learning.cli.terminal import is_pause, noticed
 from thrive_learning.drift import Drift
 
@@ -70,6 +72,25 @@ def test_an_export_announces_a_pause(
     assert result.code == 0
     assert (f"thrive: {PAUSE[:-1]}\\u001b\n" in result.err) is not quiet
     assert (result.err == "") is quiet
+
+
+@pytest.mark.parametrize("verbose", [False, True], ids=["brief", "verbose"])
+def test_pauses_are_announced_at_most_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str],
+    verbose: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    now = 100.0
+    tally = ClusterTally()
+    with announced(tally, lambda **_: None, quiet=False, verbose=verbose, clock=lambda: now):
+        LOGGER.warning("%s 1", PAUSE)
+        now = 109.0
+        LOGGER.warning("%s 2", PAUSE)
+        now = 110.0
+        LOGGER.warning("%s 3", PAUSE)
+        tally.is_paused = False
+        LOGGER.warning("%s 4", PAUSE)
+    shown = [line[-1] for line in capsys.readouterr().err.splitlines()]
+    assert shown == (["1", "2", "3", "4"] if verbose else ["1", "3", "4"])
 
 
 @pytest.mark.usefixtures("basic")

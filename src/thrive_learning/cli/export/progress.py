@@ -76,25 +76,41 @@ def shown(
             draw()
 
 
-def announce(notice: str, tally: HasProgress, show: Show) -> None:
-    """Show a warning of the client, and whether the export is paused."""
-    say(notice)
-    if is_pause(notice):
-        tally.is_paused = True
-        show(is_pause=True)
-
-
 @contextlib.contextmanager
-def announced(tally: HasProgress, show: Show, *, quiet: bool, verbose: bool) -> Generator[None, None, None]:
-    """Show the client's warnings while an export runs.
+def announced(
+    tally: HasProgress,
+    show: Show,
+    *,
+    quiet: bool,
+    verbose: bool,
+    clock: Callable[[], float] = monotonic,
+) -> Generator[None, None, None]:
+    """Show the client's warnings while an export runs, and whether it is paused.
 
     Args:
         tally: The counts of the export.
         show: Shows the progress.
         quiet: Show no warnings.
-        verbose: Show how records depart from the contract, instead of only in how many ways.
+        verbose: Show each pause, and how records depart from the contract instead of only in how many ways.
+        clock: Returns seconds.
     """
-    with noticed(lambda notice: None if quiet else announce(notice, tally, show), drift=verbose) as notices:
+    silent_until = clock()
+
+    def announce(notice: str) -> None:
+        nonlocal silent_until
+        if quiet:
+            return
+        if not is_pause(notice):
+            say(notice)
+            return
+        # Each window of an export by a cluster pauses on its own, many times while the server is down.
+        if verbose or not tally.is_paused or clock() >= silent_until:
+            silent_until = clock() + LINE_INTERVAL_S
+            say(notice)
+        tally.is_paused = True
+        show(is_pause=True)
+
+    with noticed(announce, drift=verbose) as notices:
         try:
             yield
         finally:
