@@ -1,14 +1,17 @@
-"""While a partition is read, the garbage collector ignores older objects, and only then."""
+"""While a large partition is read, the garbage collector ignores older objects, and only then."""
 
+import datetime as dt
 import gc
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from harness import BASIC
 
-from tests.dask.test_reading import period, reads
+from thrive_learning import Region, ThriveClient
 from thrive_learning._cluster.garbage import ignoring_older_objects
-from thrive_learning._cluster.reading import plan_parts, read_ids, read_part
+from thrive_learning._cluster.reading import plan_parts, read_part
+from thrive_learning._filters import ActivityFilters
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def test_the_choice_of_the_program_stays() -> None:
     del later
 
 
-def test_what_python_itself_freezes_is_not_the_choice_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_frozen_objects_are_those_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patches:
         patches.setattr(gc, "get_freeze_count", lambda: 375)  # as in a new process of Python 3.12
         block = ignoring_older_objects()
@@ -50,21 +53,23 @@ def test_what_python_itself_freezes_is_not_the_choice_of_the_program(monkeypatch
     assert gc.get_freeze_count() == 0
 
 
-def test_partitions_are_read_in_such_a_block() -> None:
+@pytest.mark.parametrize("records", [9_999, 10_000])
+def test_large_partitions_are_read_in_such_a_block(records: int) -> None:
     counts: list[int] = []
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(_request: httpx.Request) -> httpx.Response:
         counts.append(gc.get_freeze_count())
         record = {"id": "0" * 24, "date": "2025-01-01T00:00:01Z"}
-        page = {"pagination": {"totalResults": 1, "totalPages": 1}, "results": [record]}
-        return httpx.Response(200, json=page if request.url.path.endswith("/activities") else record)
+        pagination = {"totalResults": records, "totalPages": 1}
+        return httpx.Response(200, json={"pagination": pagination, "results": [record]})
 
-    with reads(respond) as client:
-        (part,) = plan_parts(client, period(0, 9), 10)
+    begin = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+    filters = ActivityFilters(since=begin, until=begin + dt.timedelta(days=1))
+    with ThriveClient(Region.PRODUCTION, BASIC, transport=httpx.MockTransport(respond)) as client:
+        (part,) = plan_parts(client, filters, 100_000)
         assert not any(counts)
         counts.clear()
         read_part(client, part)
-        read_ids(client, ["0" * 24])
-    assert len(counts) == 2
-    assert all(counts)
+    assert len(counts) == 1
+    assert any(counts) is (records >= 10_000)
     assert gc.get_freeze_count() == 0

@@ -26,6 +26,9 @@ _Records = dict[str, Activity]
 #: The columns for IDs that failed: the name of the error's class, and its message.
 ERROR_COLUMNS = {"error_type": "string", "error": "string"}
 
+# Fewer records cause few full collections, and to begin to ignore objects can take 10 ms.
+_MANY = 10_000
+
 
 class Part(NamedTuple):
     """The records of one partition.
@@ -152,7 +155,8 @@ def read_part(
         ThriveError: The records cannot be read.
         UnexpectedResponseError: The server does not filter by `date`, so that windows would lose records.
     """
-    with ignoring_older_objects():
+    many = (part.window.records or 0) >= _MANY
+    with ignoring_older_objects() if many else contextlib.nullcontext():
         return _WindowReading(client, part, per_page, on_unreadable).table()
 
 
@@ -283,10 +287,7 @@ def read_ids(
         ThriveError: The error of an ID; or an error that would affect every ID.
     """
     builder = TableBuilder(COLUMNS | ERROR_COLUMNS if keep_errors else COLUMNS)
-    with (
-        ignoring_older_objects(),
-        client.activities.get_many(ids, ordered=True, concurrency=concurrency) as results,
-    ):
+    with client.activities.get_many(ids, ordered=True, concurrency=concurrency) as results:
         for result in results:
             if result.error is None:
                 builder.add(result.activity.to_json())
