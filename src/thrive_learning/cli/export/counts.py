@@ -45,6 +45,16 @@ class Counts:
     _clock: Callable[[], float] = attrs.field(default=monotonic, alias="clock")
     _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
+    def begin_after(self, records: int) -> None:
+        """Note that the output is open, and how many records earlier runs have written."""
+        self.has_begun = True
+        self.records_before = records
+
+    def add(self, records: int) -> None:
+        """Count records that this run has written."""
+        self.is_paused = False
+        self.records += records
+
     @property
     def can_continue(self) -> bool:
         """Whether there is something that a later run can continue."""

@@ -116,7 +116,7 @@ def running(
         ),
         _sink(job, paths, query, seen) as sink,
     ):
-        tally.begin(sink.records)
+        tally.begin_after(sink.records)
         if state is not None and overlap is not None and paths is not None:
             for key in state.keys:
                 seen.add(key)

@@ -42,8 +42,8 @@ class Tally(Counts):
 
     def begin(self, records: int, kept_failures: FailureCounts) -> None:
         """Set the counts of earlier runs."""
-        self.has_begun = True
-        self.records_before, self.kept_failures = records, kept_failures
+        self.begin_after(records)
+        self.kept_failures = kept_failures
 
     @property
     def is_partial(self) -> bool:
@@ -99,7 +99,7 @@ class Tally(Counts):
         if self.begun_at is None:
             self.begun_at = self.fraction or 0.0
         if failure is None:
-            self.records += 1
+            self.add(1)
         else:
             self.failures.add(failure)
 

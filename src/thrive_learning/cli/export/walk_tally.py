@@ -27,10 +27,6 @@ class WalkTally(Counts):
     rows: int | None = None
     parts: int | None = None
 
-    def begin(self, records: int) -> None:
-        """Set the counts of earlier runs."""
-        self.has_begun, self.records_before = True, records
-
     @property
     def is_partial(self) -> bool:
         """Whether records are missing from the output."""

@@ -43,16 +43,15 @@ class ClusterTally(Counts):
             before: The parts that are complete.
         """
         self._began_at = self._clock()
-        self.has_begun, self.total, self.parts_before = True, len(planned), len(before)
-        self.records_before = sum(facts.rows for facts in before)
+        self.begin_after(sum(facts.rows for facts in before))
+        self.total, self.parts_before = len(planned), len(before)
         self.unreadable = sum(facts.unreadable for facts in before)
         known = [count for count in planned if count is not None]
         self.planned = sum(known) if len(known) == len(planned) else None
 
     def note(self, facts: PartFacts) -> None:
         """Count a part that a worker has written."""
-        self.is_paused = False
-        self.records += facts.rows
+        self.add(facts.rows)
         self.parts += 1
         self.unreadable += facts.unreadable
 
