@@ -42,6 +42,11 @@ def in_threads(workers: int) -> Any:
     )
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_S", 60.0)  # of a machine that runs other tests meanwhile
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with in_threads(2) as cluster:

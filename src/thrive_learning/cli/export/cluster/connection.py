@@ -187,7 +187,7 @@ def _within(limit_s: float, connect: Callable[[], _Result], address: str) -> _Re
         run.wait(2 * limit_s)
     if run.found:
         return run.found[0]
-    problem = f": {run.failures[0]}" if run.failures else ""
+    problem = "".join(f": {str(failure) or type(failure).__name__}" for failure in run.failures)
     raise ConnectionFailedError(
         f"cannot connect to a Dask scheduler at {address}{problem}. Check the address, and whether the "
         "scheduler is running."
