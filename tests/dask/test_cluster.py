@@ -84,7 +84,7 @@ def test_a_cluster_shares_a_token_through_redis(cluster: Any, thrive_server: Ser
         assert len(sandbox.token_requests) == 1
         assert {request.status_code for request in sandbox.requests} == {200}
         with redis.Redis(port=server.port) as connection:
-            found = connection.keys("*")
+            found: Any = connection.keys("*")
             # A limit that nobody uses is forgotten within seconds, so the server says whether there was one.
             assert len([key for key in found if not key.endswith(b":limit")]) == 1
             assert "cmdstat_evalsha" in connection.info("commandstats")
