@@ -80,7 +80,7 @@ class Counts:
 
         Args:
             parts: The parts of the text before its end.
-            left_s: The estimated number of seconds left; None if there is no estimate.
+            left_s: The estimated time left, in seconds; None if there is no estimate.
         """
         if self.is_paused:
             parts = [*parts, "paused"]

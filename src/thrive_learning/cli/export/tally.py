@@ -67,7 +67,7 @@ class Tally(Counts):
 
     @property
     def left_s(self) -> float | None:
-        """The estimated number of seconds left; None if there is no estimate."""
+        """The estimated time left, in seconds; None if there is no estimate."""
         fraction = self.fraction or 0.0
         done = fraction - (self.begun_at or 0.0)
         return self.elapsed_s * (1 - fraction) / done if done >= EARLY else None

@@ -40,7 +40,7 @@ class WalkTally(Counts):
 
     @property
     def left_s(self) -> float | None:
-        """The estimated number of seconds left; None if there is no estimate."""
+        """The estimated time left, in seconds; None if there is no estimate."""
         if self.fraction is None or self.total is None or self.records < self.total * EARLY:
             return None
         return (self.total - self.records_before - self.records) / self.rate if self.rate else None

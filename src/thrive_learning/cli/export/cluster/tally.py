@@ -78,7 +78,7 @@ class ClusterTally(Counts):
 
     @property
     def left_s(self) -> float | None:
-        """The estimated number of seconds left; None if there is no estimate."""
+        """The estimated time left, in seconds; None if there is no estimate."""
         if self.parts < max(self.workers, self.total * EARLY):  # the first parts arrive together
             return None
         left = self.total - self.parts_before - self.parts
