@@ -189,7 +189,13 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         return self._http.engine
 
     @classmethod
-    def from_env(cls, *, profile: str | None = None, **options: Unpack[_NetworkOptions[_TransportT]]) -> Self:
+    def from_env(
+        cls,
+        *,
+        profile: str | None = None,
+        region: Region | str | None = None,
+        **options: Unpack[_NetworkOptions[_TransportT]],
+    ) -> Self:
         """Create a client from environment variables and, for settings that they do not have, a profile.
 
         The variables are THRIVE_REGION (`production` by default), THRIVE_TENANT_ID, and either
@@ -202,6 +208,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         Args:
             profile: A profile in the file that `thrive config path` prints; None for the one in
                 THRIVE_PROFILE, or else for `default` if it exists.
+            region: One of the vendor's regions, or its name; None for that of the settings.
             **options: The keyword arguments of the client.
 
         Raises:
@@ -210,7 +217,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         """
         from thrive_learning._settings.resolution import log_warnings, settings  # noqa: PLC0415 - not every client's
 
-        found = settings(profile=profile, engine=options.get("engine"))
+        found = settings(profile=profile, region=region, engine=options.get("engine"))
         log_warnings(found)
         options["engine"] = found.engine
         options.setdefault("rate_limit", found.rate_limit)

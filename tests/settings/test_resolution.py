@@ -145,6 +145,32 @@ def test_a_client_from_the_environment(flavour: Flavour, monkeypatch: pytest.Mon
     client.close()
 
 
+@pytest.mark.parametrize("region", ["production-mea", Region.PRODUCTION_MEA], ids=["name", "region"])
+def test_the_region_of_a_client_may_be_another(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch, region: str | Region
+) -> None:
+    put(monkeypatch, BASIC | {"THRIVE_REGION": "staging"})
+    client = flavour.wrap(flavour.client_class.from_env(region=region))
+    assert client.region is Region.PRODUCTION_MEA
+    client.close()
+    with pytest.raises(ConfigurationError, match="argument region: 'mea' is not a region"):
+        flavour.client_class.from_env(region="mea")
+
+
+def test_a_secret_of_the_settings_does_not_go_to_urls_of_an_argument(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(monkeypatch, BASIC)
+    urls = {"api_url": "https://a.example", "token_url": "https://a.example/{tenant_id}"}
+    with pytest.raises(ConfigurationError, match="region is 'mine', which is not one of the vendor's"):
+        flavour.client_class.from_env(region=Region.custom("mine", **urls))
+    # A copy of another process is equal, and the name of a vendor's region alone is not enough.
+    copied = pickle.loads(pickle.dumps(Region.STAGING))
+    flavour.wrap(flavour.client_class.from_env(region=copied)).close()
+    with pytest.raises(ConfigurationError, match="region is 'staging', which is not one of the vendor's"):
+        flavour.client_class.from_env(region=Region("staging", **urls, webhooks_token_url=None))
+
+
 # Profiles
 
 Write = Callable[[str], Path]
@@ -432,6 +458,15 @@ def test_the_message_says_that_there_is_no_profile(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("THRIVE_CONFIG_FILE", str(tmp_path / "none.toml"))
     with pytest.raises(ConfigurationError, match=r"THRIVE_CONFIG_FILE: .*none\.toml does not exist"):
         settings()
+
+
+def test_the_null_device_stands_for_no_config_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(PROFILES)
+    put(monkeypatch, BASIC | {"THRIVE_CONFIG_FILE": os.devnull})
+    found = settings()
+    assert (found.region, found.warnings) == (Region.PRODUCTION, ())
+    with pytest.raises(ConfigurationError, match=f"profile 'work', because {re.escape(os.devnull)} is empty"):
+        settings(profile="work")
 
 
 def test_a_profile_that_is_not_there(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def _problem_of(  # noqa: PLR0911 - one return per cause
     Source: ssh_config(5), which rejects a file that other users can write to.
     """
     if not stat.S_ISREG(status.st_mode):
-        if os.path.realpath(path) == os.path.realpath(os.devnull):
+        if is_null_device(path):
             return ProfileFile(path, f"{path} is empty")
         return f"{path} is not a regular file. Set {_VARIABLE} to a regular file"
     if not hasattr(os, "geteuid"):
@@ -184,6 +184,11 @@ def _problem_of(  # noqa: PLR0911 - one return per cause
             advice = f"Check it, then run chmod o-w {folder}"
             return f"other users can replace {path}, and its commands would run. {advice}"
     return None
+
+
+def is_null_device(path: Path | None) -> bool:
+    """Return whether a path is that of the null device, which stands for no config file."""
+    return path is not None and os.path.realpath(path) == os.path.realpath(os.devnull)
 
 
 def parsed(text: str) -> dict[str, Any] | str:

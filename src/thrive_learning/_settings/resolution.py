@@ -15,7 +15,13 @@ from thrive_learning._home import expand_home
 from thrive_learning._log import fields, logger_of
 from thrive_learning._settings.command_line import split_command
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName, parse_engine
-from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
+from thrive_learning._settings.profiles import (
+    DEFAULT_PROFILE,
+    ProfileFile,
+    config_file,
+    is_null_device,
+    load_profiles,
+)
 from thrive_learning._settings.secret_sources import SecretCommand, SecretFile, exposure_of
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Credentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
@@ -137,7 +143,7 @@ class Settings(NamedTuple):
 def settings(  # noqa: PLR0913 - every source of a setting
     *,
     profile: str | None = None,
-    region: str | None = None,
+    region: Region | str | None = None,
     engine: str | None = None,
     rate_limit: str | None = None,
     said_by: str = "argument ",
@@ -147,7 +153,7 @@ def settings(  # noqa: PLR0913 - every source of a setting
 
     Args:
         profile: The profile's name; None for the one in THRIVE_PROFILE, or for `default` if it exists.
-        region: The region's name; None to use the other sources.
+        region: A region of the vendor, or its name; None to use the other sources.
         engine: The engine's name; None to use the other sources.
         rate_limit: The rate limit as text; None to use the other sources.
         said_by: The prefix of argument names in messages.
@@ -156,6 +162,11 @@ def settings(  # noqa: PLR0913 - every source of a setting
     Raises:
         ConfigurationError: A setting is missing, contradictory, or not valid. The message names its source.
     """
+    if isinstance(region, Region) and region not in Region.VENDOR:
+        raise ConfigurationError(
+            f"{said_by}region is {region.name!r}, which is not one of the vendor's regions. Set its URLs in "
+            "the same source as the secret, or pass the region and credentials to the client itself"
+        )
     named = {"region": region, "engine": engine, "rate_limit": rate_limit}
     dash = "-" if said_by == "--" else "_"
     arguments = Layer(
@@ -209,7 +220,8 @@ def chosen_profile(name: str | None, said_by: str) -> tuple[Layer, str | None]:
         ConfigurationError: The profile does not exist, or the config file is not valid.
     """
     file = load_profiles(config_file())
-    if file.absence is not None and os.environ.get("THRIVE_CONFIG_FILE"):
+    is_needed = bool(os.environ.get("THRIVE_CONFIG_FILE")) and not is_null_device(file.path)
+    if file.absence is not None and is_needed:
         raise ConfigurationError(f"THRIVE_CONFIG_FILE: {file.absence}")
     wanted = utf8(name or os.environ.get("THRIVE_PROFILE") or "")
     lack = file.lack_of(wanted or DEFAULT_PROFILE)
