@@ -219,11 +219,11 @@ def test_resume_fetches_what_is_missing_and_nothing_else(call: Call, monkeypatch
     broken = True
 
     def answer(activity_id: str) -> tuple[int, dict[str, Any]]:
-        return GONE if activity_id == ids[0] else (521, {}) if broken else (200, record_of(activity_id))
+        return GONE if activity_id == ids[0] else (400, {}) if broken else (200, record_of(activity_id))
 
     with serving(answer) as server:
         use(monkeypatch, server)
-        first = call(*EXPORT, say_ids(*ids[:2]), "-o", "out.ndjson", "--timeout", "0.4")
+        first = call(*EXPORT, say_ids(*ids[:2]), "-o", "out.ndjson")
         assert first.code == 9
         assert "thrive: --resume would fetch 1 of them again\n" in first.err
         assert {one["retryable"] for one in lines_of("out.failures.ndjson")} == {True, False}

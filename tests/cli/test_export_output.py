@@ -65,7 +65,7 @@ def test_a_fifo_gets_the_records_as_they_come(call: Call) -> None:
     reader = threading.Thread(target=lambda: received.append(Path("fifo").read_bytes()))
     reader.start()
     assert call(*EXPORT, "-o", "fifo", "--force").code == 9
-    reader.join(10)
+    reader.join(60)
     assert json.loads(received[0]) == PAGE_EXAMPLE
     assert stat.S_ISFIFO(Path("fifo").stat().st_mode)
     assert names() == ["fifo", "ids.txt"]
@@ -77,12 +77,19 @@ def test_the_reader_of_a_fifo_may_go_away(
     os.mkfifo("fifo")
     Path("ids.txt").write_text("\n".join(f"665d7d88b60b4b3a2c0000{number:02x}" for number in range(1, 20)))
     reader = threading.Thread(target=lambda: os.close(os.open("fifo", os.O_RDONLY)))
+    write = StreamOutput.write_record
+
+    def write_after_it(output: StreamOutput, key: bytes, line: bytes) -> None:
+        reader.join(60)
+        write(output, key, line)
+
+    monkeypatch.setattr(StreamOutput, "write_record", write_after_it)
     reader.start()
     # The command discards what follows on stdout, so this is not the one that pytest reads.
     with Path("stdout").open("w", encoding="utf-8") as stdout, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", stdout)
         code = program.run([*EXPORT, "-o", "fifo"])
-    reader.join(10)
+    reader.join(60)
     assert (code, *capsys.readouterr()) == (141, "", "")
     assert Path("stdout").read_text(encoding="utf-8") == ""
 

@@ -110,7 +110,7 @@ def counts_of(*failures: FailedId) -> FailureCounts:
 
 
 def test_the_counts_make_the_summary() -> None:
-    tally = Tally()
+    tally = Tally(clock=lambda: 100.25, started_at=100.0)
     tally.begin(0, FailureCounts())
     tally.size_bytes = 100
     assert tally.is_partial  # nothing was read

@@ -1,3 +1,4 @@
+import contextlib
 import importlib.metadata
 import itertools
 import json
@@ -63,16 +64,31 @@ def api() -> Iterator[respx.MockRouter]:
         yield router
 
 
-def process(*arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
-    """Start the command in a separate process, as its entry point does."""
+def process(*arguments: str, closed: str = "", **environment: str) -> "subprocess.Popen[bytes]":
+    """Start the command in a separate process, as its entry point does.
+
+    Args:
+        arguments: Its arguments.
+        closed: `stdout` or `stderr`, to give it a pipe there whose reader is gone.
+        environment: Its environment, besides that of this process.
+    """
     script = "from thrive_learning.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    with closed_pipe() as pipe:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        streams |= {closed: pipe.fileno()} if closed else {}
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=streams["stdout"],
+            stderr=streams["stderr"],
+        )
+
+
+def closed_pipe() -> TextIO:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "w", encoding="utf-8")
 
 
 def finished(running: "subprocess.Popen[bytes]") -> Result:
@@ -107,16 +123,19 @@ def test_a_real_terminal_gets_a_table_that_fits_into_80_columns() -> None:
     pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", "from thrive_learning.cli import main; main()", *GET, "--sandbox"]
-    try:
-        done = subprocess.run(
-            command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=60
-        )
-        printed = os.read(ours, 65536).decode().replace("\r\n", "\n")
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert (done.returncode, printed, done.stderr) == (0, TABLE, b"")
-    assert max(map(len, printed.splitlines())) <= 80
+    printed = b""
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        try:
+            done = subprocess.run(
+                command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=60
+            )
+        finally:
+            os.close(theirs)
+        with contextlib.suppress(OSError):  # Linux reports the end so
+            while piece := screen.read(65536):  # the system may pass the output on in pieces
+                printed += piece
+    assert (done.returncode, printed.decode().replace("\r\n", "\n"), done.stderr) == (0, TABLE, b"")
+    assert max(map(len, TABLE.splitlines())) <= 80
 
 
 @pytest.mark.usefixtures("basic")
@@ -312,8 +331,8 @@ def test_the_sandbox_reads_no_settings(call: Call, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("basic")
 def test_the_time_limit_is_that_of_the_call(call: Call, api: respx.MockRouter) -> None:
     read = api.get(RECORD_URLS["production"]).mock(return_value=page_response())
-    assert call(*GET, "--timeout", "0.75").code == 0
-    assert 0 < read.calls.last.request.extensions["timeout"]["connect"] <= 0.75
+    assert call(*GET, "--timeout", "20").code == 0
+    assert 0 < read.calls.last.request.extensions["timeout"]["read"] <= 20
 
 
 # Errors
@@ -563,28 +582,16 @@ def test_a_real_call_ends_at_its_time_limit(silent: socket.socket) -> None:
 
 
 def test_the_exit_code_reports_an_error_that_stderr_cannot() -> None:
-    running = process("activity", "get", "x", "--sandbox")
-    assert running.stderr is not None
-    running.stderr.close()
-    running.stderr = None
+    running = process("activity", "get", "x", "--sandbox", closed="stderr")
     out, _ = running.communicate(timeout=60)
     assert (running.returncode, out) == (2, b"")
 
 
 @pytest.mark.parametrize("arguments", [(*GET, "--sandbox"), ("--help",)])
 def test_a_closed_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
-    running = process(*arguments)
-    assert running.stdout is not None
-    running.stdout.close()
-    running.stdout = None
+    running = process(*arguments, closed="stdout")
     _, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (141, b"")
-
-
-def closed_pipe() -> TextIO:
-    reader, writer = os.pipe()
-    os.close(reader)
-    return os.fdopen(writer, "w", encoding="utf-8")
 
 
 def full_disk() -> TextIO:

@@ -63,7 +63,7 @@ class Running:
 
     def end(self, with_signal: int = signal.SIGINT) -> tuple[int, str, str]:
         self.process.send_signal(with_signal)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
 
 
@@ -179,6 +179,18 @@ def test_other_signals_end_it_as_they_do_other_programs() -> None:
     assert (code, err) == (-signal.SIGTERM, "")
 
 
+def test_ctrl_c_is_the_regular_end_even_before_the_server_handles_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: server.SandboxServer) -> None:
+        self._socket.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server.SandboxServer, "run", interrupted)
+    assert program.run(["sandbox"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -199,7 +211,7 @@ def test_as_the_first_process_of_a_container_it_ends_with_0(number: signal.Signa
     # The kernel ignores a signal that the first process does not handle.
     os.kill(int(first), number)
     try:
-        _, err = running.process.communicate(timeout=10)
+        _, err = running.process.communicate(timeout=60)
     finally:
         running.process.kill()  # and with it all processes of the namespace
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +161,9 @@ def test_a_rejected_unsigned_event_is_as_it_should_be(
 
 
 def test_a_receiver_that_cannot_be_reached_is_named(call: Call) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    result = call("webhook", "send", f"http://127.0.0.1:{port}/", "--unsigned")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # no other process gets the port, and nothing listens there
+        result = call("webhook", "send", f"http://127.0.0.1:{closed.getsockname()[1]}/", "--unsigned")
     assert_complaint(result, 7)
     assert "127.0.0.1 refused the connection" in result.err
     assert "Check the URL and that the server is running" in result.err
@@ -191,7 +191,7 @@ def test_its_connection_is_closed(call: Call) -> None:
                         length = int(line.partition(b":")[2])
                 lines.read(length)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                connection.settimeout(10)
+                connection.settimeout(60)
                 rest.append(lines.read())  # until the connection closes
 
         thread = threading.Thread(target=serve)
@@ -345,7 +345,7 @@ def test_a_verified_delivery_is_accepted() -> None:
             webhook = make_webhook(secret=secret)
             answer = running.post(webhook)
             assert (answer.status_code, answer.content) == (204, b"")
-            received = running.received.get(timeout=10)
+            received = running.received.get(timeout=60)
             assert (received.event, received.error) == (parse(webhook.body), None)
             assert received.body == webhook.body
 
@@ -361,7 +361,7 @@ def test_an_unverified_delivery_is_rejected_with_the_reason() -> None:
     with receiving(SECRET, max_age_s=60) as running:
         for reason, webhook in cases.items():
             answer = running.post(webhook)
-            received = running.received.get(timeout=10)
+            received = running.received.get(timeout=60)
             assert received.error is not None
             assert (answer.status_code, answer.text) == (400, f"{received.error}\n")
             assert (received.event, received.error.reason) == (None, reason)
@@ -373,7 +373,7 @@ def test_a_body_that_is_too_large_is_not_read() -> None:
         with socket.create_connection((address.host, address.port or 0)) as connection:
             connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.0 413 ")
-        received = running.received.get(timeout=10)
+        received = running.received.get(timeout=60)
         assert received.error is not None
         assert (received.body, received.error.reason) == (b"", "too_large")
 
@@ -395,18 +395,33 @@ def test_other_methods_are_rejected() -> None:
         assert running.post(make_webhook(secret=SECRET)).status_code == 204
 
 
+def set_up_after(event: threading.Event) -> Callable[[Any], None]:
+    set_up = webhook_receiver._Handler.setup
+
+    def wait_and_set_up(handler: Any) -> None:
+        assert event.wait(60)
+        set_up(handler)
+
+    return wait_and_set_up
+
+
 def test_clients_that_hang_up_or_are_slow_do_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_receiver._Handler, "timeout", 0.05)
     with receiving(SECRET) as running:
         address = httpx.URL(running.url)
         for is_slow in (False, True):
-            with socket.create_connection((address.host, address.port or 0)) as connection:
-                connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
-                if not is_slow:
-                    connection.shutdown(socket.SHUT_WR)
-                assert connection.recv(1000) == b""
+            sent = threading.Event()
+            with monkeypatch.context() as patch:
+                if is_slow:  # its time begins after what it sends has arrived
+                    patch.setattr(webhook_receiver._Handler, "timeout", 0.05)
+                    patch.setattr(webhook_receiver._Handler, "setup", set_up_after(sent))
+                with socket.create_connection((address.host, address.port or 0)) as connection:
+                    connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
+                    sent.set()
+                    if not is_slow:
+                        connection.shutdown(socket.SHUT_WR)
+                    assert connection.recv(1000) == b""
         assert running.post(make_webhook(secret=SECRET)).status_code == 204
-        assert running.received.get(timeout=10).event is not None
+        assert running.received.get(timeout=60).event is not None
 
 
 def test_a_defect_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,7 +569,7 @@ def test_both_commands_work_together(secret_file: str, call: Call) -> None:
     # A delivery is shown after its response, perhaps after the sender has ended.
     documents = [json.loads(process.stdout.readline()) for _ in range(2)]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
     assert (sent.code, rejected.code) == (0, 1)
     assert [document["verified"] for document in documents] == [True, False]

@@ -112,7 +112,7 @@ class Shell:
         """End the server that a document has started, as its reader does."""
         if self._server is not None:
             self._server.send_signal(signal.SIGINT)
-            self._server.communicate(timeout=20)
+            self._server.communicate(timeout=60)
             assert self._server.returncode == 0
             self._server = None
 

@@ -2,7 +2,6 @@ import hashlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,7 +147,7 @@ def test_a_client_that_hangs_up_does_no_harm(http: httpx.Client, served: Served)
             connection.sendall(
                 b"POST /oauth2/token/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc"
             )
-        assert answered.wait(10)
+        assert answered.wait(60)
     finally:
         served.app._on_reply = lambda request, reply: served.seen.append((request, reply))
     assert http.get(RECORD).status_code == 200
@@ -332,18 +331,20 @@ def test_the_viewer_is_what_its_source_says() -> None:
 def test_a_response_on_a_kept_connection_does_not_wait_for_an_acknowledgment(served: Served) -> None:
     url = httpx.URL(served.server.url)
     request = f"GET {RECORD} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    times_s: list[float] = []
     with socket.create_connection((url.host, url.port or 0)) as connection:
-        for _ in range(10):
-            began = time.perf_counter()
+        for _ in range(2):
             connection.sendall(request)
             received = b""
             while not received.endswith(b"}"):
                 received += connection.recv(65536)
-            times_s.append(time.perf_counter() - began)
-
-    assert served.server._socket.proto == socket.IPPROTO_TCP
-    assert sorted(times_s)[len(times_s) // 2] < 0.03  # it would be 0.04
+        transports = [protocol.transport for protocol in served.server._server.server_state.connections]
+        [theirs] = [
+            transport.get_extra_info("socket")
+            for transport in transports
+            if transport.get_extra_info("peername") == connection.getsockname()
+        ]
+        # Without it, a response would be sent in two parts, and the second would wait for 40 ms.
+        assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_health_needs_no_credentials_and_meets_no_faults_and_no_rate_limit(served: Served) -> None:

@@ -1,5 +1,6 @@
 """`thrive sandbox`: the sandbox as a server, and the variables that another terminal needs to use it."""
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -188,9 +189,10 @@ def sandbox(  # noqa: PLR0913 - its options
         except OSError as error:
             problem = bind_problem(host, port, error)
         else:
-            sys.stdout.write(welcome(listening.url, served))
-            sys.stdout.flush()
-            listening.run()
+            with contextlib.suppress(KeyboardInterrupt):  # which may come before the server handles it
+                sys.stdout.write(welcome(listening.url, served))
+                sys.stdout.flush()
+                listening.run()
             return
     raise ConfigurationError(problem)
 
