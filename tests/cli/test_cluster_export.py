@@ -109,7 +109,7 @@ def test_each_record_of_a_period_is_in_one_part(
     assert work_files() == ["lock", "plan.json"]
     plan = json.loads(Path("lake/_thrive/plan.json").read_text())
     assert len(plan["parts"]) == len(parts())
-    assert sum(records for *_, records in plan["parts"]) >= COUNT
+    assert sum(records for *_, records, _overlap in plan["parts"]) >= COUNT
 
 
 def test_filters_select_records(call: Call, server: ListServer, export: tuple[str, ...]) -> None:

@@ -49,7 +49,7 @@ QUERY = stored_form(
 )
 WINDOWS = [
     Window(SINCE, MIDDLE, is_last=False, records=3),
-    Window(MIDDLE, UNTIL, is_first=False, records=None),
+    Window(MIDDLE, UNTIL, is_first=False, records=None, overlap=dt.timedelta(hours=2)),
 ]
 PLAN = PartsPlan.new(
     "here", QUERY, [Part(walk, window) for walk in QUERY.filters.walks for window in WINDOWS]
@@ -103,15 +103,18 @@ def changed(**fields: Any) -> str:
         changed(id="0123456"),
         changed(query=None),
         changed(query={}),
-        changed(parts=[[0, None, UNTIL.isoformat(), 1]]),
-        changed(parts=[[0, SINCE.isoformat(), "2026-02-01", 1]]),
-        changed(parts=[[2, SINCE.isoformat(), UNTIL.isoformat(), 1]]),
-        changed(parts=[[-1, SINCE.isoformat(), UNTIL.isoformat(), 1]]),
-        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), "1"]]),
-        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat()]]),
+        changed(parts=[[0, None, UNTIL.isoformat(), 1, 1]]),
+        changed(parts=[[0, SINCE.isoformat(), "2026-02-01", 1, 1]]),
+        changed(parts=[[2, SINCE.isoformat(), UNTIL.isoformat(), 1, 1]]),
+        changed(parts=[[-1, SINCE.isoformat(), UNTIL.isoformat(), 1, 1]]),
+        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), "1", 1]]),
+        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), 1, "1"]]),
+        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), 1, 0]]),
+        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), 1, 10**12]]),
+        changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), 1]]),
         changed(parts=None),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_a_damaged_plan_is_rejected(text: str) -> None:
     with pytest.raises(ConfigurationError, match="its plan cannot be read by this version"):

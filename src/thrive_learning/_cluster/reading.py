@@ -2,12 +2,13 @@
 
 import contextlib
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from thrive_learning._cluster.garbage import ignoring_older_objects
-from thrive_learning._cluster.windows import SECOND, Side, Window, plan_windows
-from thrive_learning._filters import ActivityFilters
+from thrive_learning._cluster.windows import SECOND, Side, Window, around, plan_windows
+from thrive_learning._filters import MAX_PER_PAGE, ActivityFilters
 from thrive_learning._log import fields, logger_of
 from thrive_learning._tables.arrow import TableBuilder
 from thrive_learning._tables.rows import COLUMNS
@@ -28,6 +29,15 @@ ERROR_COLUMNS = {"error_type": "string", "error": "string"}
 
 # Fewer records cause few full collections, and to begin to ignore objects can take 10 ms.
 _MANY = 10_000
+
+# How much the server is asked for on both sides of a known date, and the overlap that is enough if it has a
+# record there, because its steps, or the distance of its times from `date`, are at most that.
+_REACHES = (
+    (SECOND, SECOND),  # requests have whole seconds
+    (dt.timedelta(minutes=1), dt.timedelta(minutes=2)),
+    (dt.timedelta(hours=1), dt.timedelta(hours=2)),
+    (dt.timedelta(days=1), dt.timedelta(days=2)),
+)
 
 
 class Part(NamedTuple):
@@ -59,7 +69,9 @@ def plan_parts(client: "ThriveClient", filters: ActivityFilters, bound: int) -> 
     for walk in walks:
         counting = _Counting(client, walk, bound, is_only_one=len(walks) == 1)
         period = Window(walk.since, cast("dt.datetime", walk.until))
-        windows = plan_windows(period, bound, counting.count, counting.exceeds)
+        windows = plan_windows(
+            period, bound, counting.count, counting.exceeds, functools.partial(counting.overlap, period)
+        )
         parts += [Part(walk, window) for window in windows]
     for part in parts:
         if part.window.is_over:
@@ -93,6 +105,7 @@ class _Counting:
         self._client = client
         self._filters = filters
         self._bound = bound
+        self._date: dt.datetime | None = None
         self._content_ids = None if is_only_one else {value.lower() for value in filters.content_ids}
 
     def count(self, window: Window) -> int | None:
@@ -108,11 +121,38 @@ class _Counting:
         is_asked_page = page.pagination.page in (None, number)  # some servers repeat the last page
         return is_asked_page and _items_on(page) > 0
 
+    def overlap(self, period: Window) -> dt.timedelta | None:
+        """Return by how much windows must overlap; None if the server seems to filter by something else.
+
+        A server that excludes both ends of a period and compares coarser times than seconds has no record for
+        the seconds around a date, and two windows of that server would both exclude the steps between them.
+        """
+        if self._date is not None and self._finds(self._date, SECOND, per_page=1):
+            return SECOND
+        # The first record may be an odd one, or have been deleted.
+        page = self._client.activities.list(per_page=MAX_PER_PAGE, **_arguments_of(self._filters, period))
+        dates = [record.date for record in page if record.date is not None]
+        if not dates:
+            return None
+        date = dates[len(dates) // 2]
+        return next((overlap for reach, overlap in _REACHES if self._finds(date, reach)), None)
+
+    def _finds(self, date: dt.datetime, reach: dt.timedelta, per_page: int = MAX_PER_PAGE) -> bool:
+        """Return whether the server has a record around a date whose date is there."""
+        try:
+            since, until = around(date.astimezone(dt.UTC), reach)
+        except OverflowError:  # the first or last day of the calendar, for which nothing can be requested
+            return False
+        arguments = _arguments(self._filters, since, until)
+        page = self._client.activities.list(per_page=per_page, **arguments)
+        return any(record.date is not None and since <= record.date <= until for record in page)
+
     def _page(self, window: Window, number: int) -> ActivityPage:
-        arguments = _arguments(self._filters, window.asked_since, window.asked_until)
+        arguments = _arguments_of(self._filters, window)
         page = self._client.activities.list(page=number, per_page=1, **arguments)
         for record in page:
             self._check_content(record)
+            self._date = record.date
         return page
 
     def _check_content(self, record: Activity) -> None:
@@ -130,6 +170,14 @@ class _Counting:
 
 def _items_on(page: ActivityPage) -> int:
     return len(page) + sum(drift.kind == "unreadable_item" for drift in page.problems)
+
+
+def _arguments_of(filters: ActivityFilters, window: Window) -> dict[str, Any]:
+    """Return the arguments of a window's request, which does not reach beyond the period of the filters."""
+    since, until = window.asked_since, window.asked_until
+    if since is not None and filters.since is not None:
+        since = max(since, filters.since)
+    return _arguments(filters, since, until if filters.until is None else min(until, filters.until))
 
 
 def _arguments(filters: ActivityFilters, since: dt.datetime | None, until: dt.datetime) -> dict[str, Any]:
@@ -185,7 +233,7 @@ class _WindowReading:
         undated: _Records = {}
         outside: dict[Side, _Records] = {side: {} for side in Side}
         add, place = self._builder.add, self._window.place
-        with self._records(self._window.asked_since, self._window.asked_until) as stream:
+        with self._records(_arguments_of(self._filters, self._window)) as stream:
             for record in stream:
                 if record.date is None:
                     undated[record.id] = record
@@ -200,8 +248,7 @@ class _WindowReading:
         self._check_strays(outside[Side.STRAY])
         return self._builder.table()
 
-    def _records(self, since: dt.datetime | None, until: dt.datetime) -> "ActivityStream":
-        arguments = _arguments(self._filters, since, until)
+    def _records(self, arguments: dict[str, Any]) -> "ActivityStream":
         return self._client.activities.iterate(per_page=self._per_page, **arguments)
 
     def _report(self, stream: "ActivityStream") -> None:
@@ -250,10 +297,10 @@ class _WindowReading:
                 raise self._misplaced(stray)
 
     def _missing(self, at: dt.datetime, wanted: _Records) -> _Records:
-        """Return the records that the server does not have within a second of a time."""
+        """Return the records that the server does not have near a time, which another window requests."""
         missing = dict(wanted)
         if missing:
-            with self._records(at - SECOND, at + SECOND) as stream:
+            with self._records(_arguments(self._filters, *around(at, self._window.overlap))) as stream:
                 for record in stream:
                     missing.pop(record.id, None)
                     if not missing:

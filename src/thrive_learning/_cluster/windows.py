@@ -1,8 +1,8 @@
 """Divides a period into windows of time that can be read independently of each other. Pure.
 
-The API does not document whether the ends of a period are inclusive. So a window requests one second more at
-each end that it shares with another window, and keeps only records whose date is in its half-open interval.
-At the two ends of the period, the server decides, as for `activities.iterate`.
+The API does not document whether the ends of a period are inclusive. So a window requests more at each end
+that it shares with another window, usually one second, and keeps only records whose date is in its half-open
+interval. At the two ends of the period, the server decides, as for `activities.iterate`.
 """
 
 import datetime as dt
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-#: The resolution of the API's filters, and how much neighboring windows overlap in their requests.
+#: The resolution of the API's filters, and how much neighboring windows usually overlap in their requests.
 SECOND: Final = dt.timedelta(seconds=1)
 
 #: How full windows are planned, as a share of the bound, so that an uneven distribution rarely exceeds it.
@@ -27,12 +27,10 @@ _FIRST_SPAN: Final = dt.timedelta(days=365)
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-#: The earliest beginning of a window, which leaves room for the overlap.
+#: The earliest beginning of a window, which leaves room for the overlap of one second.
 _EARLIEST: Final = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
 
-#: How far outside the requested time the date of a record may be: the overlap, and a server that rounds the
-#: dates of records to seconds.
-_TOLERANCE: Final = 2 * SECOND
+_CALENDAR: Final = (dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC))
 
 #: The number of counting requests after which no window is split further: per window that the period needs,
 #: in addition to these, and at most. A server that does not count may need the last one.
@@ -46,9 +44,9 @@ _FEWEST_PARTS: Final = 2
 #: or close together: two thirds of those that two would need.
 _MOST_PIECES: Final = 4
 
-#: The pieces of a window have its records once, and those within a second of the times between them twice.
-#: Fewer would mean that the server compares coarser times than seconds, and that the windows would lose
-#: records. More than this share would mean that it ignores the times.
+#: The pieces of a window have its records once, and those in the overlaps between them twice. Fewer would
+#: mean that the windows would lose records, although the overlap was found to be enough. More than this share
+#: would mean that the server ignores the times.
 _MOST_TWICE: Final = 1.9
 
 #: The shortest window of a server that does not count, whose windows cannot be checked. It also works for a
@@ -77,6 +75,7 @@ class Window(NamedTuple):
         is_last: Whether it ends where the period ends. The server then decides about its end.
         records: The number of records that the server counted; None if it does not say.
         is_over: Whether it has more records than the bound, because it cannot be split further.
+        overlap: How much more it requests at each end that it shares with another window.
     """
 
     since: dt.datetime | None
@@ -85,25 +84,33 @@ class Window(NamedTuple):
     is_last: bool = True
     records: int | None = None
     is_over: bool = False
+    overlap: dt.timedelta = SECOND
 
     @property
     def asked_since(self) -> dt.datetime | None:
         """The beginning to request."""
-        return self.since if self.since is None or self.is_first else self.since - SECOND
+        return self.since if self.since is None or self.is_first else around(self.since, self.overlap)[0]
 
     @property
     def asked_until(self) -> dt.datetime:
         """The end to request."""
-        return self.until if self.is_last else self.until + SECOND
+        return self.until if self.is_last else around(self.until, self.overlap)[1]
 
     def place(self, date: dt.datetime) -> Side:
         """Return where a date is."""
         since, until = self.since, self.until
+        tolerance = self.overlap + SECOND  # some servers round the dates of records to seconds
         if since is not None and not self.is_first and date < since:
-            return Side.BEFORE if since - date <= _TOLERANCE else Side.STRAY
+            return Side.BEFORE if since - date <= tolerance else Side.STRAY
         if not self.is_last and date >= until:
-            return Side.AFTER if date - until <= _TOLERANCE else Side.STRAY
+            return Side.AFTER if date - until <= tolerance else Side.STRAY
         return Side.INSIDE
+
+
+def around(at: dt.datetime, reach: dt.timedelta) -> tuple[dt.datetime, dt.datetime]:
+    """Return the times so much before and after a time, or the ends of the calendar."""
+    first, last = _CALENDAR
+    return at - min(reach, at - first), at + min(reach, last - at)
 
 
 #: Counts the records of a window; None if the server does not say.
@@ -112,8 +119,14 @@ Count = Callable[[Window], int | None]
 #: Returns whether a window has more records than the bound, for servers that do not count.
 Exceeds = Callable[[Window], bool]
 
+#: Returns how much the requests of neighboring windows must overlap, so that no record is between them; None
+#: if no overlap is known to be enough.
+Overlap = Callable[[], dt.timedelta | None]
 
-def plan_windows(period: Window, bound: int, count: Count, exceeds: Exceeds) -> list[Window]:
+
+def plan_windows(
+    period: Window, bound: int, count: Count, exceeds: Exceeds, overlap: Overlap
+) -> list[Window]:
     """Divide a period into windows of at most so many records, in the order of time.
 
     A window that exceeds the bound is split in up to four, or in two if it is short or the counts of the four
@@ -128,20 +141,27 @@ def plan_windows(period: Window, bound: int, count: Count, exceeds: Exceeds) -> 
         bound: The maximum number of records of a window when it is counted.
         count: Counts the records of a window.
         exceeds: Returns whether a window exceeds the bound. Used for windows that the server does not count.
+        overlap: Returns the overlap of windows. Used if the period exceeds the bound. Without an overlap, the
+            period stays whole.
     """
-    return _Planning(period, bound, count, exceeds).windows()
+    return _Planning(period, bound, count, exceeds, overlap).windows()
 
 
 class _Planning:
-    def __init__(self, period: Window, bound: int, count: Count, exceeds: Exceeds) -> None:
+    def __init__(self, period: Window, bound: int, count: Count, exceeds: Exceeds, overlap: Overlap) -> None:
         self._period = period
         self._bound = bound
         self._count = count
         self._exceeds = exceeds
+        self._overlap = overlap
         self._left = _MORE_REQUESTS
 
     def windows(self) -> list[Window]:
         whole = self._counted(self._period)
+        overlap = self._overlap() if whole.is_over else SECOND
+        if overlap is None:
+            return [whole]
+        whole = whole._replace(overlap=overlap)
         most = _MOST_REQUESTS if whole.records is None else _REQUESTS_PER_WINDOW * self._parts(whole)
         self._left += min(most, _MOST_REQUESTS)
         return _joined(self._split(whole), self._bound)
@@ -191,7 +211,7 @@ class _Planning:
             return None
         first, second = self._split_at(window, at)
         if first.records is None or second.records is None or window.records is None:
-            return first, second
+            return first, second  # nothing can be compared, but the overlap has been found to be enough
         if self._agree(window, first.records + second.records):
             return first, second
         # Or nearly all records are within a second of this time, so that both halves requested them.
@@ -230,7 +250,7 @@ class _Planning:
         length = window.until - window.since
         parts = self._parts(window)
         at = window.since + length * (parts // 2 / parts)
-        least = SECOND if window.records is not None else _SHORTEST_UNCOUNTED
+        least = max(SECOND if window.records is not None else _SHORTEST_UNCOUNTED, window.overlap)
         at = _rounded(at, max(_unit(length), least))
         if at <= window.since:
             at = _rounded(window.since + least, least)

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from thrive_learning._cluster.reading import Part
-from thrive_learning._cluster.windows import Window
+from thrive_learning._cluster.windows import SECOND, Window
 from thrive_learning._filters import ActivityFilters
 from thrive_learning.cli.export.journal import Head
 from thrive_learning.cli.export.query import PeriodQuery, parse_stored_time, stamp
 from thrive_learning.errors import ConfigurationError
 
 _VERSION = 1
+
+_MOST_OVERLAP = 1_000_000  # in seconds
 
 #: The names of parts, of this and other plans.
 PART_NAME = re.compile(r"part-\d{5,}-\d{8}T\d{6}Z-\d{8}T\d{6}Z-([0-9a-f]{8})\.parquet", re.ASCII)
@@ -132,16 +134,23 @@ class PartsPlan(NamedTuple):
 
 def _stored(part: PlannedPart) -> tuple[object, ...]:
     window = part.window
-    return part.walk, part.since.isoformat(), window.until.isoformat(), window.records
+    overlap = window.overlap // SECOND
+    return part.walk, part.since.isoformat(), window.until.isoformat(), window.records, overlap
 
 
 def _planned(number: int, values: list[Any], query: PeriodQuery) -> PlannedPart:
-    walk, since_text, until_text, records = values
+    walk, since_text, until_text, records, overlap = values
     since, until = parse_stored_time(since_text), parse_stored_time(until_text)
-    if not 0 <= walk < len(query.filters.walks) or not isinstance(records, int | None):
+    if (
+        not 0 <= walk < len(query.filters.walks)
+        or not isinstance(records, int | None)
+        or not 1 <= overlap <= _MOST_OVERLAP
+    ):
         raise ValueError("a part that is not valid")
     return PlannedPart(
-        number, walk, Window(since, until, since == query.since, until == query.until, records)
+        number,
+        walk,
+        Window(since, until, since == query.since, until == query.until, records, overlap=overlap * SECOND),
     )
 
 
