@@ -136,6 +136,7 @@ class Plan(NamedTuple):
         return cls(concurrency, ordered, budget.timeout, budget.retry, deadline)
 
 
+@attrs.define(eq=False)
 class Job:
     """One ID in progress, with all of its occurrences in the meantime.
 
@@ -156,36 +157,19 @@ class Job:
         permit: How long the run waited for the permit of its request, in seconds; None without a rate limit.
     """
 
-    __slots__ = (
-        *(
-            "activity_id",
-            "error",
-            "failed_at",
-            "failed_sent_at",
-            "begun_at",
-            "held_from",
-            "history",
-            "is_suspect",
-            "permit",
-            "places",
-        ),
-        *("retries_at", "sent_at", "strikes"),
-    )
-
-    def __init__(self, activity_id: str) -> None:
-        self.activity_id: str = activity_id
-        self.places: list[tuple[int, Any]] = []
-        self.history: tuple[Attempt, ...] = ()
-        self.error: ThriveError | None = None
-        self.begun_at: float | None = None
-        self.sent_at: float = 0.0
-        self.failed_at: float = 0.0
-        self.failed_sent_at: float = math.inf
-        self.retries_at: float = 0.0
-        self.strikes: int = 0
-        self.is_suspect: bool = False
-        self.held_from: float | None = None
-        self.permit: float | None = None
+    activity_id: str
+    places: list[tuple[int, Any]] = attrs.field(factory=list[tuple[int, Any]])
+    history: tuple[Attempt, ...] = ()
+    error: ThriveError | None = None
+    begun_at: float | None = None
+    sent_at: float = 0.0
+    failed_at: float = 0.0
+    failed_sent_at: float = math.inf
+    retries_at: float = 0.0
+    strikes: int = 0
+    is_suspect: bool = False
+    held_from: float | None = None
+    permit: float | None = None
 
     def begin(self, now: float, held_s: float = 0.0) -> None:
         """Record that it is sent, after the rate limit has held up the run for some seconds."""

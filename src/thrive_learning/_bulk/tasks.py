@@ -13,6 +13,7 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
+import attrs
 
 from thrive_learning._budget import Budget
 from thrive_learning._bulk.run import CLOSING_S, Run
@@ -32,14 +33,12 @@ if TYPE_CHECKING:
 AsyncFetch = Callable[[str, Budget, tuple[Attempt, ...]], Awaitable[object]]
 
 
+@attrs.define(eq=False)
 class _Seat:
     """The place where an idle worker waits for a job."""
 
-    __slots__ = ("event", "job")
-
-    def __init__(self) -> None:
-        self.event = anyio.Event()
-        self.job: Job | None = None
+    event: anyio.Event = attrs.field(factory=anyio.Event)
+    job: Job | None = None
 
 
 class TaskRun(Run):
