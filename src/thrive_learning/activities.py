@@ -119,8 +119,8 @@ class Activities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        from thrive_learning._bulk.run import iterator_of  # noqa: PLC0415 - few need it
-        from thrive_learning._bulk.schedule import Plan  # noqa: PLC0415
+        from thrive_learning._bulk.plan import Plan  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk.run import iterator_of  # noqa: PLC0415
         from thrive_learning._bulk.threads import ResultStream, ThreadedRun  # noqa: PLC0415
 
         def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:
@@ -367,8 +367,8 @@ class AsyncActivities:
 
         Source: the reference page of `GET /activity/{id}`.
         """
-        from thrive_learning._bulk.run import iterator_of  # noqa: PLC0415 - few need it
-        from thrive_learning._bulk.schedule import Plan  # noqa: PLC0415
+        from thrive_learning._bulk.plan import Plan  # noqa: PLC0415 - few need it
+        from thrive_learning._bulk.run import iterator_of  # noqa: PLC0415
         from thrive_learning._bulk.tasks import AsyncResultStream, TaskRun  # noqa: PLC0415
 
         async def fetch(identifier: str, budget: Budget, history: tuple[Attempt, ...]) -> Activity:

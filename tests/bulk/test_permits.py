@@ -19,7 +19,8 @@ from thrive_learning import (
     Timeout,
 )
 from thrive_learning._bulk.permits import CHECK_AGAIN_S, READ_AHEAD, Permits
-from thrive_learning._bulk.schedule import Job, Plan, Schedule
+from thrive_learning._bulk.plan import Plan
+from thrive_learning._bulk.schedule import Job, Schedule
 from thrive_learning._limits.memory import MemoryLimits
 
 

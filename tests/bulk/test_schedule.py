@@ -29,7 +29,8 @@ from thrive_learning import (
     UnexpectedResponseError,
 )
 from thrive_learning._budget import Budget
-from thrive_learning._bulk.schedule import HOPELESS_IN_A_ROW, ORDERED_WINDOW, WINDOW, Job, Plan, Schedule
+from thrive_learning._bulk.plan import Plan
+from thrive_learning._bulk.schedule import HOPELESS_IN_A_ROW, ORDERED_WINDOW, WINDOW, Job, Schedule
 from thrive_learning._bulk.walk import PAGES_AHEAD, PageResult, plan_of
 from thrive_learning.errors import Attempt
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-from thrive_learning._bulk.schedule import Plan, Schedule
+from thrive_learning._bulk.plan import Plan
+from thrive_learning._bulk.schedule import Schedule
 from thrive_learning._call.seam import Seam
 from thrive_learning._clock import monotonic
 from thrive_learning._exchange.attempts import closed_error

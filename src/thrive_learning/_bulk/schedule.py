@@ -3,36 +3,40 @@
 It does no I/O and uses no clock. `now` is the time of the caller's clock, in seconds.
 """
 
-import copy
 import heapq
 import itertools
 import math
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import attrs
 
-from thrive_learning._budget import MAX_CONNECTIONS, Budget
+from thrive_learning._budget import Budget
+from thrive_learning._bulk.failures import (
+    cause_of,
+    ends_run,
+    held_up,
+    is_hopeless,
+    joined_attempts,
+    may_be_about_the_id,
+    pause_asked_s,
+    too_late,
+)
 from thrive_learning._bulk.pace import Pace
 from thrive_learning._bulk.permits import CHECK_AGAIN_S, READ_AHEAD, Permits
-from thrive_learning._ids import validate_activity_id
+from thrive_learning._bulk.plan import Plan
+from thrive_learning._bulk.results import Results
 from thrive_learning.errors import (
     ApiError,
     Attempt,
-    ClientClosedError,
-    ConfigurationError,
     DeadlineExceededError,
     InvalidIdError,
     RateLimitedError,
     ThriveError,
-    TokenError,
-    UnauthorizedError,
-    UnexpectedResponseError,
 )
-from thrive_learning.models import Activity, ActivityFailed, ActivityFound, ActivityResult
-from thrive_learning.policies import RetryPolicy, Timeout
+from thrive_learning.policies import RetryPolicy
 
 #: The longest pause that a server can ask for without ending the run, in seconds.
 LONGEST_PAUSE_S = 3600.0
@@ -51,89 +55,6 @@ LONGEST_WAIT_S = 365 * 86_400.0
 
 #: How long an ID that may have caused the failures waits for another ID after a pause, in seconds.
 GIVES_WAY_S = 0.1
-
-
-class JobKind(NamedTuple):
-    """The kind of item that a run fetches.
-
-    Attributes:
-        noun: The item of one job, in words.
-        method: The method that starts runs.
-        key: Validates the identifier of an item, and returns it as text.
-        result: Returns the result for an identifier, an item, and an error.
-        records: Returns the number of records in a result without an error.
-        in_turn: Whether a job is read only after the outcome of the previous one.
-        tag: The tag of the contract that the method belongs to.
-    """
-
-    noun: str
-    method: str
-    key: Callable[[Any], str]
-    result: Callable[[Any, Any, ThriveError | None], Any]
-    records: Callable[[Any], int]
-    in_turn: bool = False
-    tag: str = "activities"
-
-    @property
-    def operation(self) -> str:
-        """The method with its tag, such as `activities.get_many`."""
-        return f"{self.tag}.{self.method}"
-
-
-def _record_result(given: str, activity: Activity, error: ThriveError | None) -> ActivityResult:
-    return (
-        ActivityFound(id=given, activity=activity) if error is None else ActivityFailed(id=given, error=error)
-    )
-
-
-def _one_record(_result: object) -> int:
-    return 1
-
-
-#: Records by their IDs.
-RECORDS = JobKind("record", "get_many", validate_activity_id, _record_result, _one_record)
-
-
-class Plan(NamedTuple):
-    """The arguments of a run; see `Activities.get_many`.
-
-    Attributes:
-        most_ahead: The number of jobs that may be read before their results are taken; None for a multiple of
-            the concurrency.
-    """
-
-    concurrency: int
-    ordered: bool
-    timeout: Timeout
-    retry: RetryPolicy
-    deadline_s: float | None
-    most_ahead: int | None = None
-    kind: JobKind = RECORDS
-
-    @classmethod
-    def of(cls, concurrency: object, ordered: object, deadline: object, budget: Budget) -> "Plan":
-        """Check the arguments of `get_many`.
-
-        Raises:
-            ConfigurationError: An argument is not valid.
-        """
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-            raise ConfigurationError(f"concurrency is {concurrency!r}. Use a whole number above 0.")
-        if concurrency > MAX_CONNECTIONS:
-            raise ConfigurationError(
-                f"concurrency is {concurrency}. Use at most {MAX_CONNECTIONS}, the connections of a client."
-            )
-        if not isinstance(ordered, bool):
-            raise ConfigurationError(f"ordered is {ordered!r}. Pass True or False.")
-        if deadline is not None and (
-            isinstance(deadline, bool)
-            or not isinstance(deadline, (int, float))
-            or not 0 < deadline < math.inf
-        ):
-            raise ConfigurationError(
-                f"deadline is {deadline!r}. Use a number of seconds above 0 for the whole run, or None."
-            )
-        return cls(concurrency, ordered, budget.timeout, budget.retry, deadline)
 
 
 @attrs.define(eq=False)
@@ -225,16 +146,13 @@ class Schedule:
         self._announcement: str | None = None
         self._cause = ""  # of the last pause
         self._jobs: dict[str, Job] = {}
-        self._ready: deque[Any] = deque()  # in the order of completion
-        self._by_place: dict[int, Any] = {}  # by position
-        self._read = 0
-        self._taken = 0
+        self._results = Results(plan)
 
     # Starting jobs
 
     def may_read(self, now: float) -> bool:
         """Return whether another ID may be read, because there is a free slot and room for its result."""
-        if self.exhausted or self.failure is not None or self._read - self._taken >= self._window:
+        if self.exhausted or self.failure is not None or self._results.outstanding >= self._window:
             return False
         self._wake(now)
         if self.plan.kind.in_turn and not self.is_idle:
@@ -261,11 +179,11 @@ class Schedule:
 
     def add(self, given: Any) -> None:
         """Add an ID."""
-        place, self._read = self._read, self._read + 1
+        place = self._results.next_place()
         try:
             activity_id = self.plan.kind.key(given)
         except InvalidIdError as error:
-            self._put(place, given, None, error)
+            self._results.put([(place, given)], None, error)
             return
         job = self._jobs.get(activity_id)
         if job is None:
@@ -359,14 +277,14 @@ class Schedule:
             self._settle(job, outcome, None)
             return
         outcome.__traceback__ = None  # its frames would live as long as the result
-        outcome.history = _joined(job.history, outcome.history)
-        if _ends_run(outcome):
+        outcome.history = joined_attempts(job.history, outcome.history)
+        if ends_run(outcome):
             self.failure = self.failure or outcome
         elif outcome.is_transient:
             self._retry(job, outcome, now)
         else:
             self._hear(job, now)
-            if not _is_hopeless(outcome):
+            if not is_hopeless(outcome):
                 self._hopeless = 0
             elif self._despair(outcome):
                 return
@@ -382,7 +300,7 @@ class Schedule:
 
     def _retry(self, job: Job, error: ThriveError, now: float) -> None:
         """Send an ID again after a transient failure, unless it has failed."""
-        pace, asked_s = self._pace, _asked_s(error)
+        pace, asked_s = self._pace, pause_asked_s(error)
         if asked_s > LONGEST_PAUSE_S:
             self.failure = self.failure or error
             return
@@ -391,7 +309,7 @@ class Schedule:
         is_alone = job.is_suspect or pace.answered_sent_at > job.sent_at
         fails_again = job.error is not None
         job.error, job.history, job.failed_at, job.failed_sent_at = error, error.history, now, job.sent_at
-        if _may_be_about_the_id(error) and (job.is_suspect or (is_alone and not was_down)):
+        if may_be_about_the_id(error) and (job.is_suspect or (is_alone and not was_down)):
             # The server answers other requests, so they wait only if it asks for that, and not each time.
             job.strikes += isinstance(error, ApiError) and not was_down
             if not fails_again:
@@ -402,7 +320,7 @@ class Schedule:
             pause_s = max(pace.resumes_at - now, 0.0)
             job.retries_at = now + pause_s
             if not was_down:
-                self._probe, self._blamed = None, job if _may_be_about_the_id(error) else None
+                self._probe, self._blamed = None, job if may_be_about_the_id(error) else None
             elif self._blamed is not job:
                 self._blamed = None
         self._permits.pause(pace.resumes_at, now)
@@ -431,7 +349,7 @@ class Schedule:
 
     def _give_up(self, job: Job, now: float) -> None:
         """Return the last failure of an ID as its result."""
-        error = job.error or self._held_up(now)
+        error = job.error or held_up(self.plan, self._cause, self._pace.resumes_at - now)
         if now >= self._ends_at:
             self._settle(job, None, self._too_late() if isinstance(error, DeadlineExceededError) else error)
             return
@@ -457,8 +375,8 @@ class Schedule:
             self._expire_at_their_limits(now)
         # Without a deadline, only the end of the client or of the run refuses a permit.
         is_refused = self._permits.refused and self.plan.deadline_s is not None
-        is_hopeless = is_refused or self._pace.resumes_at >= self._ends_at
-        if now >= self._ends_at or (is_hopeless and not self.in_flight):
+        begins_no_more = is_refused or self._pace.resumes_at >= self._ends_at
+        if now >= self._ends_at or (begins_no_more and not self.in_flight):
             self.exhausted = True
             waiting = [*self._pending, *(job for _at, _number, job in self._waiting)]
             self._pending.clear()
@@ -503,7 +421,7 @@ class Schedule:
         # The same pause is logged again only if it becomes much longer.
         if resumes_at > now and (now >= self._announced_until or resumes_at > self._announced_until + 1):
             self._announced_until = resumes_at
-            self._cause = _cause(error) if error.url is None else f"{_cause(error)} from {error.url}"
+            self._cause = cause_of(error)
             pause_s = round(resumes_at - now, 2)
             self._announcement = f"pausing all requests of this run for {pause_s:g} s: {self._cause}"
 
@@ -523,15 +441,7 @@ class Schedule:
         Results are in the order of the IDs if requested. After the run has failed, earlier results are not
         waited for.
         """
-        result = None
-        if self._ready:
-            result = self._ready.popleft()
-        elif self._by_place:
-            place = self._taken if self.failure is None else min(self._by_place)
-            result = self._by_place.pop(place, None)
-        if result is not None:
-            self._taken += 1
-        return result
+        return self._results.take(in_order=self.failure is None)
 
     @property
     def pending(self) -> int:
@@ -541,27 +451,10 @@ class Schedule:
     @property
     def is_over(self) -> bool:
         """Whether no more results will become available."""
-        return self.failure is not None or (self.exhausted and self._read == self._taken)
+        return self.failure is not None or (self.exhausted and not self._results.outstanding)
 
     def _too_late(self) -> DeadlineExceededError:
-        if self._permits.refused:
-            return DeadlineExceededError(
-                f"The run's deadline={self.plan.deadline_s:g} s is over before the rate limit allows another "
-                f"request, so this {self.plan.kind.noun} was not requested. Allow more time with deadline=."
-            )
-        return DeadlineExceededError(
-            f"The run's deadline={self.plan.deadline_s:g} s was over before this {self.plan.kind.noun} "
-            "arrived. Try again later, or allow more time with deadline=."
-        )
-
-    def _held_up(self, now: float) -> DeadlineExceededError:
-        error = DeadlineExceededError(
-            f"Timeout.total={self.plan.timeout.total:g} s was over before this "
-            f"{self.plan.kind.noun} could be requested, because all requests of the run pause "
-            f"({self._cause}). Try again later, or allow more time with timeout=."
-        )
-        error.retry_after = math.ceil(max(self._pace.resumes_at - now, 0.0))
-        return error
+        return too_late(self.plan, is_refused=self._permits.refused)
 
     def _settle(self, job: Job, fetched: object, error: ThriveError | None) -> None:
         del self._jobs[job.activity_id]
@@ -569,62 +462,4 @@ class Schedule:
             error.history = job.history
         if error is not None and self.plan.kind.in_turn:
             self.exhausted = True  # results after it are of no use
-        for index, (place, given) in enumerate(job.places):
-            # Raising an error changes it, so each occurrence gets its own copy.
-            own = copy.copy(error) if index and error is not None else error
-            self._put(place, given, fetched, own)
-
-    def _put(self, place: int, given: object, fetched: object, error: ThriveError | None) -> None:
-        if error is not None:
-            error.__traceback__ = None
-        result = self.plan.kind.result(given, fetched, error)
-        if self.plan.ordered:
-            self._by_place[place] = result
-        else:
-            self._ready.append(result)
-
-
-def _ends_run(error: ThriveError) -> bool:
-    """Return whether every other ID would certainly get the same error."""
-    if isinstance(error, TokenError):
-        return not error.is_transient
-    if isinstance(error, UnauthorizedError):
-        return error.in_api_format
-    return isinstance(error, (ClientClosedError, ConfigurationError))
-
-
-def _is_hopeless(error: ThriveError) -> bool:
-    """Return whether an error suggests that every other ID would get the same error.
-
-    This is the case if the credentials are rejected or not sufficient, or if the response is a redirect or is
-    not in the API's own format, so that another server seems to have answered.
-    """
-    if isinstance(error, UnexpectedResponseError):
-        return not error.in_api_format
-    return isinstance(error, ApiError) and (
-        not error.in_api_format or error.status_code in {401, 403} or 300 <= error.status_code <= 399  # noqa: PLR2004
-    )
-
-
-def _may_be_about_the_id(error: ThriveError) -> bool:
-    """Return whether a transient failure may be about the ID, and not about the client and its token."""
-    return not isinstance(error, (RateLimitedError, TokenError))
-
-
-def _asked_s(error: ThriveError) -> float:
-    """Return the pause that a server asks for, in seconds; 0 without one."""
-    return getattr(error, "retry_after", None) or 0.0
-
-
-def _cause(error: ThriveError) -> str:
-    if isinstance(error, (ApiError, TokenError)):
-        return f"status {error.status_code}"
-    return "no response in time" if isinstance(error, DeadlineExceededError) else "no complete response"
-
-
-def _joined(earlier: tuple[Attempt, ...], later: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """Join the attempts of a fetch to the earlier ones, unless it already includes them."""
-    if later[: len(earlier)] == earlier:
-        return later
-    attempts = enumerate((*earlier, *later), start=1)
-    return tuple(attempt._replace(number=number) for number, attempt in attempts)
+        self._results.put(job.places, fetched, error)

@@ -16,8 +16,9 @@ import anyio
 import attrs
 
 from thrive_learning._budget import Budget
+from thrive_learning._bulk.plan import Plan
 from thrive_learning._bulk.run import CLOSING_S, Run
-from thrive_learning._bulk.schedule import Job, Plan
+from thrive_learning._bulk.schedule import Job
 from thrive_learning._call.seam import AsyncCaller
 from thrive_learning._clock import is_replaced, monotonic
 from thrive_learning._interruptions import interruption

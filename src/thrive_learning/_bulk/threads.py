@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from thrive_learning._budget import Budget
+from thrive_learning._bulk.plan import Plan
 from thrive_learning._bulk.run import CLOSING_S, INTERRUPTED_S, Run, logger
-from thrive_learning._bulk.schedule import Job, Plan
+from thrive_learning._bulk.schedule import Job
 from thrive_learning._call.seam import Caller
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from thrive_learning._budget import Budget
-from thrive_learning._bulk.schedule import JobKind, Plan
+from thrive_learning._bulk.plan import JobKind, Plan
 from thrive_learning._filters import MAX_VALUES, ActivityFilters, page_number, page_size
 from thrive_learning.errors import ConfigurationError, ThriveError, UnexpectedResponseError
 from thrive_learning.models import Activity, ActivityPage, Pagination
