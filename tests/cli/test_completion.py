@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command import Call
 
-from thrive_learning._settings.resolution import VARIABLES
+from thrive_learning._settings.layers import VARIABLES
 from thrive_learning._version import __version__
 from thrive_learning.cli.commands.completion import COMPLETION_VARIABLE
 from thrive_learning.credentials import Scope

@@ -13,7 +13,7 @@ import respx
 from command import OAUTH, Call
 from harness import ACTIVITY_ID, REGION_HOSTS, as_regions
 
-from thrive_learning._settings.resolution import VARIABLES
+from thrive_learning._settings.layers import VARIABLES
 from thrive_learning.sandbox import Sandbox
 from tools import cli_reference
 

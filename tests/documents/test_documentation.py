@@ -46,8 +46,9 @@ from thrive_learning import (
     UnexpectedResponseError,
     errors,
 )
+from thrive_learning._settings.layers import profile_layer
 from thrive_learning._settings.profiles import load_profiles
-from thrive_learning._settings.resolution import profile_layer, resolve_layers
+from thrive_learning._settings.resolution import resolve_layers
 from thrive_learning.cli import program
 from thrive_learning.sandbox import Sandbox
 

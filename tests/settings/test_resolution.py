@@ -22,18 +22,15 @@ from thrive_learning import (
     Secret,
     ThriveClient,
 )
-from thrive_learning._settings.resolution import (
+from thrive_learning._settings.layers import (
     URL_KEYS,
     VARIABLES,
     Given,
     Layer,
-    Setting,
-    credentials_for,
     environment_layer,
     of_system,
-    resolve_layers,
-    settings,
 )
+from thrive_learning._settings.resolution import Setting, credentials_for, resolve_layers, settings
 from thrive_learning._settings.secret_sources import SecretCommand, SecretFile
 
 BASIC = {"THRIVE_TENANT_ID": "tenant", "THRIVE_API_SECRET": "fake"}

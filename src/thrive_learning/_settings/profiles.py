@@ -1,4 +1,4 @@
-"""Reads the config file and the line of each key. `resolution` interprets the keys.
+"""Reads the config file and the line of each key. `layers` interprets the keys.
 
 The file is TOML, with a table per profile. No raising frame has the file's text, which may contain secrets.
 """

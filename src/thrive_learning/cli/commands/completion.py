@@ -79,7 +79,7 @@ def completed(command: click.Command, instruction: str) -> int:
 
 def complete_keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> _Items:
     """Return the keys of a profile that complete a word, without those already on the command line."""
-    from thrive_learning._settings.resolution import VARIABLES  # noqa: PLC0415 - for shells alone
+    from thrive_learning._settings.layers import VARIABLES  # noqa: PLC0415 - for shells alone
 
     given: tuple[str, ...] = context.params.get("keys") or ()
     left = {key: variable for key, variable in VARIABLES.items() if key not in given}

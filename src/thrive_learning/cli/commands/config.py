@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import click
 
+from thrive_learning._settings.layers import SECRET_KEYS, utf8
 from thrive_learning._settings.profiles import DEFAULT_PROFILE, ProfileFile, config_file, load_profiles
-from thrive_learning._settings.resolution import SECRET_KEYS, utf8
 from thrive_learning._settings.secret_sources import secret_from
 from thrive_learning.cli.commands.completion import complete_keys, complete_value
 from thrive_learning.cli.commands.config_editing import (

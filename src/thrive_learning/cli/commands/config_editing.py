@@ -8,8 +8,8 @@ from typing import Any
 
 from thrive_learning._home import expand_home
 from thrive_learning._settings.engine_names import parse_engine
+from thrive_learning._settings.layers import URL_KEYS, VARIABLES, profile_layer, unknown_key
 from thrive_learning._settings.profiles import ProfileFile, load_profiles
-from thrive_learning._settings.resolution import URL_KEYS, VARIABLES, profile_layer, unknown_key
 from thrive_learning.cli.regular_files import replacing
 from thrive_learning.cli.suggestions import did_you_mean, nearest
 from thrive_learning.credentials import BasicCredentials, ClientCredentials, Secret

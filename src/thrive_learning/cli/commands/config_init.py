@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from thrive_learning._settings.layers import VARIABLES, Given, Layer
 from thrive_learning._settings.profiles import ProfileFile, load_profiles
-from thrive_learning._settings.resolution import VARIABLES, Given, Layer, resolve_layers
+from thrive_learning._settings.resolution import resolve_layers
 from thrive_learning._settings.secret_sources import secret_from
 from thrive_learning.cli.commands.check import show_report
 from thrive_learning.cli.commands.config_editing import Changes, change_profile, check_value
