@@ -138,7 +138,7 @@ class ContractModel:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core_schema: object, _handler: object) -> dict[str, Any]:
-        return {"title": cls.__name__, **cls._reader().json_schema()}
+        return {"title": cls.__name__, **_json_schema(cls._reader())}
 
 
 @functools.cache
@@ -167,6 +167,40 @@ def complete_reader_of(schema: str) -> Reader:
             known.add(name)
             waiting += reader_of(name).parts
     return reader_of(schema)
+
+
+def _json_schema(reader: Reader, within: tuple[type, ...] = ()) -> dict[str, Any]:
+    """Return the JSON schema of a model in the contract.
+
+    Args:
+        reader: The reader for the model.
+        within: The enclosing models. A model within itself becomes any object.
+
+    Source: JSON Schema 2020-12.
+    """
+    if reader.model in within:
+        return {"type": "object"}
+    within = (*within, reader.model)
+    return {
+        "type": "object",
+        "properties": {field.wire_name: _schema_of(field, within) for field in reader.fields},
+        "required": [field.wire_name for field in reader.fields if field.is_required],
+        "additionalProperties": True,
+    }
+
+
+def _schema_of(field: DescribedField, within: tuple[type, ...]) -> dict[str, Any]:
+    choices: list[dict[str, Any]] = []
+    for kind in field.json_types:
+        choice: dict[str, Any] = {"type": kind}
+        if kind == "string" and field.form:
+            choice["format"] = field.form
+        elif kind == "object" and field.model is not None:
+            choice = _json_schema(reader_of(field.model), within)
+        elif kind == "array" and field.items is not None:
+            choice["items"] = _schema_of(field.items, within)
+        choices.append(choice)
+    return choices[0] if len(choices) == 1 else {"anyOf": choices}
 
 
 def _as_json(value: Any) -> Any:

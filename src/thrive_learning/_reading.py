@@ -414,39 +414,6 @@ class Reader:
         received = ReceivedJson(text, tuple(values.values()), current.shared(problems))
         return self.model(received=received, **values)
 
-    # As a JSON schema
-
-    def json_schema(self, within: tuple[type, ...] = ()) -> dict[str, Any]:
-        """Return the JSON schema of the model in the contract.
-
-        Args:
-            within: The enclosing models. A model within itself becomes any object.
-
-        Source: JSON Schema 2020-12.
-        """
-        if self.model in within:
-            return {"type": "object"}
-        within = (*within, self.model)
-        return {
-            "type": "object",
-            "properties": {field.wire_name: self._schema_of(field, within) for field in self.fields},
-            "required": [field.wire_name for field in self.fields if field.is_required],
-            "additionalProperties": True,
-        }
-
-    def _schema_of(self, field: DescribedField, within: tuple[type, ...]) -> dict[str, Any]:
-        choices: list[dict[str, Any]] = []
-        for kind in field.json_types:
-            choice: dict[str, Any] = {"type": kind}
-            if kind == "string" and field.form:
-                choice["format"] = field.form
-            elif kind == "object" and field.model is not None:
-                choice = self._reader_of(field.model).json_schema(within)
-            elif kind == "array" and field.items is not None:
-                choice["items"] = self._schema_of(field.items, within)
-            choices.append(choice)
-        return choices[0] if len(choices) == 1 else {"anyOf": choices}
-
 
 def _model_of(field: DescribedField) -> str | None:
     return field.model if field.items is None else _model_of(field.items)
