@@ -159,7 +159,7 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         from thrive_learning._log import follow_environment  # noqa: PLC0415
 
         follow_environment()
-        self.region = _region(region)
+        self.region = region if isinstance(region, Region) else Region.parse(region)
         self._options = Options(
             timeout=Timeout.of(timeout, Timeout()),
             retry=RetryPolicy.of(retry),
@@ -370,10 +370,6 @@ class AsyncThriveClient(_Client[AsyncTransport, "AsyncCaller"]):
 
     async def __aexit__(self, *_error: object) -> None:
         await self.aclose()
-
-
-def _region(region: Region | str) -> Region:
-    return region if isinstance(region, Region) else Region.parse(region)
 
 
 def _examination(
