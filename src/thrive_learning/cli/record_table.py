@@ -4,7 +4,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from thrive_learning.cli.cells import GAP, cut, one_line, width_of
-from thrive_learning.cli.rendering import Style, encodable
+from thrive_learning.cli.rendering import Style, as_columns, encodable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +34,8 @@ def as_record_table(
         _shrink(widths, width)
     ellipsis = encodable("…", encoding)
     ellipsis = ellipsis if width_of(ellipsis) == 1 else "~"
-    first, *rest = (
-        GAP.join(
-            _padded(cut(cell, most, ellipsis), most) for cell, most in zip(row, widths, strict=True)
-        ).rstrip(" ")
-        for row in rows
-    )
-    return "\n".join([heading(first), *rest])
+    shown = [[cut(cell, most, ellipsis) for cell, most in zip(row, widths, strict=True)] for row in rows]
+    return as_columns(shown, encoding, heading=heading)
 
 
 def _cells(record: "Activity") -> tuple[str, ...]:
@@ -68,7 +63,3 @@ def _shrink(widths: list[int], width: int) -> None:
         if widths[widest] <= _NARROWEST:
             return
         widths[widest] -= 1
-
-
-def _padded(cell: str, width: int) -> str:
-    return cell + " " * (width - width_of(cell))
