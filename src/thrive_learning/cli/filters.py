@@ -9,21 +9,9 @@ import click
 from thrive_learning.cli.moments import Moment, moment_of, span_of
 from thrive_learning.cli.options import Command, Parsed
 
-
-class When(Parsed):
-    """A point in time."""
-
-    name = "time"
-
-    def _parse(self, value: Any) -> Moment:
-        return moment_of(value, dt.datetime.now(dt.UTC))
-
-
-class Span(Parsed):
-    """A duration."""
-
-    name = "duration"
-    _parse = staticmethod(span_of)
+#: A point in time, and a duration.
+TIME = Parsed("time", lambda value: moment_of(value, dt.datetime.now(dt.UTC)))
+SPAN = Parsed("duration", span_of)
 
 
 class FilterOptions(NamedTuple):
@@ -80,8 +68,8 @@ def _shown(moment: Moment) -> str:
 def filter_options(command: Command) -> Command:
     """Add the options; they arrive as one `FilterOptions`, named `filters`."""
 
-    @click.option("--since", type=When(), metavar="TIME", help="Only records after this time.")
-    @click.option("--until", type=When(), metavar="TIME", help="Only records before this time.")
+    @click.option("--since", type=TIME, metavar="TIME", help="Only records after this time.")
+    @click.option("--until", type=TIME, metavar="TIME", help="Only records before this time.")
     @click.option(
         "--type", "types", metavar="TYPE", multiple=True, help="Only this type, such as viewed. Repeatable."
     )

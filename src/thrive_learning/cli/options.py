@@ -25,9 +25,16 @@ _FIRST_STEPS = "Run 'thrive config init' to set them, or add --sandbox to try th
 
 
 class Parsed(click.ParamType[Any]):
-    """A type of values. `_parse` returns a value, or raises ValueError with a message for the user."""
+    """A type of values that a function parses.
 
-    _parse: Callable[[Any], Any]
+    Args:
+        name: The name of the type.
+        parse: Returns the value of a text or of a default. Its ValueError is the message for the user.
+    """
+
+    def __init__(self, name: str, parse: Callable[[Any], Any]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value of a text or of a default.
@@ -42,21 +49,20 @@ class Parsed(click.ParamType[Any]):
         return self.fail(problem, param, ctx)
 
 
-class Seconds(Parsed):
-    """A finite number of seconds greater than 0."""
-
-    name = "seconds"
-
-    def _parse(self, value: Any) -> float:
-        with contextlib.suppress(ValueError):
-            seconds = float(value)
-            if 0 < seconds < math.inf:
-                return seconds
-        raise ValueError(f"{value!r} is not a number of seconds greater than 0.")
+def _seconds(value: Any) -> float:
+    with contextlib.suppress(ValueError):
+        seconds = float(value)
+        if 0 < seconds < math.inf:
+            return seconds
+    raise ValueError(f"{value!r} is not a number of seconds greater than 0.")
 
 
-class Whole(Parsed):
-    """A whole number between bounds.
+#: A finite number of seconds greater than 0.
+SECONDS = Parsed("seconds", _seconds)
+
+
+def whole(lowest: int, highest: int | None = None) -> Parsed:
+    """Return the type of whole numbers between bounds.
 
     Unlike `click.IntRange`, it does not add its bounds to the help as `1<=x<=9`.
 
@@ -64,32 +70,21 @@ class Whole(Parsed):
         lowest: The lowest number.
         highest: The highest number; None for no limit.
     """
+    bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
 
-    name = "number"
-
-    def __init__(self, lowest: int, highest: int | None = None) -> None:
-        self.lowest = lowest
-        self.highest = highest
-
-    def _parse(self, value: Any) -> int:
+    def parse(value: Any) -> int:
         with contextlib.suppress(ValueError):
             number = int(value)
-            if self.lowest <= number and (self.highest is None or number <= self.highest):
+            if lowest <= number and (highest is None or number <= highest):
                 return number
-        bounds = (
-            f"of at least {self.lowest}" if self.highest is None else f"from {self.lowest} to {self.highest}"
-        )
         raise ValueError(f"{value!r} is not a whole number {bounds}.")
 
+    return Parsed("number", parse)
 
-class Rate(Parsed):
-    """The type of `--rate-limit`. The value stays text, as settings have it."""
 
-    name = "rate"
-
-    def _parse(self, value: Any) -> str:
-        RateLimit.parse(value)
-        return str(value)
+def _rate(value: Any) -> str:
+    RateLimit.parse(value)
+    return str(value)  # as settings have it
 
 
 class Target(NamedTuple):
@@ -185,7 +180,7 @@ def address_options(command: Command) -> Command:
     """Add the options for the address that a server listens on."""
     with_port: Command = click.option(
         "--port",
-        type=Whole(0, 65535),
+        type=whole(0, 65535),
         default=0,
         metavar="PORT",
         help="Port to listen on.  [default: a free port]",
@@ -228,7 +223,7 @@ def talks_to_the_api(command: Command) -> Command:
     )
     @click.option(
         "--rate-limit",
-        type=Rate(),
+        type=Parsed("rate", _rate),
         metavar="N[:BURST]",
         help="Maximum number of requests per second, such as 20, or 20:5 with a burst.  "
         "[default: THRIVE_RATE_LIMIT, the profile's, or no limit]",
@@ -236,7 +231,7 @@ def talks_to_the_api(command: Command) -> Command:
     @click.option(
         "--timeout",
         "timeout_s",
-        type=Seconds(),
+        type=SECONDS,
         metavar="SECONDS",
         help=f"Time limit for each call, including retries.  [default: {Timeout().total:g}]",
     )

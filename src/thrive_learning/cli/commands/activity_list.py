@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thrive_learning.cli.filters import FilterOptions, filter_options
-from thrive_learning.cli.options import Target, Whole, output_option, talks_to_the_api
+from thrive_learning.cli.options import Target, output_option, talks_to_the_api, whole
 from thrive_learning.cli.record_table import as_record_table
 from thrive_learning.cli.rendering import as_json_text
 from thrive_learning.cli.terminal import chosen_output, complain, heading, noticed, page_width, say, write
@@ -33,10 +33,10 @@ contract, -v shows how.
 
 @click.command(name="list", epilog=_LIST)
 @filter_options
-@click.option("--page", type=Whole(1), default=1, show_default=True, metavar="N", help="Page number.")
+@click.option("--page", type=whole(1), default=1, show_default=True, metavar="N", help="Page number.")
 @click.option(
     "--per-page",
-    type=Whole(1, _MAX_PER_PAGE),
+    type=whole(1, _MAX_PER_PAGE),
     default=20,
     show_default=True,
     metavar="N",

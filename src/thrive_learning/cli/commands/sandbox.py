@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import click
 
 from thrive_learning.cli.commands.completion import complete_faults
-from thrive_learning.cli.options import Whole, address_options, bind_problem
+from thrive_learning.cli.options import address_options, bind_problem, whole
 from thrive_learning.cli.shells import remove_variables, set_variable
 from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
@@ -81,20 +81,20 @@ Stop the server with Ctrl-C (exit code 0).
 @click.option(
     "--generate",
     "generated",
-    type=Whole(1, 9_999_999_999),
+    type=whole(1, 9_999_999_999),
     metavar="N",
     help="Serve this many generated records, dated July 2025 to June 2026, instead of the examples.",
 )
 @click.option(
     "--arrivals",
-    type=Whole(0),
+    type=whole(0),
     default=0,
     metavar="N",
     help="Add this many new records, dated now, after each list request.",
 )
 @click.option(
     "--late-arrivals",
-    type=Whole(0),
+    type=whole(0),
     default=0,
     metavar="N",
     help="Also add this many new records dated July 2025 to June 2026.",
@@ -129,7 +129,7 @@ Stop the server with Ctrl-C (exit code 0).
 )
 @click.option(
     "--token-lifetime",
-    type=Whole(1),
+    type=whole(1),
     default=3600,
     show_default=True,
     metavar="SECONDS",

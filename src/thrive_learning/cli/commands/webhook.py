@@ -13,7 +13,7 @@ import click
 from thrive_learning._json_text import compact
 from thrive_learning._settings.secret_sources import SecretFile, exposure_of, secret_from
 from thrive_learning.cli.exit_codes import ExitCode
-from thrive_learning.cli.options import Seconds, address_options, bind_problem, output_option
+from thrive_learning.cli.options import SECONDS, address_options, bind_problem, output_option
 from thrive_learning.cli.rendering import as_fields, as_json, as_json_text
 from thrive_learning.cli.suggestions import Choice, Group
 from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, styled, write
@@ -92,7 +92,7 @@ _VISIBLE = "Other users of this machine can see it, so use --secret-file for rea
 @click.option(
     "--timeout",
     "limit_s",
-    type=Seconds(),
+    type=SECONDS,
     default=_LIMIT_S,
     metavar="SECONDS",
     help=f"Time limit for the response.  [default: {_LIMIT_S:g}, as on the platform]",
@@ -159,7 +159,7 @@ def send(  # noqa: PLR0913 - its options
 @click.option(
     "--max-age",
     "max_age_s",
-    type=Seconds(),
+    type=SECONDS,
     metavar="SECONDS",
     help="Reject events dispatched longer ago than this.",
 )

@@ -6,8 +6,8 @@ import click
 from click.core import ParameterSource
 
 from thrive_learning._budget import MAX_CONNECTIONS
-from thrive_learning.cli.filters import FilterOptions, Span, filter_options
-from thrive_learning.cli.options import Seconds, Target, Whole, talks_to_the_api
+from thrive_learning.cli.filters import SPAN, FilterOptions, filter_options
+from thrive_learning.cli.options import SECONDS, Target, talks_to_the_api, whole
 from thrive_learning.cli.suggestions import Choice
 
 _EXPORT = """\b
@@ -79,7 +79,7 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 )
 @click.option(
     "--overlap",
-    type=Span(),
+    type=SPAN,
     default="5m",
     show_default=True,
     metavar="DURATION",
@@ -97,13 +97,13 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 )
 @click.option(
     "--workers",
-    type=Whole(1, 1000),
+    type=whole(1, 1000),
     metavar="N",
     help="With --dask local: number of worker processes.  [default: one per core]",
 )
 @click.option(
     "--records-per-part",
-    type=Whole(1, 10_000_000),
+    type=whole(1, 10_000_000),
     default=100_000,
     show_default=True,
     metavar="N",
@@ -135,13 +135,13 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 @click.option("--force", is_flag=True, help="Overwrite existing output.")
 @click.option(
     "--concurrency",
-    type=Whole(1, MAX_CONNECTIONS),
+    type=whole(1, MAX_CONNECTIONS),
     default=32,
     show_default=True,
     metavar="N",
     help=f"Maximum number of requests in flight, up to {MAX_CONNECTIONS:,}.",
 )
-@click.option("--deadline", type=Seconds(), metavar="SECONDS", help="Stop the export after this long.")
+@click.option("--deadline", type=SECONDS, metavar="SECONDS", help="Stop the export after this long.")
 @click.option("--quiet", is_flag=True, help="Show only errors, without progress, warnings, or a summary.")
 @talks_to_the_api
 def export(target: Target, ids: str | None, **given: Any) -> None:
