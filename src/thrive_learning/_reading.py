@@ -134,15 +134,7 @@ class Pass:
         self._known: dict[tuple[int, ...], list[Drift]] = {}
 
     def item(self, value: object, text: str) -> Any:
-        """Convert an item of an array during parsing.
-
-        Args:
-            value: The item.
-            text: Its JSON text.
-
-        Returns:
-            Our model, or what is wrong with the item as text.
-        """
+        """Return our model of an item of an array during parsing, or what is wrong with the item as text."""
         return self._item_reader.item(value, text, self)
 
     def items(

@@ -18,14 +18,11 @@ _CMD_VARIABLE = re.compile(r"%[^%\s]+%")
 
 
 def split_command(text: str, platform: str) -> tuple[str, ...] | str:
-    """Return the words of a command, or what is wrong with it.
+    """Return the words of a command without quotation marks, or what is wrong with it and what to do.
 
     Args:
         text: The text.
         platform: The platform as in `sys.platform`.
-
-    Returns:
-        The words without quotation marks; or a message with the problem and what to do.
     """
     text = text.strip()
     words = _windows_words(text) if platform == "win32" else _posix_words(text)

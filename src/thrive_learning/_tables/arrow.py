@@ -12,12 +12,7 @@ _BATCH_SIZE = 1024 * 1024
 
 
 def arrow_schema(pa: Any, columns: Mapping[str, str] = COLUMNS) -> Any:
-    """Return the schema of a table, for pyarrow.
-
-    Args:
-        pa: pyarrow.
-        columns: The columns and their types.
-    """
+    """Return the schema of a table with these columns, for pyarrow, which is the first argument."""
     kinds = {"string": pa.string(), "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC")}
     return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
 
@@ -44,10 +39,7 @@ class TableBuilder:
         self.arrow_bytes: int = 0
 
     def add(self, line: str) -> None:
-        """Add a record.
-
-        Args:
-            line: The record's JSON.
+        """Add a record, given as its JSON.
 
         Raises:
             ValueError: The line is not a record.

@@ -29,13 +29,10 @@ Row = dict[str, str | int | None]
 
 
 def row_of(line: str) -> Row:
-    """Return the row of a record. Missing fields and null are empty.
+    """Return the row of a record, given as its JSON. Missing fields and null are empty.
 
     The last column has the fields that do not fit into a column, as received: unknown fields, and fields of
     another type or with a date that is not valid.
-
-    Args:
-        line: The record's JSON.
 
     Raises:
         ValueError: The line is not a record.

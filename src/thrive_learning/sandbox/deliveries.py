@@ -56,11 +56,7 @@ class Deliveries:
         self._thread.start()
 
     def announce(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Queue deliveries for the records about which the platform sends a webhook.
-
-        Args:
-            records: The new records.
-        """
+        """Queue deliveries for the new records about which the platform sends a webhook."""
         for record in records:
             if record["type"] in EVENTS:
                 self._waiting.put((self._count, record))

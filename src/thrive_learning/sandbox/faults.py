@@ -221,12 +221,7 @@ def _with_option(fault: Fault, option: str, text: str) -> Fault:
 
 
 def invalid_fault(text: str, problem: str) -> ValueError:
-    """Return the error of a text that is not a fault.
-
-    Args:
-        text: The text.
-        problem: What is wrong with it.
-    """
+    """Return the error of a text that is not a fault, and why."""
     return ValueError(f"{text[:80]!r} is not a valid fault: {problem}")
 
 

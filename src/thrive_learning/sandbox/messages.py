@@ -51,13 +51,7 @@ class SandboxResponse:
 
 
 def completed(response: SandboxResponse, request: SandboxRequest, now: float) -> SandboxResponse:
-    """Add the headers that every response has.
-
-    Args:
-        response: The response.
-        request: The request.
-        now: The time in Unix seconds.
-    """
+    """Add the headers that every response has, such as the date, from the time in Unix seconds."""
     request_id = hashlib.sha256(as_utf8(f"{request.method} {request.target} {now!r}")).hexdigest()[:32]
     return replace(
         response,

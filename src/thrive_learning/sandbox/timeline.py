@@ -106,11 +106,7 @@ def numbered_entry(prefix: str, number: int, date_ms: int) -> DatedRecord:
 
 
 def sorted_entries(records: Mapping[str, Mapping[str, Any]]) -> list[DatedRecord]:
-    """Return the entries of records in memory, oldest first.
-
-    Args:
-        records: The records by ID in lower case.
-    """
+    """Return the entries of records in memory, oldest first. Their IDs are in lower case."""
     entries = [
         DatedRecord(_date_ms(record), key, functools.partial(records.__getitem__, key))
         for key, record in records.items()

@@ -41,11 +41,7 @@ def pytest_runtest_call(item: pytest.Item) -> "Generator[None, object, object]":
 
 
 def unused_message(unused: "Sequence[Fault]") -> str:
-    """Return the message of a test with faults that affected no request.
-
-    Args:
-        unused: The faults, at least one.
-    """
+    """Return the message of a test with faults, at least one, that affected no request."""
     asked = ", ".join(
         f"fail_next({fault.name!r}{', token=True' if fault.for_tokens else ''})" for fault in unused
     )

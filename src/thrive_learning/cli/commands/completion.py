@@ -57,15 +57,7 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 def completed(command: click.Command, instruction: str) -> int:
-    """Print the completions that a shell requests.
-
-    Args:
-        command: The command itself.
-        instruction: The shell's request, such as `bash_complete`.
-
-    Returns:
-        The exit code.
-    """
+    """Print the completions that a shell requests, such as by `bash_complete`, and return the exit code."""
     try:
         return shell_complete(command, {}, "thrive", COMPLETION_VARIABLE, instruction)
     except Exception:  # a message would end up in the middle of the command line

@@ -34,11 +34,7 @@ _Answers = dict[str, str | Secret]
 
 
 def initialize(path: Path, profile: str) -> None:
-    """Ask for settings, check them, and save them as a profile.
-
-    Args:
-        path: The config file, which need not exist.
-        profile: The profile's name.
+    """Ask for settings, check them, and save them as a profile of the config file, which need not exist.
 
     Raises:
         click.UsageError: There is no terminal, or the user keeps the existing profile.

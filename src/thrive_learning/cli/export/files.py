@@ -193,11 +193,7 @@ class ExportFiles:
             remove(path)
 
     def write_record(self, key: bytes, line: bytes) -> None:
-        """Write a record.
-
-        Args:
-            key: The key of the requested ID.
-            line: The record, with its line end.
+        """Write a record with its line end, and the key of the requested ID.
 
         Raises:
             OutputError: The record cannot be written. The files are unchanged.

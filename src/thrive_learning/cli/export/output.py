@@ -57,11 +57,7 @@ class Output(NamedTuple):
 
 
 def output_of(name: str, form: str | None) -> Output:
-    """Return where the records go.
-
-    Args:
-        name: The value of `-o`.
-        form: The value of `--to`, if any.
+    """Return where the records go, by the values of `-o` and `--to`.
 
     Raises:
         ConfigurationError: The two contradict each other, or the output cannot be written.

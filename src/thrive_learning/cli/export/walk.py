@@ -43,13 +43,7 @@ class RecordWriter:
         return self._position
 
     def write(self, key: bytes, line: bytes, position: Position) -> None:
-        """Write a record, immediately or together with the next ones.
-
-        Args:
-            key: The key of its ID.
-            line: The record, with its line end.
-            position: The part and page of the record.
-        """
+        """Write a record with its line end, immediately or together with the next ones."""
         if isinstance(self._sink, StreamOutput):
             self._sink.write_record(key, line)
             return
