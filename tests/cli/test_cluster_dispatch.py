@@ -161,7 +161,7 @@ def test_a_closed_connection_cancels_nothing() -> None:
 TIMES = [dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in range(1, 9)]
 QUERY = stored_form(PeriodQuery(ActivityFilters(since=TIMES[0], until=TIMES[-1]), "2026-01-01", None, 50))
 WINDOWS = [Window(*times, records=3) for times in itertools.pairwise(TIMES)]
-PLAN = PartsPlan.new("here", QUERY, [Part(QUERY.filters, window) for window in WINDOWS])
+PLAN = PartsPlan.new("here", QUERY, [Part(QUERY.filters, window) for window in WINDOWS], 3)
 NAMES = [PLAN.part_name(part) for part in PLAN.parts]
 SOURCE: Any = "source"
 
@@ -257,7 +257,7 @@ def test_a_worker_counts_the_records_of_a_plan(run: Callable[..., Run]) -> None:
     one = run()
     plan = one.dispatcher.plan("here", QUERY, 5)
     assert plan is not None
-    assert plan._replace(id=PLAN.id) == PLAN
+    assert plan._replace(id=PLAN.id) == PLAN._replace(most=5)
     assert one.worker.tasks == [CountTask(SOURCE, QUERY.filters, 5)]
     assert one.worker.canceled == [one.worker.futures]
     assert run(left_s=0.0).dispatcher.plan("here", QUERY, 5) is None

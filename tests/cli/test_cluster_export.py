@@ -1,5 +1,6 @@
 """`thrive activity export --dask`, with the workers of a cluster in this process."""
 
+import datetime as dt
 import json
 import logging
 import shutil
@@ -227,7 +228,11 @@ def test_a_resumed_export_has_the_same_end(
     relative = ("activity", "export", "--since", "9999d", "--dask", address, "-o", "lake")
     fail_pages(server, 403, lambda _query: True)
     assert call(*relative, "--resume").code == 4  # which begins an export
-    plan = Path("lake/_thrive/plan.json").read_bytes()
+    plan = Path("lake/_thrive/plan.json").read_text()
+    until = json.loads(plan)["query"]["until"]
+    earlier = dt.datetime.fromisoformat(until) - dt.timedelta(days=1)  # as if the export had begun then
+    plan = plan.replace(until, earlier.isoformat())
+    Path("lake/_thrive/plan.json").write_text(plan)
     server.hook = None
     for other, difference in (
         (("--since", "9998d"), "its period differs"),
@@ -238,10 +243,28 @@ def test_a_resumed_export_has_the_same_end(
         result = call(*relative, "--resume", *other)
         assert_complaint(result, 2)
         assert difference in result.err
-    assert call(*relative, "--resume").code == 0
-    assert Path("lake/_thrive/plan.json").read_bytes() == plan
+    code, _, err = call(*relative, "--resume")
+    assert code == 0
+    since = dt.datetime.fromisoformat(json.loads(plan)["query"]["since"])
+    times = f"from {since:%Y-%m-%d %H:%M:%S} to {earlier:%Y-%m-%d %H:%M:%S} UTC"
+    assert f"continuing the period {times}, which was fixed when the export began" in err
+    assert "--records-per-part" not in err
+    assert Path("lake/_thrive/plan.json").read_text() == plan
     assert ids_in() == dict.fromkeys(server.ids, 1)
     assert call(*export).code == 2
+
+
+@pytest.mark.usefixtures("server")
+def test_a_resumed_export_says_that_it_keeps_its_parts(call: Call, export: tuple[str, ...]) -> None:
+    assert call(*export).code == 0
+    before = parts()
+    notice = "--records-per-part 90 has no effect, because lake was planned with 400. Use --force to export"
+    code, _, err = call(*export, "--resume", "--records-per-part", "90")
+    assert (code, parts()) == (0, before)
+    assert notice in err
+    assert "continuing the period" not in err  # which --until has fixed
+    assert call(*export, "--resume", "--records-per-part", "90", "--quiet").err == ""
+    assert "--records-per-part" not in call(*export, "--resume").err
 
 
 def test_only_complete_parts_of_the_plan_count(

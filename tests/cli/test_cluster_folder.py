@@ -23,7 +23,7 @@ SINCE, MIDDLE, UNTIL = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in 
 QUERY = stored_form(PeriodQuery(ActivityFilters(since=SINCE, until=UNTIL), "60d", None))
 WINDOWS = Window(SINCE, MIDDLE, is_last=False), Window(MIDDLE, UNTIL, is_first=False)
 PLAN, OTHER = (
-    PartsPlan.new("here", QUERY, [Part(QUERY.filters, window) for window in WINDOWS]) for _ in range(2)
+    PartsPlan.new("here", QUERY, [Part(QUERY.filters, window) for window in WINDOWS], 3) for _ in range(2)
 )
 
 

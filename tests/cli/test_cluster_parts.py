@@ -52,7 +52,7 @@ WINDOWS = [
     Window(MIDDLE, UNTIL, is_first=False, records=None, overlap=dt.timedelta(hours=2)),
 ]
 PLAN = PartsPlan.new(
-    "here", QUERY, [Part(walk, window) for walk in QUERY.filters.walks for window in WINDOWS]
+    "here", QUERY, [Part(walk, window) for walk in QUERY.filters.walks for window in WINDOWS], 400
 )
 
 
@@ -82,7 +82,7 @@ def test_a_plan_stores_the_whole_query() -> None:
 def test_the_first_years_have_valid_names() -> None:
     early = dt.datetime(999, 1, 1, tzinfo=dt.UTC)
     query = QUERY._replace(filters=QUERY.filters._replace(since=early, content_ids=()))
-    plan = PartsPlan.new("here", query, [Part(query.filters, Window(early, UNTIL))])
+    plan = PartsPlan.new("here", query, [Part(query.filters, Window(early, UNTIL))], 400)
     assert PartsPlan.parsed(plan.text()) == plan
     assert plan.part_name(plan.parts[0]).startswith("part-00000-09990101T000000Z-")
 
@@ -113,8 +113,9 @@ def changed(**fields: Any) -> str:
         changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), 1, 10**12]]),
         changed(parts=[[0, SINCE.isoformat(), UNTIL.isoformat(), 1]]),
         changed(parts=None),
+        changed(records_per_part=None),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_a_damaged_plan_is_rejected(text: str) -> None:
     with pytest.raises(ConfigurationError, match="its plan cannot be read by this version"):

@@ -104,10 +104,8 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 @click.option(
     "--records-per-part",
     type=whole(1, 10_000_000),
-    default=100_000,
-    show_default=True,
     metavar="N",
-    help="With --dask: maximum number of records in a file when they are counted.",
+    help="With --dask: maximum number of records in a file when they are counted.  [default: 100000]",
 )
 @click.option(
     "-o",

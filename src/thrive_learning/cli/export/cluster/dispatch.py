@@ -100,7 +100,7 @@ class Dispatcher:
             if future is None:
                 return None
             self._raise(self._error_of(future))
-            return PartsPlan.new(origin, query, future.result())
+            return PartsPlan.new(origin, query, future.result(), most)
 
     def write(self, plan: PartsPlan, *, is_new: bool) -> None:
         """Let the workers write the parts that are missing.
@@ -229,7 +229,7 @@ def _in_plain_words(error: BaseException) -> BaseException:
     return ConnectionFailedError(
         f"{error.allowed_failures + 1} workers were lost during the same work, perhaps because they had too "
         "little memory. Look into the logs of the system and of the workers, or use a smaller "
-        "--records-per-part."
+        "--records-per-part, which needs --force after the export has begun."
     )
 
 

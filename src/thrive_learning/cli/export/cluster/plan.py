@@ -54,21 +54,24 @@ class PartsPlan(NamedTuple):
         origin: Where the records come from.
         query: Which records are exported.
         parts: The parts, in the order of time for each walk.
+        most: The maximum number of records of a part when they were counted.
     """
 
     id: str
     origin: str
     query: PeriodQuery
     parts: tuple[PlannedPart, ...]
+    most: int
 
     @classmethod
-    def new(cls, origin: str, query: PeriodQuery, parts: Sequence[Part]) -> "PartsPlan":
+    def new(cls, origin: str, query: PeriodQuery, parts: Sequence[Part], most: int) -> "PartsPlan":
         """Create a plan.
 
         Args:
             origin: Where the records come from.
             query: Which records are exported, in the form that `stored_form` returns.
             parts: The parts of the period.
+            most: The maximum number of records of a part when they were counted.
         """
         walks = query.filters.walks
         numbers = {walk._replace(since=None, until=None): number for number, walk in enumerate(walks)}
@@ -76,7 +79,7 @@ class PartsPlan(NamedTuple):
             PlannedPart(number, numbers[part.filters._replace(since=None, until=None)], part.window)
             for number, part in enumerate(parts)
         )
-        return cls(secrets.token_hex(4), origin, query, tuple(planned))
+        return cls(secrets.token_hex(4), origin, query, tuple(planned), most)
 
     @property
     def head(self) -> Head:
@@ -104,6 +107,7 @@ class PartsPlan(NamedTuple):
             f"{self.first_line}\n"
             f'"origin": {json.dumps(self.origin)},\n'
             f'"query": {json.dumps(self.query.document())},\n'
+            f'"records_per_part": {self.most},\n'
             f'"parts": [\n{parts}\n]}}\n'
         )
 
@@ -126,7 +130,9 @@ class PartsPlan(NamedTuple):
             raise ValueError("another version")
         query = _query(document["query"])
         parts = tuple(_planned(number, values, query) for number, values in enumerate(document["parts"]))
-        plan = cls(str(document["id"]), str(document["origin"]), query, parts)
+        plan = cls(
+            str(document["id"]), str(document["origin"]), query, parts, int(document["records_per_part"])
+        )
         if not all(PART_NAME.fullmatch(plan.part_name(part)) for part in parts):
             raise ValueError("an ID that is not valid")
         return plan

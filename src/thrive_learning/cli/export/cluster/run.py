@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import click
@@ -12,16 +13,19 @@ from thrive_learning.cli.export.cluster.connection import LOCAL, check_address, 
 from thrive_learning.cli.export.cluster.dispatch import Dispatcher
 from thrive_learning.cli.export.cluster.folder import PartFolder
 from thrive_learning.cli.export.cluster.parts import plan_path
-from thrive_learning.cli.export.cluster.plan import stored_form
+from thrive_learning.cli.export.cluster.plan import PartsPlan, stored_form
 from thrive_learning.cli.export.cluster.tally import ClusterTally
 from thrive_learning.cli.export.cluster.worker_settings import source_for
 from thrive_learning.cli.export.partitions import folder_of
 from thrive_learning.cli.export.period_runs import query_of
 from thrive_learning.cli.export.progress import AGAIN, announced, shown, summarized
+from thrive_learning.cli.export.query import PeriodQuery
 from thrive_learning.cli.export.run import export_origin
 from thrive_learning.cli.filters import FilterOptions
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
+
+_RECORDS_PER_PART = 100_000  # as in the help
 
 
 class ClusterOptions(NamedTuple):
@@ -29,7 +33,7 @@ class ClusterOptions(NamedTuple):
 
     dask: str
     workers: int | None
-    records_per_part: int
+    records_per_part: int | None
     filters: FilterOptions
     output: str
     to: str | None
@@ -58,7 +62,9 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
     settings = None if target.sandbox else target.settings()
     origin = export_origin(settings).name
     if options.resume:  # whether it can be continued must be known before a cluster is started
-        folder.resumed(origin, query)
+        begun = folder.resumed(origin, query)
+        for line in () if begun is None or options.quiet else _kept(begun, query, options):
+            say(line)
     source = source_for(target, settings)
     tally = ClusterTally()
     ends_at = math.inf if options.deadline is None else monotonic() + options.deadline
@@ -86,10 +92,24 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
         plan = folder.resumed(origin, query) if options.resume else None
         is_new = plan is None
         if plan is None:
-            plan = dispatcher.plan(origin, query, options.records_per_part)
+            plan = dispatcher.plan(origin, query, options.records_per_part or _RECORDS_PER_PART)
         if plan is not None:
             dispatcher.write(plan, is_new=is_new)
     if tally.failures:
         say(f"{AGAIN}. It exports only the parts that are missing")
     if tally.is_partial:
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)
+
+
+def _kept(plan: PartsPlan, query: PeriodQuery, options: ClusterOptions) -> Iterator[str]:
+    """Yield what an export that is continued keeps, although the command asks for something else."""
+    if (plan.query.since, plan.query.until) != (query.since, query.until):
+        yield (
+            f"continuing the period from {plan.query.since:%Y-%m-%d %H:%M:%S} to "
+            f"{plan.query.until:%Y-%m-%d %H:%M:%S} UTC, which was fixed when the export began"
+        )
+    if options.records_per_part not in (None, plan.most):
+        yield (
+            f"--records-per-part {options.records_per_part} has no effect, because {options.output} was "
+            f"planned with {plan.most}. Use --force to export the period again"
+        )
