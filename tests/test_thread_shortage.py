@@ -25,13 +25,12 @@ from thrive_learning import (
     RetryPolicy,
     Service,
     ThriveClient,
+    _threads,
 )
-from thrive_learning._auth import sharing
 from thrive_learning._auth.outcomes import Key
 from thrive_learning._auth.sharing import SharedTokens
 from thrive_learning._auth.single_flight import SingleFlight
-from thrive_learning._bulk import threads
-from thrive_learning._threads import run_in_thread
+from thrive_learning._threads import arun_in_time
 from thrive_learning.sandbox import FaultySandbox, Sandbox
 from thrive_learning.sandbox.server import SandboxApp, SandboxServer
 
@@ -73,7 +72,8 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             start(thread)
 
         monkeypatch.setattr(threading.Thread, "start", start_if_allowed)
-        # trio keeps threads that it has started before.
+        # Idle threads need not be started. trio keeps its own in a list.
+        _threads._end_idle()
         monkeypatch.setattr(trio._core._thread_cache.THREAD_CACHE, "_idle_workers", {})
 
     return limit
@@ -164,8 +164,7 @@ def test_ctrl_c_ends_a_run_in_the_calling_thread(limit: Callable[..., None]) -> 
 def test_the_exception_of_a_signal_handler_is_not_taken_for_a_shortage(
     limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (threads, sharing):
-        monkeypatch.setattr(module, "interruption", lambda error: error)
+    monkeypatch.setattr(_threads, "interruption", lambda error: error)
     limit(problem="of a handler")
     with client_of(record) as client, pytest.raises(RuntimeError, match="of a handler"):
         list(client.activities.get_many(IDS))
@@ -245,7 +244,7 @@ def test_a_store_that_raises_a_runtime_error_is_not_tried_twice(run: Run) -> Non
         raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
-        run(lambda: run_in_thread(operation))
+        run(lambda: arun_in_time(operation, 30))
     assert tried == [1]
 
 

@@ -23,10 +23,10 @@ class RateLimitStore(Protocol):
     """The interface of `RateLimit(store=)`: rate limits by key, shared by all that use the store.
 
     `MemoryTokenStore`, `FileTokenStore`, and `RedisTokenStore` have it. The methods block, and clients call
-    them in a new thread for each request. If one raises, or has not returned after 5 seconds, the client logs
-    a warning and keeps to the share of the rate that the store gave it before. A call whose time ends earlier
-    fails without waiting for the store. A method that never returns leaves its thread behind, so give it a
-    time limit of its own. A key is 32 hexadecimal digits and reveals nothing.
+    them in threads, each of which they use again within 10 seconds. If one raises, or has not returned after
+    5 seconds, the client logs a warning and keeps to the share of the rate that the store gave it before. A
+    call whose time ends earlier fails without waiting for the store. A method that never returns leaves its
+    thread behind, so give it a time limit of its own. A key is 32 hexadecimal digits and reveals nothing.
     """
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -940,10 +939,10 @@ def test_a_lock_is_given_back_although_no_thread_can_be_started(
     assert turn.look() == 0
     assert turn.leads
 
-    def no_more(**_options: Any) -> threading.Thread:
+    def no_more(_thread: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(sharing, "threading", SimpleNamespace(**vars(threading) | {"Thread": no_more}))
+    monkeypatch.setattr(threading.Thread, "start", no_more)
     turn.abandon()
     assert not store._locks
 

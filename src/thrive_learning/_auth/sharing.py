@@ -23,6 +23,7 @@ from thrive_learning._clock import wall_time
 from thrive_learning._interruptions import interruption
 from thrive_learning._log import fields, logger_of
 from thrive_learning._store_reports import ANSWER_S, describe_failure, describe_lateness, describe_store
+from thrive_learning._threads import start_thread
 from thrive_learning.credentials import ClientCredentials, Scope, Secret
 from thrive_learning.errors import ConfigurationError
 from thrive_learning.models import AccessToken
@@ -358,11 +359,8 @@ class Turn:
         release = self._let_go()
         if release is None:
             return
-        try:
-            threading.Thread(target=self._shared.release, args=(release,)).start()
-        except RuntimeError as error:
-            if interruption(error) is not None:
-                raise
+        thread = threading.Thread(target=self._shared.release, args=(release,))
+        if start_thread(thread) is not None:
             self._shared.release(release)
 
 

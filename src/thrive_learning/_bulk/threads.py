@@ -17,6 +17,7 @@ from thrive_learning._call.seam import Caller
 from thrive_learning._clock import monotonic
 from thrive_learning._interruptions import interruption
 from thrive_learning._log import fields
+from thrive_learning._threads import start_thread
 from thrive_learning.errors import Attempt, ConfigurationError, ThriveError
 from thrive_learning.models import ActivityResult
 
@@ -134,11 +135,8 @@ class ThreadedRun(Run):
         # Daemon threads, so that a program that exits during a run does not wait for them.
         thread = threading.Thread(target=work, args=(self._run_worker,), name="thrive-bulk", daemon=True)
         self._threads.append(thread)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            if interruption(error) is not None:
-                raise
+        problem = start_thread(thread)
+        if problem is not None:
             self._threads.remove(thread)
             if not self._is_short_of_threads:
                 self._is_short_of_threads = True
@@ -147,7 +145,7 @@ class ThreadedRun(Run):
                 logger.warning(
                     "%s cannot start another thread (%s) and continues in %s",
                     self.plan.kind.method,
-                    error,
+                    problem,
                     those,
                     extra=fields("thread_shortage", operation=self.plan.kind.operation, threads=count),
                 )

@@ -19,11 +19,11 @@ class TokenStore(Protocol):
     """The interface of `token_store=`: tokens by key, with a lock per key.
 
     Use `MemoryTokenStore`, `FileTokenStore`, `RedisTokenStore`, or a class of your own. The methods block.
-    Clients call them in threads of their own. If one raises, or has not returned after 5 seconds, the client
-    logs a warning, continues with its own memory, and tries the store again after half a minute at the
-    earliest. A call whose time ends earlier fails without waiting for the store. A method that never returns
-    leaves its thread behind, so give it a time limit of its own. A key is 32 hexadecimal digits and reveals
-    nothing about its token.
+    Clients call them in threads, each of which they use again within 10 seconds. If one raises, or has not
+    returned after 5 seconds, the client logs a warning, continues with its own memory, and tries the store
+    again after half a minute at the earliest. A call whose time ends earlier fails without waiting for the
+    store. A method that never returns leaves its thread behind, so give it a time limit of its own. A key is
+    32 hexadecimal digits and reveals nothing about its token.
     """
 
     def load(self, key: str) -> StoredToken | None:
