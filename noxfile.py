@@ -249,7 +249,7 @@ def simulation(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure next to httpx, HTTP libraries, and other SDKs; `nox -s bench -- --quick` takes a minute."""
+    """Measure next to httpx, HTTP libraries, and other SDKs; `nox -s bench -- --quick` measures less."""
     sync(session, "--all-extras", "--group", "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
@@ -284,6 +284,6 @@ def package(session: nox.Session) -> None:
 
 @nox.session(name="release-check", default=False)
 def release_check(session: nox.Session) -> None:
-    """Check contents, equal builds, the SBOM, pickles across versions, and each Python; a minute or two."""
+    """Check contents, equal builds, the SBOM, pickles across versions, and each Python."""
     sync(session, "--all-extras", "--group", "nox")
     session.run("python", "-m", "tools.release_check")

@@ -96,7 +96,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     how_long = parser.add_mutually_exclusive_group()
-    how_long.add_argument("--quick", action="store_true", help="about a minute: fewer pairs, smaller bulk")
+    how_long.add_argument("--quick", action="store_true", help="fewer pairs, smaller bulk")
     how_long.add_argument("--full", action="store_true", help="a million IDs for the measures of memory")
     names = ", ".join(name for measures, _ in MEASURES for name in measures)
     parser.add_argument(

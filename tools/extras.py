@@ -106,7 +106,7 @@ def use(needed: str, interpreter: Path, folder: Path) -> tuple[int, str]:
 
 
 def mistakes(wheel: Path, folder: Path, python: str | Path = sys.executable) -> Iterator[str]:
-    """Yield what is wrong with the extras of a wheel. It takes about half a minute.
+    """Yield what is wrong with the extras of a wheel.
 
     Args:
         wheel: The file.

@@ -1,6 +1,6 @@
 """Run clients against a failing server for four hours of fake time, and count the resources that leak.
 
-    python -m tools.soak --hours 4          what `nox -s soak` does, in about five minutes
+    python -m tools.soak --hours 4          what `nox -s soak` does
 
 Sync threads, asyncio tasks, and trio tasks have one client for each engine, and all clients have one server
 on a loopback socket. The clocks of the clients' tokens are fake and move four seconds with each round of
