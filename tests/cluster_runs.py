@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,23 @@ def workers_of(command: int) -> list[int]:
             if parent == command and (b"spawn_main" in line or line.startswith(b"dask worker")):
                 found.append(int(entry.name))
     return sorted(found)
+
+
+def wait_for_end(workers: Iterable[int]) -> None:
+    """Wait until processes have ended. Their parent may have ended before, and nobody may reap them."""
+    ends_at = time.monotonic() + 60
+    for worker in workers:
+        while state_of(worker) not in "ZX":
+            assert time.monotonic() < ends_at, f"{worker} has not ended"
+            time.sleep(0.01)
+
+
+def state_of(process: int) -> str:
+    """Return the letter of the state of a process, or that of one that does not exist."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
 
 
 def ids_in(folder: Path) -> Counter[str]:

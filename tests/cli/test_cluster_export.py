@@ -1,12 +1,12 @@
 """`thrive activity export --dask`, with the workers of a cluster in this process."""
 
+import contextlib
 import datetime as dt
 import json
 import logging
 import shutil
 import socket
 import threading
-import time
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ from thrive_learning.errors import ConnectionFailedError
 
 parquet: Any = pytest.importorskip("pyarrow.parquet")
 distributed: Any = pytest.importorskip("distributed")
+dask_config: Any = pytest.importorskip("dask.config")
 
 COUNT = 2500
 EXPORT = ("activity", "export", "--since", "2025-12-31", "--until", "2026-02-01")
@@ -45,7 +46,9 @@ def in_threads(workers: int) -> Any:
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "CONNECT_S", 60.0)  # of a machine that runs other tests meanwhile
+    """Let workers of this process be slow, on a machine that runs other tests meanwhile."""
+    monkeypatch.setattr(connection, "CONNECT_S", 60.0)
+    monkeypatch.setattr("thrive_learning._cluster.scheduler_store._TIMEOUT_S", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -432,7 +435,7 @@ def test_the_deadline_ends_an_export(
 
     def wait(_page: int, query: dict[str, str]) -> None:
         if query["perPage"] != "1" and query["timestampFrom"].startswith("2025"):
-            goes_on.wait(20)
+            goes_on.wait(60)
 
     server.hook = wait
     code, _, err = call(*export, "--deadline", "2")
@@ -539,14 +542,18 @@ def test_another_server_is_not_a_scheduler(
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
-            accepted, _ = listening.accept()
-            if answer is not None:
-                accepted.sendall(answer)
-                accepted.close()
+            with contextlib.suppress(OSError):  # perhaps nobody has connected, or the limit has passed
+                accepted.append(listening.accept()[0])
+                if answer is not None:
+                    accepted[0].sendall(answer)
+                    accepted[0].close()
 
+        accepted: list[socket.socket] = []
         threading.Thread(target=serve, daemon=True).start()
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
         result = call(*EXPORT, "--dask", address, "--sandbox", "-o", str(tmp_path / "lake"))
+    for one in accepted:
+        one.close()
     assert_complaint(result, 7)
     assert f"cannot connect to a Dask scheduler at {address}" in result.err
     assert [*tmp_path.iterdir()] == []
@@ -664,21 +671,23 @@ def test_a_scheduler_that_ends_is_reported(
     call: Call, server: ListServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "TICK_S", 0.05)
-    monkeypatch.setattr(connection, "CONNECT_S", 1.0)
+    has_ended = threading.Event()
     with in_threads(1) as cluster:
-        closing: list[threading.Thread] = []
 
         def close(_page: int, query: dict[str, str]) -> None:
-            if query["perPage"] != "1" and not closing:
-                closing.append(threading.Thread(target=cluster.close))
-                closing[0].start()
-                time.sleep(0.2)
+            if query["perPage"] != "1":
+                for client in distributed.Client._instances:
+                    client._timeout = 1.0  # for the next connection, in place of CONNECT_S
+                cluster.loop.add_callback(cluster.scheduler.close)
+                has_ended.wait(60)  # meanwhile, no part is written
 
         server.hook = close
         code, _, err = call(
             *EXPORT, "--dask", cluster.scheduler_address, "--records-per-part", "400", "-o", "lake"
         )
-        closing[0].join()
+        has_ended.set()
+        with dask_config.set({"distributed.comm.timeouts.connect": "1s"}):  # to the scheduler that has ended
+            cluster.close()
     assert code == 7
     assert "thrive: error: the connection to the Dask scheduler was lost" in err
     assert "Run the same command with --resume" in err

@@ -2,20 +2,24 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster_runs import Served, assert_once, served, start, workers_of
+from cluster_runs import Served, assert_once, served, start, state_of, wait_for_end, workers_of
 from command import Call
 
 from thrive_learning.cli.export.cluster import connection, own_workers
 from thrive_learning.errors import ConnectionFailedError
+
+if TYPE_CHECKING:
+    import subprocess
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -50,13 +54,13 @@ def test_the_work_of_a_killed_worker_is_done_by_others(
     assert killed
     assert_once(tmp_path, serving.ids)
     assert serving.tokens == 1
-    assert workers_of(os.getpid()) == []
+    wait_for_end(workers_of(os.getpid()))
 
 
 def test_ctrl_c_in_a_terminal_ends_workers_quietly(serving: Served, tmp_path: Path) -> None:
     command = start(serving, tmp_path, *LOCAL, is_group=True)
     with serving.changed:
-        serving.changed.wait_for(lambda: serving.pages >= 4 or command.poll() is not None, 60)
+        serving.changed.wait_for(lambda: serving.pages >= 4 or command.poll() is not None, 120)
     workers = workers_of(command.pid)
     os.killpg(command.pid, signal.SIGINT)  # as a terminal does
     _, err = command.communicate(timeout=60)
@@ -64,12 +68,12 @@ def test_ctrl_c_in_a_terminal_ends_workers_quietly(serving: Served, tmp_path: Pa
     assert b"complete parts are kept in lake. Run the same command with --resume to continue" in err
     assert b"Traceback" not in err
     assert len(workers) == 2
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    wait_for_end(workers)
     assert_once(tmp_path, serving.ids, is_whole=False)
 
 
 def catches_ctrl_c(process: int) -> bool:
-    """Return whether Python has installed its handler of SIGINT."""
+    """Return whether a process handles SIGINT as Python does by default."""
     with contextlib.suppress(OSError):  # it has ended
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("SigCgt:"):
@@ -77,12 +81,40 @@ def catches_ctrl_c(process: int) -> bool:
     return False
 
 
+def stopped_at_its_start(process: int) -> bool:
+    """Stop a worker if it imports Dask now, so that it stays there, and return whether it does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGSTOP)
+        while state_of(process) not in "TZX":
+            time.sleep(0.001)
+        if catches_ctrl_c(process):
+            return True
+        os.kill(process, signal.SIGCONT)
+    return False
+
+
+def started_halfway(serving: Served, folder: Path) -> tuple["subprocess.Popen[bytes]", list[int]]:
+    """Start an export whose workers have not all started, and return it with those that are stopped."""
+    err = b""
+    for _ in range(20):
+        command, requests = start(serving, folder, *LOCAL, is_group=True), serving.requests
+        while command.poll() is None and serving.requests == requests:
+            if stopped := [*filter(stopped_at_its_start, workers_of(command.pid))]:
+                return command, stopped
+            time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):  # it was too late
+            os.killpg(command.pid, signal.SIGKILL)
+        _, err = command.communicate(timeout=60)
+        shutil.rmtree(folder / "lake", ignore_errors=True)
+    raise AssertionError(err.decode())
+
+
 def test_ctrl_c_while_workers_start_is_quiet(serving: Served, tmp_path: Path) -> None:
-    command = start(serving, tmp_path, *LOCAL, is_group=True)
-    while not any(map(catches_ctrl_c, workers_of(command.pid))):  # while they import Dask
-        assert command.poll() is None
-        time.sleep(0.01)
+    command, stopped = started_halfway(serving, tmp_path)
     os.killpg(command.pid, signal.SIGINT)
+    for worker in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
     _, err = command.communicate(timeout=60)
     assert (command.returncode, err.decode().strip()) == (130, "")
     assert not Path("lake").exists()
@@ -98,7 +130,7 @@ def test_an_interrupted_start_ends_what_it_has_started(monkeypatch: pytest.Monke
             return super().wait(limit_s)
 
     def start() -> Any:
-        assert killed.wait(10)
+        assert killed.wait(60)
         return types.SimpleNamespace(close=closed.set)
 
     monkeypatch.setattr(connection, "_InThread", Interrupted)

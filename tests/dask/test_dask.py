@@ -32,6 +32,7 @@ bags: Any = pytest.importorskip("dask.bag")
 distributed: Any = pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")
 
+from thrive_learning._cluster import scheduler_store  # noqa: E402 - needs the extra
 from thrive_learning._cluster.scheduler_store import SchedulerTokenStore, run_at_end  # noqa: E402 - needs the extra
 from thrive_learning.dask import read_activities, read_activities_by_id  # noqa: E402 - needs the extra
 
@@ -48,6 +49,12 @@ TYPES = {
     "with": "string",
     "extra": "string",
 }
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers of this process be slow, on a machine that runs other tests meanwhile."""
+    monkeypatch.setattr(scheduler_store, "_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture

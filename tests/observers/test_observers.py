@@ -102,7 +102,7 @@ def test_a_recorded_cassette_is_played_again(
 def test_requests_that_mocket_sees(sender: str, runtime: str) -> None:
     seen = TABLE["mocket"][SENDERS.index(sender)]
     command = [sys.executable, str(Path(__file__).with_name("through_mocket.py")), sender, runtime]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
     sees = seen == "every request" or runtime in seen.split()
     assert done.stdout.strip() == ("mocked" if sees else "not mocked"), done.stderr
 

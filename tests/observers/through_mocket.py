@@ -32,14 +32,14 @@ REGION = Region.custom(
 )
 RECORD = {"id": ID, "type": "viewed", "user": "a" * 24, "date": "2020-02-12T14:58:23.621Z", "name": "mocked"}
 CREDENTIALS = BasicCredentials("tenant", "fake-api-secret")
-QUICKLY = {"timeout": Timeout(total=2, connect=0.5), "retry": RetryPolicy(attempts=1)}
+ONCE = {"timeout": Timeout(total=30, connect=30), "retry": RetryPolicy(attempts=1)}
 
 
 def read(sender: str) -> str | None:
     if sender == "httpx.Client":
         with httpx.Client() as plain:
             return str(plain.get(f"{REGION.api_url}/activity/{ID}").json()["name"])
-    with ThriveClient(REGION, CREDENTIALS, engine=sender, **QUICKLY) as client:  # type: ignore[arg-type]
+    with ThriveClient(REGION, CREDENTIALS, engine=sender, **ONCE) as client:  # type: ignore[arg-type]
         return client.activities.get(ID).name
 
 
@@ -47,7 +47,7 @@ async def read_async(sender: str) -> str | None:
     if sender == "httpx.Client":
         async with httpx.AsyncClient() as plain:
             return str((await plain.get(f"{REGION.api_url}/activity/{ID}")).json()["name"])
-    async with AsyncThriveClient(REGION, CREDENTIALS, engine=sender, **QUICKLY) as client:  # type: ignore[arg-type]
+    async with AsyncThriveClient(REGION, CREDENTIALS, engine=sender, **ONCE) as client:  # type: ignore[arg-type]
         return (await client.activities.get(ID)).name
 
 

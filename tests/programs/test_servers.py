@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,12 @@ from thrive_learning import ClientClosedError
 print("read", thrive_client().activities.get("60d5ec49b60b4b3a2c8f9a10").id, flush=True)
 """
 
+# A worker that is not ready ignores SIGTERM.
+GUNICORN = """
+def post_worker_init(worker):
+    worker.log.info("Worker is ready")
+"""
+
 CELERY = """
 from celery.signals import worker_process_shutdown
 from tasks import app, read_activity, thrive_client
@@ -69,11 +75,11 @@ def report(**_details):
 
 @contextmanager
 def running(
-    *command: str, program: str, folder: Path, server: ServedSandbox, ready: str
+    *command: str, program: str, folder: Path, server: ServedSandbox, ready: Sequence[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Start a Python module, wait until its output matches, and let it end by SIGTERM.
+    """Start a Python module, wait until its output has lines that match, and let it end by SIGTERM.
 
-    Yields what has matched, and the lines of output, which are complete when the process has ended.
+    Yields the first match, and the lines of output, which are complete when the process has ended.
     """
     environ = {**os.environ, **server.environ}
     environ["PYTHONPATH"] = os.pathsep.join([str(EXAMPLES / program), str(folder)])
@@ -87,13 +93,14 @@ def running(
     )
     assert process.stdout is not None
     lines: list[str] = []
-    found = None
+    found: list[str] = []
     try:
         for line in process.stdout:
             lines.append(line)
-            if found := re.search(ready, line):
+            found += re.findall(ready[len(found)], line)[:1]
+            if len(found) == len(ready):
                 break
-        assert found, "".join(lines)
+        assert len(found) == len(ready), "".join(lines)
         yield found[0], lines
     finally:
         process.send_signal(signal.SIGTERM)
@@ -106,6 +113,7 @@ def test_django_in_gunicorn_uses_one_client_in_each_worker(
     thrive_server: ServedSandbox, tmp_path: Path
 ) -> None:
     (tmp_path / "site_wsgi.py").write_text(DJANGO, encoding="utf-8")
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN, encoding="utf-8")
     activities = [thrive_server.sandbox.add() for _ in range(20)]
     options = ["--preload", "--workers=2", "--bind=127.0.0.1:0", "--no-control-socket"]
     with running(
@@ -115,10 +123,10 @@ def test_django_in_gunicorn_uses_one_client_in_each_worker(
         program="django",
         folder=tmp_path,
         server=thrive_server,
-        ready=r"http://127\.0\.0\.1:\d+",
+        ready=[r"http://127\.0\.0\.1:\d+", "Worker is ready", "Worker is ready"],
     ) as (url, lines):
         for activity in activities:
-            answer = httpx.get(f"{url}/activities/{activity.id}", timeout=30)
+            answer = httpx.get(f"{url}/activities/{activity.id}", timeout=60)
             assert answer.json() == activity.to_dict()
     assert len(thrive_server.sandbox.token_requests) == 1, lines
     output = "".join(lines)
@@ -155,7 +163,7 @@ def test_celery_in_forked_workers(
         program="celery",
         folder=tmp_path,
         server=thrive_server,
-        ready=r"celery@\S+ ready",
+        ready=[r"celery@\S+ ready"],
     ) as (_, lines):
         outcomes = [result.get(timeout=60, propagate=False) for result in pending]
         assert missing.get(timeout=60) is None

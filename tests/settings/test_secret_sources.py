@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 import traceback
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,11 +189,14 @@ def test_a_command_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_children_of_a_command_end_with_it_at_its_time_limit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(secret_sources, "COMMAND_LIMIT_S", 0.5)
     pid = tmp_path / "pid"
-    with pytest.raises(ConfigurationError, match=r"did not exit within"):
-        SecretCommand(["sh", "-c", f"sleep 60 & echo $! > {pid}; wait"])()
-    ends_at = time.monotonic() + 10
+    for limit_s in (0.5, 2, 8, 30):  # until the child has started within the limit
+        monkeypatch.setattr(secret_sources, "COMMAND_LIMIT_S", limit_s)
+        with pytest.raises(ConfigurationError, match=r"did not exit within"):
+            SecretCommand(["sh", "-c", f"sleep 600 & echo $! > {pid}; wait"])()
+        if pid.exists() and pid.read_text():
+            break
+    ends_at = time.monotonic() + 60
     while is_running(int(pid.read_text())):
         assert time.monotonic() < ends_at
         time.sleep(0.01)
@@ -207,10 +212,8 @@ def is_running(pid: int) -> bool:
 @pytest.mark.skipif(os.name == "nt", reason="there, it waits until the output is closed")
 def test_the_wait_ends_with_the_program_though_a_child_keeps_its_output_open(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    start = time.monotonic()
-    command = SecretCommand(["sh", "-c", f"sleep 60 & echo $! > {pid}; echo secret"])
+    command = SecretCommand(["sh", "-c", f"sleep 600 & echo $! > {pid}; echo secret"])
     assert command() == "secret"
-    assert time.monotonic() - start < 20
     assert is_running(int(pid.read_text()))  # an agent, say
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
@@ -218,12 +221,10 @@ def test_the_wait_ends_with_the_program_though_a_child_keeps_its_output_open(tmp
 @pytest.mark.skipif(os.name == "nt", reason="there is no such terminal")
 def test_a_prompt_fails_at_once() -> None:
     """Neither stdin nor a terminal is there to answer."""
-    start = time.monotonic()
     for code in ("read answer; echo $answer", "read answer </dev/tty; echo $answer"):
         with pytest.raises(ConfigurationError, match=r"printed nothing|exited with code"):
             SecretCommand(["sh", "-c", code])()
     assert os.getsid(0) != int(SecretCommand(["sh", "-c", "ps -o sid= -p $$ | tr -d ' '"])())
-    assert time.monotonic() - start < 20
 
 
 class JobEndedError(Exception):
@@ -231,8 +232,18 @@ class JobEndedError(Exception):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
-def test_an_exception_of_a_signal_handler_ends_the_command_and_shows_nothing(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
+def test_an_exception_of_a_signal_handler_ends_the_command_and_shows_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, was_read = tmp_path / "pid", tmp_path / "was-read"
+
+    class Output(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            was_read.touch()
+            return super().write(data)
+
+    monkeypatch.setattr(secret_process, "io", types.SimpleNamespace(BytesIO=Output))
+    wait = f"while ! test -e {was_read}; do sleep 0.01; done"
 
     def interrupt(_number: int, _frame: object) -> None:
         raise JobEndedError
@@ -241,7 +252,7 @@ def test_an_exception_of_a_signal_handler_ends_the_command_and_shows_nothing(tmp
     try:
         with pytest.raises(JobEndedError) as caught:
             SecretCommand(
-                ["sh", "-c", f"echo canary; echo $$ > {pid}; sleep 0.5; kill -USR1 $PPID; sleep 60"]
+                ["sh", "-c", f"echo $$ > {pid}; echo canary; {wait}; kill -USR1 $PPID; sleep 600"]
             )()
     finally:
         signal.signal(signal.SIGUSR1, before)
