@@ -1,5 +1,7 @@
 """HTTP servers on loopback, for tests."""
 
+import random
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,15 +46,29 @@ class QuietHandler(BaseHTTPRequestHandler):
         pass
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """A server that many clients may connect to at once."""
+
     daemon_threads = True
     request_queue_size = 256
+
+
+def unused_port() -> int:
+    """Return a port for a server that starts later, or stops and starts again.
+
+    It is none of those that the system assigns, so no connection and no other server takes it meanwhile.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
 def serving_with(handler: type[QuietHandler]) -> Iterator[str]:
     """Serve on a free port in a thread, and yield the URL."""
-    server = _Server(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

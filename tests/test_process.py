@@ -12,11 +12,11 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from http.server import ThreadingHTTPServer
 from typing import Any
 
 import anyio
 import httpx
+import loopback_http
 import pytest
 import trio
 from anyio.from_thread import start_blocking_portal
@@ -67,8 +67,7 @@ class Server:
 
     def __init__(self, engine: EngineName) -> None:
         self.engine: EngineName = engine
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = loopback_http.Server(("127.0.0.1", 0), Handler)
         self._server.requests = []  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

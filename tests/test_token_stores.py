@@ -17,8 +17,9 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from irregular_files import a_folder, a_link, a_pipe
+from patience import PATIENCE_S
 from redis.exceptions import LockNotOwnedError
-from token_servers import Machine, RedisServer, TokenServer, cold_start, redis_server
+from token_servers import PATIENT, Machine, RedisServer, TokenServer, cold_start, redis_server
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -162,7 +163,7 @@ def test_one_of_many_threads_gets_the_lock(store: TokenStore) -> None:
     gate, got = threading.Barrier(16), list[Callable[[], object]]()
 
     def work() -> None:
-        gate.wait(30)
+        gate.wait(PATIENCE_S)
         release = store.try_lock(KEY, 60)
         if release is not None:
             got.append(release)
@@ -704,7 +705,7 @@ def test_the_hostname_of_the_certificate_is_checked(tmp_path: Path, has_our_name
     authority.cert_pem.write_to_path(str(files["tls-ca-cert-file"]))
     with redis_server("fake", tls_files=files | {"tls-auth-clients": Path("no")}) as server:
         trusted = files["tls-ca-cert-file"]
-        cache = RedisTokenStore(f"rediss://:fake@127.0.0.1:{server.port}/0?ssl_ca_certs={trusted}")
+        cache = RedisTokenStore(f"rediss://:fake@127.0.0.1:{server.port}/0?ssl_ca_certs={trusted}&{PATIENT}")
         if has_our_name:
             cache.save(KEY, token("one"))
             loaded = cache.load(KEY)
@@ -761,17 +762,17 @@ def test_without_a_store_each_process_requests_its_own(server: TokenServer, tmp_
 def test_a_process_that_is_killed_while_it_holds_the_lock_holds_nobody_for_long(
     server: TokenServer, tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    cache = FILES
+    cache = of_victim = FILES
     if kind == "Redis":
         real: RedisServer = request.getfixturevalue("real_redis")
-        # With a lease that runs out within the test.
-        cache = f"sharing.LEASE_S = 1.0; return thrive.RedisTokenStore({real.url!r}, prefix='killed:')"
+        cache = f"return thrive.RedisTokenStore({real.url!r}, prefix='killed:')"
+        of_victim = f"sharing.LEASE_S = 1.0; {cache}"  # runs out within the test
     server.answers.clear()
-    victim = Machine(server, cache, tmp_path, processes=1)
+    victim = Machine(server, of_victim, tmp_path, processes=1)
     try:
         assert victim.line() == "ready"
         victim.go()
-        assert server.asked.wait(60)
+        assert server.asked.wait(PATIENCE_S)
     finally:
         victim.kill()
         server.answers.set()

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import ACTIVITY_ID, PAGE_EXAMPLE
-from loopback_http import QuietHandler
+from loopback_http import QuietHandler, Server, unused_port
+from patience import PATIENCE_S
 
 from thrive_learning import Region
 
@@ -51,8 +51,7 @@ class TokenServer:
         self.answers.set()
         self.takes_s = 0.0
         self._mutex = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.tokens = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -67,7 +66,7 @@ class TokenServer:
             token = f"token-{self.count}"
         self.asked.set()
         time.sleep(self.takes_s)
-        assert self.answers.wait(60)
+        assert self.answers.wait(PATIENCE_S)
         return token
 
     def stop(self) -> None:
@@ -75,6 +74,10 @@ class TokenServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+#: Options of a Redis URL, for a server that answers late because the machine is busy.
+PATIENT = f"socket_timeout={PATIENCE_S}&socket_connect_timeout={PATIENCE_S}"
 
 
 class RedisServer:
@@ -89,11 +92,9 @@ class RedisServer:
         self._password = password
         self._options = options or {}
         self._tls_files = tls_files or {}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port: int = unused_port()
         user = f":{password}@" if password else ""
-        self.url = f"redis://{user}127.0.0.1:{self.port}/0"
+        self.url = f"redis://{user}127.0.0.1:{self.port}/0?{PATIENT}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -104,7 +105,7 @@ class RedisServer:
         options |= {name: str(path) for name, path in self._tls_files.items()}
         arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
         self._process = subprocess.Popen([REDIS_SERVER, *arguments], stdout=subprocess.DEVNULL)
-        ends_at = time.monotonic() + 30
+        ends_at = time.monotonic() + PATIENCE_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()
@@ -143,8 +144,10 @@ MACHINE = """
 import os, sys
 import anyio, anyio._backends._asyncio, filelock, redis
 import thrive_learning as thrive
-from thrive_learning._auth import sharing
+from thrive_learning._auth import authorizer, sharing
 
+# All processes compete for the processors, so that a file may take long.
+authorizer.ANSWER_S = sharing.ANSWER_S = authorizer._SAVING_S = 60.0
 url, activity_id, count = sys.argv[1:]
 region = thrive.Region.custom("here", api_url=url + "/rest", token_url=url + "/token/{tenant_id}")
 credentials = thrive.ClientCredentials("tenant", "client", "fake-client-secret")

@@ -10,6 +10,7 @@ from anyio.from_thread import start_blocking_portal
 from harness import Clock
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from thrive_learning import (
     AccessToken,
@@ -432,7 +433,7 @@ def test_threads_wait_for_the_flight() -> None:
     flight = Flight()
     results: list[AccessToken | None] = []
     threads = [
-        threading.Thread(target=lambda: results.append(flight.outcome() if flight.wait(10) else None))
+        threading.Thread(target=lambda: results.append(flight.outcome() if flight.wait(PATIENCE_S) else None))
         for _ in range(8)
     ]
     for thread in threads:
@@ -446,7 +447,7 @@ def test_threads_wait_for_the_flight() -> None:
 @pytest.mark.anyio
 async def test_tasks_wait_for_a_flight_that_another_thread_settles() -> None:
     flight = Flight()
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             for _ in range(8):
                 tasks.start_soon(flight.wait_async)
@@ -458,7 +459,7 @@ async def test_tasks_wait_for_a_flight_that_another_thread_settles() -> None:
 
 @pytest.mark.anyio
 async def test_tasks_wait_no_longer_than_their_limit() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_S):
         await Flight().wait_async(0.001)
 
 

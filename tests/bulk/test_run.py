@@ -5,6 +5,7 @@ import gc
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,9 @@ from faults import chaos
 from faults.chaos import Chaos, Trouble
 from faults.watch import nothing_left
 from harness import ACTIVITY_ID, BASIC, PAGE_EXAMPLE, ROOT, Flavour, Kept, page_response
-from workers import SAFETY_S, tasks, until, until_it_is, workers
+from loopback_http import unused_port
+from patience import PATIENCE_S, growing_limits, wait_in_task_until, wait_until
+from workers import tasks, until_it_is, workers
 
 from thrive_learning import (
     ActivityResult,
@@ -52,7 +55,6 @@ SANDBOX_BASIC = BasicCredentials(chaos.SANDBOX.tenant_id, chaos.SANDBOX.api_secr
 KNOWN = list(chaos.SANDBOX.records)
 ONCE = RetryPolicy(attempts=1)
 QUICK = RetryPolicy(first_delay=0.01, max_delay=0.02)
-#: Ends what hangs, long before pytest would.
 
 
 def numbered(start: int = 0) -> Iterator[str]:
@@ -276,7 +278,7 @@ def test_a_server_that_is_down_for_a_while_loses_no_id_and_gets_few_requests(
 ) -> None:
     server.plan(Trouble(Outage(OUTAGES[kind], 0.5)))
     failed: list[Attempt] = []
-    timeout = Timeout(read=0.1) if kind == "silence" else Timeout()
+    timeout = Timeout(read=1.0) if kind == "silence" else Timeout()
     with (
         nothing_left(flavour),
         opened(flavour, server, retry=PATIENT, engine=engine, on_attempt=failed.append) as client,
@@ -295,7 +297,7 @@ def test_a_server_that_is_down_for_a_while_loses_no_id_and_gets_few_requests(
 def test_a_server_that_is_restarted_loses_no_id(flavour: Flavour, engine: str) -> None:
     seen: list[Attempt] = []
     with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
-        server = first.enter_context(Chaos())
+        server = first.enter_context(Chaos(port=unused_port()))
 
         def ids() -> Iterator[str]:
             for number, text in enumerate(KNOWN * 12):
@@ -336,7 +338,7 @@ def test_a_pause_that_outlasts_the_time_limit_of_an_id_is_not_waited_for(flavour
     throttle = httpx.Response(429, headers={"retry-after": "3600"})
     with flavour.answering(lambda _request: throttle, retry=RetryPolicy()) as client:
         # One ID, because another that begins after the response would begin after the pause.
-        stream = client.activities.get_many(some(1), timeout=0.3)
+        stream = client.activities.get_many(some(1), timeout=PATIENCE_S)
         [error] = [result.error for result in stream if result.error is not None]
     assert isinstance(error, (RateLimitedError, DeadlineExceededError))
     assert 3590 < (error.retry_after or 0) <= 3600
@@ -378,19 +380,30 @@ def test_the_deadline(flavour: Flavour, server: Chaos) -> None:
             yield text
 
     with nothing_left(flavour), opened(flavour, server, retry=QUICK) as client:
-        began = time.monotonic()
-        results = list(client.activities.get_many(ids(), concurrency=4, deadline=0.3))
-        assert 0.3 <= time.monotonic() - began < SAFETY_S
+        for limit_s in growing_limits(0.3):
+            read.clear()
+            results = list(client.activities.get_many(ids(), concurrency=4, deadline=limit_s))
+            if len(read) >= 4:
+                break
+        else:
+            pytest.fail("no limit was long enough")
     assert sorted(result.id for result in results) == read
     assert [type(result.error) for result in results] == [DeadlineExceededError] * 4
-    assert {str(result.error).partition(" was")[0] for result in results} == {"The run's deadline=0.3 s"}
+    assert {str(result.error).partition(" was")[0] for result in results} == {
+        f"The run's deadline={limit_s:g} s"
+    }
 
 
 def test_the_deadline_in_a_pause(flavour: Flavour, server: Chaos) -> None:
     server.plan(Trouble(chaos.status("429 Said", b"", retry_after="1")))
-    ids = iter(KNOWN)
     with opened(flavour, server, retry=QUICK) as client:
-        results = list(client.activities.get_many(ids, concurrency=2, deadline=1.5))
+        for limit_s in growing_limits(1.5):
+            ids = iter(KNOWN)
+            results = list(client.activities.get_many(ids, concurrency=2, deadline=limit_s))
+            if results:
+                break
+        else:
+            pytest.fail("no limit was long enough")
     assert {type(result.error) for result in results} <= {RateLimitedError, DeadlineExceededError}
     left = list(ids)
     assert 0 < len(left) < len(KNOWN)
@@ -443,14 +456,14 @@ def test_a_break_leaves_nothing_behind(flavour: Flavour, server: Chaos, fault: c
     with nothing_left(flavour), opened(flavour, server) as client:
         for _result in client.activities.get_many(numbered(), concurrency=4):
             break
-        assert until(lambda: workers() == 0)
+        wait_until(lambda: workers() == 0)
         stream = client.activities.get_many(numbered(), concurrency=4, timeout=1)
         next(stream)
         del stream
-        assert until(lambda: workers() == 0)
+        wait_until(lambda: workers() == 0)
 
 
-@pytest.mark.parametrize("fault", [chaos.silence, chaos.status("503 Said", retry_after="15")])
+@pytest.mark.parametrize("fault", [chaos.silence, chaos.status("503 Said", retry_after="40")])
 def test_the_end_of_a_with_block_ends_what_is_in_flight(
     flavour: Flavour, server: Chaos, fault: chaos.Fault
 ) -> None:
@@ -459,7 +472,7 @@ def test_the_end_of_a_with_block_ends_what_is_in_flight(
         began = time.monotonic()
         with client.activities.get_many(numbered(), concurrency=4) as results:
             assert next(results).error
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20  # what is in flight, or waits, would take longer
         assert list(results) == []
         results.close()
 
@@ -476,9 +489,14 @@ def test_a_stream_that_was_never_read(flavour: Flavour) -> None:
 def test_the_client_closes_in_the_middle(flavour: Flavour, server: Chaos) -> None:
     server.plan(Trouble(chaos.silence))
     with nothing_left(flavour), opened(flavour, server) as client:
-        closing = threading.Timer(0.2, client.close)
-        closing.start()
+
+        def close() -> None:
+            wait_until(lambda: server.requests)
+            client.close()
+
         stream = client.activities.get_many(numbered(), concurrency=4)
+        closing = threading.Thread(target=close)
+        closing.start()
         with pytest.raises(ClientClosedError):
             list(stream)
         closing.join()
@@ -539,13 +557,18 @@ def test_an_injected_transport_is_used_for_everything(flavour: Flavour) -> None:
 
 
 def test_a_connection_that_the_server_has_closed_is_replaced(flavour: Flavour, server: Chaos) -> None:
+    ended: list[chaos.Line] = []
+
     def last(line: chaos.Line, answer: chaos.Answer) -> None:
         line.send(answer.whole)
-        line.finish()
+        line._sock.shutdown(socket.SHUT_WR)
+        ended.append(line)
+        line.stay_silent()
 
     def ids() -> Iterator[str]:
-        for text in KNOWN[:5]:
-            time.sleep(0.05)  # until the end of the connection has arrived
+        for number, text in enumerate(KNOWN[:5]):
+            expected = min(number, 3)
+            wait_until(lambda: len(ended) == expected)  # noqa: B023 - it is called here
             yield text
 
     server.plan(Trouble(last, times=3))
@@ -674,7 +697,7 @@ async def test_cancellation_ends_a_run(client: AsyncThriveClient, server: Chaos)
 @pytest.mark.anyio
 async def test_results_may_be_asked_for_within_any_scope(client: AsyncThriveClient) -> None:
     stream = client.activities.get_many(KNOWN, concurrency=4)
-    with anyio.fail_after(SAFETY_S):
+    with anyio.fail_after(PATIENCE_S):
         await anext(stream)
     async with anyio.create_task_group() as group:
         group.start_soon(anext, stream)
@@ -747,9 +770,14 @@ async def test_async_ids_that_fail(client: AsyncThriveClient) -> None:
 @pytest.mark.anyio
 async def test_async_ids_and_a_deadline(client: AsyncThriveClient, server: Chaos) -> None:
     server.plan(Trouble(chaos.silence))
-    source = Source(numbered())
-    stream = client.activities.get_many(source, concurrency=3, deadline=0.5)
-    results = [result async for result in stream]
+    for limit_s in growing_limits(0.5):
+        source = Source(numbered())
+        stream = client.activities.get_many(source, concurrency=3, deadline=limit_s)
+        results = [result async for result in stream]
+        if len(results) >= 3:
+            break
+    else:
+        pytest.fail("no limit was long enough")
     assert [type(result.error) for result in results] == [DeadlineExceededError] * 3
     assert source.closed == 1
 
@@ -834,7 +862,7 @@ async def test_a_waiting_caller_learns_that_the_loop_ended_the_run(
     before = asyncio.all_tasks()
 
     async def cancel_all() -> None:
-        await anyio.sleep(0.1)
+        await wait_in_task_until(lambda: server.requests)
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}:
             task.cancel()
 
@@ -908,7 +936,7 @@ def test_ctrl_c_and_exit_do_not_hang(server: Chaos, way: str) -> None:
         if way != "exit":
             time.sleep(0.2)  # until it waits for the next result
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=SAFETY_S)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == (3 if way == "exit" else 0), err
     assert "Traceback" not in err
     if way != "exit":

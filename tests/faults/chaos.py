@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from patience import PATIENCE_S
+
 from thrive_learning.sandbox import Sandbox, SandboxRequest
 
 SANDBOX = Sandbox()
@@ -207,6 +209,7 @@ class Server:
         self.stopping = threading.Event()
         self._may_accept = threading.Event()
         self._may_accept.set()
+        self._accepts_nothing = threading.Event()
         self._lines: list[Line] = []
         self._threads: list[threading.Thread] = []
         self._fillers: list[socket.socket] = []
@@ -222,13 +225,19 @@ class Server:
         thread.start()
 
     def _accept(self) -> None:
-        while self._may_accept.wait() and not self.stopping.is_set():
-            if not select.select([self._listener], [], [], 0.02)[0] or not self._may_accept.is_set():
+        while not self.stopping.is_set():
+            if not self._may_accept.is_set():
+                self._accepts_nothing.set()
+                self._may_accept.wait()
+                continue
+            if not select.select([self._listener], [], [], 0.02)[0]:
                 continue
             try:
                 sock, _address = self._listener.accept()
             except OSError:
                 continue
+            # Otherwise, what is sent would wait for the acknowledgment of what was sent before.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             line = Line(sock, self.stopping)
             self._lines.append(line)
@@ -247,15 +256,15 @@ class Server:
 
     def stop_accepting(self) -> None:
         """Fill the backlog, so that a connection attempt gets no answer at all."""
+        self._accepts_nothing.clear()
         self._may_accept.clear()
-        time.sleep(0.05)
+        assert self._accepts_nothing.wait(PATIENCE_S)
         self._listener.listen(0)
         for _ in range(3):
             filler = socket.socket()
             filler.settimeout(0)
             filler.connect_ex(("127.0.0.1", self.port))
             self._fillers.append(filler)
-        time.sleep(0.01)
 
     def accept_again(self) -> None:
         for filler in self._fillers:
@@ -285,6 +294,7 @@ class Chaos(Server):
         super().__init__(port)
         self._tls = tls
         self._trouble = NONE
+        self._playing = threading.Lock()
         #: How often it went wrong.
         self.played = 0
         self.requests: list[SandboxRequest] = []
@@ -294,17 +304,20 @@ class Chaos(Server):
         return f"http://127.0.0.1:{self.port}" if self._tls is None else f"https://localhost:{self.port}"
 
     def plan(self, trouble: Trouble) -> None:
-        self._trouble = trouble
-        self.played = 0
+        with self._playing:
+            self._trouble, self.played = trouble, 0
         if trouble.never_accepts:
             self.stop_accepting()
         else:
             self.accept_again()
 
     def _takes(self, fault: object) -> bool:
-        if fault is None or self.played >= self._trouble.times:
+        if fault is None:
             return False
-        self.played += 1
+        with self._playing:
+            if self.played >= self._trouble.times:
+                return False
+            self.played += 1
         return True
 
     def serve(self, line: Line) -> None:
@@ -364,11 +377,13 @@ class Proxy(Server):
         host, _, port = target.decode("ascii").rpartition(":")
         assert host == "localhost"
         try:
-            there = Line(socket.create_connection(("127.0.0.1", int(port))), self.stopping)
+            sock = socket.create_connection(("127.0.0.1", int(port)))
         except OSError:
             line.send(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
             line.finish()
             raise
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        there = Line(sock, self.stopping)
         self._lines.append(there)
         line.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self._start(self._relay, there, line)

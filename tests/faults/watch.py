@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 from harness import Flavour
+from patience import PATIENCE_S
 
 #: The worst overrun of a deadline in seconds, by flavour, and the scenario that it happened in.
 OVERRUNS: dict[str, tuple[float, str]] = {}
@@ -55,7 +56,7 @@ def nothing_left(flavour: Flavour) -> Iterator[None]:
     """
     before = after = _count(flavour)
     yield
-    ends = time.monotonic() + 2
+    ends = time.monotonic() + PATIENCE_S
     while time.monotonic() < ends:
         # The look that is well is the last: the server may yet accept a connection that was closed long ago.
         after = _count(flavour)

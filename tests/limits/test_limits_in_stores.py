@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -23,6 +22,8 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from irregular_files import a_folder, a_link, a_pipe
+from loopback_http import unused_port
+from patience import PATIENCE_S
 from redis.cluster import RedisCluster
 from token_servers import RedisServer, redis_server
 
@@ -44,10 +45,11 @@ def real_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(params=["memory", "file", "Redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if request.param == "memory":
         yield MemoryTokenStore()
     elif request.param == "file":
+        monkeypatch.setattr(files, "_LOCK_WAIT_S", PATIENCE_S)  # threads on a busy machine
         yield FileTokenStore(tmp_path / "deep" / "tokens")
     else:
         server: RedisServer = request.getfixturevalue("real_redis")
@@ -103,7 +105,7 @@ def test_threads_share_a_limit(store: RateLimitStore) -> None:
     gate, waits = threading.Barrier(8), list[float]()
 
     def work() -> None:
-        gate.wait(30)
+        gate.wait(PATIENCE_S)
         for _ in range(10):
             waits.append(take(store))
 
@@ -119,7 +121,9 @@ def test_threads_share_a_limit(store: RateLimitStore) -> None:
 WORKER = """
 import json, sys
 import thrive_learning as thrive
+from thrive_learning.token_stores import files
 
+files._LOCK_WAIT_S = 60.0  # the processes compete for the processors
 store = STORE
 print("ready", flush=True)
 sys.stdin.readline()
@@ -189,7 +193,7 @@ def test_a_child_that_is_forked_while_a_thread_reserves_does_not_hang() -> None:
         forking.start()
         forking.join()
         [child] = children
-        ends_at = time.monotonic() + 30
+        ends_at = time.monotonic() + PATIENCE_S
         while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < ends_at:
             time.sleep(0.01)
     if ended == (0, 0):
@@ -208,7 +212,7 @@ def test_threads_do_not_reserve_the_same_slot() -> None:
     store = memory.MemoryLimits(slow_clock)
 
     def work() -> None:
-        gate.wait(30)
+        gate.wait(PATIENCE_S)
         for _ in range(5):
             waits.append(take(store))
 
@@ -541,14 +545,11 @@ def test_a_client_of_ones_own_that_decodes(real_redis: RedisServer, tmp_path: Pa
 
 
 def test_a_cluster(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        bus_port = str(free.getsockname()[1])
-    options = {"cluster-enabled": "yes", "cluster-port": bus_port, "dir": str(tmp_path)}
+    options = {"cluster-enabled": "yes", "cluster-port": str(unused_port()), "dir": str(tmp_path)}
     with redis_server(options=options) as server:
         node: Any = redis.Redis(port=server.port)
         node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        ends_at = time.monotonic() + 30
+        ends_at = time.monotonic() + PATIENCE_S
         while not re.search(r"cluster_state\W+ok", str(node.execute_command("CLUSTER INFO"))):
             assert time.monotonic() < ends_at
             time.sleep(0.05)
