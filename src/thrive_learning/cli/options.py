@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -11,7 +11,7 @@ import click
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, ENGINES
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
-from thrive_learning.errors import Attempt
+from thrive_learning.errors import Attempt, ConfigurationError
 from thrive_learning.policies import Timeout
 from thrive_learning.rate_limits import RateLimit
 from thrive_learning.regions import Region
@@ -191,9 +191,20 @@ def address_options(command: Command) -> Command:
     return with_both
 
 
-def bind_problem(host: str, port: int, error: OSError) -> str:
-    """Return why a server cannot listen, and what to do."""
-    return f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
+@contextlib.contextmanager
+def listening_on(host: str, port: int) -> Generator[None, None, None]:
+    """Explain an `OSError` in a block that creates a server.
+
+    Raises:
+        ConfigurationError: The server cannot listen on the address.
+    """
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --host or --port"
+    else:
+        return
+    raise ConfigurationError(problem)
 
 
 def output_option(*formats: str, otherwise: str = "json") -> Callable[[Command], Command]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -9,7 +10,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import click
 
 from thrive_learning.cli.commands.completion import complete_faults
-from thrive_learning.cli.options import address_options, bind_problem, whole
+from thrive_learning.cli.options import address_options, listening_on, whole
 from thrive_learning.cli.shells import remove_variables, set_variable
 from thrive_learning.cli.terminal import to_stderr
 from thrive_learning.errors import ConfigurationError
@@ -164,36 +165,37 @@ def sandbox(  # noqa: PLR0913 - its options
     It prints the settings to paste into another terminal, and logs each request to stderr. Open / in a
     browser to try the API. The contract is at /openapi.yaml.
     """
+    _require_extra()
+    from thrive_learning.sandbox import FaultScript, FaultySandbox, RecordArrivals, server  # noqa: PLC0415 - an extra
+
+    core = _core(files, generated or 0, token_lifetime, client_auth)
+    limit = _limit(rate_limit, rate_limit_headers)
+    script = _checked("--fault", lambda: FaultScript(faults))
+    served = FaultySandbox(core, script, RecordArrivals(arrivals, late_arrivals), limit)
+    if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
+        raise click.UsageError(
+            "Webhooks are sent only for new records. Add --arrivals, such as --arrivals 5."
+        )
+    deliveries = deliveries_to(webhook_url, webhook_secret)
+    app = server.SandboxApp(served, on_reply=functools.partial(_report, deliveries=deliveries))
+    with listening_on(host, port):
+        listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
+    with contextlib.suppress(KeyboardInterrupt):  # which may come before the server handles it
+        sys.stdout.write(welcome(listening.url, served))
+        sys.stdout.flush()
+        listening.run()
+
+
+def _require_extra() -> None:
     try:
-        from thrive_learning.sandbox import server  # noqa: PLC0415 - an extra
+        importlib.import_module("thrive_learning.sandbox.server")
     except ImportError as error:
         problem = (
             f"thrive sandbox needs the extra 'sandbox' ({error.name} is not installed). "
             "Install it with: python3 -m pip install 'thrive-learning[sandbox]'"
         )
     else:
-        from thrive_learning.sandbox import FaultScript, FaultySandbox, RecordArrivals  # noqa: PLC0415 - --help needs no sandbox
-
-        core = _core(files, generated or 0, token_lifetime, client_auth)
-        limit = _limit(rate_limit, rate_limit_headers)
-        script = _checked("--fault", lambda: FaultScript(faults))
-        served = FaultySandbox(core, script, RecordArrivals(arrivals, late_arrivals), limit)
-        if not (arrivals or late_arrivals) and (webhook_url or webhook_secret):
-            raise click.UsageError(
-                "Webhooks are sent only for new records. Add --arrivals, such as --arrivals 5."
-            )
-        deliveries = deliveries_to(webhook_url, webhook_secret)
-        app = server.SandboxApp(served, on_reply=functools.partial(_report, deliveries=deliveries))
-        try:
-            listening = server.SandboxServer(app, host=host, port=port, allowed_hosts=allowed_hosts)
-        except OSError as error:
-            problem = bind_problem(host, port, error)
-        else:
-            with contextlib.suppress(KeyboardInterrupt):  # which may come before the server handles it
-                sys.stdout.write(welcome(listening.url, served))
-                sys.stdout.flush()
-                listening.run()
-            return
+        return
     raise ConfigurationError(problem)
 
 

@@ -13,7 +13,7 @@ import click
 from thrive_learning._json_text import compact
 from thrive_learning._settings.secret_sources import SecretFile, exposure_of, secret_from
 from thrive_learning.cli.exit_codes import ExitCode
-from thrive_learning.cli.options import SECONDS, address_options, bind_problem, output_option
+from thrive_learning.cli.options import SECONDS, address_options, listening_on, output_option
 from thrive_learning.cli.rendering import as_fields, as_json, as_json_text
 from thrive_learning.cli.suggestions import Choice, Group
 from thrive_learning.cli.terminal import chosen_output, complain, heading, page_width, say, styled, write
@@ -178,18 +178,12 @@ def listen(  # noqa: PLR0913 - its options
 
     show = _as_text if chosen_output(output, "ndjson") == "table" else _as_line
     secrets = _secrets(secret_texts, secret_files)
-    problem = ""
-    try:
+    with listening_on(host, port):
         receiver = WebhookReceiver(host, port, secrets, max_age_s)
-    except OSError as error:
-        problem = bind_problem(host, port, error)
-    else:
-        with receiver, contextlib.suppress(KeyboardInterrupt):
-            say(f"listening on {receiver.url} (press Ctrl-C to stop)")
-            for received in receiver.deliveries():
-                write(show(received))
-        return
-    raise ConfigurationError(problem)
+    with receiver, contextlib.suppress(KeyboardInterrupt):
+        say(f"listening on {receiver.url} (press Ctrl-C to stop)")
+        for received in receiver.deliveries():
+            write(show(received))
 
 
 def _secrets(texts: Sequence[str], files: Sequence[str], otherwise: str = "") -> tuple[Secret, ...]:
