@@ -43,9 +43,8 @@ def read_date(text: str) -> dt.datetime | None:
     # Python accepts more formats than these, some without a time zone, and depending on its version.
     if not _RFC_3339.fullmatch(text):
         return None
-    plain = (
-        text if text[-1] == "Z" else text.upper()
-    )  # lowercase letters are valid, but Python does not accept a lowercase z
+    # Lowercase letters are valid, but Python does not accept a lowercase z.
+    plain = text if text[-1] == "Z" else text.upper()
     try:
         if plain[17:19] == "60":
             return dt.datetime.fromisoformat(f"{plain[:17]}59{plain[19:]}") + dt.timedelta(seconds=1)

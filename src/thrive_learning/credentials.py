@@ -320,9 +320,8 @@ class ClientCredentials:
         Raises:
             ConfigurationError: The service does not support a wanted scope, or none of the configured ones.
         """
-        if not isinstance(
-            cast("object", service), Service
-        ):  # callers without a type checker may pass anything
+        # Callers without a type checker may pass anything.
+        if not isinstance(cast("object", service), Service):
             raise ConfigurationError(f"service is {service!r}. Use Service.API or Service.WEBHOOKS.")
         known = _SERVICE_SCOPES[service]
         if wanted is not None:

@@ -21,9 +21,8 @@ _BLANK = re.compile(
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 
-_JAMO = re.compile(
-    "[\u1161-\u11ff\ud7b0-\ud7ff]"
-)  # vowels and finals, drawn as part of the syllable before them
+# Korean vowels and finals, drawn as part of the syllable before them.
+_JAMO = re.compile("[\u1161-\u11ff\ud7b0-\ud7ff]")
 _FOUR_DIGITS = 0xFFFF  # the highest code that JSON and Python write with four digits
 _SMALLEST = 8  # columns; narrower cells are not readable
 

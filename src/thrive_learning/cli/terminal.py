@@ -16,9 +16,8 @@ from thrive_learning.cli.streams import discard
 
 def chosen_output(output: str | None, otherwise: str = "json") -> str:
     """Return the format from --output, or else a table on a terminal, and another format elsewhere."""
-    is_terminal = (
-        sys.stdout.isatty()
-    )  # evaluated even with --output: a closed stdout must fail before a request is sent
+    # Evaluated even with --output: a closed stdout must fail before a request is sent.
+    is_terminal = sys.stdout.isatty()
     return output or ("table" if is_terminal else otherwise)
 
 

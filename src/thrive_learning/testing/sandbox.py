@@ -316,9 +316,8 @@ class ThriveSandbox(FaultySandbox):
     def reply(self, request: SandboxRequest, *, now: float) -> SandboxReply:
         """Respond to one request, and record it."""
         reply = super().reply(request, now=now)
-        if (
-            reply.fault is not None
-        ):  # clock-skew is queued for requests of both kinds, but one of them is enough
+        if reply.fault is not None:
+            # clock-skew is queued for requests of both kinds, but one of them is enough.
             with self._lock:
                 self._asked = [fault for fault in self._asked if fault is not reply.fault]
         self.requests.append(

@@ -55,9 +55,8 @@ class Destination(NamedTuple):
         if self.folder is None:
             return checked_paths(self.output, resume=resume, force=force)
         if self.output.form != "ndjson":
-            importlib.import_module(
-                "pyarrow"
-            )  # a missing package must be reported before anything is fetched
+            # A missing package must be reported before anything is fetched.
+            importlib.import_module("pyarrow")
         paths = ExportPaths.of(records_of(self.folder))
         with explained(self.folder):
             has_journal = is_there(paths.journal)

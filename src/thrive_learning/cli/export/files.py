@@ -129,9 +129,8 @@ class ExportFiles:
                 "output."
             )
         if not self._extent.journal_bytes:
-            self._journal.truncate(
-                0
-            )  # a crash now leaves an output without a journal, never with the wrong one
+            # A crash now leaves an output without a journal, never with the wrong one.
+            self._journal.truncate(0)
             remove(paths.failures)
             if not resume:
                 remove(paths.output)
