@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
+from thrive_learning._converters import DescribedField
 from thrive_learning._json_text import compact, dump
-from thrive_learning._reading import DescribedField, Reader, Reading, ReceivedJson
+from thrive_learning._reading import Reader, Reading, ReceivedJson
 from thrive_learning.drift import Drift
 from thrive_learning.errors import ConfigurationError
 

@@ -9,11 +9,11 @@ import functools
 import operator
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, Final, NamedTuple, cast
 
 import attrs
 
-from thrive_learning._formats import FORMATS, form_of
+from thrive_learning._converters import DescribedField, converters_of
 from thrive_learning._json_text import JSON_NAMES, dump
 from thrive_learning.drift import Drift
 
@@ -25,48 +25,6 @@ MAX_UNREADABLE_ITEMS: Final = 1000
 
 # How many different unknown fields a reader remembers, so that equal problems share an object.
 _MAX_REMEMBERED = 500
-
-#: The Python types of each JSON type.
-_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "number": (int, float),
-    "null": (type(None),),
-}
-
-_EXPECTED = {
-    "object": "an object",
-    "array": "an array",
-    "string": "a string",
-    "boolean": "a boolean",
-    "integer": "an integer",
-    "number": "a number",
-    "null": "null",
-}
-
-
-class DescribedField(Protocol):
-    """One field in the contract; see `FieldFacts` of the generated client."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def wire_name(self) -> str: ...
-    @property
-    def json_types(self) -> tuple[str, ...]: ...
-    @property
-    def form(self) -> str: ...
-    @property
-    def values(self) -> dict[str, Any] | None: ...
-    @property
-    def model(self) -> str | None: ...
-    @property
-    def items(self) -> "DescribedField | None": ...
-    @property
-    def is_required(self) -> bool: ...
 
 
 class ReceivedJson(NamedTuple):
@@ -198,12 +156,7 @@ class Pass:
         return Reading(problems=tuple(problems.values()), lists=lists, **found)
 
 
-#: Converts a JSON value, and appends its departures from the contract to a list. A value that departs becomes
-#: None.
-_Convert: TypeAlias = Callable[[Any, list[Drift], Pass], Any]
-
-
-def _departs(_value: Any, _problems: list[Drift], _current: Pass) -> Any:
+def _departs(_value: Any, _problems: list[Drift], _current: Any) -> Any:
     """Mark a JSON type that a field may not have. It is only compared and never called."""
 
 
@@ -236,7 +189,9 @@ class Reader:
             for field in self.fields
             if isinstance(own[field.name], attrs.Factory)  # type: ignore[arg-type]
         ]
-        self._slots = {field.wire_name: (field.name, *self._converters(field)) for field in self.fields}
+        self._slots = {
+            field.wire_name: (field.name, *converters_of(field, reader_of)) for field in self.fields
+        }
         self._required = [(field.name, field) for field in self.fields if field.is_required]
         self._unknown: dict[tuple[str, type], Drift] = {}
         #: The names of the models within this one.
@@ -342,62 +297,6 @@ class Reader:
             return self._reader_of(field.model).least(functools.partial(getattr, value))
         return value
 
-    # Single values
-
-    def _converters(self, field: DescribedField) -> tuple[dict[type, _Convert | None], str]:
-        """Return the converter of each type, and the types in words. None keeps the value unchanged."""
-        python_types = [kind for name in field.json_types for kind in _PYTHON_TYPES[name]]
-        words = " or ".join(_EXPECTED[name] for name in field.json_types)
-        converters: dict[type, _Convert | None] = dict.fromkeys(python_types)
-        if "integer" in field.json_types and "number" not in field.json_types:
-            converters[float] = _integer_converter(field, words)
-        if field.values is not None:
-            converters |= dict.fromkeys(converters.keys() & {str, int}, _value_converter(field, field.values))
-        elif field.form in FORMATS and str in converters:
-            converters[str] = _text_converter(field, *FORMATS[field.form])
-        if "object" in field.json_types and field.model is not None:
-            converters[dict] = self._object_converter(field, field.model)
-        if "array" in field.json_types and field.items is not None:
-            converters[list] = self._array_converter(field, field.items)
-        return converters, words
-
-    def _object_converter(self, field: DescribedField, model: str) -> _Convert:
-        def convert(value: dict[str, Any], problems: list[Drift], current: Pass) -> Any:
-            made = self._reader_of(model).model_of(value, dump(value), current)
-            if isinstance(made, str):
-                problems.append(Drift("wrong_type", field.wire_name, f"an object where {made}", "an object"))
-                return None
-            return made
-
-        return convert
-
-    def _array_converter(self, field: DescribedField, items: DescribedField) -> _Convert:
-        if items.model is not None:
-            model = items.model
-
-            def convert_models(value: list[Any], problems: list[Drift], current: Pass) -> Any:
-                return current.items(self._reader_of(model), field.wire_name, value, problems)
-
-            return convert_models
-        converters, words = self._converters(items)
-
-        def convert(value: list[Any], problems: list[Drift], current: Pass) -> Any:
-            converted: list[Any] = []
-            for index, item in enumerate(value):
-                name = f"{field.wire_name}[{index}]"
-                if type(item) not in converters:
-                    problems.append(Drift("wrong_type", name, JSON_NAMES[type(item)], words))
-                    return None
-                found: list[Drift] = []
-                of_kind = converters[type(item)]
-                converted.append(item if of_kind is None else of_kind(item, found, current))
-                problems += [drift._replace(field=f"{name}{drift.field}") for drift in found]
-                if any(drift.breaks_contract for drift in found):
-                    return None
-            return tuple(converted)
-
-        return convert
-
     def model_of(self, document: dict[str, Any], text: str, current: Pass) -> Any:
         """Return our model of a nested object, or what is wrong with the object."""
         values, problems, flaw = self.take(document, current)
@@ -419,35 +318,3 @@ def _check_fields(model: type, own: set[str], described: set[str]) -> None:
             f"The contract has {model.__name__}.{name}, and the class has no such attribute. Add it to "
             f"{model.__module__}.{model.__qualname__}, with its line in the docstring."
         )
-
-
-def _value_converter(field: DescribedField, known: dict[str, Any]) -> _Convert:
-    def convert(value: str | int, problems: list[Drift], _current: Pass) -> Any:
-        found = known.get(str(value))
-        if found is not None:
-            return found
-        problems.append(Drift("unknown_value", field.wire_name, str(value), "a documented value"))
-        return value
-
-    return convert
-
-
-def _integer_converter(field: DescribedField, words: str) -> _Convert:
-    def convert(value: float, problems: list[Drift], _current: Pass) -> int | None:
-        # 1.0 is an integer. Source: JSON Schema 2020-12, validation, section 6.1.1.
-        if value.is_integer():
-            return int(value)
-        problems.append(Drift("wrong_type", field.wire_name, "a number", words))
-        return None
-
-    return convert
-
-
-def _text_converter(field: DescribedField, read: Callable[[str], object], expected: str) -> _Convert:
-    def convert(value: str, problems: list[Drift], _current: Pass) -> Any:
-        found = read(value)
-        if found is None:
-            problems.append(Drift("unreadable_date", field.wire_name, form_of(value), expected))
-        return found
-
-    return convert
