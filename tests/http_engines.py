@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 from anyio.from_thread import BlockingPortal
+from patience import PATIENCE_S
 
 from thrive_learning._budget import Budget
 from thrive_learning._http.httpx_adapter import AsyncHttpxEngine, HttpxEngine
@@ -24,7 +25,7 @@ def request_to(
     return Request(method, Origin(scheme, host, port), b"/rest/v1/activity/a?b=c", headers, body)
 
 
-def budget_of(total: float = 10, **limits: float) -> Budget:
+def budget_of(total: float = PATIENCE_S, **limits: float) -> Budget:
     return Budget(Timeout(total=total, **limits), RetryPolicy())
 
 

@@ -17,9 +17,10 @@ import trustme
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from faults.chaos import Answer, Chaos, Line, Trouble
 from http_engines import Kind, budget_of, request_to
+from patience import PATIENCE_S
 
 from thrive_learning import _sockets
-from thrive_learning._http.deadline import Backend
+from thrive_learning._http.deadline import Backend, _SocketStream
 from thrive_learning._http.port import TransportError
 
 Address = tuple[str, int]
@@ -40,12 +41,10 @@ def test_a_host_whose_first_address_is_dead(monkeypatch: pytest.MonkeyPatch) -> 
     with Chaos() as dead, Chaos() as alive, kind.stock() as engine:
         dead.plan(Trouble(never_accepts=True))
         resolving_to(monkeypatch, ("127.0.0.1", dead.port), ("127.0.0.1", alive.port))
-        began = time.monotonic()
         assert engine.send(request_to(443))[0] == 401
-        assert 0.2 < time.monotonic() - began < 0.5
-        began = time.monotonic()
+        # An attempt that began with the dead address again would fail.
+        monkeypatch.setattr(_sockets, "HEAD_START_S", 2 * PATIENCE_S)
         assert engine.send(request_to(443), fresh=True)[0] == 401
-        assert time.monotonic() - began < 0.2, "it began with the dead address again"
 
 
 def test_a_retry_does_not_begin_with_the_dead_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +55,8 @@ def test_a_retry_does_not_begin_with_the_dead_address(monkeypatch: pytest.Monkey
         with pytest.raises(TransportError) as caught:
             engine.send(request_to(443), budget_of(connect=0.1))
         assert caught.value.phase == "connect"
-        assert engine.send(request_to(443), budget_of(connect=0.1))[0] == 401
+        monkeypatch.setattr(_sockets, "HEAD_START_S", 2 * PATIENCE_S)
+        assert engine.send(request_to(443))[0] == 401
 
 
 def test_an_address_that_is_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_an_address_that_is_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch)
         resolving_to(monkeypatch, ("127.0.0.1", slow.port), ("127.0.0.1", dead.port))
         timer = threading.Timer(0.3, slow.plan, [Trouble(times=0)])
         timer.start()
-        assert engine.send(request_to(443))[0] == 401
+        assert engine.send(request_to(443), budget_of(connect=PATIENCE_S))[0] == 401
         timer.join()
 
 
@@ -83,11 +83,11 @@ def test_the_last_refusal_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None
 def test_addresses_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with Chaos() as dead, Kind("sync", None).stock() as engine:
         dead.plan(Trouble(never_accepts=True))
-        resolving_to(monkeypatch, *[("127.0.0.1", dead.port)] * 4)
+        resolving_to(monkeypatch, *[("127.0.0.1", dead.port)] * 200)
         began = time.monotonic()
         with pytest.raises(TransportError) as caught:
             engine.send(request_to(443), budget_of(connect=0.4))
-        assert time.monotonic() - began < 0.65
+        assert time.monotonic() - began < 40  # one after another, they would take longer
         assert (caught.value.kind, caught.value.phase) == ("timeout", "connect")
 
 
@@ -154,7 +154,7 @@ def test_readable_data_is_noticed(monkeypatch: pytest.MonkeyPatch, *, has_poll: 
         with peer:
             assert not stream.get_extra_info("is_readable")
             peer.sendall(b"abc")
-            select.select([stream.get_extra_info("socket")], [], [], 5)
+            select.select([stream.get_extra_info("socket")], [], [], PATIENCE_S)
             assert stream.get_extra_info("is_readable")
             assert stream.read(10) + stream.read(10) == b"abc"
             assert not stream.get_extra_info("is_readable")
@@ -175,19 +175,17 @@ def test_a_body_that_nobody_reads_ends_with_the_call(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
     def never_reads(line: Line) -> None:
-        line.pause(5)
+        line.pause(2 * PATIENCE_S)
 
     for tls in (None, server_context):
         with Chaos(tls) as server, Kind("sync", None).stock(client_context) as engine:
             trouble = Trouble(connection=never_reads) if tls is None else Trouble()
             server.plan(trouble)
-            began = time.monotonic()
             request = request_to(
                 server.port, "https" if tls else "http", method="POST", body=bytes(30_000_000)
             )
             with pytest.raises(TransportError) as caught:
                 engine.send(request, budget_of(0.3))
-            assert time.monotonic() - began < 4  # less than the pause of the server
             assert caught.value.kind == "timeout"
 
 
@@ -244,7 +242,7 @@ def server_secret(file: Path) -> bytes:
 
 
 def test_a_flood_of_key_updates_ends_with_the_call(
-    ca: trustme.CA, client_context: ssl.SSLContext, tmp_path: Path
+    ca: trustme.CA, client_context: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They hold no data, so TLS alone would go on reading them. Async code has a cancel scope for that."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -257,25 +255,25 @@ def test_a_flood_of_key_updates_ends_with_the_call(
         assert line._tls is not None
         assert line._tls.cipher() == ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
         updates = KeyUpdates(server_secret(tmp_path / "keys"))
-        records = b"".join(updates.record() for _ in range(60_000))
-        ready.set()
-        line.pause(0.05)
-        line._push(records)
+        is_flooding.set()
+        line._push(b"".join(updates.record() for _ in range(10_000)))
         line.stay_silent()
 
-    ready = threading.Event()
-    ended: list[float] = []
+    def receive(stream: _SocketStream, max_bytes: int, timeout: float | None) -> bytes:
+        data = plain(stream, max_bytes, timeout)
+        if is_flooding.is_set():
+            flooded.append(data)
+            budget._ends = 0.0
+        return data
+
+    is_flooding = threading.Event()
+    flooded: list[bytes] = []
+    plain = _SocketStream.receive
+    monkeypatch.setattr(_SocketStream, "receive", receive)
+    budget: Any = budget_of()
     with Chaos(context) as server, Kind("sync", None).stock(client_context) as engine:
         server.plan(Trouble(flood, times=1))
-        budget: Any = budget_of(60)
-
-        def end_soon() -> None:
-            ready.wait(30)
-            budget._ends = time.monotonic() + 0.25
-            ended.append(budget._ends)
-
-        threading.Thread(target=end_soon, daemon=True).start()
         with pytest.raises(TransportError) as caught:
             engine.send(request_to(server.port, "https"), budget)
-        assert time.monotonic() - ended[0] < 0.25
-        assert caught.value.kind == "timeout"
+    assert len(flooded) == 1
+    assert caught.value.kind == "timeout"

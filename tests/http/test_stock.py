@@ -28,8 +28,10 @@ from faults.chaos import (
     two_answers,
 )
 from http_engines import Kind, budget_of, request_to
+from patience import PATIENCE_S, wait_until
 
 from thrive_learning import ConfigurationError
+from thrive_learning._budget import Budget
 from thrive_learning._http import stock
 from thrive_learning._http.port import TransportError, run
 from thrive_learning._http.stock import AsyncStockEngine, StockEngine
@@ -43,20 +45,23 @@ def sockets_open() -> int:
 def no_socket_left() -> Iterator[None]:
     before = sockets_open()
     yield
-    ends = time.monotonic() + 5
-    while sockets_open() > before and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert sockets_open() <= before
+    wait_until(lambda: sockets_open() <= before)
+
+
+def endless_budget() -> Budget:
+    """Return a budget that outlasts the patience of these tests."""
+    longer_s = 2 * PATIENCE_S
+    return budget_of(longer_s, connect=longer_s, read=longer_s)
 
 
 def test_a_transport_is_closed_while_a_lock_of_httpcore_is_held() -> None:
     """A signal handler that raises while httpcore takes a lock leaves it taken."""
-    engine, budget = StockEngine(ssl.create_default_context(), None), budget_of(total=5)
+    engine, budget = StockEngine(ssl.create_default_context(), None), budget_of()
     transport = run(engine.take(budget, fresh=False))
     transport._pool._optional_thread_lock._lock.acquire()
     closing = threading.Thread(target=lambda: run(engine.give_back(transport, is_broken=True)), daemon=True)
     closing.start()
-    closing.join(5)
+    closing.join(PATIENCE_S)
     assert not closing.is_alive()
 
 
@@ -91,7 +96,7 @@ def test_idle_connections_that_nobody_needs_are_closed(kind: Kind, monkeypatch: 
 
     def wait(line: Line, answer: Answer) -> None:
         arrived.release()
-        may_answer.wait(5)
+        may_answer.wait(PATIENCE_S)
         line.send(answer.whole)
 
     with no_socket_left(), Chaos() as server, kind.stock() as engine:
@@ -138,15 +143,13 @@ def test_closing_wakes_what_waits(
         server.plan(trouble)
         with kind.stock(client_context) as engine, concurrent.futures.ThreadPoolExecutor(1) as threads:
             call = threads.submit(
-                engine.send, request_to(server.port, "https" if tls else "http"), budget_of(30)
+                engine.send, request_to(server.port, "https" if tls else "http"), endless_budget()
             )
-            assert arrived.wait(5)
+            assert arrived.wait(PATIENCE_S)
             time.sleep(0.05)  # it may not be waiting yet
-            began = time.monotonic()
             engine.close()
             with pytest.raises(TransportError):
-                call.result(timeout=10)
-            assert time.monotonic() - began < 5
+                call.result(timeout=PATIENCE_S)
             with pytest.raises(TransportError, match="closed"):
                 engine.send(request_to(server.port))
 
@@ -155,13 +158,11 @@ def test_closing_wakes_what_connects(kind: Kind) -> None:
     with Chaos() as server:
         server.plan(Trouble(never_accepts=True))
         with kind.stock() as engine, concurrent.futures.ThreadPoolExecutor(1) as threads:
-            call = threads.submit(
-                engine.send, request_to(server.port, host="127.0.0.1"), budget_of(30, connect=30)
-            )
+            call = threads.submit(engine.send, request_to(server.port, host="127.0.0.1"), endless_budget())
             time.sleep(0.3)
             engine.close()
             with pytest.raises(TransportError):
-                call.result(timeout=5)
+                call.result(timeout=PATIENCE_S)
 
 
 def test_ending_a_budget_cuts_what_its_thread_waits_for() -> None:
@@ -174,13 +175,13 @@ def test_ending_a_budget_cuts_what_its_thread_waits_for() -> None:
     kind = Kind("sync", None)
     with Chaos() as server, kind.stock() as engine, concurrent.futures.ThreadPoolExecutor(1) as threads:
         server.plan(Trouble(silent, times=1))
-        budget = budget_of(30)
+        budget = endless_budget()
         call = threads.submit(engine.send, request_to(server.port), budget)
-        arrived.wait(5)
+        assert arrived.wait(PATIENCE_S)
         time.sleep(0.05)
         budget.end()
         with pytest.raises(TransportError):
-            call.result(timeout=5)
+            call.result(timeout=PATIENCE_S)
         assert budget.connection is None
         assert engine.send(request_to(server.port))[0] == 401
 
@@ -203,13 +204,13 @@ def test_more_requests_than_connections_wait(kind: Kind, monkeypatch: pytest.Mon
 
     def wait(line: Line, answer: Answer) -> None:
         arrived.set()
-        may_answer.wait(5)
+        may_answer.wait(PATIENCE_S)
         line.send(answer.whole)
 
     with Chaos() as server, kind.stock() as engine, concurrent.futures.ThreadPoolExecutor(2) as threads:
         server.plan(Trouble(wait, times=1))
         first = threads.submit(engine.send, request_to(server.port))
-        assert arrived.wait(5)
+        assert arrived.wait(PATIENCE_S)
         with pytest.raises(TransportError) as caught:
             engine.send(request_to(server.port), budget_of(pool=0.01))
         assert (caught.value.kind, caught.value.phase) == ("timeout", "pool")
@@ -310,7 +311,7 @@ def test_an_ipv6_address_goes_through_a_proxy_in_brackets(
             assert engine.send(request_to(port, "https", "::1"))[2] == b"hi"
             assert proxy.head.startswith(b"CONNECT [::1]:%d HTTP/1.1\r\nHost: [::1]:%d\r\n" % (port, port))
             engine.close()
-            thread.join(5)
+            thread.join(PATIENCE_S)
 
 
 def refusing(text: bytes) -> Callable[[Line], None]:
@@ -478,14 +479,12 @@ def test_a_body_that_is_cut(kind: Kind) -> None:
 
 def test_a_call_ends_in_time_whatever_trickles(kind: Kind) -> None:
     def dribble(line: Line, answer: Answer) -> None:
-        line.dribble(answer.whole, 0.02)
+        line.dribble(answer.whole, 0.1)
 
     with no_socket_left(), Chaos() as server, kind.stock() as engine:
         server.plan(Trouble(dribble))
-        began = time.monotonic()
         with pytest.raises((TransportError, TimeoutError)):
             engine.send(request_to(server.port), budget_of(0.2))
-        assert time.monotonic() - began < 0.45
 
 
 def test_a_time_out_names_its_phase(kind: Kind) -> None:

@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any, NamedTuple, Self
 
 from anyio.from_thread import BlockingPortal
+from patience import PATIENCE_S
 
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import Origin, Request, Response
 from thrive_learning._http_fast.engine import AsyncFastEngine, FastEngine
 from thrive_learning.policies import RetryPolicy, Timeout
 
-#: Nobody waits for so long for what happens at once. Seconds.
-SOON = 10.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -78,6 +77,8 @@ class Server:
         with contextlib.suppress(OSError):  # the listener is closed
             while True:
                 peer, _address = self._listener.accept()
+                # Otherwise, what is sent would wait for the acknowledgment of what was sent before.
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
                 self._peers.append(peer)
                 thread = threading.Thread(target=self._serve, args=(peer,))
@@ -104,7 +105,7 @@ class Server:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(peer, socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(SOON)
+            thread.join(PATIENCE_S)
         for peer in self._peers:
             peer.close()
 
@@ -127,11 +128,17 @@ def answer(*parts: bytes, times: int = 1000) -> Callable[[socket.socket, Server]
 def silence(peer: socket.socket, server: Server) -> None:
     """Read a request, and never answer."""
     server.requests.append(read_request(peer))
-    server.closing.wait(SOON)
+    server.closing.wait(2 * PATIENCE_S)
 
 
 def budget(**limits: float) -> Budget:
     return Budget(Timeout(**limits), RetryPolicy(attempts=1))
+
+
+def endless_budget() -> Budget:
+    """Return a budget that outlasts the patience of these tests."""
+    longer_s = 2 * PATIENCE_S
+    return budget(total=longer_s, connect=longer_s, read=longer_s, write=longer_s, pool=longer_s)
 
 
 def request(origin: Origin, method: str = "GET", body: bytes = b"") -> Request:

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from patience import PATIENCE_S, growing_limits, wait_until
 
 from http_fast.loopback import (
     OK,
@@ -18,6 +19,7 @@ from http_fast.loopback import (
     Server,
     answer,
     budget,
+    endless_budget,
     listening,
     read_request,
     request,
@@ -72,7 +74,7 @@ def test_a_body_arrives_in_parts(sender: Sender) -> None:
     def handle(peer: socket.socket, _server: Server) -> None:
         while read_request(peer):
             peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
-            assert arrived.wait(5)
+            assert arrived.wait(PATIENCE_S)
             peer.sendall(b"1\r\nc\r\n0\r\n\r\n")
 
     with Server(handle) as server:
@@ -164,7 +166,7 @@ def test_a_connection_with_surplus_is_not_used_again(sender: Sender, delay: floa
         for number in (1, 2):
             sent.clear()
             assert sender.get(server.origin) == Reply(200, b"{}")
-            assert sent.wait(5)
+            assert sent.wait(PATIENCE_S)
             assert server.connections == number
 
 
@@ -181,7 +183,7 @@ def test_a_connection_that_the_server_has_ended_is_not_used_again(sender: Sender
         for number in (1, 2):
             ended.clear()
             assert sender.get(server.origin) == Reply(200, b"{}")
-            assert ended.wait(5)
+            assert ended.wait(PATIENCE_S)
             assert server.connections == number
 
 
@@ -329,20 +331,24 @@ def test_a_body_in_sync_code_ends_with_its_budget(sender: Sender) -> None:
     if not sender.is_sync:
         return  # a cancel scope ends it
 
-    def handle(peer: socket.socket, _server: Server) -> None:
-        read_request(peer)
+    def handle(peer: socket.socket, server: Server) -> None:
+        server.requests.append(read_request(peer))
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        for _ in range(1000):
+        while not server.closing.wait(0.01):
             peer.sendall(b"x")
-            time.sleep(0.01)
 
     with Server(handle) as server:
-        error = failure_of(sender, request(server.origin), budget(total=0.1))
+        for limit_s in growing_limits(0.1):
+            error = failure_of(sender, request(server.origin), budget(total=limit_s))
+            if server.requests:
+                break
+        else:
+            pytest.fail("no limit was long enough")
     assert (error.kind, error.phase) == ("timeout", "read")
 
 
 def test_a_server_that_does_not_read(sender: Sender) -> None:
-    with Server(lambda _peer, server: server.closing.wait(10)) as server:
+    with Server(lambda _peer, server: server.closing.wait(2 * PATIENCE_S)) as server:
         error = failure_of(sender, request(server.origin, "POST", BIG), budget(write=0.05))
     assert (error.kind, error.phase) == ("timeout", "write")
 
@@ -433,7 +439,7 @@ def waiting(
         return
     if kind == "pool":
         monkeypatch.setattr(engine, "MAX_CONNECTIONS", 0)
-    handler = (lambda _peer, server: server.closing.wait(10)) if kind == "writing" else silence
+    handler = (lambda _peer, server: server.closing.wait(2 * PATIENCE_S)) if kind == "writing" else silence
     with Server(handler, serving if kind == "reading over TLS" else None) as server:
         yield open_engine(), server.origin, BIG if kind == "writing" else b""
 
@@ -441,10 +447,10 @@ def waiting(
 def test_closing_wakes_a_call_that_waits(waiting: tuple[Sender, Origin, bytes]) -> None:
     sender, origin, body = waiting
     with ThreadPoolExecutor(1) as threads:
-        call = threads.submit(failure_of, sender, request(origin, "POST", body))
-        time.sleep(0.1)
+        call = threads.submit(failure_of, sender, request(origin, "POST", body), endless_budget())
+        time.sleep(0.1)  # it may not be waiting yet
         sender.close()
-        assert isinstance(call.result(5), TransportError)
+        assert isinstance(call.result(PATIENCE_S), TransportError)
     assert failure_of(sender, request(origin)).text == "the connections are closed"
     assert not sender.engine._pool._open
 
@@ -461,7 +467,7 @@ def test_closing_closes_idle_connections(sender: Sender) -> None:
     with Server(handle) as server:
         sender.get(server.origin)
         sender.close()
-        assert ended.wait(5)
+        assert ended.wait(PATIENCE_S)
         assert failure_of(sender, request(server.origin)).kind == "other"
 
 
@@ -476,13 +482,12 @@ def test_closing_leaves_no_connection_that_comes_back_later(sender: Sender) -> N
 def test_a_budget_that_is_ended_cuts_its_connection(sender: Sender) -> None:
     if not sender.is_sync:
         return  # a cancel scope does that
-    spent = budget()
+    spent = endless_budget()
     with Server(silence) as server, ThreadPoolExecutor(1) as threads:
         call = threads.submit(failure_of, sender, request(server.origin), spent)
-        while not server.requests:
-            time.sleep(0.01)
+        wait_until(lambda: server.requests)
         spent.end()
-        assert call.result().kind in {"protocol", "read"}
+        assert call.result(PATIENCE_S).kind in {"protocol", "read"}
     assert spent.connection is None
 
 
@@ -499,9 +504,9 @@ def test_an_interrupted_connection_is_dropped(sender: Sender, monkeypatch: pytes
 
 
 def test_threads_have_a_connection_each(sender: Sender) -> None:
-    def handle(peer: socket.socket, _server: Server) -> None:
+    def handle(peer: socket.socket, server: Server) -> None:
         while read_request(peer):
-            time.sleep(0.005)
+            wait_until(lambda: server.connections > 1)
             peer.sendall(OK)
 
     with Server(handle) as server, ThreadPoolExecutor(8) as threads:
@@ -559,7 +564,7 @@ def test_surplus_over_tls(sender: Sender, serving: ssl.SSLContext) -> None:
         for number in (1, 2):
             sent.clear()
             assert sender.get(server.origin) == Reply(200, b"{}")
-            assert sent.wait(5)
+            assert sent.wait(PATIENCE_S)
             assert server.connections == number
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trustme
+from patience import PATIENCE_S
 
 from http_fast.loopback import OK, Reply, Sender, Server, answer, budget, read_request, request, silence
 from http_fast.test_engine import failure_of
@@ -85,13 +86,13 @@ def test_a_proxy_speaks_tls(open_engine: Callable[..., Sender], serving: ssl.SSL
             step(within.read, 65_536)
             step(within.write, large)
         sent.set()
-        server.closing.wait(10)
+        server.closing.wait(2 * PATIENCE_S)
 
     with Server(handle, serving) as proxy:
         sender = open_engine(url_of(proxy))
         for _ in range(2):
             assert sender.get(Origin("https", "localhost", 1)) == Reply(200, body)
-        assert sent.wait(5)
+        assert sent.wait(PATIENCE_S)
         assert proxy.connections == 1
 
 

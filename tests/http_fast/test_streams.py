@@ -14,8 +14,9 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from patience import PATIENCE_S
 
-from http_fast.loopback import SOON, budget, reset
+from http_fast.loopback import budget, reset
 from thrive_learning import _sockets
 from thrive_learning._budget import Budget
 from thrive_learning._http.port import TransportError, run
@@ -236,7 +237,7 @@ async def connected() -> AsyncIterator[Ends]:
 
 
 async def until(happens: Any) -> None:
-    with anyio.fail_after(SOON):
+    with anyio.fail_after(PATIENCE_S):
         while not happens():
             await anyio.lowlevel.checkpoint()
 
@@ -297,7 +298,7 @@ async def test_one_timer_serves_many_waits() -> None:
     async with connected() as ends:
         stream: Any = ends.stream
         timers: list[Any] = []
-        for limit in (20.0, SOON, 20.0):  # the second is shorter, and replaces the timer of the first
+        for limit in (20.0, 10.0, 20.0):  # the second is shorter, and replaces the timer of the first
             ends.peer.sendall(b"x")
             assert await stream.read(budget(read=limit)) == b"x"
             timers.append(stream._timer)
