@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from harness import PAGE_EXAMPLE, Flavour, page_response
+from patience import PATIENCE_S
 
 from thrive_learning import (
     Attempt,
@@ -232,10 +233,10 @@ class Requests:
 def test_no_id_fails_because_of_the_wait_for_the_limit(flavour: Flavour) -> None:
     requests, seen = Requests(), list[Attempt]()
     ids = [identifier(number) for number in range(12)]
-    limit = RateLimit(per_second=10, burst=1)
+    limit = RateLimit(per_second=5, burst=1)
     with flavour.answering(requests, rate_limit=limit, on_attempt=seen.append) as client:
         # In a line of single calls, the last ones would wait longer than that.
-        results = list(client.activities.get_many(ids, concurrency=1000, timeout=0.9))
+        results = list(client.activities.get_many(ids, concurrency=1000, timeout=2.0))
     assert [result.error for result in results] == [None] * len(ids)
     assert sorted(requests.ids) == ids
     assert sum(attempt.waited for attempt in seen) > 0.5
@@ -245,7 +246,7 @@ def test_a_single_call_waits_for_one_request_of_a_run(flavour: Flavour) -> None:
     requests = Requests()
     ids = (identifier(number) for number in range(1000))
     other = identifier(5000)
-    with flavour.answering(requests, rate_limit=RateLimit(per_second=10, burst=1)) as client:
+    with flavour.answering(requests, rate_limit=RateLimit(per_second=2, burst=1)) as client:
         stream = client.activities.get_many(ids, concurrency=1000)
         next(stream)
         before = len(requests.ids)
@@ -328,7 +329,7 @@ def test_a_run_without_threads_waits_as_well(flavour: Flavour, monkeypatch: pyte
 def test_pages_wait_for_the_limit(flavour: Flavour) -> None:
     seen: list[Attempt] = []
     with flavour_sandbox(flavour, rate_limit=RateLimit(10, 1), on_attempt=seen.append) as client:
-        records = list(client.activities.iterate(per_page=10, timeout=1))
+        records = list(client.activities.iterate(per_page=10, timeout=PATIENCE_S))
     assert len(records) > 20
     assert sum(attempt.waited > 0 for attempt in seen) >= 2
 
