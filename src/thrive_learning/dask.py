@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from thrive_learning._cluster.clients import ClientSource, client_of
 from thrive_learning._cluster.reading import ERROR_COLUMNS, Part, plan_parts, read_ids, read_part
+from thrive_learning._cluster.versions import check_cluster
 from thrive_learning._filters import ActivityFilters, page_size
 from thrive_learning._id_files.lines import InputLines
 from thrive_learning._id_files.sources import IdSource, Wording, format_of, ids_in
@@ -81,8 +82,10 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
         per_page: The number of records per request, from 1 to 1,000.
 
     Raises:
-        ConfigurationError: The extra `dask` is not installed, or an argument is not valid.
+        ConfigurationError: The extra `dask` is not installed, an argument is not valid, or a machine of the
+            cluster has other versions.
         InvalidIdError: A content ID is not valid.
+        ConnectionFailedError: The cluster has had no workers for five minutes.
         ThriveError: The records could not be counted. The same errors as those of `activities.iterate` are
             raised when the DataFrame is computed.
 
@@ -100,6 +103,7 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
     bound = _count("rows_per_partition", rows_per_partition)
     source = ClientSource.of(client, profile, token_store=token_store, rate_limit=rate_limit)
     reader = _PartReader(source, page_size(per_page))
+    _check_cluster_of(dask)
     parts: list[Part] = dask.delayed(_Plan(source, filters, bound), pure=False)().compute()
     return cast(
         "DataFrame",
@@ -180,6 +184,13 @@ def _dask() -> Any:
     except ImportError as error:
         problem = f"Reading with Dask is not possible, because a package is missing ({error})"
     raise ConfigurationError(f"{problem}. Run python3 -m pip install 'thrive-learning[dask]'.")
+
+
+def _check_cluster_of(dask: Any) -> None:
+    """Check the cluster that Dask uses now, unless it computes in this process."""
+    owner = getattr(dask.base.get_scheduler(), "__self__", None)  # of the method of a client
+    if isinstance(owner, importlib.import_module("distributed").Client):
+        check_cluster(owner)
 
 
 def _count(name: str, value: object) -> int:

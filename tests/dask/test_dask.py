@@ -16,6 +16,7 @@ from list_server import BEGIN, ListServer, listing
 from thrive_learning import (
     ClientClosedError,
     ConfigurationError,
+    ConnectionFailedError,
     NotFoundError,
     RateLimitStore,
     StoredToken,
@@ -23,7 +24,7 @@ from thrive_learning import (
     ThriveError,
     TokenStore,
 )
-from thrive_learning._cluster import clients
+from thrive_learning._cluster import clients, versions
 from thrive_learning._cluster.clients import close_clients
 from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
@@ -234,6 +235,64 @@ def cluster() -> Iterator[Any]:
         distributed.Client(local) as client,
     ):
         yield client
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "problem"),
+    [
+        ("thrive_learning", "9.9", "has thrive-learning 9.9, and this machine has "),
+        ("thrive_learning", None, "does not have thrive-learning, and this machine has "),
+        ("python", "3.9.1.final.0", "has Python 3.9, and this machine has 3."),
+    ],
+    ids=["other", "missing", "python"],
+)
+@pytest.mark.parametrize("machine", ["the scheduler", "the worker tcp://"], ids=["scheduler", "worker"])
+@pytest.mark.usefixtures("cluster", "records")
+def test_machines_with_other_versions_are_rejected(
+    monkeypatch: pytest.MonkeyPatch, machine: str, package: str, version: str | None, problem: str
+) -> None:
+    versions_of = distributed.Client.get_versions
+
+    def changed(self: Any, **options: Any) -> Any:
+        answer = versions_of(self, **options)
+        workers = answer["workers"].values()
+        for found in [answer["scheduler"]] if machine == "the scheduler" else workers:
+            found["packages"][package] = version
+        return answer
+
+    monkeypatch.setattr(distributed.Client, "get_versions", changed)
+    with (
+        dask.config.set(scheduler=None),
+        pytest.raises(ConfigurationError, match=f"^{machine}.*{problem}.*Install the same version"),
+    ):
+        read_activities(BEGIN)
+
+
+def test_a_cluster_without_workers_is_waited_for(
+    records: ThriveSandbox, monkeypatch: pytest.MonkeyPatch, kept: Kept
+) -> None:
+    records.generate(10)
+    with (
+        distributed.LocalCluster(
+            n_workers=0,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as local,
+        distributed.Client(local),
+        dask.config.set(scheduler=None),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(versions, "FIRST_WORKER_S", 0.1)
+            address = local.scheduler_address
+            with pytest.raises(ConnectionFailedError, match=f"{address} has no workers after 0 s. Start one"):
+                read_activities(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+            [record] = [one for one in kept.records if one.name == "thrive_learning.cluster"]
+            assert f"{address} has no workers. Waiting up to 0 s for one" in record.getMessage()
+        local.adapt(minimum=0, maximum=1, interval="100 ms")  # which starts workers only for work
+        frame: Any = read_activities(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+        assert frame.npartitions == 1
 
 
 def test_workers_share_a_token_and_close_their_clients(cluster: Any, records: ThriveSandbox) -> None:

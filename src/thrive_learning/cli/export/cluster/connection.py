@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from thrive_learning._clock import monotonic
+from thrive_learning._cluster.versions import check_versions
 from thrive_learning.cli.export.cluster.parts import meet
 from thrive_learning.cli.export.paths import OutputError, explained
 from thrive_learning.cli.regular_files import create
@@ -237,26 +238,7 @@ def _check_workers(client: Any, address: str) -> None:
             f"the Dask scheduler at {address} has no workers after {FIRST_WORKER_S:.0f} s. Start one with: "
             f"dask worker {address}"
         )
-    versions: Any = client.get_versions(packages=["thrive_learning"])
-    mine = _facts(versions["client"])
-    # The scheduler unpickles the tasks, and keeps the token and the rate limit.
-    others = {"the scheduler": versions["scheduler"]}
-    others |= {f"the worker {name}": found for name, found in versions["workers"].items()}
-    for name, theirs in ((name, _facts(found)) for name, found in others.items()):
-        for package, version in mine.items():
-            if theirs[package] != version:
-                has = f"has {package} {theirs[package]}" if theirs[package] else f"does not have {package}"
-                raise ConfigurationError(
-                    f"{name} {has}, and this machine has {version}. Install the same version everywhere."
-                )
-
-
-def _facts(versions: Any) -> dict[str, str | None]:
-    packages = versions["packages"]
-    return {
-        "Python": ".".join(packages["python"].split(".")[:2]),
-        "thrive-learning": packages["thrive_learning"],
-    }
+    check_versions(client)
 
 
 def check_shared(client: Any, folder: Path) -> None:
