@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,3 +186,20 @@ def test_without_distributed_there_is_no_worker(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(__import__("sys").modules, "distributed", raising=False)
     assert clients._current_worker() is None
     assert os.environ.get("THRIVE_REGION") is None
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.usefixtures("oauth")
+def test_a_forked_child_does_not_wait_for_the_lock_of_a_thread_that_it_does_not_have() -> None:
+    with clients._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(60)  # ends a child that hangs
+            code = 1
+            try:
+                code = client_of(ClientSource.of()).region is not Region.PRODUCTION
+            finally:
+                os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -1,7 +1,10 @@
 """While a large partition is read, the garbage collector ignores older objects, and only then."""
 
+import contextlib
 import datetime as dt
 import gc
+import os
+import signal
 from collections.abc import Iterator
 
 import httpx
@@ -9,6 +12,7 @@ import pytest
 from harness import BASIC
 
 from thrive_learning import Region, ThriveClient
+from thrive_learning._cluster import garbage
 from thrive_learning._cluster.garbage import ignoring_older_objects
 from thrive_learning._cluster.reading import plan_parts, read_part
 from thrive_learning._filters import ActivityFilters
@@ -51,6 +55,47 @@ def test_a_few_frozen_objects_are_those_of_python(monkeypatch: pytest.MonkeyPatc
     assert gc.get_freeze_count() > 1000
     block.__exit__(None, None, None)
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("is_locked", [False, True], ids=["reading", "beginning"])
+def test_a_forked_child_looks_at_all_objects_again(*, is_locked: bool) -> None:
+    """A child has no thread that would end a block, or release the lock."""
+    block = ignoring_older_objects()
+    block.__enter__()
+    with garbage._blocks.lock if is_locked else contextlib.nullcontext():
+        child = os.fork()
+        if not child:
+            code = 1
+            signal.alarm(60)  # ends a child that hangs
+            try:
+                before = gc.get_freeze_count()
+                with ignoring_older_objects():
+                    meanwhile = gc.get_freeze_count()
+                block.__exit__(None, None, None)  # if it was the thread of the block that has forked
+                with ignoring_older_objects():
+                    again = gc.get_freeze_count()
+                counts = [before, meanwhile > 1000, again > 1000, gc.get_freeze_count()]
+                code = counts != [0, True, True, 0]
+            finally:
+                os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert gc.get_freeze_count() > 1000
+    block.__exit__(None, None, None)
+    assert gc.get_freeze_count() == 0
+
+
+def test_the_block_of_a_forked_child_has_ended() -> None:
+    block = ignoring_older_objects()
+    garbage._after_fork()
+    with block:
+        assert gc.get_freeze_count() > 1000
+        garbage._after_fork()
+        assert gc.get_freeze_count() == 0
+        gc.freeze()  # the choice of the program in the child
+    assert gc.get_freeze_count() > 1000
 
 
 @pytest.mark.parametrize("records", [9_999, 10_000])

@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -178,3 +179,14 @@ def close_clients(worker: str | None) -> None:
 
 
 atexit.register(close_clients, None)
+
+
+def _after_fork() -> None:
+    """Replace the lock in a forked child, because a thread that it does not have may hold it."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+# Without fork there is nothing to register, and dict() accepts the keyword silently.
+_register: Callable[..., object] = getattr(os, "register_at_fork", dict)
+_register(after_in_child=_after_fork)
