@@ -161,9 +161,9 @@ def test_a_slot_of_an_outage_is_used_while_the_store_fails() -> None:
     send_first(limiter, clock)
     waiter = Waiter(limiter, clock, 200)
     assert waiter.step() == seconds(LEFT_ALONE_S)
-    clock.now += LEFT_ALONE_S
-    assert waiter.step() == seconds(10)
-    clock.now += 10
+    clock.now += 40 - LEFT_ALONE_S / 2
+    assert waiter.step() == seconds(LEFT_ALONE_S / 2)
+    clock.now += LEFT_ALONE_S / 2
     assert waiter.step() is None
     assert waiter.end() == seconds(40)
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from thrive_learning import FileTokenStore
 from thrive_learning._limits.line import Limiter
 from thrive_learning._limits.memory import MemoryLimits
-from thrive_learning._limits.reservations import LEFT_ALONE_S, Limit, Reservations, Share
+from thrive_learning._limits.reservations import LEFT_ALONE_S, LEFT_ALONE_TIMES, Limit, Reservations, Share
 from thrive_learning._limits.server_limits import HOLD_S, Slow
 from thrive_learning._store_reports import ANSWER_S
 
 LIMIT = Limit("0" * 32, 10, 1)
+AFTER_SILENCE_S = LEFT_ALONE_TIMES * ANSWER_S
 
 
 class Breakable(MemoryLimits):
@@ -139,7 +140,8 @@ def test_a_share_is_the_rate_of_the_last_half_minute_to_minute(gaps: list[float]
     since = [
         time for time in times if (time == times[0] or times[-1] - time >= 30) and times[-1] - time <= 62
     ]
-    rates = [sum(other >= time for other in times) / max(now - time, 1) for time in since]
+    # The slots after the first one, because nothing is known of the time before that.
+    rates = [max(len(times) - times.index(time) - 1, 1) / max(now - time, 1) for time in since]
     assert share.per_second(now) in [pytest.approx(rate) for rate in rates]
 
 
@@ -148,11 +150,11 @@ def test_the_share_of_a_client_that_was_idle_for_a_minute_is_unknown() -> None:
     assert share.per_second(0.0) is None
     for time in (0.0, 1.0, 40.0, 100.0):
         share.count(time)
-    assert share.per_second(160.0) == pytest.approx(2 / 120)
+    assert share.per_second(160.0) == pytest.approx(1 / 120)
     assert share.per_second(160.1) is None
     for time in (200.0, 201.0, 202.0):
         share.count(time)
-    assert share.per_second(202.0) == pytest.approx(1.5)  # as for a new client
+    assert share.per_second(202.0) == pytest.approx(1)  # as for a new client
 
 
 def test_an_outage_does_not_change_the_share(shared: Shared) -> None:
@@ -162,7 +164,7 @@ def test_an_outage_does_not_change_the_share(shared: Shared) -> None:
     for number, outage_s in enumerate((30, 90, 30, 90), 21):
         assert reserve(shared.one, 60) == 0
         shared.store.answer = OSError()
-        assert [reserve(shared.one, 60) for _ in range(number + 1)][-1] == pytest.approx(4)
+        assert [reserve(shared.one, 60) for _ in range(number - 1)][-1] == pytest.approx(4)
         shared.clock.now += outage_s
         shared.store.answer = None
 
@@ -180,6 +182,37 @@ def test_a_slot_that_is_too_late_does_not_count_as_a_share(shared: Shared) -> No
     shared.clock.now += 10
     shared.store.answer = OSError()
     assert [reserve(shared.one, 60) for _ in range(2)] == [0, pytest.approx(10)]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 7.0])
+def test_the_first_slot_of_an_outage_follows_the_last_one_of_the_store(shared: Shared, wait_s: float) -> None:
+    for _ in range(3):
+        assert reserve(shared.one, 60) == 0
+        shared.clock.now += 4
+    shared.store.answer = wait_s
+    assert reserve(shared.one, 60) == wait_s
+    shared.store.answer = OSError()
+    if wait_s:
+        shared.one.slow(0.0, None, 0.0)  # fails while the slot is ahead
+    # 3 slots in 12 s, or in 19 s.
+    between_s = (12 + wait_s) / 3
+    waits = [reserve(shared.one, 60) for _ in range(2)]
+    assert waits == [pytest.approx(wait_s + between_s), pytest.approx(wait_s + 2 * between_s)]
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "leaves_s"), [(0.0, 1.0), (0.3, 1.0), (0.5, 1.5), (2.0, 6.0), (4.9, 14.7)]
+)
+def test_a_store_is_left_alone_for_three_times_as_long_as_it_took_to_fail(
+    shared: Shared, takes_s: float, leaves_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> float:
+        shared.clock.now += takes_s
+        raise OSError
+
+    monkeypatch.setattr(shared.store, "take", fail)
+    reserve(shared.one, 60)
+    assert shared.one.tries_again_at == pytest.approx(shared.clock.now + leaves_s)
 
 
 def test_a_store_is_tried_again_later(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
@@ -279,10 +312,10 @@ def test_an_answer_that_comes_too_late_changes_nothing(
     one.late(ANSWER_S / 2)
     assert one.tries_again_at == math.inf
     for answer in (None, OSError("fake-secret")):
-        shared.clock.now += LEFT_ALONE_S
+        shared.clock.now += AFTER_SILENCE_S
         store.answer = answer
         assert one.take_in_store(60) is None
-        assert one.tries_again_at == shared.clock.now - ANSWER_S + LEFT_ALONE_S
+        assert one.tries_again_at == shared.clock.now - ANSWER_S + AFTER_SILENCE_S
     [record] = caplog.records
     assert record.getMessage() == (
         "the rate limit store Hanging: no answer within 5 s; this client sends at most 1 requests per "
@@ -309,10 +342,10 @@ def test_the_waits_of_calls_with_short_time_limits_add_up(shared: Shared) -> Non
     assert one.tries_again_at == math.inf
     shared.clock.now += 2
     one.late(2)
-    assert one.tries_again_at == shared.clock.now + LEFT_ALONE_S
-    shared.clock.now += LEFT_ALONE_S
+    assert one.tries_again_at == shared.clock.now + AFTER_SILENCE_S
+    shared.clock.now += AFTER_SILENCE_S
     one.late(0.1)  # it has still not answered
-    assert one.tries_again_at == shared.clock.now + LEFT_ALONE_S
+    assert one.tries_again_at == shared.clock.now + AFTER_SILENCE_S
 
 
 def test_only_a_reservation_tries_a_failed_store_again(shared: Shared) -> None:

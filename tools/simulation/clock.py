@@ -14,10 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import anyio.lowlevel
-import anyio.to_thread
-
-from thrive_learning import _clock
+from thrive_learning import _clock, _threads
 
 T = TypeVar("T")
 
@@ -72,18 +69,19 @@ def _simulated(loop: SimulatedLoop, starts_at: float) -> Generator[None]:
     # Every module has imported the same object, so it is changed in place.
     monotonic: Any = _clock.monotonic
     clocks: Any = _clock
-    state, in_thread, wall = monotonic.__reduce__()[2], anyio.to_thread.run_sync, clocks.time
+    work: Any = _threads._Work  # noqa: SLF001
+    state, begin, wall = monotonic.__reduce__()[2], work.begin, clocks.time
     monotonic.__setstate__((loop.time, (), {}, None))
     clocks.time = SimpleNamespace(time=lambda: starts_at + loop.time(), monotonic=time.monotonic)
-    anyio.to_thread.run_sync = _in_place  # type: ignore[assignment]
+    work.begin = _carry_out
     try:
         yield
     finally:
         monotonic.__setstate__(state)
         clocks.time = wall
-        anyio.to_thread.run_sync = in_thread
+        work.begin = begin
 
 
-async def _in_place(function: Callable[..., T], *arguments: object, **_options: object) -> T:
-    await anyio.lowlevel.checkpoint()
-    return function(*arguments)
+def _carry_out(work: Any) -> None:
+    """Do in place what is for a thread."""
+    work.end(work.run())

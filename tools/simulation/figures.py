@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 #: The time over which a rate is measured, in seconds.
 PERIOD_S = 10.0
 
-#: The highest and the lowest rate, as shares of the limit.
-MOST, LEAST = 1.05, 0.9
+#: The lowest and the highest rate, as shares of the limit, and the same if the shared store fails.
+RATES, RATES_OF_AN_OUTAGE = (0.9, 1.05), (0.7, 1.3)
 
 #: The highest share of rejected requests, if the server does not say what its limit is.
 MOST_REJECTED = 0.2
@@ -42,9 +42,9 @@ class Outcome(NamedTuple):
         given: How often a window was given to a worker.
         lost: The number of workers that were lost.
         busy: The time in which there were more windows than workers, in seconds since the start.
-        exempt: Times in which the workers need not keep to the limit, in seconds since the start.
         token_lifetime_s: The lifetime of a token in seconds.
         is_known: Whether the workers know the limit, from their settings or from the server.
+        allowed: The lowest and the highest rate, as shares of the limit, if they know it.
     """
 
     arrivals: Sequence[Arrival]
@@ -55,9 +55,9 @@ class Outcome(NamedTuple):
     given: int
     lost: int
     busy: tuple[float, float]
-    exempt: Sequence[tuple[float, float]]
     token_lifetime_s: float
     is_known: bool
+    allowed: tuple[float, float]
 
     @property
     def requests(self) -> list[float]:
@@ -76,52 +76,41 @@ class Outcome(NamedTuple):
 
     @property
     def highest_share(self) -> float:
-        """The highest rate over any period, as a share of the limit, without exempt times."""
-        return most_in_a_period(self.requests, self.exempt) / (self.limit * PERIOD_S)
+        """The highest rate over any period, as a share of the limit."""
+        return most_in_a_period(self.requests) / (self.limit * PERIOD_S)
 
     @property
     def lowest_share(self) -> float:
         """The lowest rate over any period in which there is work, as a share of the limit."""
-        return fewest_in_a_period(self.requests, self.busy, self.exempt) / (self.limit * PERIOD_S)
+        return fewest_in_a_period(self.requests, self.busy) / (self.limit * PERIOD_S)
 
 
-def most_in_a_period(times: Sequence[float], exempt: Sequence[tuple[float, float]] = ()) -> int:
+def most_in_a_period(times: Sequence[float]) -> int:
     """Return the highest number of times in a period, wherever it begins.
 
     Args:
         times: The times in ascending order.
-        exempt: Times with which a period may not overlap.
     """
-    counts = [
-        bisect_left(times, begin + PERIOD_S) - first
-        for first, begin in enumerate(times)  # a period with the most begins with one of them
-        if not _is_exempt(begin, exempt)
-    ]
+    # A period with the most begins with one of them.
+    counts = [bisect_left(times, begin + PERIOD_S) - first for first, begin in enumerate(times)]
     return max(counts, default=0)
 
 
-def fewest_in_a_period(
-    times: Sequence[float], within: tuple[float, float], exempt: Sequence[tuple[float, float]] = ()
-) -> int:
+def fewest_in_a_period(times: Sequence[float], within: tuple[float, float]) -> int:
     """Return the lowest number of times in a period, wherever it begins.
 
     Args:
         times: The times in ascending order.
         within: The earliest beginning and the latest end of the period.
-        exempt: Times with which a period may not overlap.
     """
     earliest, latest = within
     begins = [earliest, *(time for time in times if time > earliest)]  # or right after one of them
     counts = [
         bisect_left(times, begin + PERIOD_S) - bisect_right(times, begin)
         for begin in begins
-        if begin + PERIOD_S <= latest and not _is_exempt(begin, exempt)
+        if begin + PERIOD_S <= latest
     ]
     return min(counts, default=0)
-
-
-def _is_exempt(begin: float, exempt: Sequence[tuple[float, float]]) -> bool:
-    return any(begin < last and first < begin + PERIOD_S for first, last in exempt)
 
 
 def problems(outcome: Outcome) -> Iterator[str]:
@@ -150,10 +139,11 @@ def _problems_of_rate(outcome: Outcome) -> Iterator[str]:
         if outcome.rejected > MOST_REJECTED * len(outcome.requests):
             yield f"{outcome.rejected} requests were rejected, which is more than {MOST_REJECTED:.0%}"
         return
-    if outcome.highest_share > MOST:
-        yield f"the rate was {outcome.highest_share:.3f} of the limit, which is more than {MOST}"
-    if outcome.lowest_share < LEAST:
-        yield f"the rate was {outcome.lowest_share:.3f} of the limit, which is less than {LEAST}"
+    least, most = outcome.allowed
+    if outcome.highest_share > most:
+        yield f"the rate was {outcome.highest_share:.3f} of the limit, which is more than {most}"
+    if outcome.lowest_share < least:
+        yield f"the rate was {outcome.lowest_share:.3f} of the limit, which is less than {least}"
 
 
 def described(outcome: Outcome) -> Iterator[tuple[str, str]]:

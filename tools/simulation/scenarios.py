@@ -22,14 +22,12 @@ from thrive_learning._cluster import reading
 from thrive_learning._cluster.reading import Part
 from thrive_learning._cluster.scheduler_store import SchedulerTokenStore, StoreKeeper
 from thrive_learning._filters import ActivityFilters
-from thrive_learning._limits.reservations import LEFT_ALONE_S
-from thrive_learning._limits.server_limits import HOLD_S
 from thrive_learning.sandbox import API_URL, TOKEN_URL, WEBHOOKS_TOKEN_URL, Sandbox, SandboxRateLimit
 from thrive_learning.sandbox.rate_limit import RateLimitHeaders
 from tools.simulation import clock
 from tools.simulation.bridge import Await, BlockingClient, in_steps
 from tools.simulation.cluster import Scheduler, Worker
-from tools.simulation.figures import Outcome
+from tools.simulation.figures import RATES, RATES_OF_AN_OUTAGE, Outcome
 from tools.simulation.server import Network, Server
 
 #: The period that is read, which contains all records.
@@ -152,10 +150,6 @@ async def _simulate(scenario: Scenario, seed: int, loop: clock.SimulatedLoop) ->
             group.start_soon(scheduler.lose, worker, choices.uniform(1.0, 30.0))
     for worker in workers:
         await worker.client.aclose()
-    exempt = []
-    if scenario.outage is not None:
-        first, last = scenario.outage
-        exempt.append((began + first, began + last + LEFT_ALONE_S + 2 * HOLD_S))
     return Outcome(
         arrivals=server.arrivals,
         limit=scenario.limit,
@@ -165,9 +159,9 @@ async def _simulate(scenario: Scenario, seed: int, loop: clock.SimulatedLoop) ->
         given=scheduler.given,
         lost=scheduler.lost,
         busy=(began, scheduler.emptied_at),
-        exempt=exempt,
         token_lifetime_s=scenario.token_lifetime_s,
         is_known=scenario.set_limit <= scenario.limit or scenario.headers != "none",
+        allowed=RATES if scenario.outage is None else RATES_OF_AN_OUTAGE,
     )
 
 

@@ -15,8 +15,10 @@ logger = logger_of("limits")
 
 T = TypeVar("T")
 
-#: How long a store is not used after a failure, in seconds.
-LEFT_ALONE_S = 30.0
+#: How long a store is not used after a failure, in seconds, and how many times as long as the failure took.
+#: The longer of both applies. A store that hangs holds up calls, but the sooner all clients use it again, the
+#: shorter some share the limit while others keep to their shares of it.
+LEFT_ALONE_S, LEFT_ALONE_TIMES = 1.0, 3.0
 
 #: The share of the rate, while the store fails, of a client that has reserved nothing in it of late.
 UNKNOWN_SHARE = 0.1
@@ -31,7 +33,7 @@ class Share:
     _HALF_S = 30.0
 
     def __init__(self) -> None:
-        self._began = self._last_at = -math.inf
+        self._began = self.last_at = -math.inf
         self._count = 0
         self._before = 0, 0.0  # the count and the seconds before `_began`
 
@@ -44,22 +46,24 @@ class Share:
             self._before = self._count, now - self._began
             self._began, self._count = now, 0
         self._count += 1
-        self._last_at = now
+        self.last_at = now
 
     def per_second(self, now: float) -> float | None:
         """Return the rate, with at least a second to judge by; None if it is unknown."""
         if self._is_over(now):
             return None
         count, before_s = self._before
-        return (count + self._count) / max(now - self._began + before_s, 1.0)
+        # Nothing is known of the time before the first slot, so it does not count.
+        count = max(count + self._count - 1, 1)
+        return count / max(max(now, self.last_at) - self._began + before_s, 1.0)
 
     def leave_out(self, seconds: float) -> None:
         """Leave out the last seconds, in which the store failed."""
         self._began += seconds
-        self._last_at += seconds
+        self.last_at += seconds
 
     def _is_over(self, now: float) -> bool:
-        return now - self._last_at > 2 * self._HALF_S
+        return now - self.last_at > 2 * self._HALF_S
 
 
 class Limit(NamedTuple):
@@ -135,7 +139,7 @@ class Reservations:
             )
         )
         if wait_s is not None and wait_s <= longest_wait_s:
-            self._share.count(self._clock())
+            self._share.count(self._clock() + wait_s)
         return wait_s
 
     def take_here(self, longest_wait_s: float) -> float:
@@ -160,7 +164,7 @@ class Reservations:
         now = self._clock()
         self._silent_since = min(self._silent_since, now - waited_s)
         if waited_s >= ANSWER_S or now - self._silent_since >= ANSWER_S:
-            self._fail(describe_lateness())
+            self._fail(describe_lateness(), ANSWER_S)
 
     def _tried(self, operation: Callable[[], T]) -> T | None:
         began = self._clock()
@@ -169,9 +173,10 @@ class Reservations:
         except Exception as error:  # a store may raise anything, which must not break a call
             if interruption(error) is not None:
                 raise
-            if self._clock() < began + ANSWER_S:
+            took_s = self._clock() - began
+            if took_s < ANSWER_S:
                 self._silent_since = math.inf
-                self._fail(describe_failure(error))
+                self._fail(describe_failure(error), took_s)
             return None
         if self._clock() >= began + ANSWER_S:
             return None  # the caller has given up
@@ -179,14 +184,16 @@ class Reservations:
         self._recover()
         return result
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, took_s: float) -> None:
         now = self._clock()
-        self._left_alone_until = now + LEFT_ALONE_S
+        self._left_alone_until = now + max(LEFT_ALONE_TIMES * took_s, LEFT_ALONE_S)
         if self._failing_since is not None:
             return  # one warning per outage
         self._failing_since = now
         share = self._share.per_second(now) or UNKNOWN_SHARE * self.limit.per_second
         self._rate_alone = min(share, self.limit.per_second)
+        # Without this pause, each client would send a request more than its share at once.
+        self._memory.slow(self.limit.key, pause_s=self._share.last_at + 1 / self._rate_alone - now)
         store = describe_store(self._store, "rate limit store")
         logger.warning(
             "%s: %s; this client sends at most %.3g requests per second, its share of the limit, and tries "
