@@ -95,12 +95,14 @@ def _no_profiles_here(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _no_profiles_here: str) -> None:
-    """Keep the developer's own tenant and proxy out of the tests."""
+    """Keep the developer's own tenant, proxy, and terminal out of the tests."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (
         *(name for name in os.environ if name.startswith("THRIVE_")),
         *proxies,
         *(name.lower() for name in proxies),
+        *("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+        *("PY_COLORS", "PYTEST_ADDOPTS"),  # of the processes of pytest that tests start
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
