@@ -22,6 +22,7 @@ import trio
 from anyio.from_thread import start_blocking_portal
 from harness import ACTIVITY_ID, BASIC, OAUTH, Flavour, page_response
 from loopback_http import QuietHandler
+from patience import PATIENCE_S
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -185,7 +186,11 @@ def read(client: ThriveClient) -> str:
 
 def test_a_client_travels_to_a_pool_of_processes(server: Server) -> None:
     client = ThriveClient(
-        server.region, CREDENTIALS, engine=server.engine, timeout=Timeout(total=20), application="pool"
+        server.region,
+        CREDENTIALS,
+        engine=server.engine,
+        timeout=Timeout(total=PATIENCE_S),
+        application="pool",
     )
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert list(pool.map(read, [client] * 3)) == [ACTIVITY_ID] * 3
@@ -294,7 +299,7 @@ def test_close_during_a_call_is_a_clear_error() -> None:
 
     def handler(_request: httpx.Request) -> httpx.Response:
         arrived.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
         raise httpx.ReadError("closed")
 
     client = ThriveClient(Region.STAGING, BASIC, transport=httpx.MockTransport(handler), retry=RetryPolicy(5))
@@ -308,7 +313,7 @@ def test_close_during_a_call_is_a_clear_error() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert arrived.wait(30)
+    assert arrived.wait(PATIENCE_S)
     client.close()
     client.close()
     go_on.set()

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from harness import ACTIVITY_ID, Flavour, Kept, page_response, token_response
+from patience import PATIENCE_S
 
 from thrive_learning import (
     BasicCredentials,
@@ -361,7 +362,7 @@ def test_a_thread_that_waits_for_a_token_shows_nothing_either(flavour: Flavour) 
 
     def handler(_request: httpx.Request) -> httpx.Response:
         asked.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
         return httpx.Response(401, json={"error": "invalid_client", "error_description": SECRET})
 
     errors: list[ThriveError] = []
@@ -377,7 +378,7 @@ def test_a_thread_that_waits_for_a_token_shows_nothing_either(flavour: Flavour) 
         if flavour.name == "sync":
             for thread in threads:
                 thread.start()
-            assert asked.wait(30)
+            assert asked.wait(PATIENCE_S)
             go_on.set()
             for thread in threads:
                 thread.join()

@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from patience import PATIENCE_S, wait_until
 
 from thrive_learning import (
     AsyncThriveClient,
@@ -401,10 +401,7 @@ def test_an_abandoned_run_ends_its_span_once(flavour: Flavour, telemetry: Teleme
             del stream
         else:
             client.close()
-        for _ in range(1000):  # a run that was dropped is ended by its threads or tasks
-            if telemetry.spans:
-                break
-            time.sleep(0.01)
+        wait_until(lambda: telemetry.spans)  # a run that was dropped is ended by its threads or tasks
         assert len(telemetry.spans) == 1
     found = run_span(telemetry)
     assert found["thrive.run.records"] == 1
@@ -446,14 +443,14 @@ def test_a_worker_that_cannot_be_stopped_does_not_keep_the_span_open(telemetry: 
     def respond(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith(IDS[1]):
             has_begun.set()
-            may_end.wait(30)
+            may_end.wait(PATIENCE_S)
         return by_id(request)
 
     options: Any = {"transport": httpx.MockTransport(respond), "telemetry": telemetry.settings}
     with ThriveClient(Region.PRODUCTION, BASIC, **options) as client:
         stream = client.activities.get_many(IDS[:2])
         next(stream)
-        has_begun.wait(30)
+        assert has_begun.wait(PATIENCE_S)
         stream._run.close(0)
         assert run_span(telemetry)["thrive.run.records"] == 1
         may_end.set()

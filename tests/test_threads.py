@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
+from patience import wait_until
 
 from thrive_learning import _threads
 from thrive_learning._threads import arun_in_time, run_in_time
@@ -34,13 +34,6 @@ def _no_other_threads() -> Iterator[None]:
 def no_thread_is_left() -> bool:
     _threads._end_idle()
     return not any(isinstance(thread, _threads._Thread) for thread in threading.enumerate())
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    ends_at = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < ends_at
-        time.sleep(0.001)
 
 
 def test_a_function_runs_in_a_thread_with_the_context_of_its_caller() -> None:
