@@ -114,19 +114,40 @@ def test_a_clock_that_is_set_back_does_not_stop_the_permits() -> None:
 def test_token_requests_and_requests_without_valid_credentials_do_not_count() -> None:
     sandbox = limited(1, burst=1)
     wrong = replace(RECORD, headers={"authorization": "Basic d3Jvbmc6d3Jvbmc="})
-    elsewhere = replace(RECORD, target="/rest/v1/nothing")
+    elsewhere = replace(RECORD, target="/nothing")
 
-    for request, status in [
-        (TOKEN, 200),
-        (wrong, 401),
-        (elsewhere, 404),
-        (replace(RECORD, method="PUT"), 405),
-    ]:
+    for request, status in [(TOKEN, 200), (wrong, 401), (elsewhere, 404)]:
         for _ in range(3):
             response = sandbox.reply(request, now=NOW).response
             assert response.status == status
             assert "ratelimit" not in response.headers
     assert statuses(sandbox, 0, 0) == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        pytest.param("GET", "/rest/v1/user/1", id="another-operation"),
+        pytest.param("POST", "/rest/v1/activities", id="another-method"),
+    ],
+)
+def test_a_new_operation_counts_without_being_listed(method: str, target: str) -> None:
+    sandbox = limited(1, burst=1)
+    request = replace(RECORD, method=method, target=target)
+
+    first, second = (sandbox.reply(request, now=NOW).response.status for _ in range(2))
+
+    assert first in {404, 405}
+    assert second == 429
+
+
+def test_a_request_that_needs_another_scope_counts() -> None:
+    sandbox = limited(1, burst=1)
+    form = replace(TOKEN, body=TOKEN.body + b"&scope=api/write")
+    token = json.loads(ask(sandbox, form).response.body)["access_token"]
+
+    request = replace(RECORD, headers={"authorization": f"Bearer {token}"})
+    assert [ask(sandbox, request).response.status for _ in range(2)] == [403, 429]
 
 
 def test_access_tokens_and_basic_credentials_share_the_limit() -> None:

@@ -57,6 +57,8 @@ TOKEN_URL = "https://sandbox.invalid/oauth2/token/{tenant_id}"  # noqa: S105 - a
 #: The `webhooks_token_url=` of a region for the sandbox.
 WEBHOOKS_TOKEN_URL = "https://sandbox.invalid/webhooks/oauth2/token/{tenant_id}"  # noqa: S105 - a URL
 
+#: The beginning of every path of the API, and of no token endpoint.
+_API_PATHS = "/rest/v1/"
 _LIST_PATH = "/rest/v1/activities"
 _ACTIVITY_PATH = re.compile(r"/rest/v1/activity/([^/]+)")
 _TOKEN_PATH = re.compile(r"(/webhooks)?/oauth2/token/([^/]+)")
@@ -174,16 +176,17 @@ class Sandbox:
         """
         return completed(self._route(request, now), request, now)
 
-    def may_read(self, request: SandboxRequest, *, now: float) -> bool:
-        """Return whether a request is for the API, and has credentials that may read.
+    def is_from_tenant(self, request: SandboxRequest, *, now: float) -> bool:
+        """Return whether a request is for any path of the API, and has valid credentials.
 
         Args:
             request: Any request.
             now: The time in Unix seconds.
         """
-        path = request.target.partition("?")[0]
-        is_api = path == _LIST_PATH or _ACTIVITY_PATH.fullmatch(path) is not None
-        return is_api and self._api_refusal(request, now) is None
+        if not request.target.startswith(_API_PATHS):
+            return False
+        refusal = self._credentials_refusal(request, now)
+        return refusal is None or refusal.status != HTTPStatus.UNAUTHORIZED
 
     def _route(self, request: SandboxRequest, now: float) -> SandboxResponse:
         path = request.target.partition("?")[0]
@@ -218,6 +221,9 @@ class Sandbox:
         """Return the error response for a request that may not read; None if it may."""
         if request.method not in {"GET", "HEAD"}:
             return method_not_allowed("GET, HEAD")
+        return self._credentials_refusal(request, now)
+
+    def _credentials_refusal(self, request: SandboxRequest, now: float) -> SandboxResponse | None:
         scheme, credentials = _authorization(request)
         if scheme == "bearer":
             return self._bearer_refusal(credentials, now)

@@ -66,7 +66,7 @@ class FaultySandbox:
     def _limited_reply(self, request: SandboxRequest, now: float) -> SandboxReply:
         limit = self.rate_limit
         # The limit is the tenant's, so only requests that are known to be the tenant's count.
-        if limit is None or not self.sandbox.may_read(request, now=now):
+        if limit is None or not self.sandbox.is_from_tenant(request, now=now):
             return self._reply(request, now)
         rejection, headers = limit.take(now)
         if rejection is None:

@@ -27,9 +27,9 @@ _SET_BACK_S = 1.0
 class SandboxRateLimit:
     """A limit on requests per second, above which the sandbox responds with 429.
 
-    It is a token bucket, which starts full. Each request takes a permit, and permits return at a fixed rate.
-    Requests to the token endpoints, and requests without valid credentials, do not count. Threads may share
-    it. Its clock is that of the sandbox.
+    It is a token bucket, which starts full. Each request to the API takes a permit, whatever its path and
+    method, and permits return at a fixed rate. Requests to the token endpoints, and requests without valid
+    credentials, do not count. Threads may share it. Its clock is that of the sandbox.
 
     Args:
         per_second: How many permits return per second, from 0.001 to a million.
