@@ -78,7 +78,7 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
             the cluster's scheduler.
         rate_limit: The `RateLimit` that all workers share; None for that of `client` or of the environment.
         rows_per_partition: The maximum number of records of a partition when it is counted. More than that
-            within one second stay together, with a warning.
+            within a few seconds stay together, with a warning.
         per_page: The number of records per request, from 1 to 1,000.
 
     Raises:

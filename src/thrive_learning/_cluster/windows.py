@@ -46,7 +46,7 @@ _MOST_PIECES: Final = 4
 
 #: The pieces of a window have its records once, and those in the overlaps between them twice. Fewer would
 #: mean that the windows would lose records, although the overlap was found to be enough. More than this share
-#: would mean that the server ignores the times.
+#: would mean that the server ignores the times, or that nearly all records have the same date.
 _MOST_TWICE: Final = 1.9
 
 #: The shortest window of a server that does not count, whose windows cannot be checked. It also works for a
@@ -130,8 +130,9 @@ def plan_windows(
     """Divide a period into windows of at most so many records, in the order of time.
 
     A window that exceeds the bound is split in up to four, or in two if it is short or the counts of the four
-    contradict each other, and the pieces are counted. It stays whole if it has a single second or the counts
-    of the two contradict each other. In the end, small neighbors are joined.
+    contradict each other, and the pieces are counted. It stays whole if it has a single second, if the
+    counts of the two contradict each other, or if both would request nearly all of its records. In the
+    end, small neighbors are joined.
 
     For a server that does not count, a window is split if the server has a record after the bound, and has at
     least an hour.
@@ -228,8 +229,7 @@ class _Planning:
         records = window.records or 0
         if counted < records:  # some are in no piece, unless they were deleted since
             records = self._counted(window).records or 0
-        is_short = window.since is not None and window.until - window.since <= _MUCH * SECOND
-        return counted >= records and (is_short or counted <= records * _MOST_TWICE)
+        return records <= counted <= records * _MOST_TWICE
 
     def _counted(self, window: Window) -> Window:
         self._left -= 1
