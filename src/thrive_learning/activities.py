@@ -8,6 +8,7 @@ from thrive_learning._budget import Budget
 from thrive_learning._call.generated import GET_ACTIVITY, LIST_ACTIVITIES
 from thrive_learning._call.run import acall, call, run, run_async, with_response
 from thrive_learning._call.seam import AsyncCaller, Call, Caller
+from thrive_learning._documented_types import report_undocumented_types
 from thrive_learning._filters import ActivityFilters
 from thrive_learning._ids import validate_activity_id
 from thrive_learning.errors import Attempt
@@ -184,6 +185,7 @@ class Activities:
             since=since,
             until=until,
         )
+        report_undocumented_types(filters)
         options: CallOptions = {"timeout": timeout, "retry": retry}
         arguments = filters.page_arguments(page, per_page)
         return call(LIST_ACTIVITIES, self._http, options, **arguments)
@@ -255,6 +257,7 @@ class Activities:
             since=since,
             until=until,
         )
+        report_undocumented_types(filters)
         walk, plan = Walk(filters.with_end(), page, per_page), plan_of(self._http.seam.begin(timeout, retry))
 
         def open_pages(
@@ -432,6 +435,7 @@ class AsyncActivities:
             since=since,
             until=until,
         )
+        report_undocumented_types(filters)
         options: CallOptions = {"timeout": timeout, "retry": retry}
         arguments = filters.page_arguments(page, per_page)
         return await acall(LIST_ACTIVITIES, self._http, options, **arguments)
@@ -503,6 +507,7 @@ class AsyncActivities:
             since=since,
             until=until,
         )
+        report_undocumented_types(filters)
         walk, plan = Walk(filters.with_end(), page, per_page), plan_of(self._http.seam.begin(timeout, retry))
 
         def open_pages(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from thrive_learning._cluster.clients import ClientSource, client_of
 from thrive_learning._cluster.reading import ERROR_COLUMNS, Part, plan_parts, read_ids, read_part
 from thrive_learning._cluster.versions import check_cluster
+from thrive_learning._documented_types import report_undocumented_types
 from thrive_learning._filters import ActivityFilters, page_size
 from thrive_learning._id_files.lines import InputLines
 from thrive_learning._id_files.sources import IdSource, Wording, format_of, ids_in
@@ -100,6 +101,7 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
         since=since,
         until=until,
     ).with_end()
+    report_undocumented_types(filters)
     bound = _count("rows_per_partition", rows_per_partition)
     source = ClientSource.of(client, profile, token_store=token_store, rate_limit=rate_limit)
     reader = _PartReader(source, page_size(per_page))

@@ -9,6 +9,7 @@ import pytest
 from command import Call, assert_complaint
 from list_server import ListServer, listing, record_of
 
+from thrive_learning._documented_types import _report
 from thrive_learning.cli.cells import cut, width_of
 from thrive_learning.cli.commands.activity_list import position_of
 from thrive_learning.cli.record_table import as_record_table
@@ -59,6 +60,14 @@ def test_filters_are_sent(call: Call, server: ListServer) -> None:
             "timestampTo": "2026-01-01 00:00:20",
         }
     ]
+
+
+def test_an_undocumented_type_is_sent_with_a_warning(call: Call, server: ListServer) -> None:
+    _report.cache_clear()
+    code, out, err = call(*LIST, "--type", "vewed")
+    assert (code, out) == (0, "")
+    assert err == "thrive: 'vewed' is not a documented type. Did you mean 'viewed'?\n"
+    assert server.requests[-1]["actions"] == "vewed"
 
 
 @pytest.mark.usefixtures("server")

@@ -17,6 +17,7 @@ import pytest
 from command import Call, assert_complaint
 from list_server import ListServer, listing
 
+from thrive_learning._documented_types import _report
 from thrive_learning.cli.export.cluster import connection, dispatch
 from thrive_learning.cli.export.cluster.dispatch import Dispatcher
 from thrive_learning.cli.export.cluster.folder import PartFolder
@@ -129,6 +130,10 @@ def test_filters_select_records(call: Call, server: ListServer, export: tuple[st
     assert server.requests == []
     assert call(*export, "--force", "--type", "viewed").code == 0
     assert ids_in().total() == -(-COUNT // 3)
+    _report.cache_clear()
+    code, _, err = call(*export, "--force", "--type", "vewed")
+    assert code == 0
+    assert err.count("thrive: 'vewed' is not a documented type. Did you mean 'viewed'?\n") == 1
 
 
 def reversed_pairs(options: list[str]) -> list[str]:

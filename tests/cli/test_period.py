@@ -13,6 +13,7 @@ import pytest
 from command import Call, assert_complaint
 from list_server import ListServer, listing, record_of
 
+from thrive_learning._documented_types import _report
 from thrive_learning.cli.export import walk
 from thrive_learning.cli.export.destinations import Destination
 from thrive_learning.cli.export.files import ExportFiles
@@ -95,6 +96,24 @@ def test_filters_are_sent(call: Call, server: ListServer) -> None:
     assert {record["type"] for record in lines_of("out.ndjson")} == {"viewed", "completed"}
     assert call(*EXPORT, *period, "--omit-type", "viewed", "-o", "out.ndjson", "--force").code == 0
     assert server.requests[-1]["omitActions"] == "viewed"
+
+
+@pytest.mark.parametrize("option", ["--type", "--omit-type"])
+@pytest.mark.parametrize("state", [pytest.param((), id="once"), pytest.param(STATE[4:], id="scheduled")])
+def test_an_undocumented_type_is_a_warning(
+    call: Call, server: ListServer, option: str, state: tuple[str, ...]
+) -> None:
+    _report.cache_clear()
+    code, _, err = call(*ALL, *OUT, option, "vewed", *state)
+    assert code == 0
+    assert err.count("thrive: 'vewed' is not a documented type. Did you mean 'viewed'?\n") == 1
+    assert server.requests
+
+
+def test_a_quiet_export_does_not_warn(call: Call, server: ListServer) -> None:
+    _report.cache_clear()
+    assert call(*ALL, *OUT, "--type", "vewed", "--quiet") == (0, "", "")
+    assert server.requests
 
 
 def test_many_content_ids_are_asked_for_one_after_the_other(call: Call, server: ListServer) -> None:

@@ -26,6 +26,7 @@ from thrive_learning import (
 )
 from thrive_learning._cluster import clients, versions
 from thrive_learning._cluster.clients import close_clients
+from thrive_learning._documented_types import _report
 from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
 dask: Any = pytest.importorskip("dask")
@@ -89,6 +90,13 @@ def test_an_empty_period_has_one_empty_partition(server: ListServer) -> None:
     found = frame.compute()
     assert len(found) == 0
     assert {name: str(dtype) for name, dtype in found.dtypes.items()} == TYPES
+
+
+def test_an_undocumented_type_is_reported(server: ListServer, caplog: pytest.LogCaptureFixture) -> None:
+    _report.cache_clear()
+    read_activities(BEGIN, BEGIN + DAY, types=["vewed"])
+    assert server.requests
+    assert "'vewed' is not a documented type. Did you mean 'viewed'?" in caplog.messages
 
 
 def test_columns_are_chosen_before_they_are_converted(server: ListServer) -> None:

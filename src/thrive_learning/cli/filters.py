@@ -2,12 +2,16 @@
 
 import datetime as dt
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from thrive_learning.cli.moments import Moment, moment_of, span_of
 from thrive_learning.cli.options import Command, Parsed
+from thrive_learning.cli.terminal import noticed, say
+
+if TYPE_CHECKING:
+    from thrive_learning._filters import ActivityFilters
 
 #: A point in time, and a duration.
 TIME = Parsed("time", lambda value: moment_of(value, dt.datetime.now(dt.UTC)))
@@ -59,6 +63,18 @@ class FilterOptions(NamedTuple):
             "since": self.since and self.since.at,
             "until": self.until and self.until.at,
         }
+
+
+def warn_of_types(filters: "ActivityFilters", *, quiet: bool) -> None:
+    """Show which types are not documented, unless `--quiet` is used."""
+    from thrive_learning._documented_types import report_undocumented_types  # noqa: PLC0415 - not for --help
+
+    with noticed(_not_shown if quiet else say):
+        report_undocumented_types(filters)
+
+
+def _not_shown(_notice: str) -> None:
+    pass
 
 
 def _shown(moment: Moment) -> str:

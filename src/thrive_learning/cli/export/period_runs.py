@@ -14,7 +14,7 @@ from thrive_learning.cli.export.period import Finished, PeriodJob, PeriodOptions
 from thrive_learning.cli.export.query import PeriodQuery, filters_document, stamp
 from thrive_learning.cli.export.run import export_origin
 from thrive_learning.cli.export.state import Pending, State, StateFile
-from thrive_learning.cli.filters import FilterOptions
+from thrive_learning.cli.filters import FilterOptions, warn_of_types
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
 from thrive_learning.errors import ConfigurationError
@@ -32,6 +32,7 @@ def run_period(target: Target, options: PeriodOptions) -> None:
     now = dt.datetime.now(dt.UTC)
     _check(options, now)
     filters = _filters(options.filters, now)
+    warn_of_types(filters, quiet=options.quiet)
     destination = _destination(options, filters)
     settings = None if target.sandbox else target.settings()
     origin = export_origin(settings)

@@ -21,7 +21,7 @@ from thrive_learning.cli.export.period_runs import query_of
 from thrive_learning.cli.export.progress import AGAIN, announced, shown, summarized
 from thrive_learning.cli.export.query import PeriodQuery
 from thrive_learning.cli.export.run import export_origin
-from thrive_learning.cli.filters import FilterOptions
+from thrive_learning.cli.filters import FilterOptions, warn_of_types
 from thrive_learning.cli.options import Target
 from thrive_learning.cli.terminal import say
 
@@ -57,6 +57,7 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
             f"--dask writes a folder of Parquet files, but -o is {options.output}. Use a name such as lake."
         )
     query = stored_form(query_of(options.filters, dt.datetime.now(dt.UTC)))
+    warn_of_types(query.filters, quiet=options.quiet)
     folder = PartFolder(folder_of(options.output, "--dask"))
     folder.check(resume=options.resume, force=options.force)
     settings = None if target.sandbox else target.settings()
