@@ -21,6 +21,8 @@ from patience import PATIENCE_S
 from thrive_learning import (
     BasicCredentials,
     ClientCredentials,
+    ConfigurationError,
+    Region,
     RetryPolicy,
     ThriveError,
 )
@@ -399,3 +401,51 @@ def test_a_request_id_that_repeats_a_credential_is_masked(flavour: Flavour, kept
     shown = [*searched(caught.value), *kept.texts()]
     assert not [form for form in FORMS for text in shown if form in text]
     assert "**********" in str(caught.value)
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "unknown": {"api_secret": SECRET},
+    "proxy": {"proxy": f"ftp{PROXY_URL}"},
+    "engine": {"proxy": PROXY_URL, "engine": "nope"},
+    "transport": {"proxy": PROXY_URL, "transport": 3},
+    "on_attempt": {"proxy": PROXY_URL, "on_attempt": 3},
+    "timeout": {"proxy": PROXY_URL, "timeout": -1},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_client_that_cannot_be_created_shows_no_argument(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv("THRIVE_TENANT_ID", TENANT)
+    monkeypatch.setenv("THRIVE_API_SECRET", SECRET)
+    kind: Any = flavour.client_class
+    for create in (lambda **options: kind("staging", CREDENTIALS["Basic"], **options), kind.from_env):
+        with pytest.raises((ConfigurationError, TypeError)) as caught:
+            create(**WRONG[wrong])
+        assert not shown_secrets(caught.value)
+    assert repr(kind.__new__(kind)) == f"<{kind.__name__} region=None>"
+
+
+def test_no_other_wrong_argument_shows_either(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: Any = flavour.client_class
+    url = f"https://user:{SECRET}@api.example/{{tenant_id}}"
+    for create in (
+        lambda: kind("staging", SECRET),
+        lambda: kind.sandbox(api_secret=SECRET),
+        lambda: Region.custom("mine", api_url=url.partition("{")[0], token_url=url),
+        kind.from_env,
+    ):
+        monkeypatch.setenv("THRIVE_API_URL", url)
+        monkeypatch.setenv("THRIVE_TOKEN_URL", url)
+        monkeypatch.setenv("THRIVE_WEBHOOKS_TOKEN_URL", url)
+        with pytest.raises((ConfigurationError, TypeError)) as caught:
+            create()
+        assert not shown_secrets(caught.value)
+
+
+def shown_secrets(error: BaseException) -> list[str]:
+    """Return the texts of an error and of the frames of this package that have a secret."""
+    frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+    shown = [repr(frame.locals) for frame in frames if frame.filename != __file__]
+    return [text for text in (*shown, str(error)) for form in (*FORMS, *PROXY_FORMS) if form in text]

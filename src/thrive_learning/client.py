@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES
+from thrive_learning._frames import forget_locals
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, EngineName
 from thrive_learning.credentials import BasicCredentials, ClientAuth, ClientCredentials, Credentials, Secret
 from thrive_learning.drift import Drift
@@ -159,25 +160,31 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         from thrive_learning._log import follow_environment  # noqa: PLC0415
 
         follow_environment()
-        self.region = region if isinstance(region, Region) else Region.parse(region)
-        self._options = Options(
-            timeout=Timeout.of(timeout, Timeout()),
-            retry=RetryPolicy.of(retry),
-            application=application,
-            proxy=proxy,
-            verify=verify,
-            on_attempt=on_attempt,
-            token_store=token_store,
-            engine=engine,
-            on_drift=on_drift,
-            strict=strict,
-            max_record_bytes=max_record_bytes,
-            max_page_bytes=max_page_bytes,
-            telemetry=telemetry,
-            rate_limit=rate_limit,
-        )
-        self._transport: _TransportT | Callable[[], _TransportT] | None = transport
-        self._http: _CallerT = self._connect(_credentials(credentials))
+        try:
+            self.region = region if isinstance(region, Region) else Region.parse(region)
+            self._options = Options(
+                timeout=Timeout.of(timeout, Timeout()),
+                retry=RetryPolicy.of(retry),
+                application=application,
+                proxy=proxy,
+                verify=verify,
+                on_attempt=on_attempt,
+                token_store=token_store,
+                engine=engine,
+                on_drift=on_drift,
+                strict=strict,
+                max_record_bytes=max_record_bytes,
+                max_page_bytes=max_page_bytes,
+                telemetry=telemetry,
+                rate_limit=rate_limit,
+            )
+            self._transport: _TransportT | Callable[[], _TransportT] | None = transport
+            self._http: _CallerT = self._connect(_credentials(credentials))
+        except BaseException as error:
+            forget_locals(error)
+            raise
+        finally:
+            del credentials, proxy  # a traceback may show local variables
 
     @abc.abstractmethod
     def _connect(self, credentials: Credentials) -> _CallerT:
@@ -217,11 +224,17 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
         """
         from thrive_learning._settings.resolution import log_warnings, settings  # noqa: PLC0415 - not every client's
 
-        found = settings(profile=profile, region=region, engine=options.get("engine"))
-        log_warnings(found)
-        options["engine"] = found.engine
-        options.setdefault("rate_limit", found.rate_limit)
-        return cls(found.region, found.credentials, **options)
+        try:
+            found = settings(profile=profile, region=region, engine=options.get("engine"))
+            log_warnings(found)
+            options["engine"] = found.engine
+            options.setdefault("rate_limit", found.rate_limit)
+            return cls(found.region, found.credentials, **options)
+        except BaseException as error:
+            forget_locals(error)
+            raise
+        finally:
+            del options  # a traceback may show local variables
 
     @classmethod
     def sandbox(cls, *, client_auth: ClientAuth = "auto", **options: Unpack[SandboxOptions]) -> Self:
@@ -240,10 +253,14 @@ class _Client(abc.ABC, Generic[_TransportT, _CallerT]):
             ConfigurationError: `client_auth` or an option is not valid.
         """
         region, credentials, transport = _sandbox(client_auth)
-        return cls(region, credentials, transport=cast("_TransportT", transport), **options)
+        try:
+            return cls(region, credentials, transport=cast("_TransportT", transport), **options)
+        finally:
+            del options  # a traceback may show local variables
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} region={self.region.name!r}>"
+        name = self.region.name if hasattr(self, "region") else None  # its creation may have failed
+        return f"<{type(self).__name__} region={name!r}>"
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # Connections and tokens are not pickled, and neither are secrets that may not be.

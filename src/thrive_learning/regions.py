@@ -183,7 +183,13 @@ class Region:
         """
         if any(name == taken for taken in _BY_NAME):
             raise ConfigurationError(f"{name!r} is the name of a built-in region. Use another name.")
-        return cls(name, api_url, token_url, webhooks_token_url)
+        try:
+            return cls(name, api_url, token_url, webhooks_token_url)
+        except ConfigurationError as error:
+            problem = f"{error}"
+        finally:
+            del api_url, token_url, webhooks_token_url  # a traceback may show local variables
+        raise ConfigurationError(problem)
 
     def token_url(self, tenant_id: str, service: object = Service.API) -> str:
         """Return the URL of a token endpoint.
