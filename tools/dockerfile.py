@@ -10,20 +10,19 @@ from pathlib import PurePosixPath
 
 #: The instructions that `tools.container` carries out.
 KNOWN = {
-    *(
-        "ARG",
-        "CMD",
-        "COPY",
-        "ENTRYPOINT",
-        "ENV",
-        "EXPOSE",
-        "FROM",
-        "HEALTHCHECK",
-        "LABEL",
-        "RUN",
-        "STOPSIGNAL",
-    ),
-    *("USER", "WORKDIR"),
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "RUN",
+    "STOPSIGNAL",
+    "USER",
+    "WORKDIR",
 }
 _FLAG = re.compile(r"--([a-z-]+)=(\S+)\s+")
 
