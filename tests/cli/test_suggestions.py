@@ -150,8 +150,8 @@ def test_a_group_whose_command_is_not_there_has_no_options_of_it() -> None:
 # python3 -m thrive_learning
 
 
-def module(*arguments: str, script: str = "") -> Result:
-    command = [sys.executable, *(["-c", script] if script else ["-m", "thrive_learning"]), *arguments]
+def module(*arguments: str) -> Result:
+    command = [sys.executable, "-m", "thrive_learning", *arguments]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     return Result(done.returncode, done.stdout, done.stderr)
 
@@ -163,16 +163,6 @@ def test_the_package_runs_as_the_command() -> None:
     assert_complaint(wrong, 2)
     assert "Did you mean 'python3 -m thrive_learning activity'?" in wrong.err
     assert "\nTry 'python3 -m thrive_learning --help'.\n" in wrong.err
-
-
-def test_the_package_without_the_extra_says_what_to_install() -> None:
-    script = (
-        "import sys, runpy; sys.modules['click'] = None; "
-        "runpy.run_module('thrive_learning', run_name='__main__')"
-    )
-    result = module(script=script)
-    assert_complaint(result, 2)
-    assert "python3 -m pip install 'thrive-learning[cli]'" in result.err
 
 
 def test_importing_it_runs_nothing(
