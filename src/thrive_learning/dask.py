@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from thrive_learning._cluster.clients import ClientSource, client_of
 from thrive_learning._cluster.reading import ERROR_COLUMNS, Part, plan_parts, read_ids, read_part
 from thrive_learning._cluster.versions import check_cluster
 from thrive_learning._documented_types import report_undocumented_types
 from thrive_learning._filters import ActivityFilters, page_size
-from thrive_learning._id_files.lines import InputLines
+from thrive_learning._id_files.lines import InputLines, open_input
 from thrive_learning._id_files.sources import IdSource, Wording, format_of, ids_in
 from thrive_learning._ids import shown
 from thrive_learning._tables.rows import COLUMNS
@@ -37,6 +37,7 @@ __all__ = ["read_activities", "read_activities_by_id"]
 
 #: The format of a file of IDs.
 _IdFormat = Literal["text", "csv", "ndjson", "json"]
+_FORMATS = get_args(_IdFormat)
 
 _WORDING = Wording("file_format={!r}", "field=", "field=")
 
@@ -148,14 +149,20 @@ def read_activities_by_id(  # noqa: PLR0913 - the options of a run
 
     Raises:
         ConfigurationError: The extra `dask` is not installed, or an argument is not valid.
-        ThriveError: A file has no IDs or is not valid. The same errors as those of `activities.get_many` are
-            raised when the DataFrame is computed; those that would affect every ID also with `"keep"`.
+        ThriveError: A file cannot be read, has no IDs, or is not valid. The same errors as those of
+            `activities.get_many` are raised when the DataFrame is computed; those that would affect every ID
+            also with `"keep"`.
 
     Source: the reference page of `GET /activity/{id}`.
     """
     dask = _dask()
     if on_error not in ("raise", "keep"):
         raise ConfigurationError(f"on_error is {shown(on_error)}. Choose 'raise' or 'keep'.")
+    if file_format not in (None, *_FORMATS):
+        raise ConfigurationError(
+            f"file_format is {shown(file_format)}. Choose {', '.join(map(repr, _FORMATS[:-1]))}, or "
+            f"{_FORMATS[-1]!r}."
+        )
     keeps = on_error == "keep"
     size = _count("ids_per_partition", ids_per_partition)
     source = ClientSource.of(client, profile, token_store=token_store, rate_limit=rate_limit)
@@ -213,16 +220,20 @@ def _ids_of(ids: object, form: _IdFormat | None, field: str) -> Iterator[str]:
     for first in rest:
         both = chain([first], rest)
         if isinstance(first, os.PathLike):
-            return _ids_in_files(cast("Iterator[os.PathLike[str]]", both), form, field)
+            return _ids_in_files(both, form, field)
         return cast("Iterator[str]", both)
     return iter(())
 
 
-def _ids_in_files(paths: Iterable["os.PathLike[str]"], form: _IdFormat | None, field: str) -> Iterator[str]:
+def _ids_in_files(paths: Iterable[object], form: _IdFormat | None, field: str) -> Iterator[str]:
     for path in paths:
-        name = os.fspath(path)
+        if not isinstance(path, os.PathLike):
+            raise ConfigurationError(
+                f"ids has a value of type {type(path).__name__} among paths. Pass only IDs, or only paths."
+            )
+        name = os.fsdecode(cast("os.PathLike[str]", path))
         source = IdSource(name, form or format_of(name), field, None, _WORDING)
-        with Path(path).open("rb") as file:
+        with open_input(Path(name), name) as file:
             yield from ids_in(InputLines(file, name), source)
 
 

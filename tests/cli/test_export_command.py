@@ -426,3 +426,17 @@ def test_help_loads_nothing_that_only_an_export_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_an_input_that_cannot_be_opened_is_not_an_output_that_cannot_be_written(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = say_ids(ACTIVITY_ID)
+
+    def denied(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    result = call(*EXPORT, ids, "-o", "out.ndjson", "--sandbox")
+    assert_complaint(result, 10)
+    assert result.err == "thrive: error: cannot read ids.txt: Permission denied\n"

@@ -169,6 +169,61 @@ def test_ids_of_files(records: ThriveSandbox, tmp_path: Path) -> None:
         read_activities_by_id(tmp_path / "ids.txt", file_format="ndjson")
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        pytest.param("missing.txt", "No such file or directory", id="missing"),
+        pytest.param("folder", "Is a directory|Permission denied", id="folder"),
+        pytest.param("latin-1.txt", "byte 2 is not valid UTF-8", id="latin-1"),
+        pytest.param("broken.csv.gz", "the gzip data is truncated", id="gzip"),
+        pytest.param("a\0b", "embedded null", id="NUL"),
+        pytest.param("empty.txt", "contains no IDs", id="empty"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_with_its_name(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin-1.txt").write_bytes("aé\n".encode("latin-1"))
+    (tmp_path / "broken.csv.gz").write_bytes(b"\x1f\x8b\x08")
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(ThriveError, match=problem) as caught:
+        read_activities_by_id([tmp_path / name])
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_file_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(ThriveError, match=r"cannot read .*ids\.txt: Permission denied"):
+        read_activities_by_id(tmp_path / "ids.txt")
+
+
+def test_a_path_may_be_bytes(records: ThriveSandbox, tmp_path: Path) -> None:
+    activity = records.add()
+    (tmp_path / "ids.txt").write_text(activity.id)
+
+    class BytesPath:
+        def __fspath__(self) -> bytes:
+            return bytes(tmp_path / "ids.txt")
+
+    paths: Any = BytesPath()
+    frame: Any = read_activities_by_id(paths)
+    assert list(frame.compute()["id"]) == [activity.id]
+
+
+def test_invalid_sources_of_ids_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text(ACTIVITY_ID)
+    mixed: Any = [tmp_path / "ids.txt", 5]
+    with pytest.raises(ConfigurationError, match="ids has a value of type int among paths"):
+        read_activities_by_id(mixed)
+    unknown: Any = "xml"
+    with pytest.raises(ConfigurationError, match=r"file_format is 'xml'\. Choose 'text', 'csv', 'ndjson',"):
+        read_activities_by_id(tmp_path / "ids.txt", file_format=unknown)
+
+
 def test_ids_of_a_bag(records: ThriveSandbox) -> None:
     ids = [records.add().id for _ in range(9)]
     bag = bags.from_sequence(ids, npartitions=3)

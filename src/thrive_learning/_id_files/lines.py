@@ -5,6 +5,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 from thrive_learning.errors import ThriveError
 
@@ -38,6 +39,21 @@ def unreadable(name: str, problem: str, where: str = "") -> UnreadableInputError
 def no_ids(problem: str) -> UnreadableInputError:
     """Return the error for an input without IDs."""
     return UnreadableInputError(f"{problem}. Check the file or the command that produces it.")
+
+
+def open_input(path: Path, name: str) -> io.BufferedReader:
+    """Open a file for `InputLines`.
+
+    Raises:
+        UnreadableInputError: The file cannot be opened.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except ValueError as error:  # a path with a NUL
+        problem = str(error)
+    raise unreadable(name, problem)
 
 
 class InputLines:

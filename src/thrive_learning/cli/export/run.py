@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import click
 
-from thrive_learning._id_files.lines import InputLines
+from thrive_learning._id_files.lines import InputLines, open_input
 from thrive_learning._id_files.sources import IdSource, format_of, ids_in
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export import tables
@@ -164,7 +164,7 @@ def export_origin(settings: "Settings | None") -> ExportOrigin:
 def _opened(ids: str, written: Sequence[Path]) -> Generator[BinaryIO, None, None]:
     """Open the input, which must not be a file that the export writes."""
     with contextlib.ExitStack() as opened:
-        file: BinaryIO = sys.stdin.buffer if ids == "-" else opened.enter_context(Path(ids).open("rb"))
+        file: BinaryIO = sys.stdin.buffer if ids == "-" else opened.enter_context(open_input(Path(ids), ids))
         with contextlib.suppress(OSError):  # a stdin without a descriptor
             status = os.fstat(file.fileno())
             if any(path.exists() and os.path.samestat(path.stat(), status) for path in written):
