@@ -18,9 +18,10 @@ from command import Call, assert_complaint
 from list_server import ListServer, listing
 
 from thrive_learning._documented_types import _report
-from thrive_learning.cli.export.cluster import connection, dispatch
+from thrive_learning.cli.export.cluster import connection, dispatch, run
 from thrive_learning.cli.export.cluster.dispatch import Dispatcher
 from thrive_learning.cli.export.cluster.folder import PartFolder
+from thrive_learning.cli.export.cluster.worker_settings import source_for
 from thrive_learning.cli.export.paths import OutputError
 from thrive_learning.errors import ConnectionFailedError
 
@@ -273,6 +274,24 @@ def test_a_resumed_export_says_that_it_keeps_its_parts(call: Call, export: tuple
     assert "continuing the period" not in err  # which --until has fixed
     assert call(*export, "--resume", "--records-per-part", "90", "--quiet").err == ""
     assert "--records-per-part" not in call(*export, "--resume").err
+
+
+@pytest.mark.usefixtures("server")
+def test_an_export_that_ends_while_another_begins_is_kept(
+    call: Call, export: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Path("lake/_thrive/plan.json")
+
+    def source_of_a_slow_command(*arguments: Any) -> Any:
+        plan.parent.mkdir(parents=True)
+        plan.write_text("of the other command")
+        return source_for(*arguments)
+
+    monkeypatch.setattr(run, "source_for", source_of_a_slow_command)
+    result = call(*export)
+    assert_complaint(result, 2)
+    assert "lake already contains an export. Use --resume to continue or --force to replace it." in result.err
+    assert plan.read_text() == "of the other command"
 
 
 def test_only_complete_parts_of_the_plan_count(

@@ -89,6 +89,7 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
             quiet=options.quiet,
             verbose=options.verbose,
         )
+        folder.check(resume=options.resume, force=options.force)  # another command may have just ended
         check_shared(client, folder.work)
         plan = folder.resumed(origin, query) if options.resume else None
         is_new = plan is None
