@@ -13,17 +13,20 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from harness import ACTIVITY_ID, Flavour, Kept, page_response, token_response
 from patience import PATIENCE_S
 
 from thrive_learning import (
+    AsyncThriveClient,
     BasicCredentials,
     ClientCredentials,
     ConfigurationError,
     Region,
     RetryPolicy,
+    ThriveClient,
     ThriveError,
 )
 from thrive_learning._exchange.server_text import mask_secrets
@@ -442,6 +445,31 @@ def test_no_other_wrong_argument_shows_either(flavour: Flavour, monkeypatch: pyt
         with pytest.raises((ConfigurationError, TypeError)) as caught:
             create()
         assert not shown_secrets(caught.value)
+
+
+class Interruption(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_interrupted_check_shows_nothing(anyio_backend: str, kind: str, method: str) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == method or kind == "Basic":
+            raise Interruption
+        return token_response(TOKEN)
+
+    async def check() -> None:
+        transport = httpx.MockTransport(respond)
+        async with AsyncThriveClient("staging", CREDENTIALS[kind], transport=transport) as client:
+            await client.check()
+
+    with ThriveClient("staging", CREDENTIALS[kind], transport=httpx.MockTransport(respond)) as client:
+        with pytest.raises(Interruption) as caught:
+            client.check()
+    with pytest.raises(Interruption) as caught_async:
+        anyio.run(check, backend=anyio_backend)
+    assert not shown_secrets(caught.value) + shown_secrets(caught_async.value)
 
 
 def shown_secrets(error: BaseException) -> list[str]:

@@ -10,6 +10,7 @@ from thrive_learning._call.seam import AsyncCaller, Call, Caller, observing
 from thrive_learning._checking.examination import Examination
 from thrive_learning._exchange.messages import Purpose, unexpected_response
 from thrive_learning._exchange.reply import Reply
+from thrive_learning._frames import forget_locals
 from thrive_learning._http.port import Request, run
 from thrive_learning.checks import CheckReport
 from thrive_learning.credentials import ClientCredentials
@@ -61,8 +62,12 @@ def check(http: Caller, examination: Examination, timeout: Timeout | float | Non
     async def token() -> AccessToken:
         return http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, exchange)
 
-    with observing(http.observer, "check"):
-        return run(_carry_out(http, examination, budget, send, token))
+    try:
+        with observing(http.observer, "check"):
+            return run(_carry_out(http, examination, budget, send, token))
+    except BaseException as error:
+        forget_locals(error)
+        raise
 
 
 async def check_async(
@@ -91,8 +96,12 @@ async def check_async(
             return await http.authorizer.token(Service.API, http.authorizer.api_scopes, budget, exchange)
         raise http.seam.too_late(budget)
 
-    with observing(http.observer, "check"):
-        return await _carry_out(http, examination, budget, send, token)
+    try:
+        with observing(http.observer, "check"):
+            return await _carry_out(http, examination, budget, send, token)
+    except BaseException as error:
+        forget_locals(error)
+        raise
 
 
 async def _carry_out(
