@@ -513,8 +513,9 @@ def test_the_sandbox_is_exported(call: Call, tmp_path: Path, address: str) -> No
         (("--dask", "local", "--to", "csv"), "--dask writes Parquet, and --to is csv. Remove --to."),
         (
             ("--dask", "local", "-o", "lake.NDJSON"),
-            "--dask writes a folder of Parquet files, but -o is lake.NDJSON. Use a name such as lake.",
+            "-o is lake.NDJSON, the name of a file, but --dask writes a folder. Use a name",
         ),
+        (("--dask", "local", "-o", "lake.parquet"), "-o is lake.parquet, the name of a file, but"),
         (("--dask", "local", "--resume", "--force"), "--resume and --force cannot be used together."),
         (("--dask", "local", "--state", "s"), "--state cannot be used with --dask. Export the whole period"),
         (("--dask", "local", "--partition-by", "day"), "--partition-by cannot be used with --dask. "),

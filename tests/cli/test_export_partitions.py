@@ -120,6 +120,12 @@ def test_an_invalid_folder_is_rejected(tmp_path: Path) -> None:
         (str(tmp_path / "file"), "is not a folder"),
         (str(tmp_path / "a" / "b"), "does not exist. Create it first"),
         ("x" * 5000, "File name too long"),
+        (
+            str(tmp_path / "d.ndjson"),
+            "d.ndjson, the name of a file, but --partition-by writes a folder",
+        ),
+        (str(tmp_path / "d.CSV"), "Use a name such as .*d\\.$"),
+        ("d.parquet", "Use a name such as d\\.$"),
     ):
         with pytest.raises(ConfigurationError, match=problem):
             folder_of(name)

@@ -559,6 +559,10 @@ def test_later_runs_need_no_since(call: Call, server: ListServer) -> None:
             ("--since", "1d", "--type", "a", "--omit-type", "b"),
             "--type and --omit-type cannot be used together",
         ),
+        (
+            ("--since", "1d", "--partition-by", "day", "-o", "d.ndjson"),
+            "-o is d.ndjson, the name of a file, but --partition-by writes a folder. Use a name",
+        ),
         (("--since", "1d", "--content-id", "x"), "content_ids has the value 'x'"),
         (("--since", "1d", "--resume", "--force"), "--resume and --force cannot be used together."),
         (

@@ -9,7 +9,7 @@ from thrive_learning.cli.regular_files import is_there, kind_of
 from thrive_learning.errors import ConfigurationError
 
 #: The formats by file extension. A name without an extension is NDJSON.
-_EXTENSIONS = {
+EXTENSIONS = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".parquet": "parquet",
@@ -90,8 +90,8 @@ def _output_of(name: str, form: str | None) -> Output:
         raise ConfigurationError(f"the folder {path.parent} is not writable. Choose another output.")
     if form == "ndjson":
         return Output(path, None, form)
-    stem = path.stem if path.suffix.lower() in _EXTENSIONS else path.name
-    extension = _EXTENSIONS.get(Path(name).suffix.lower())
+    stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
+    extension = EXTENSIONS.get(Path(name).suffix.lower())
     table = path if extension == form else path.with_name(f"{stem}.{form}")
     records = path if extension == "ndjson" else path.with_name(f"{stem}.ndjson")
     if table == records:
@@ -105,9 +105,9 @@ def _output_of(name: str, form: str | None) -> Output:
 
 def _form_of(name: str, asked: str | None) -> str:
     extension = Path(name).suffix.lower()
-    implied = _EXTENSIONS.get(extension)
+    implied = EXTENSIONS.get(extension)
     if extension and implied is None and asked is None:
-        known = ", ".join(_EXTENSIONS)
+        known = ", ".join(EXTENSIONS)
         raise ConfigurationError(
             f"unknown extension {extension} in -o {name}. Use one of {known}, or set the format with --to."
         )

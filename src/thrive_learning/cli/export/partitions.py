@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from thrive_learning._tables.rows import microseconds_of
 from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.output import EXTENSIONS
 from thrive_learning.cli.export.paths import WORK_FOLDER, explained
 from thrive_learning.cli.regular_files import create, open_regular, open_to_read, remove, replacing
 from thrive_learning.errors import ConfigurationError
@@ -39,12 +40,17 @@ def folder_of(name: str, option: str = "--partition-by") -> Path:
         option: The option that makes the output a folder.
 
     Raises:
-        ConfigurationError: The path cannot be a folder.
+        ConfigurationError: The path cannot be a folder, or has the extension of a file.
     """
     if name in ("", "-") or "\0" in name:
         raise ConfigurationError(f"-o is {name!r}, but {option} writes a folder. Choose a folder.")
+    path = Path(name)
+    if path.suffix.lower() in EXTENSIONS:
+        raise ConfigurationError(
+            f"-o is {name}, the name of a file, but {option} writes a folder. Use a name such as "
+            f"{path.with_suffix('')}."
+        )
     try:
-        path = Path(name)
         if path.is_symlink():
             path = Path(os.path.realpath(path))
         if path.exists() and not path.is_dir():

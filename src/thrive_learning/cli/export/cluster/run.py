@@ -52,10 +52,6 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
         raise click.UsageError(f"--workers applies only to --dask {LOCAL}. Remove it.")
     if options.to not in (None, "parquet"):
         raise click.UsageError(f"--dask writes Parquet, and --to is {options.to}. Remove --to.")
-    if options.output.lower().endswith((".csv", ".ndjson")):
-        raise click.UsageError(
-            f"--dask writes a folder of Parquet files, but -o is {options.output}. Use a name such as lake."
-        )
     query = stored_form(query_of(options.filters, dt.datetime.now(dt.UTC)))
     warn_of_types(query.filters, quiet=options.quiet)
     folder = PartFolder(folder_of(options.output, "--dask"))
