@@ -183,7 +183,7 @@ NAMES = ("tests/contract/test_names.py",)
 #: The parts that follow the contract: the test kit, the tests of wrong values, and the schema for pydantic.
 FOLLOWING = (
     *("tests/testing/test_kit_and_contract.py", "tests/test_models.py", "tests/test_pydantic.py"),
-    *("-k", "fields or wrong_json_type or schema"),
+    *("-k", "fields or wrong_json_type or strict_client_rejects or schema"),
 )
 
 

@@ -5,6 +5,7 @@ Each runs on a copy of the repository. The numbers of lines are those that CONTR
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rehearsal import ALL, FOLLOWING, NAMES, OPERATIONS, Copy, Edit, failed, in_query, stated, succeeded
@@ -58,6 +59,34 @@ with sandbox.client() as client:
 """
         )
     )
+
+
+#: For each JSON type, the name and the Python type of a field.
+FIELDS = {
+    "number": ("score", "float"),
+    "integer": ("attempts", "int"),
+    "boolean": ("passed", "bool"),
+    "string": ("device", "str"),
+    "array": ("tags", "tuple[str, ...]"),
+    "object": ("place", "dict[str, Any]"),
+}
+
+
+def test_a_field_of_each_json_type(copy: Copy) -> None:
+    last, entry = "    with_: dict[str, Any] | None = None\n", "        with_: Free-form additional context"
+    attributes, entries = last, ""
+    for kind, (name, python_type) in FIELDS.items():
+        for is_nullable in (False, True):
+            field = f"nullable_{name}" if is_nullable else name
+            schema: dict[str, Any] = {"type": [kind, "null"] if is_nullable else kind, "description": "x"}
+            if kind == "array":
+                schema["items"] = {"type": "string"}
+            copy.schemas["Activity"]["properties"][field] = schema
+            attributes += f"    {field}: {python_type} | None = None\n"
+            entries += f"        {field}: A field.\n"
+    succeeded(copy.generate())
+    copy.edit([Edit("models.py", last, attributes), Edit("models.py", entry, entries + entry)])
+    succeeded(copy.test(*FOLLOWING))
 
 
 # A value of an enum
