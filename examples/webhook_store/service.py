@@ -89,7 +89,8 @@ async def receive(request: Request) -> None:
     try:
         event = webhooks.construct_event(body, request.headers, request.state.secrets)
     except WebhookError as error:
-        raise HTTPException(400, str(error)) from None
+        logger.warning("rejected a delivery: %s", described(error))  # for operators, not for the sender
+        raise HTTPException(400) from None
     try:
         url = request.state.database_url
         async with asyncio.timeout(STORE_WITHIN_S), request.state.inserts, await connect(url) as connection:

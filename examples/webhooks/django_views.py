@@ -4,6 +4,7 @@ Add `path("", include("django_views"))` to the URLs of your project, and set THR
 itself rejects a body above DATA_UPLOAD_MAX_MEMORY_SIZE, which is 2.5 MB by default.
 """
 
+import logging
 import os
 
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,8 @@ from django.views.decorators.http import require_POST
 from thrive_learning import WebhookError, webhooks
 from thrive_learning.webhooks import WebhookEvent
 
+logger = logging.getLogger(__name__)
+
 
 @csrf_exempt  # the signature takes its place
 @require_POST
@@ -22,7 +25,8 @@ def receive(request: HttpRequest) -> HttpResponse:
     try:
         event = webhooks.construct_event(request.body, request.headers, os.environ["THRIVE_WEBHOOK_SECRET"])
     except WebhookError as error:
-        return HttpResponse(str(error), status=400, content_type="text/plain")
+        logger.warning("rejected a delivery: %s", error)  # for operators, not for the sender
+        return HttpResponse(status=400)
     handle(event)
     return HttpResponse(status=204)
 

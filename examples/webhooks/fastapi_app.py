@@ -3,6 +3,7 @@
 Run it with `uvicorn fastapi_app:app --port 8000`, and with THRIVE_WEBHOOK_SECRET set.
 """
 
+import logging
 import os
 
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
@@ -10,6 +11,7 @@ from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
 from thrive_learning import WebhookError, webhooks
 from thrive_learning.webhooks import WebhookEvent
 
+logger = logging.getLogger(__name__)
 app = FastAPI()
 
 
@@ -24,7 +26,8 @@ async def receive(request: Request, background: BackgroundTasks) -> None:
     try:
         event = webhooks.construct_event(body, request.headers, os.environ["THRIVE_WEBHOOK_SECRET"])
     except WebhookError as error:
-        raise HTTPException(400, str(error)) from None
+        logger.warning("rejected a delivery: %s", error)  # for operators, not for the sender
+        raise HTTPException(400) from None
     background.add_task(handle, event)  # after the answer; a queue would also survive a restart
 
 

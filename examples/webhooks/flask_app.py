@@ -21,7 +21,8 @@ def receive() -> tuple[str, int]:
     try:
         event = webhooks.construct_event(body, request.headers, os.environ["THRIVE_WEBHOOK_SECRET"])
     except WebhookError as error:
-        return str(error), 400
+        app.logger.warning("rejected a delivery: %s", error)  # for operators, not for the sender
+        return "", 400
     handle(event)
     return "", 204
 
