@@ -65,6 +65,12 @@ def test_without_a_fault_the_sandbox_answers_at_once() -> None:
         assert reply == SandboxReply(SANDBOX.respond(request, now=NOW))
 
 
+def test_a_message_has_no_number_of_requests_that_are_left() -> None:
+    sandbox = FaultySandbox(SANDBOX, FaultScript(["429:1s:3"]))
+    messages = [json.loads(sandbox.reply(RECORD, now=NOW).response.body)["message"] for _ in range(3)]
+    assert [message.partition(" (")[2] for message in messages] == ["fault 429:1s)"] * 3
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500])
 def test_every_error_of_the_contract_can_be_asked_for_and_keeps_to_it(status: int) -> None:
     response = valid(RECORD, asked(str(status)).response)

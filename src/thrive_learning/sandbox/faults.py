@@ -158,7 +158,8 @@ class Fault:
             headers["retry-after"] = str(math.ceil(self.duration_s))
         if status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = BASIC_CHALLENGE
-        message = f"{phrase(status)} (fault {self})"
+        # Without the number of requests that are left, which would read as another fault each time.
+        message = f"{phrase(status)} (fault {replace(self, times=None)})"
         if is_token:
             # RFC 6749, section 5.2, which has no codes for failures of the server.
             errors = {401: "invalid_client", 403: "unauthorized_client"}
