@@ -6,6 +6,7 @@ few commands that documents use. The four regions, and hosts below `.example`, a
 """
 
 import ast
+import codeop
 import inspect
 import json
 import logging
@@ -146,7 +147,7 @@ class Shell:
             for name in [name for name in os.environ if name.startswith("THRIVE_")]:
                 self._monkeypatch.delenv(name)
 
-    def _command(self, command: str) -> str | None:  # noqa: C901, PLR0911 - a table
+    def _command(self, command: str) -> str | None:  # noqa: C901, PLR0911, PLR0912 - a table
         program_, *arguments = shlex.split(re.split(r" [|>] ", command)[0])
         match program_, arguments:
             case "export", [setting]:
@@ -156,6 +157,10 @@ class Shell:
                     value = value.replace(f":{self._port_shown}", port) if port else value
                     self._monkeypatch.setenv(name, value)
                 assert name in os.environ
+                return ""
+            case "unset", names:
+                for name in names:
+                    self._monkeypatch.delenv(name, raising=False)
                 return ""
             case "read", ["-rs", name]:
                 self._monkeypatch.setenv(name, SETTINGS[name])
@@ -434,6 +439,61 @@ def test_the_examples_of_the_readme_work_with_credentials_as_it_says(
         for block in execute_alone:
             block.evaluate()
         assert capsys.readouterr().out.startswith(shown)
+
+
+# Steps of the reader
+
+
+def test_the_blocks_for_the_prompt_of_python_can_be_pasted() -> None:
+    """The prompt ends a compound statement at an empty line only."""
+    section = read("docs/tutorial.md").partition("\nIn `python3`, ")[2].partition("\n## ")[0]
+    blocks: list[str] = re.findall(r"```python\n(.+?)```", section, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        statement = ""
+        for line in [*block.splitlines(), ""]:
+            statement += f"{line}\n" if statement or line else ""
+            if codeop.compile_command(statement) is not None:
+                statement = ""
+        assert statement == ""
+
+
+def imports(block: str) -> set[str]:
+    """The top-level names of the modules that a Python block imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_page_says_how_to_install_what_it_imports(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    own = {"thrive_learning", *re.findall(r"^# (\w+)\.py$", text, re.MULTILINE)}
+    dependencies = {"httpx", "attrs", "anyio"}
+    installed = {name.replace("-", "_") for name in re.findall(r"[a-z][\w-]+", installs(text))}
+    installed |= {"opentelemetry"} & {name.partition("_")[0] for name in installed}
+    assert set().union(*map(imports, blocks)) - own - dependencies - sys.stdlib_module_names <= installed
+
+
+def installs(text: str) -> str:
+    """The commands of a page that install something."""
+    return "\n".join(re.findall(r"python3 -m pip install ([^`\n]+)", text))
+
+
+#: The line of a page whose blocks read the reader's own region, while the output comes from the sandbox.
+OUTPUT = "The output on this page is that of [the sandbox](run-the-sandbox.md), if you paste its variables."
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_page_that_shows_output_of_the_sandbox_says_so(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n((?:(?!^```).)*?)^```\n+```text$", text, re.DOTALL | re.MULTILINE)
+    assert (OUTPUT in text) == any("from_env(" in block and ".activities." in block for block in shown)
 
 
 # Names and links
