@@ -44,6 +44,7 @@ MUTATED = {
     "_limits/quota_headers": ["tests/limits/test_server_limits.py"],
     "_limits/server_limits": ["tests/limits/test_server_limits.py"],
     "_limits/reservations": ["tests/limits/test_reservations.py"],
+    "_limits/limiter": ["tests/limits/test_rate_limited_calls.py"],
     "_limits/line": ["tests/limits/test_line.py", "tests/limits/test_reservations.py"],
     "_cluster/windows": ["tests/dask/test_windows.py"],
     "_bulk/permits": ["tests/bulk/test_permits.py"],
@@ -53,6 +54,29 @@ MUTATED = {
     "_call/seam": [*_CALLS, "tests/test_client.py", "tests/exchange/test_engines.py", *_QUICK],
 }
 KILLED_AT_LEAST = 0.9  # of the mutants of a module
+
+# mutmut ends a test that takes too long by its process ID, even if that process ended long ago and another
+# one has its ID. So it may only send signals to its own children, which the system can tell.
+_MUTMUT = """
+import os
+import sys
+import types
+
+from mutmut.__main__ import cli
+from mutmut.workers import timeout
+
+
+def kill_child(pid, number):
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        raise ProcessLookupError from None
+    os.kill(pid, number)
+
+
+timeout.os = types.SimpleNamespace(kill=kill_child, getpid=os.getpid)
+sys.exit(cli())
+"""
 
 
 def missing(module: str, root: Path = ROOT) -> list[str]:
@@ -95,7 +119,7 @@ def kill(module: str, copies: Path) -> tuple[int, int]:
     (copy / "setup.cfg").write_text(settings(module), encoding="utf-8")
 
     def mutmut(*options: str, silent: bool = False) -> None:
-        command = [str(Path(sys.executable).with_name("mutmut")), *options]
+        command = [sys.executable, "-c", _MUTMUT, *options]
         subprocess.run(command, cwd=copy, check=True, stdout=subprocess.DEVNULL if silent else None)
 
     mutmut("run", "--max-children", str(os.cpu_count() or 1), silent=True)
