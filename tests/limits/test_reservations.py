@@ -135,7 +135,7 @@ def test_a_share_is_the_rate_of_the_last_half_minute_to_minute(gaps: list[float]
     share = Share()
     times = [*itertools.accumulate(gaps, initial=1000.0)]
     for time in times:
-        share.count(time)
+        share.count(time, time)
     now = times[-1] + quiet_s
     since = [
         time for time in times if (time == times[0] or times[-1] - time >= 30) and times[-1] - time <= 62
@@ -149,12 +149,25 @@ def test_the_share_of_a_client_that_was_idle_for_a_minute_is_unknown() -> None:
     share = Share()
     assert share.per_second(0.0) is None
     for time in (0.0, 1.0, 40.0, 100.0):
-        share.count(time)
+        share.count(time, time)
     assert share.per_second(160.0) == pytest.approx(1 / 120)
     assert share.per_second(160.1) is None
     for time in (200.0, 201.0, 202.0):
-        share.count(time)
+        share.count(time, time)
     assert share.per_second(202.0) == pytest.approx(1)  # as for a new client
+
+
+def test_the_share_of_a_client_with_few_slots_counts_the_waits_for_them() -> None:
+    share = Share()
+    share.count(100.0, 0.0)
+    assert [share.per_second(now) for now in (50.0, 100.0, 125.0)] == pytest.approx(
+        [1 / 100, 1 / 100, 1 / 125]
+    )
+    for slot_at in (200.0, 300.0):
+        share.count(slot_at, slot_at - 99.0)
+    assert share.per_second(201.0) == pytest.approx(1 / 100)
+    share.count(310.0, 309.0)
+    assert share.per_second(310.0) == pytest.approx(2 / 110)
 
 
 def test_an_outage_does_not_change_the_share(shared: Shared) -> None:

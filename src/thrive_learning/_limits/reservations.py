@@ -35,27 +35,30 @@ class Share:
     def __init__(self) -> None:
         self._began = self.last_at = -math.inf
         self._count = 0
+        self._first_wait_s = 0.0
         self._before = 0, 0.0  # the count and the seconds before `_began`
 
-    def count(self, now: float) -> None:
-        """Count a slot."""
+    def count(self, slot_at: float, now: float) -> None:
+        """Count a slot that was reserved now."""
         if self._is_over(now):
             self._before = 0, 0.0
-            self._began, self._count = now, 0
-        elif now - self._began >= self._HALF_S:
-            self._before = self._count, now - self._began
-            self._began, self._count = now, 0
+            self._began, self._count, self._first_wait_s = slot_at, 0, slot_at - now
+        elif slot_at - self._began >= self._HALF_S:
+            self._before = self._count, slot_at - self._began
+            self._began, self._count = slot_at, 0
         self._count += 1
-        self.last_at = now
+        self.last_at = slot_at
 
     def per_second(self, now: float) -> float | None:
         """Return the rate, with at least a second to judge by; None if it is unknown."""
         if self._is_over(now):
             return None
         count, before_s = self._before
-        # Nothing is known of the time before the first slot, so it does not count.
-        count = max(count + self._count - 1, 1)
-        return count / max(max(now, self.last_at) - self._began + before_s, 1.0)
+        seconds = max(now, self.last_at) - self._began + before_s
+        count += self._count - 1  # without the first slot, because of the time before it
+        if not count:  # only the wait for it is known
+            count, seconds = 1, seconds + self._first_wait_s
+        return count / max(seconds, 1.0)
 
     def leave_out(self, seconds: float) -> None:
         """Leave out the last seconds, in which the store failed."""
@@ -139,7 +142,8 @@ class Reservations:
             )
         )
         if wait_s is not None and wait_s <= longest_wait_s:
-            self._share.count(self._clock() + wait_s)
+            now = self._clock()
+            self._share.count(now + wait_s, now)
         return wait_s
 
     def take_here(self, longest_wait_s: float) -> float:
