@@ -182,6 +182,39 @@ def test_a_scheduler_that_cannot_keep_tokens_is_reported(monkeypatch: pytest.Mon
     )
 
 
+@pytest.mark.usefixtures("oauth")
+@pytest.mark.parametrize("kind", ["client", "environment"])
+@pytest.mark.parametrize(
+    ("place", "store", "count"),
+    [
+        pytest.param("another process", None, 1, id="another-process"),
+        pytest.param("another process", MemoryTokenStore(), 0, id="with-a-store"),
+        pytest.param("this process", None, 0, id="this-process"),
+    ],
+)
+def test_processes_without_a_store_are_reported_once(
+    monkeypatch: pytest.MonkeyPatch,
+    kept: Kept,
+    kind: str,
+    place: str,
+    store: MemoryTokenStore | None,
+    count: int,
+) -> None:
+    with ThriveClient.from_env() as client:
+        source = ClientSource.of(client if kind == "client" else None, token_store=store)
+    source = pickle.loads(pickle.dumps(source))
+    if place == "another process":
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+    client_of(source)
+    client_of(source)
+    message = (
+        "the processes of this scheduler share no memory, so each has its own token and rate limit. Pass "
+        "token_store=, or use a distributed.Client"
+    )
+    records = [record for record in kept.records if record.name == "thrive_learning.cluster"]
+    assert [record.getMessage() for record in records] == [message] * count
+
+
 def test_without_distributed_there_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(__import__("sys").modules, "distributed", raising=False)
     assert clients._current_worker() is None

@@ -30,6 +30,8 @@ class ClientSource:
     """The source of a worker's client. It has no secret, unless `Secret(may_pickle=True)` allows it."""
 
     _pickled: bytes = attrs.field(repr=False)
+    _has_store: bool = attrs.field(repr=False)
+    _process: int = attrs.field(factory=os.getpid, repr=False, eq=False)
 
     @classmethod
     def of(cls, client: object = None, profile: str | None = None, **options: Any) -> "ClientSource":
@@ -45,7 +47,8 @@ class ClientSource:
         """
         options = {name: value for name, value in options.items() if value is not None}
         if client is None:
-            return cls(_pickled_of((None, (profile,), options), "The options of the client"))
+            pickled = _pickled_of((None, (profile,), options), "The options of the client")
+            return cls(pickled, "token_store" in options)
         if not isinstance(client, ThriveClient):
             raise ConfigurationError(
                 f"client is of type {type(client).__name__}. Pass a ThriveClient, or None to create it from "
@@ -57,7 +60,13 @@ class ClientSource:
                 "Pass one of the two."
             )
         revive, arguments = client.__reduce__()
-        return cls(_pickled_of((revive, arguments, options), "The client"))
+        has_store = (arguments[-1] | options)["token_store"] is not None
+        return cls(_pickled_of((revive, arguments, options), "The client"), has_store)
+
+    @property
+    def shares_nothing_here(self) -> bool:
+        """Whether this is another process than that of the caller, and no token store connects the two."""
+        return not self._has_store and self._process != os.getpid()
 
     def create(self, token_store: TokenStore | None) -> ThriveClient:
         """Create a client.
@@ -116,7 +125,18 @@ def client_of(source: ClientSource) -> ThriveClient:
     with _lock:
         client = _clients.get(key)
         if client is None:
-            client = _clients[key] = source.create(None) if worker is None else _created_in(worker, source)
+            client = _clients[key] = _created(source) if worker is None else _created_in(worker, source)
+    return client
+
+
+def _created(source: ClientSource) -> ThriveClient:
+    client = source.create(None)  # first, because it may set up the log of this process
+    if source.shares_nothing_here:  # with scheduler="processes"
+        _logger.warning(
+            "the processes of this scheduler share no memory, so each has its own token and rate limit. Pass "
+            "token_store=, or use a distributed.Client",
+            extra=fields("no_shared_store", error=None),
+        )
     return client
 
 
