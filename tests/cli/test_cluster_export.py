@@ -588,6 +588,9 @@ def test_a_scheduler_that_cannot_be_reached_is_named(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_S", 0.2)
+    wait = connection._InThread.wait
+    # On a busy machine, the thread may need longer than twice that.
+    monkeypatch.setattr(connection._InThread, "wait", lambda run, _limit_s: wait(run, 60))
     for scheme, problem in (("tcp", "Timed out"), ("tls", "TLS")):
         address = f"{scheme}://127.0.0.1:1"
         result = call(*EXPORT, "--dask", address, "--sandbox", "-o", str(tmp_path / "lake"))

@@ -417,7 +417,8 @@ def test_a_secret_from_stdin_that_is_not_utf8_is_not_stored(path: Path, content:
 
 
 def test_changes_of_many_processes_are_all_in_the_file(path: Path) -> None:
-    script = "from thrive_learning.cli import main; main()"
+    patience = "from thrive_learning.cli.commands import config_editing; config_editing.LOCK_LIMIT_S = 60"
+    script = f"{patience}; from thrive_learning.cli import main; main()"
     processes = [
         subprocess.Popen(
             [

@@ -295,10 +295,11 @@ def test_the_embedded_sandbox_has_a_rate_limit_on_request_and_waits_are_logged(
     call: Call, tmp_path: Path
 ) -> None:
     ids = tmp_path / "ids.txt"
-    ids.write_text(f"{ACTIVITY_ID}\n{'0' * 24}\n")
-    result = call("activity", "export", str(ids), "-o", "-", "--sandbox", "--rate-limit", "2:1", "-v")
+    # On a busy machine, some of them may come so late that they need not wait.
+    ids.write_text("\n".join(f"{number:024x}" for number in range(10)))
+    result = call("activity", "export", str(ids), "-o", "-", "--sandbox", "--rate-limit", "10:1", "-v")
     assert re.search(
-        r"^thrive: attempt 1: waited 0\.\d{3} s for the rate limit; status ", result.err, re.MULTILINE
+        r"^thrive: attempt 1: waited \d\.\d{3} s for the rate limit; status ", result.err, re.MULTILINE
     )
     assert "waited" not in call(*GET, "--sandbox", "-v").err
 

@@ -1,4 +1,5 @@
 import email
+import functools
 import hmac
 import io
 import json
@@ -34,6 +35,9 @@ from thrive_learning.sandbox.faults import KINDS
 from thrive_learning.sandbox.webhooks import WEBHOOK_SECRET
 
 RECORD = {"id": "f" * 24, "type": "viewed"}
+
+#: A process that has just started may be slow on a busy machine.
+get = functools.partial(httpx.get, timeout=60)
 
 
 class Running:
@@ -93,7 +97,7 @@ def test_the_printed_settings_can_be_pasted_and_work(tmp_path: Path) -> None:
     ids = [line.rpartition(" ")[2] for line in running.lines if line.startswith("thrive activity get ")]
     with ThriveClient(region, oauth) as client:
         read = [client.activities.get_with_response(activity_id) for activity_id in ids]
-        by_basic = httpx.get(
+        by_basic = get(
             f"{exported['THRIVE_API_URL']}/activity/{ACTIVITY_ID}",
             auth=(exported["THRIVE_TENANT_ID"], exported["THRIVE_API_SECRET"]),
         )
@@ -122,7 +126,7 @@ def test_it_sends_a_signed_webhook_when_a_record_arrives(secret: str | None) -> 
         running = Running("--arrivals", "40", "--webhook-url", f"{url}?key=1", *options)
         exported = running.exported()
         auth = (exported["THRIVE_TENANT_ID"], Sandbox().api_secret)
-        assert httpx.get(f"{exported['THRIVE_API_URL']}/activities", auth=auth).status_code == 200
+        assert get(f"{exported['THRIVE_API_URL']}/activities", auth=auth).status_code == 200
         connection, _ = listening.accept()
         with connection, connection.makefile("rb") as stream:
             request = stream.readline()
@@ -207,7 +211,7 @@ def test_as_the_first_process_of_a_container_it_ends_with_0(number: signal.Signa
     running = Running(before=NAMESPACE)
     unshare = running.process.pid
     [first] = Path(f"/proc/{unshare}/task/{unshare}/children").read_text("ascii").split()
-    httpx.get(f"{running.url}/health").raise_for_status()
+    get(f"{running.url}/health").raise_for_status()
     # The kernel ignores a signal that the first process does not handle.
     os.kill(int(first), number)
     try:
@@ -255,12 +259,10 @@ def test_it_serves_as_many_generated_records_as_asked_and_lets_others_arrive(tmp
     auth = (exported["THRIVE_TENANT_ID"], Sandbox().api_secret)
     url = exported["THRIVE_API_URL"]
     pages = [
-        httpx.get(f"{url}/activities", params={"page": number, "perPage": 1000}, auth=auth).json()
+        get(f"{url}/activities", params={"page": number, "perPage": 1000}, auth=auth).json()
         for number in range(1, 3)
     ]
-    records = [
-        httpx.get(f"{url}/activity/{record_id}", auth=auth).json() for record_id in ids_in(running.lines)
-    ]
+    records = [get(f"{url}/activity/{record_id}", auth=auth).json() for record_id in ids_in(running.lines)]
     code, _, log = running.end()
 
     assert code == 0, log
@@ -285,7 +287,7 @@ def test_requests_above_the_rate_limit_are_rejected(
     running = Running("--rate-limit", "0.01:2", *options)
     variables = running.exported()
     auth = (variables["THRIVE_TENANT_ID"], variables["THRIVE_API_SECRET"])
-    got = [httpx.get(f"{variables['THRIVE_API_URL']}/activity/{ACTIVITY_ID}", auth=auth) for _ in range(3)]
+    got = [get(f"{variables['THRIVE_API_URL']}/activity/{ACTIVITY_ID}", auth=auth) for _ in range(3)]
     code, _, log = running.end()
 
     assert code == 0, log

@@ -41,7 +41,7 @@ class Running:
         self.received: queue.SimpleQueue[Received] = queue.SimpleQueue()
 
     def post(self, webhook: SignedWebhook) -> httpx.Response:
-        return httpx.post(self.url, content=webhook.body, headers=webhook.headers)
+        return httpx.post(self.url, content=webhook.body, headers=webhook.headers, timeout=60)
 
 
 @contextlib.contextmanager

@@ -381,7 +381,7 @@ def test_workers_share_a_token_and_close_their_clients(cluster: Any, records: Th
     cluster.wait_for_workers(2)
 
 
-KEY = "0123456789abcdef" * 2
+KEY, LEFT, OTHER = (digit * 32 for digit in "012")
 TOKEN = StoredToken(value="fake-token", expires_at=4e9, lifetime_s=3600, scopes=("api/read",))
 
 
@@ -425,11 +425,11 @@ def test_the_store_of_the_scheduler_is_a_token_store(cluster: Any, kept: Kept) -
 
 def test_a_worker_that_leaves_gives_back_its_locks(cluster: Any) -> None:
     def take_and_keep() -> bool:
-        return SchedulerTokenStore(distributed.get_worker()).try_lock(KEY, 600) is not None
+        return SchedulerTokenStore(distributed.get_worker()).try_lock(LEFT, 600) is not None
 
     def take_another() -> bool:
         store = SchedulerTokenStore(distributed.get_worker())
-        return store.try_lock(KEY[::-1], 600) is not None and store.try_lock(KEY[::-1], 600) is None
+        return store.try_lock(OTHER, 600) is not None and store.try_lock(OTHER, 600) is None
 
     first, second = cluster.scheduler_info()["workers"]
     assert cluster.submit(take_another, workers=[second], pure=False).result() is True

@@ -138,7 +138,8 @@ class Shell:
         found = re.search(r"127\.0\.0\.1:(\d+)", "".join(lines))
         assert found, lines
         self._port = found[1]
-        httpx.get(f"http://127.0.0.1:{self._port}/health").raise_for_status()  # it serves, and Ctrl-C ends it
+        health = httpx.get(f"http://127.0.0.1:{self._port}/health", timeout=60)
+        health.raise_for_status()  # it serves, and Ctrl-C ends it
         return "".join(lines)
 
     def begin(self, lines: list[str]) -> None:

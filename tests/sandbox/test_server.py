@@ -85,7 +85,7 @@ def served(_served: Served) -> Served:
 
 @pytest.fixture
 def http(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.server.url, auth=BASIC) as client:
+    with httpx.Client(base_url=served.server.url, auth=BASIC, timeout=60) as client:
         yield client
 
 
