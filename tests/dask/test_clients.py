@@ -236,3 +236,10 @@ def test_a_forked_child_does_not_wait_for_the_lock_of_a_thread_that_it_does_not_
                 os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.usefixtures("oauth")
+def test_the_lock_is_replaced_after_a_fork() -> None:
+    with clients._lock:
+        clients._after_fork()
+        assert client_of(ClientSource.of()).region is Region.PRODUCTION
