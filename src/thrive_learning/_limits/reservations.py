@@ -28,6 +28,9 @@ class Share:
     """The rate at which one client has reserved slots in a store, over the last half minute to minute.
 
     After a minute without slots, it is unknown again, as for a new client.
+
+    Attributes:
+        last_at: The time of the last slot.
     """
 
     _HALF_S = 30.0
