@@ -44,7 +44,7 @@ MUTATED = {
     "_limits/quota_headers": ["tests/limits/test_server_limits.py"],
     "_limits/server_limits": ["tests/limits/test_server_limits.py"],
     "_limits/reservations": ["tests/limits/test_reservations.py"],
-    "_limits/limiter": ["tests/limits/test_rate_limited_calls.py"],
+    "_limits/limiter": ["tests/limits/test_rate_limited_calls.py", "tests/test_frozen_clocks.py"],
     "_limits/line": ["tests/limits/test_line.py", "tests/limits/test_reservations.py"],
     "_cluster/windows": ["tests/dask/test_windows.py"],
     "_bulk/permits": ["tests/bulk/test_permits.py"],
