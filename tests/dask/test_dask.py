@@ -284,7 +284,7 @@ def test_a_client_of_the_sandbox_is_copied() -> None:
 # A cluster in this process
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
@@ -377,8 +377,6 @@ def test_workers_share_a_token_and_close_their_clients(cluster: Any, records: Th
     for client in opened:
         with pytest.raises(ClientClosedError):
             client.activities.get(ACTIVITY_ID)
-    cluster.cluster.scale(2)
-    cluster.wait_for_workers(2)
 
 
 KEY, LEFT, OTHER = (digit * 32 for digit in "012")
