@@ -4,6 +4,8 @@ import contextlib
 import datetime as dt
 import json
 import logging
+import math
+import re
 import shutil
 import socket
 import threading
@@ -609,6 +611,54 @@ def test_a_cluster_without_workers_is_rejected(
     assert f"has no workers after 0 s. Start one with: dask worker {address}" in result.err
 
 
+def test_a_deadline_ends_the_wait_for_workers(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FIRST_WORKER_S", 3600.0)
+    with in_threads(0) as cluster:
+        options = ("--sandbox", "-o", str(tmp_path / "lake"), "--deadline", "1")
+        result = call(*EXPORT, "--dask", cluster.scheduler_address, *options)
+    assert_complaint(result, 7)
+    assert re.search(r"has no workers after [01] s\. Start one with: ", result.err)
+
+
+@pytest.mark.parametrize(
+    ("most_s", "left_s", "expected"),
+    [
+        pytest.param(30.0, math.inf, 30.0, id="no-deadline"),
+        pytest.param(30.0, 5.0, 5.0, id="deadline-first"),
+        pytest.param(30.0, -1.0, 0.1, id="deadline-over"),
+    ],
+)
+def test_a_time_limit_ends_with_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, most_s: float, left_s: float, expected: float
+) -> None:
+    monkeypatch.setattr(connection, "monotonic", lambda: 100.0)
+    assert connection._limit(most_s, 100.0 + left_s) == expected
+
+
+def test_a_complete_export_needs_no_cluster(
+    call: Call, server: ListServer, export: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(*export).code == 0
+    before = parts()
+    server.requests.clear()
+    Path("lake/part-00000-20260101T000000Z-20260102T000000Z-00000000.parquet").touch()  # of another plan
+    with monkeypatch.context() as patched:
+        patched.setattr(distributed, "Client", None)
+        code, _, err = call(*export, "--resume")
+    assert code == 0, err
+    exported, skipped = err.splitlines()
+    assert exported.startswith("thrive: exported 0 records in ")
+    assert exported.endswith(f"; lake has 2,500 in {len(before)} parts")
+    assert skipped == f"thrive: skipped {len(before)} parts: already exported"
+    assert parts() == before
+    assert server.requests == []
+    Path("lake", next(iter(before))).unlink()
+    assert call(*export, "--resume").code == 0
+    assert parts().keys() == before.keys()
+
+
 @pytest.mark.parametrize(
     ("package", "version", "problem"),
     [
@@ -725,7 +775,7 @@ def test_errors_of_a_connection_are_converted(address: str) -> None:
     for error, shown in ((OSError("in <TCP>"), "in <TCP>"), (TimeoutError(), "TimeoutError")):
         with (
             pytest.raises(ConnectionFailedError, match=f"connection to the Dask scheduler was lost .{shown}"),
-            connection.connected(address, None),
+            connection.connected(address, None, math.inf),
         ):
             raise error
 

@@ -59,12 +59,13 @@ def check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str, workers: int | None) -> Generator[Any, None, None]:
+def connected(address: str, workers: int | None, ends_at: float) -> Generator[Any, None, None]:
     """Connect to a cluster within a block, or start one. The block gets a `distributed.Client`.
 
     Args:
         address: `local`, or the address of a scheduler.
         workers: The number of worker processes on this machine; None for one per core.
+        ends_at: When the deadline of the export is, by the monotonic clock.
 
     Raises:
         ConfigurationError: The extra is not installed, or a worker has other versions.
@@ -77,13 +78,14 @@ def connected(address: str, workers: int | None) -> Generator[Any, None, None]:
                 cluster = opened.enter_context(_local(distributed, workers))
                 client = distributed.Client(cluster, set_as_default=False)
             else:
+                limit_s = _limit(CONNECT_S, ends_at)
                 client = _within(
-                    CONNECT_S,
-                    lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False),
+                    limit_s,
+                    lambda: distributed.Client(address, timeout=limit_s, set_as_default=False),
                     address,
                 )
             opened.enter_context(contextlib.closing(client))
-            _check_workers(client, address)
+            _check_workers(client, address, ends_at)
             if address == LOCAL:  # in a cluster of one process, each record would come back to its worker
                 client.forward_logging("thrive_learning", logging.WARNING)
             yield client
@@ -180,6 +182,11 @@ def _shielded(start: Callable[[], Any]) -> Any:
     return run.found[0]
 
 
+def _limit(most_s: float, ends_at: float) -> float:
+    """Return a time limit that ends with the deadline of the export. For distributed, 0 would be no limit."""
+    return max(0.1, min(most_s, ends_at - monotonic()))
+
+
 def _within(limit_s: float, connect: Callable[[], _Result], address: str) -> _Result:
     """Connect within a time limit, which distributed does not keep if another server listens there."""
     with warnings.catch_warnings():
@@ -225,17 +232,18 @@ class _InThread(Generic[_Result]):
         return not self._thread.is_alive()
 
 
-def _check_workers(client: Any, address: str) -> None:
+def _check_workers(client: Any, address: str, ends_at: float) -> None:
     """Wait for a worker, and raise if the versions differ."""
+    limit_s = _limit(FIRST_WORKER_S, ends_at)
     try:
-        client.wait_for_workers(1, timeout=FIRST_WORKER_S)
+        client.wait_for_workers(1, timeout=limit_s)
     except TimeoutError:
         has_workers = False
     else:
         has_workers = True
     if not has_workers:
         raise ConnectionFailedError(
-            f"the Dask scheduler at {address} has no workers after {FIRST_WORKER_S:.0f} s. Start one with: "
+            f"the Dask scheduler at {address} has no workers after {limit_s:.0f} s. Start one with: "
             f"dask worker {address}"
         )
     check_versions(client)

@@ -75,28 +75,41 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
             quiet=options.quiet,
         ),
         folder.locked(),
-        connected(options.dask, options.workers) as client,
-        shown(tally, quiet=options.quiet, to_terminal=False) as show,
-        announced(tally, show, quiet=options.quiet, verbose=options.verbose),
     ):
-        dispatcher = Dispatcher(
-            *(client, source, folder, tally, show),
-            ends_at=ends_at,
-            quiet=options.quiet,
-            verbose=options.verbose,
-        )
         folder.check(resume=options.resume, force=options.force)  # another command may have just ended
-        check_shared(client, folder.work)
         plan = folder.resumed(origin, query) if options.resume else None
-        is_new = plan is None
-        if plan is None:
-            plan = dispatcher.plan(origin, query, options.records_per_part or _RECORDS_PER_PART)
-        if plan is not None:
-            dispatcher.write(plan, is_new=is_new)
+        if plan is None or not _is_complete(plan, folder, tally):
+            with (
+                connected(options.dask, options.workers, ends_at) as client,
+                shown(tally, quiet=options.quiet, to_terminal=False) as show,
+                announced(tally, show, quiet=options.quiet, verbose=options.verbose),
+            ):
+                dispatcher = Dispatcher(
+                    *(client, source, folder, tally, show),
+                    ends_at=ends_at,
+                    quiet=options.quiet,
+                    verbose=options.verbose,
+                )
+                check_shared(client, folder.work)
+                is_new = plan is None
+                if plan is None:
+                    plan = dispatcher.plan(origin, query, options.records_per_part or _RECORDS_PER_PART)
+                if plan is not None:
+                    dispatcher.write(plan, is_new=is_new)
     if tally.failures:
         say(f"{AGAIN}. It exports only the parts that are missing")
     if tally.is_partial:
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)
+
+
+def _is_complete(plan: PartsPlan, folder: PartFolder, tally: ClusterTally) -> bool:
+    """Return whether no part is missing, so that no cluster is needed, and count the parts if so."""
+    folder.begin(plan, is_new=False)
+    complete = folder.complete(plan)
+    if len(complete) < len(plan.parts):
+        return False
+    tally.begin([part.window.records for part in plan.parts], [*complete.values()])
+    return True
 
 
 def _kept(plan: PartsPlan, query: PeriodQuery, options: ClusterOptions) -> Iterator[str]:
