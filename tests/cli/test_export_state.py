@@ -32,29 +32,40 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path, state: State) -> None
         file.save(None)
 
 
+NO_STATE = "it is not a state file"
+DAMAGED = "it is damaged"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "problem"),
     [
-        "",
-        "[]",
-        "5",
-        "{}",
-        "[" * 100_000,
-        STATE.text()[:-10],
-        STATE.text().replace('state": 1', 'state": 2'),
-        STATE.text().replace("2026-01-01T", "yesterday"),
-        STATE.text().replace("000000000000", "x"),
-        json.dumps({**json.loads(STATE.text()), "pending": {}}),
-        json.dumps({**json.loads(STATE.text()), "filters": 5}),
+        ("", NO_STATE),
+        ("[]", NO_STATE),
+        ("5", NO_STATE),
+        ("{}", NO_STATE),
+        ('{"since": "2026-01-01"}', NO_STATE),
+        ("[" * 100_000, NO_STATE),
+        (STATE.text()[:-10], NO_STATE),
+        (
+            STATE.text().replace('state": 1', 'state": 2'),
+            "it was written by another version of this program",
+        ),
+        (STATE.text().replace("2026-01-01T", "yesterday"), DAMAGED),
+        (STATE.text().replace("000000000000", "x"), DAMAGED),
+        (json.dumps({**json.loads(STATE.text()), "pending": {}}), DAMAGED),
+        (json.dumps({**json.loads(STATE.text()), "filters": 5}), DAMAGED),
+    ],
+    ids=[
+        *("empty", "array", "number", "object", "other-object", "deep", "cut-off", "other-version"),
+        *("time", "key", "pending", "filters"),
     ],
 )
-def test_a_file_that_is_not_a_state_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_state_is_left_alone(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
     with StateFile(path) as file, pytest.raises(ConfigurationError) as raised:
         file.load()
-    assert str(raised.value).startswith(f"cannot use {path}: it ")
-    assert str(raised.value).endswith(" Choose another file with --state.")
+    assert str(raised.value) == f"cannot use {path}: {problem}. Choose another file with --state."
     assert path.read_text() == text
 
 

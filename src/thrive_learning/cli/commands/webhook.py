@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _VARIABLE = "THRIVE_WEBHOOK_SECRET"
 #: How long the platform waits for a response, in seconds.
 _LIMIT_S = 30.0
+#: The statuses that reject a delivery without a valid signature. FastAPI's for a missing header is 422.
+_REJECTIONS = {400, 401, 403, 422}
 
 _WEBHOOK = """\b
 Examples:
@@ -45,7 +47,9 @@ Examples:
   thrive webhook send http://127.0.0.1:8000/webhooks --unsigned
 
 The event is dated now and sent once. Redirects are not followed. The exit code
-is 0 only if the receiver responds with 2xx, as the platform requires.
+is 0 only if the receiver responds with 2xx, as the platform requires. With
+--unsigned, it is 0 only if the receiver rejects the event with 400, 401, 403, or
+422, as it must if it verifies signatures.
 
 \b
 Events:
@@ -88,7 +92,11 @@ _VISIBLE = "Other users of this machine can see it, so use --secret-file for rea
     help="File with the secret.  [default: THRIVE_WEBHOOK_SECRET]",
 )
 @click.option("--secret", metavar="TEXT", help=f"The secret. {_VISIBLE}.")
-@click.option("--unsigned", is_flag=True, help="Send the event without a signature.")
+@click.option(
+    "--unsigned",
+    is_flag=True,
+    help="Send the event without a signature, to check that the receiver rejects it.",
+)
 @click.option(
     "--timeout",
     "limit_s",
@@ -130,14 +138,32 @@ def send(  # noqa: PLR0913 - its options
         write(as_fields(fields, sys.stdout.encoding, heading, page_width()))
     else:
         write(as_json(fields, sys.stdout.encoding))
-    if not is_accepted:
-        complain(
-            f"the receiver rejected the unsigned event with {reply.status_code}, as it should"
-            if unsigned and 400 <= reply.status_code <= 499  # noqa: PLR2004 - errors of the sender
-            else f"the receiver responded with {reply.status_code}, so the platform would resend the event. "
-            "Respond with 2xx to valid deliveries"
-        )
+    problem = _problem_with(reply.status_code, is_accepted=is_accepted, unsigned=unsigned)
+    if problem is not None:
+        complain(problem)
         raise click.exceptions.Exit(ExitCode.UNEXPECTED)
+
+
+def _problem_with(status: int, *, is_accepted: bool, unsigned: bool) -> str | None:
+    """Return what is wrong with the response of a receiver; None if it is as it should be."""
+    if unsigned and is_accepted:
+        return (
+            f"the receiver accepted an unsigned event with {status}, and anyone can send one. Verify the "
+            "signature of each delivery"
+        )
+    if unsigned:
+        if status in _REJECTIONS:
+            return None
+        return (
+            f"the receiver responded with {status}, which does not show whether it verifies signatures. "
+            "Respond with 400 to deliveries without a valid signature"
+        )
+    if is_accepted:
+        return None
+    return (
+        f"the receiver responded with {status}, so the platform would resend the event. Check that both use "
+        "the same secret, and respond with 2xx to valid deliveries"
+    )
 
 
 @webhook.command(epilog=_LISTEN)

@@ -70,16 +70,22 @@ class State(NamedTuple):
         Raises:
             ConfigurationError: The text is not a state.
         """
+        version: object = None
         try:
-            return cls._parsed(json.loads(text))
+            document = json.loads(text)
+            version = document["thrive_export_state"]
+            if version == _VERSION:
+                return cls._parsed(document)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
-        raise ConfigurationError("it cannot be read by this version")
+        if version is None:
+            raise ConfigurationError("it is not a state file")
+        if version == _VERSION:
+            raise ConfigurationError("it is damaged")
+        raise ConfigurationError("it was written by another version of this program")
 
     @classmethod
     def _parsed(cls, document: dict[str, Any]) -> "State":
-        if document["thrive_export_state"] != _VERSION:
-            raise ValueError("another version")
         pending = cast("dict[str, Any] | None", document["pending"])
         keys = cast("dict[str, int | None]", document["exported_since_then"])
         return cls(
