@@ -209,7 +209,7 @@ def airflow(session: nox.Session) -> None:
 def recipes(session: nox.Session) -> None:
     """Run the programs of examples/ for dlt, Spark, polars, and PostgreSQL."""
     sync(session, "--all-extras", "--group", "recipes")
-    session.run("pytest", "tests/recipes", *session.posargs)
+    session.run("pytest", "tests/recipes", "tests/examples/test_mistakes.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,5 +1,6 @@
-"""How tests load the programs of examples/, and the URLs of one that is for Django."""
+"""How tests load the programs of examples/, what these import, and the URLs of one that is for Django."""
 
+import ast
 import importlib.util
 import sys
 from types import ModuleType
@@ -30,6 +31,17 @@ def load(path: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, file.stem, module)  # Django looks its URLs up by the module's name
     spec.loader.exec_module(module)
     return module
+
+
+def modules_imported_by(code: str) -> set[str]:
+    """Return the top-level names of the modules that a program imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+    return found
 
 
 def django_client(urls: str, monkeypatch: pytest.MonkeyPatch) -> "Client":

@@ -8,6 +8,7 @@ import datetime as dt
 import itertools
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,15 @@ import dlt
 from activity_rows import COLUMNS, Row, row_of
 from dlt.common.pipeline import LoadInfo
 from dlt.common.schema.typing import TColumnSchema
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from thrive_learning import ThriveClient
 
 SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)  # where the first run begins
-OVERLAP_S = float(os.environ.get("OVERLAP_DAYS", "2")) * 24 * 3600
+try:
+    OVERLAP_S = float(os.environ.get("OVERLAP_DAYS", "2")) * 24 * 3600
+except ValueError as error:
+    sys.exit(f"OVERLAP_DAYS is not a number: {error}")
 PAGE = 1000
 
 # Without types, dlt would create columns for fields of the first records only.
@@ -72,4 +77,7 @@ def load(database: str = "activities.duckdb") -> LoadInfo:
 
 
 if __name__ == "__main__":
-    print(load())
+    try:
+        print(load())
+    except PipelineStepFailed as failure:
+        sys.exit(str(failure.exception))

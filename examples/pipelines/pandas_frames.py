@@ -5,12 +5,13 @@ Put this file and `activity_rows.py` into one folder. The credentials come from 
 
 import datetime as dt
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 
 import pandas as pd
 from activity_rows import COLUMNS, Row, row_of
 
-from thrive_learning import Activity, ThriveClient
+from thrive_learning import Activity, ThriveClient, ThriveError
 
 DTYPES = dict.fromkeys(COLUMNS, "string") | {"type": "category", "date": "datetime64[us, UTC]"}
 
@@ -50,6 +51,9 @@ def _frame(batch: list[Row]) -> pd.DataFrame:
 
 if __name__ == "__main__":
     last_week = dt.datetime.now(dt.UTC) - dt.timedelta(days=7)
-    with ThriveClient.from_env() as client, client.activities.iterate(since=last_week) as activities:
-        for frame in frames_of(activities):
-            print(frame["type"].value_counts())
+    try:
+        with ThriveClient.from_env() as client, client.activities.iterate(since=last_week) as activities:
+            for frame in frames_of(activities):
+                print(frame["type"].value_counts())
+    except ThriveError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

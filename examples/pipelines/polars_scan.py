@@ -5,6 +5,7 @@ Put this file and `activity_rows.py` into one folder. The credentials come from 
 
 import datetime as dt
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import polars as pl
 from activity_rows import COLUMNS, row_of
 from polars.io.plugins import register_io_source
 
-from thrive_learning import ThriveClient
+from thrive_learning import ThriveClient, ThriveError
 
 SCHEMA = {name: pl.String() for name in COLUMNS} | {
     "type": pl.Categorical(),
@@ -48,7 +49,10 @@ def scan_activities(
 
 if __name__ == "__main__":
     last_week = dt.datetime.now(dt.UTC) - dt.timedelta(days=7)
-    with ThriveClient.from_env() as open_client:
-        activities = scan_activities(open_client, since=last_week)
-        print(activities.group_by("type").len().sort("len", descending=True).collect(engine="streaming"))
-        activities.filter(pl.col("type") == "completed").sink_parquet(Path("completed.parquet"))
+    try:
+        with ThriveClient.from_env() as open_client:
+            activities = scan_activities(open_client, since=last_week)
+            print(activities.group_by("type").len().sort("len", descending=True).collect(engine="streaming"))
+            activities.filter(pl.col("type") == "completed").sink_parquet(Path("completed.parquet"))
+    except ThriveError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import sys
 
-from thrive_learning import RedisTokenStore, ThriveClient
+from thrive_learning import RedisTokenStore, ThriveClient, ThriveError
 
 SINCE = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
 UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
@@ -17,6 +17,8 @@ UNTIL = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 def main() -> None:
     """Write each record of the period as one line of JSON, and their number to stderr."""
     count = 0
+    if "REDIS_URL" not in os.environ:
+        sys.exit("REDIS_URL is not set")
     store = RedisTokenStore(os.environ["REDIS_URL"])  # for the token, and for THRIVE_RATE_LIMIT
     with ThriveClient.from_env(token_store=store) as client:
         for record in client.activities.iterate(since=SINCE, until=UNTIL):
@@ -26,4 +28,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ThriveError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

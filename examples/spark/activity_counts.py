@@ -5,9 +5,11 @@ Run it with `spark-submit activity_counts.py FOLDER 2026-01-01 2026-02-01`. The 
 included.
 """
 
+import argparse
 import datetime as dt
 import sys
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as in Spark's documentation
 
@@ -47,18 +49,25 @@ def read_progress(records: DataFrame) -> DataFrame:
     return records.select("id", "user", "contextId", percent.alias("percent")).where(percent.isNotNull())
 
 
-def main(folder: str, since: str, until: str) -> None:
+def main(folder: str, since: dt.date, until: dt.date) -> None:
     """Print the counts and the average progress."""
     spark = (
         SparkSession.builder.appName("activity-counts")
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
     )
-    records = read_records(spark, folder, dt.date.fromisoformat(since), dt.date.fromisoformat(until))
+    records = read_records(spark, folder, since, until)
     count_by_type(records).show(100, truncate=False)
     read_progress(records).agg(F.round(F.avg("percent"), 1).alias("average progress")).show()
     spark.stop()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    for day in ("since", "until"):
+        parser.add_argument(day, type=dt.date.fromisoformat, help="such as 2026-01-01")
+    try:
+        main(**vars(parser.parse_args()))
+    except AnalysisException as error:  # such as a folder that is missing
+        sys.exit(str(error))

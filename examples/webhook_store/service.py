@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
@@ -75,6 +76,9 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
             worker.cancel()  # its event is taken again after the lease
 
 
+for name in ("DATABASE_URL", "THRIVE_WEBHOOK_SECRET"):
+    if not os.environ.get(name):
+        sys.exit(f"{name} is not set")  # here, because uvicorn shows a traceback for an error in `lifespan`
 app = FastAPI(lifespan=lifespan)
 
 

@@ -28,6 +28,7 @@ import certifi
 import httpx
 import pytest
 import respx
+from example_programs import modules_imported_by
 from harness import REGION_HOSTS, REGIONS, ROOT, as_regions
 from markdown_links import anchors, links_in
 from sybil import Document, Example
@@ -459,17 +460,6 @@ def test_the_blocks_for_the_prompt_of_python_can_be_pasted() -> None:
         assert statement == ""
 
 
-def imports(block: str) -> set[str]:
-    """The top-level names of the modules that a Python block imports."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(block)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(str(node.module).partition(".")[0])
-    return found
-
-
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_page_says_how_to_install_what_it_imports(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -478,7 +468,10 @@ def test_a_page_says_how_to_install_what_it_imports(path: Path) -> None:
     dependencies = {"httpx", "attrs", "anyio"}
     installed = {name.replace("-", "_") for name in re.findall(r"[a-z][\w-]+", installs(text))}
     installed |= {"opentelemetry"} & {name.partition("_")[0] for name in installed}
-    assert set().union(*map(imports, blocks)) - own - dependencies - sys.stdlib_module_names <= installed
+    assert (
+        set().union(*map(modules_imported_by, blocks)) - own - dependencies - sys.stdlib_module_names
+        <= installed
+    )
 
 
 def installs(text: str) -> str:

@@ -194,3 +194,48 @@ def test_an_error_is_one_line_without_a_state(tap: Tap, thrive_sandbox: ThriveSa
     assert done.stderr.startswith("ForbiddenError: ")
     assert done.stderr.count("\n") == 1
     assert '"type": "STATE"' not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"config": {}}, 'start_date is null. Write a date such as "2026-01-01".'),
+        (
+            {"config": {"start_date": "yesterday"}},
+            'start_date is "yesterday". Write a date such as "2026-01-01".',
+        ),
+        ({"config": {"start_date": 5}}, 'start_date is 5. Write a date such as "2026-01-01".'),
+        (
+            {"state": {"bookmarks": {"activities": {"date": "x"}}}},
+            'date in the state is "x". Write a date such as "2026-01-01".',
+        ),
+        (
+            {
+                "config": {"start_date": "2020-01-01", "overlap_days": "two"},
+                "state": {"bookmarks": {"activities": {"date": "2026-01-01"}}},
+            },
+            'overlap_days is "two". Write a number such as 2.',
+        ),
+        ({"config": ["x"]}, "config.json is not a JSON object"),
+        ({"catalog": {"start_date": "x"}}, "The catalog has no streams. Write it with --discover."),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line(tap: Tap, files: dict[str, Any], problem: str) -> None:
+    done = tap(**files)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{problem}\n")
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tap: Tap, tmp_path: Path) -> None:
+    done = tap("--config", "missing.json", config=None)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("cannot read missing.json: ")
+    (tmp_path / "state.json").write_text("{", encoding="utf-8")
+    done = tap("--state", "state.json")
+    assert done.stderr.startswith("cannot read state.json: Expecting property name")
+
+
+def test_the_catalog_needs_no_config(tap: Tap) -> None:
+    assert "streams" in json.loads(tap("--discover", config=None).stdout)
+    done = tap(config=None)
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: --config is needed to read records\n")
