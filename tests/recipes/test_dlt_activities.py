@@ -175,8 +175,8 @@ def test_a_run_that_fails_loads_nothing_and_the_next_one_everything(
     thrive_sandbox.fail_next("slow:0s")  # the first page arrives
     thrive_sandbox.fail_next("403")
     error = load(code=1)
-        assert "do not allow this" in error
-        assert "Traceback" not in error
+    assert "do not allow this" in error
+    assert "Traceback" not in error
     assert table(tmp_path) == before
     load()
     assert table(tmp_path) == sorted([*before, *arrived])
