@@ -151,6 +151,11 @@ class Flavour:
         return self.open(Region.PRODUCTION, credentials, transport=httpx.MockTransport(handler), **options)
 
 
+def receive_webhook(request: httpx.Request) -> httpx.Response:
+    """Answer as a receiver that rejects unsigned events."""
+    return httpx.Response(204 if "x-hmac-signature" in request.headers else 400)
+
+
 def as_regions(sandbox: Sandbox) -> Handler:
     """Answer from a sandbox at the URLs of the four regions."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import respx
 from command import OAUTH, Call
-from harness import ACTIVITY_ID, REGION_HOSTS, as_regions
+from harness import ACTIVITY_ID, REGION_HOSTS, as_regions, receive_webhook
 
 from thrive_learning._settings.layers import VARIABLES
 from thrive_learning.sandbox import Sandbox
@@ -63,7 +63,7 @@ def _regions() -> Iterator[None]:
 
     with respx.mock(assert_all_called=False) as router:
         router.route(scheme="https", host__in=REGION_HOSTS).mock(side_effect=as_regions(sandbox))
-        router.post("http://127.0.0.1:8000/webhooks").respond(204)
+        router.post("http://127.0.0.1:8000/webhooks").mock(side_effect=receive_webhook)
         yield
 
 

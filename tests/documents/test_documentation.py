@@ -29,7 +29,7 @@ import httpx
 import pytest
 import respx
 from example_programs import modules_imported_by
-from harness import REGION_HOSTS, REGIONS, ROOT, as_regions
+from harness import REGION_HOSTS, REGIONS, ROOT, as_regions, receive_webhook
 from markdown_links import anchors, links_in
 from sybil import Document, Example
 from sybil.evaluators.python import PythonEvaluator
@@ -329,7 +329,8 @@ def api() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as router:
         router.route(scheme="https", host__in=REGION_HOSTS).mock(side_effect=respond)
         router.route(scheme="https", host__regex=r"\.example$").mock(side_effect=respond)
-        router.post("http://127.0.0.1:8000/webhooks").respond(204)  # the reader's receiver of webhooks
+        # The reader's receiver of webhooks.
+        router.post("http://127.0.0.1:8000/webhooks").mock(side_effect=receive_webhook)
         router.route(host="127.0.0.1").pass_through()  # a sandbox that a document has started
         yield router
 
