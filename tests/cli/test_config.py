@@ -324,7 +324,10 @@ def test_without_tomlkit_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "tomlkit", None)
     result = call("config", "set", "region", "staging")
     assert_complaint(result, 2)
-    assert "python3 -m pip install 'thrive-learning[cli]'" in result.err
+    assert result.err == (
+        "thrive: error: this command needs the extra 'cli' (tomlkit is not installed). Install it with: "
+        "python3 -m pip install 'thrive-learning[cli]'\n"
+    )
     assert not path.exists()
 
 

@@ -83,7 +83,7 @@ def _message(  # noqa: PLR0911 - a table, as in exit_code()
             )
         case ModuleNotFoundError(name="filelock" | "rich" | "tomlkit"):
             return complaint(
-                f"the extra 'cli' is incomplete: {error.name} is not installed. "
+                f"this command needs the extra 'cli' ({error.name} is not installed). "
                 "Install it with: python3 -m pip install 'thrive-learning[cli]'"
             )
         case _:
