@@ -453,12 +453,12 @@ def test_the_blocks_for_the_prompt_of_python_can_be_pasted() -> None:
     blocks: list[str] = re.findall(r"```python\n(.+?)```", section, re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
-        statement = ""
+        statement: list[str] = []
         for line in [*block.splitlines(), ""]:
-            statement += f"{line}\n" if statement or line else ""
-            if codeop.compile_command(statement) is not None:
-                statement = ""
-        assert statement == ""
+            statement.append(line)
+            if codeop.compile_command("\n".join(statement)) is not None:  # as `code.InteractiveConsole` does
+                statement = []
+        assert statement == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
