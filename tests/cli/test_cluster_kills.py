@@ -1,6 +1,8 @@
 """A worker process of `thrive activity export --dask local` is killed. `nox -s cluster` kills many."""
 
+import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -142,13 +144,18 @@ def test_an_interrupted_start_ends_what_it_has_started(monkeypatch: pytest.Monke
     assert closed.is_set()
 
 
-def test_a_worker_ignores_ctrl_c() -> None:
+def test_a_worker_ignores_ctrl_c_and_ends_without_a_search_for_garbage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_exit: list[object] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
     before = signal.getsignal(signal.SIGINT)
     try:
         own_workers.dask_setup(None)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+    assert at_exit == [gc.freeze]
 
 
 def test_a_cluster_is_started_again_if_a_worker_dies_meanwhile() -> None:
