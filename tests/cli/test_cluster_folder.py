@@ -132,8 +132,39 @@ def test_a_folder_inside_others_is_created(tmp_path: Path) -> None:
     with folder.locked():
         assert folder.work.is_dir()
     (tmp_path / "deep" / "lake").write_text("")
-    with pytest.raises(OutputError, match=f"^cannot write {folder.path}.*: "), folder.locked():
+    with pytest.raises(ConfigurationError, match="lake is a regular file, not a folder"), folder.locked():
         pass
+    with (
+        pytest.raises(OutputError, match=r"^cannot write .*/lake/a: "),
+        PartFolder(folder.path / "a").locked(),
+    ):
+        pass
+
+
+def test_a_link_in_place_of_the_work_folder_is_not_followed(folder: PartFolder, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder.path.mkdir()
+    folder.work.symlink_to(tmp_path / "elsewhere")
+    problem = "_thrive is a symbolic link, not a folder"
+    with pytest.raises(ConfigurationError, match=problem):
+        folder.check(resume=False, force=True)
+    with pytest.raises(ConfigurationError, match=problem), folder.locked():
+        pass
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_what_was_there_before_the_export_stays(folder: PartFolder) -> None:
+    folder.path.mkdir()
+    with folder.locked():
+        pass
+    assert names(folder) == set()
+    folder.work.mkdir()
+    (folder.work / "lock").touch()
+    (folder.work / ".thrive-0123456789abcdef.tmp").mkdir()
+    with folder.locked():
+        folder.tidy()
+    assert names(folder) == {"_thrive/lock"}
+    assert (folder.work / ".thrive-0123456789abcdef.tmp").is_dir()
 
 
 def broken(_path: Path) -> None:

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from thrive_learning.cli.export import partitions
-from thrive_learning.cli.export.partitions import NO_DAY, day_of, folder_of, parts_of, publish, records_of
+from thrive_learning.cli.export.partitions import (
+    NO_DAY,
+    day_folders,
+    day_of,
+    folder_of,
+    parts_of,
+    publish,
+    records_of,
+)
 from thrive_learning.cli.export.paths import OutputError
 from thrive_learning.errors import ConfigurationError
 
@@ -64,13 +72,62 @@ def test_each_day_has_a_part_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_same_records_make_the_same_parts(tmp_path: Path) -> None:
     write(tmp_path, line(1, "2026-01-01T00:00:00Z"))
-    (records_of(tmp_path).parent / "days").mkdir()
-    (records_of(tmp_path).parent / "days" / "2020-01-01").write_bytes(b"of a run that was killed\n")
+    left = records_of(tmp_path).parent / "days-0123456789abcdef"
+    left.mkdir()
+    (left / "2020-01-01").write_bytes(b"of a run that was killed\n")
     publish(tmp_path, "ndjson", TAG)
+    assert not left.exists()
     first = parts(tmp_path)
     publish(tmp_path, "ndjson", TAG)
     assert parts(tmp_path) == first
     assert len(first) == 1
+
+
+def test_folders_and_files_of_others_stay(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    write(folder, line(1, "2026-01-01T00:00:00Z"))
+    work = records_of(folder).parent
+    killed = work / "days-0123456789abcdef"
+    theirs = [
+        work / "days" / "2020-01-01",
+        work / "days-mine" / "2020-01-01",
+        killed / "mine",
+        killed / "2020-01-01" / "mine",
+        elsewhere / "2020-01-01",
+        folder / "day=mine" / f"part-{TAG}.parquet",
+    ]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (work / "days-fedcba9876543210").symlink_to(elsewhere)
+    publish(folder, "ndjson", TAG)
+    assert all(path.exists() for path in theirs)
+    assert [path.name for path in parts_of(folder)] == [f"part-{TAG}.ndjson"]
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    folder, other = tmp_path / "out", tmp_path / "other"
+    for path in (folder, other):
+        write(path, line(1, "2026-01-01T00:00:00Z"))
+    publish(other, "ndjson", TAG)
+    before = parts(other)
+    (folder / "day=2026-01-01").symlink_to(other / "day=2026-01-01")
+    later = TAG.replace("31T", "30T")
+    problem = "day=2026-01-01 is a symbolic link, not a folder. Move it, or choose another folder"
+    for keeps in (False, True):
+        with pytest.raises(ConfigurationError, match=problem):
+            publish(folder, "ndjson", later, keep_others=keeps)
+        assert parts(other) == before
+    (folder / "day=2026-01-01").unlink()
+    (folder / "day=2025-01-01").symlink_to(other / "day=2026-01-01")  # such as slower storage
+    assert publish(folder, "ndjson", later, keep_others=True) == (1, 1)
+    assert [*day_folders(folder)] == [folder / "day=2026-01-01"]
+    work = records_of(folder).parent
+    work.rename(tmp_path / "elsewhere")
+    work.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="_thrive is a symbolic link, not a folder"):
+        publish(folder, "ndjson", later)
+    assert [path.name for path in work.iterdir()] == ["records"]
 
 
 def test_parts_of_other_exports_stay_or_go_and_other_files_stay(tmp_path: Path) -> None:
@@ -134,5 +191,8 @@ def test_an_invalid_folder_is_rejected(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     write(tmp_path, line(1, None))
     (tmp_path / f"day={NO_DAY}").touch()
-    with pytest.raises(OutputError, match=f"cannot write .*day={NO_DAY}: "):
+    with pytest.raises(ConfigurationError, match=f"day={NO_DAY} is a regular file, not a folder"):
+        publish(tmp_path, "ndjson", TAG)
+    records_of(tmp_path).unlink()
+    with pytest.raises(OutputError, match=r"cannot write .*records: "):
         publish(tmp_path, "ndjson", TAG)

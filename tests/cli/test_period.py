@@ -350,6 +350,21 @@ def test_a_folder_is_resumed_or_replaced_or_left_alone(call: Call, server: ListS
     assert "--resume and --force cannot be used together." in result.err
 
 
+def test_an_export_to_a_folder_follows_no_links(call: Call, server: ListServer) -> None:
+    Path("home").mkdir()
+    Path("lake").mkdir()
+    Path("lake/_thrive").symlink_to(Path("home").absolute())
+    for option in ((), ("--force",), ("--resume",)):
+        result = call(*ALL, *LAKE, *option)
+        assert_complaint(result, 2)
+        assert "lake/_thrive is a symbolic link, not a folder. Move it, or choose another" in result.err
+    Path("lake/_thrive").unlink()
+    Path("lake/day=2020-01-01").symlink_to(Path("home").absolute())
+    assert_complaint(call(*ALL, *LAKE), 2)
+    assert not server.requests
+    assert not [*Path("home").iterdir()]
+
+
 def test_a_folder_has_parquet_by_default(call: Call, server: ListServer) -> None:
     assert call(*ALL, "--until", "2026-01-01T00:01", "-o", "lake", "--partition-by", "day").code == 0
     assert [path.suffix for path in parts_of(Path("lake"))] == [".parquet"]

@@ -59,6 +59,34 @@ def is_there(path: Path) -> bool:
     return kind is not None
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is at a path.
+
+    Raises:
+        ConfigurationError: Something else is there, such as a link to a folder.
+        OSError: The path cannot be examined.
+    """
+    kind = kind_of(path)
+    if kind not in (None, "a folder"):
+        raise ConfigurationError(f"{path} is {kind}, not a folder. Move it, or choose another folder.")
+    return kind is not None
+
+
+def make_folder(path: Path) -> bool:
+    """Create a folder and its parents, unless there is one, and return whether it was created.
+
+    Raises:
+        ConfigurationError: Something else is there, such as a link to a folder.
+        OSError: The folder cannot be created.
+    """
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        is_folder(path)
+        return False
+    return True
+
+
 def open_regular(path: Path) -> io.FileIO:
     """Open an existing regular file to read it and append to it.
 
@@ -117,8 +145,8 @@ def remove_incomplete(folder: Path) -> None:
     Raises:
         OSError: A file cannot be removed.
     """
-    for path in folder.glob(".thrive-*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name) and kind_of(path) == "a regular file":
             path.unlink(missing_ok=True)
 
 

@@ -8,10 +8,17 @@ from typing import Any, NamedTuple, cast
 from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.journal import head_of
 from thrive_learning.cli.export.output import Output, output_of
-from thrive_learning.cli.export.partitions import folder_of, parts_of, publish, records_of
+from thrive_learning.cli.export.partitions import day_folders, folder_of, parts_of, publish, records_of
 from thrive_learning.cli.export.paths import PLAN_NAME, WORK_FOLDER, ExportPaths, explained
 from thrive_learning.cli.export.run import checked_paths
-from thrive_learning.cli.regular_files import is_there, open_to_read, remove, sync_folder
+from thrive_learning.cli.regular_files import (
+    is_folder,
+    is_there,
+    make_folder,
+    open_to_read,
+    remove,
+    sync_folder,
+)
 from thrive_learning.errors import ConfigurationError
 
 
@@ -59,8 +66,10 @@ class Destination(NamedTuple):
             importlib.import_module("pyarrow")
         paths = ExportPaths.of(records_of(self.folder))
         with explained(self.folder):
+            is_folder(self.folder / WORK_FOLDER)
             has_journal = is_there(paths.journal)
-            has_parts = any(True for _ in parts_of(self.folder))
+            # A run with a state only adds parts, so folders of earlier days may be links.
+            has_parts = not has_state and bool([*parts_of(self.folder)])
             has_other_plan = is_there(self.folder / WORK_FOLDER / PLAN_NAME)
         if has_other_plan:
             raise ConfigurationError(f"{self.folder} contains an export with --dask. Choose another folder.")
@@ -93,7 +102,8 @@ class Destination(NamedTuple):
         """Create the folder, if the destination is one."""
         if self.folder is not None:
             with explained(self.folder):
-                records_of(self.folder).parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
+                make_folder(self.folder / WORK_FOLDER)
 
     def finish(
         self, tag: str, *, is_spreadsheet_safe: bool, has_state: bool
@@ -116,7 +126,7 @@ class Destination(NamedTuple):
         """Flush the entries of the folders to disk."""
         sync_folder(paths.output.parent)
         if self.folder is not None:
-            for folder in (*self.folder.glob("day=*"), self.folder, self.folder.parent):
+            for folder in (*day_folders(self.folder), self.folder, self.folder.parent):
                 sync_folder(folder)
 
     def remove_work(self, paths: ExportPaths) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import re
-import shutil
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,13 +20,24 @@ from thrive_learning._tables.rows import microseconds_of
 from thrive_learning.cli.export import tables
 from thrive_learning.cli.export.output import EXTENSIONS
 from thrive_learning.cli.export.paths import WORK_FOLDER, explained
-from thrive_learning.cli.regular_files import create, open_regular, open_to_read, remove, replacing
+from thrive_learning.cli.regular_files import (
+    create,
+    is_folder,
+    kind_of,
+    make_folder,
+    open_regular,
+    open_to_read,
+    remove,
+    replacing,
+)
 from thrive_learning.errors import ConfigurationError
 
 #: The day of records without a valid date. Hive and compatible programs read it as null.
 NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 
 _OUR_PART = re.compile(r"part-\d{8}T\d{6}Z-[0-9a-f]{8}\.(?:ndjson|csv|parquet)", re.ASCII)
+_DAY = re.compile(rf"\d{{4}}-\d\d-\d\d|{NO_DAY}", re.ASCII)
+_SPLIT = re.compile(r"days-[0-9a-f]{16}", re.ASCII)  # a folder of records that are being split
 _MOST_OPEN = 32
 _DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
@@ -70,9 +81,29 @@ def records_of(folder: Path) -> Path:
 
 
 def parts_of(folder: Path) -> Iterator[Path]:
-    """Yield the parts that exports have written, but no other files."""
-    for path in folder.glob("day=*/part-*"):
-        if _OUR_PART.fullmatch(path.name):
+    """Yield the parts that exports have written, but no other files.
+
+    Raises:
+        ConfigurationError: Something else than a folder has the name of a day, such as a link.
+        OSError: A folder cannot be read.
+    """
+    for day in _named_like_days(folder):
+        is_folder(day)
+        for path in day.iterdir():
+            if _OUR_PART.fullmatch(path.name):
+                yield path
+
+
+def day_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders of days, without links and files of their names."""
+    for day in _named_like_days(folder):
+        if kind_of(day) == "a folder":
+            yield day
+
+
+def _named_like_days(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir() if folder.exists() else ():
+        if _DAY.fullmatch(path.name.removeprefix("day=")) and path.name.startswith("day="):
             yield path
 
 
@@ -92,27 +123,41 @@ def publish(
         The number of rows, and the number of parts.
 
     Raises:
+        ConfigurationError: A link or another kind of file has the name of a folder or part.
         OutputError: The parts cannot be written.
         TableError: A table cannot be written.
     """
     name = f"part-{tag}.{form}"
-    days = folder / WORK_FOLDER / "days"
-    rows = parts = 0
+    work = folder / WORK_FOLDER
+    rows = 0
     with explained(folder):
-        shutil.rmtree(days, ignore_errors=True)
-        days.mkdir()
-        _split(records_of(folder), days)
+        is_folder(work)
+        _remove_split(work)  # of runs that were killed
+        split = work / f"days-{secrets.token_hex(8)}"
+        split.mkdir()
+        days = _split(records_of(folder), split)
         if not keep_others:
             for path in parts_of(folder):
                 if path.name != name:
                     remove(path)
-        for day in sorted(days.iterdir()):
-            target = folder / f"day={day.name}" / name
-            target.parent.mkdir(exist_ok=True)
-            rows += _write(day, target, form, is_spreadsheet_safe=is_spreadsheet_safe)
-            parts += 1
-        shutil.rmtree(days)
-    return rows, parts
+        for day in sorted(days):
+            target = folder / f"day={day}" / name
+            make_folder(target.parent)
+            rows += _write(split / day, target, form, is_spreadsheet_safe=is_spreadsheet_safe)
+        _remove_split(work)
+    return rows, len(days)
+
+
+def _remove_split(work: Path) -> None:
+    """Remove the folders of split records, but no files in them that no export has written."""
+    for split in work.iterdir():
+        if not _SPLIT.fullmatch(split.name) or kind_of(split) != "a folder":
+            continue
+        for path in split.iterdir():
+            if _DAY.fullmatch(path.name) and kind_of(path) == "a regular file":
+                path.unlink()
+        with contextlib.suppress(OSError):  # a folder that is not empty stays
+            split.rmdir()
 
 
 def _write(day: Path, target: Path, form: str, *, is_spreadsheet_safe: bool) -> int:
@@ -126,8 +171,9 @@ def _write(day: Path, target: Path, form: str, *, is_spreadsheet_safe: bool) -> 
     return rows
 
 
-def _split(records: Path, days: Path) -> None:
-    """Write the records of each day to a separate file. Few of the files are open at the same time."""
+def _split(records: Path, split: Path) -> set[str]:
+    """Write the records of each day to a file of its own, and return the days. Few files are open at once."""
+    days: set[str] = set()
     opened: dict[str, BinaryIO] = {}
     with contextlib.ExitStack() as everything, open_to_read(records) as lines:
         everything.callback(lambda: [file.close() for file in opened.values()])
@@ -137,10 +183,11 @@ def _split(records: Path, days: Path) -> None:
             if file is None:
                 if len(opened) >= _MOST_OPEN:
                     opened.pop(next(iter(opened))).close()
-                path = days / day
-                file = io.BufferedWriter(open_regular(path) if path.exists() else create(path))
+                file = io.BufferedWriter((open_regular if day in days else create)(split / day))
+                days.add(day)
             opened[day] = file  # moves it to the end of the order of use
             file.write(line)
+    return days
 
 
 def day_of(line: bytes) -> str:

@@ -273,7 +273,7 @@ def check_shared(client: Any, folder: Path) -> None:
                     f"the worker {worker} has written {answer}, and this machine cannot see it. Choose a "
                     "folder that this machine and all workers share, at the same path."
                 )
-            if isinstance(answer, Path):
+            if isinstance(answer, Path) and answer.parent == folder:
                 answer.unlink(missing_ok=True)
     finally:
         mine.unlink(missing_ok=True)

@@ -17,7 +17,9 @@ from thrive_learning.cli.export.query import PeriodQuery
 from thrive_learning.cli.regular_files import (
     create,
     is_at,
+    is_folder,
     is_there,
+    make_folder,
     open_regular,
     open_to_read,
     remove,
@@ -25,6 +27,8 @@ from thrive_learning.cli.regular_files import (
     replacing,
 )
 from thrive_learning.errors import ConfigurationError
+
+_LOCK_NAME = "lock"
 
 
 class PartFailure(NamedTuple):
@@ -85,6 +89,7 @@ class PartFolder:
             OutputError: The folder cannot be examined.
         """
         with explained(self.path):
+            is_folder(self.work)
             others = next(self._others(), None)
             if others is not None:
                 raise ConfigurationError(
@@ -123,12 +128,13 @@ class PartFolder:
         """
         from filelock import lock_descriptor  # noqa: PLC0415 - of the extra `cli`, needed only for exports
 
-        path = self.work / "lock"
+        path = self.work / _LOCK_NAME
         with contextlib.ExitStack() as opened:
             with explained(path):
-                self.work.mkdir(parents=True, exist_ok=True)
+                created = [folder for folder in (self.path, self.work) if make_folder(folder)]
                 try:
                     lock = create(path)
+                    created.append(path)
                 except FileExistsError:
                     lock = open_regular(path)
                 opened.enter_context(lock)
@@ -141,15 +147,14 @@ class PartFolder:
             try:
                 yield
             finally:
-                self._remove_if_unused(path)
+                self._remove_if_unused(created)
 
-    def _remove_if_unused(self, lock: Path) -> None:
+    def _remove_if_unused(self, created: list[Path]) -> None:
         """Remove what an export has created that ended before its plan."""
         with contextlib.suppress(OSError):  # a folder that is not empty stays
             if not self._plan.exists():
-                lock.unlink()
-                self.work.rmdir()
-                self.path.rmdir()
+                for path in reversed(created):
+                    path.unlink() if path.name == _LOCK_NAME else path.rmdir()
 
     def load(self) -> PartsPlan | None:
         """Return the plan; None before the first export.
