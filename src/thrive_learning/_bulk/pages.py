@@ -5,10 +5,12 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
+from thrive_learning._bulk.run import logger
 from thrive_learning._bulk.tasks import AsyncResultStream
 from thrive_learning._bulk.threads import ResultStream
 from thrive_learning._bulk.walk import PAGES, PageResult, Walk
 from thrive_learning._filters import ActivityFilters
+from thrive_learning._log import fields
 from thrive_learning.models import Activity, Pagination
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ class _WalkProgress:
         return self._observation
 
     def _pages_ended(self) -> None:
+        walk = self._walk
+        if walk.is_over and walk.missing:
+            logger.warning(
+                "%s: the server counted %d records that were on no page",
+                PAGES.operation,
+                walk.missing,
+                extra=fields("missing_records", operation=PAGES.operation, count=walk.missing),
+            )
         if self._observation is not None and self._walk.is_over:
             self._observation.end(is_complete=True)
 
@@ -77,6 +87,15 @@ class _WalkProgress:
     def unreadable(self) -> int:
         """The number of items that were left out because they are not records. See `ActivityPage`."""
         return self._walk.unreadable
+
+    @property
+    def missing(self) -> int:
+        """The number of records that the server counted, but that were on no page; 0 before the last page.
+
+        Get shorter periods or fewer records per page, because some servers limit both. If it stays, ask the
+        API's support: their count may be wrong.
+        """
+        return self._walk.missing
 
 
 class ActivityStream(_WalkProgress, Iterator[Activity]):

@@ -65,6 +65,7 @@ class Walk:
         number: The number of the last processed page; 0 before the first.
         pagination: The server's pagination on that page.
         unreadable: The number of items that were not records.
+        missing: The number of records that were on no page although the server counted them.
         current: The filters of the current pages.
     """
 
@@ -74,6 +75,7 @@ class Walk:
         self.number: int = 0
         self.pagination: Pagination | None = None
         self.unreadable: int = 0
+        self.missing: int = 0
         walks = filters.walks
         self._next = page_number(page)
         if self._next > 1 and len(walks) > 1:
@@ -83,11 +85,14 @@ class Walk:
             )
         self._walks = iter(walks)
         self.current: ActivityFilters = next(self._walks)
-        self._most_ids = max(REMEMBERED_PAGES * page_size(per_page), 1000)
+        self._per_page = page_size(per_page)
+        self._most_ids = max(REMEMBERED_PAGES * self._per_page, 1000)
         self._known: dict[str, None] = {}  # in the order of arrival
         self._fruitless = 0
         self._total: int | None = None  # the current number of pages; None if the last page did not say
         self._said: int | None = None  # the number of the last page according to the server
+        self._received = 0  # the records of this list, and those on the pages before the first requested one
+        self._counted: int | None = None  # the fewest records of this list according to the server
 
     def pages(self) -> Iterator[int]:
         """Return the numbers of the pages to request now, at least one."""
@@ -106,6 +111,8 @@ class Walk:
         """
         unreadable = sum(drift.kind == "unreadable_item" for drift in page.problems)
         self.unreadable += unreadable
+        if self.pagination is None:
+            self._received = self._before(number, page.pagination)
         self.number, self.pagination, self._next = number, page.pagination, number + 1
         known = self._known
         new: list[Activity] = []
@@ -113,6 +120,7 @@ class Walk:
             if record.id not in known:
                 known[record.id] = None
                 new.append(record)
+        self._count(page, len(new) + unreadable)
         for oldest in [*itertools.islice(known, max(len(known) - self._most_ids, 0))]:
             del known[oldest]
         self._fruitless = 0 if new else self._fruitless + 1
@@ -139,8 +147,23 @@ class Walk:
             )
         return new
 
+    def _before(self, number: int, pagination: Pagination) -> int:
+        """Return how many records are on the pages before the first requested one, at most."""
+        return (number - 1) * min(self._per_page, pagination.per_page or self._per_page)
+
+    def _count(self, page: ActivityPage, new: int) -> None:
+        """Count what the server sends, and the fewest records that it counts."""
+        # A record that is on a page twice is counted twice.
+        self._received += new + len(page.results) - len({record.id for record in page.results})
+        total = page.pagination.total_results
+        if total is not None:
+            self._counted = total if self._counted is None else min(total, self._counted)
+
     def _begin_next(self) -> None:
         """Begin the walk for the next content IDs, if any."""
+        # Records that are added or deleted meanwhile do not make this positive, because it is the fewest.
+        self.missing += max((self._counted or 0) - self._received, 0)
+        self._received, self._counted = 0, None
         following = next(self._walks, None)
         if following is None:
             self.is_over = True
