@@ -50,7 +50,8 @@ class Server:
         shown = self.identifiers[(number - 1) * per_page : number * per_page]
         pages = -(-len(self.identifiers) // per_page)
         total = {"true": pages, "none": None, "zero": 0, "too large": pages + 7, "negative": -1}[self._totals]
-        return page(*shown, total=total, page=number, per_page=per_page)
+        counted = None if self._totals == "none" else len(self.identifiers)
+        return page(*shown, total=total, page=number, per_page=per_page, total_results=counted)
 
 
 def goes_on(walk: Walk, filters: ActivityFilters) -> bool:
@@ -90,9 +91,68 @@ def test_each_record_that_existed_at_the_start_comes_once(
     found = [identifier for identifiers in pages for identifier in identifiers]
     assert len({*found}) == len(found)
     assert {*server.original} <= {*found}
+    assert walk.missing == 0
     assert server.requests == [*range(1, len(server.requests) + 1)]
     if totals == "true" and not arrivals:
         assert len(server.requests) == max(-(-count // min(per_page, most or per_page)), 1)
+
+
+@given(st.integers(0, 40), st.integers(1, 5), st.dictionaries(st.integers(0, 12), POSITIONS, max_size=3))
+def test_records_that_are_deleted_meanwhile_are_not_missing(
+    count: int, per_page: int, deletions: dict[int, list[float]]
+) -> None:
+    server, walk = Server(count, {}, "true"), Walk(ANY, 1, per_page)
+    for number, _identifiers in enumerate(walked(walk, server, per_page)):
+        for position in deletions.get(number, []):
+            at = int(position * len(server.identifiers))
+            del server.identifiers[at : at + 1]
+    assert walk.missing == 0
+
+
+def missing(*pages: ActivityPage, begin: int = 1, ids: tuple[str, ...] = ()) -> int:
+    """Return how many records are missing in a walk with pages of five that has these responses."""
+    walk, responses = Walk(ActivityFilters(content_ids=ids), begin, 5), iter(pages)
+    while not walk.is_over:
+        current = walk.current
+        for number in walk.pages():
+            walk.take(number, next(responses))
+            if not goes_on(walk, current):
+                break
+    assert next(responses, None) is None
+    return walk.missing
+
+
+def test_records_that_the_server_counts_and_does_not_send_are_missing() -> None:
+    full = range(5)
+    assert missing(page(*full, total=1, total_results=5)) == 0
+    assert missing(page(*full, total=1, total_results=17)) == 12
+    assert missing(page(*full, total=4, total_results=17), page(total=4, total_results=17)) == 12
+    assert missing(page(*full, total_results=17), page()) == 12
+    assert missing(page(*full), page(total_results=17)) == 12
+    # The fewest of the counts may be wrong as well, but a count is not held against another one.
+    assert missing(page(*full, total=2, total_results=17), page(*full, total=2, total_results=5)) == 0
+
+
+def test_pages_that_repeat_another_do_not_make_up_for_missing_records() -> None:
+    repeated = [page(*range(5), total=3, total_results=15)] * 3
+    assert missing(*repeated) == 10
+
+
+def test_a_record_that_is_on_a_page_twice_is_counted_twice() -> None:
+    assert missing(page(1, 1, 2, total=1, total_results=3)) == 0
+
+
+@pytest.mark.parametrize(("per_page", "expected"), [(None, 0), (5, 0), (2, 4), (1000, 0)])
+def test_pages_before_the_first_requested_one_are_not_missing(per_page: int | None, expected: int) -> None:
+    found = page(1, total=3, total_results=9, per_page=per_page)
+    assert missing(found, begin=3) == expected
+
+
+def test_each_list_of_content_ids_is_compared_with_its_own_count() -> None:
+    ids = tuple(f"{number:024x}" for number in range(MAX_VALUES + 1))
+    one = page(1, total=1, total_results=1)
+    assert missing(one, one, ids=ids) == 0
+    assert missing(page(1, total=1, total_results=3), page(2, total=1, total_results=2), ids=ids) == 3
 
 
 @given(

@@ -52,6 +52,18 @@ class Part(NamedTuple):
     window: Window
 
 
+class LeftOut(NamedTuple):
+    """What a part does not have.
+
+    Attributes:
+        unreadable: The number of items without an ID.
+        missing: The number of records that the server counted, but that were on no page.
+    """
+
+    unreadable: int
+    missing: int
+
+
 def plan_parts(client: "ThriveClient", filters: ActivityFilters, bound: int) -> list[Part]:
     """Divide a period into parts of at most so many records.
 
@@ -189,7 +201,7 @@ def read_part(
     part: Part,
     *,
     per_page: int = 1000,
-    on_unreadable: Callable[[int], object] | None = None,
+    on_left_out: Callable[[LeftOut], object] | None = None,
 ) -> Any:
     """Return the records of a part as an Arrow table with the columns of exports.
 
@@ -197,7 +209,7 @@ def read_part(
         client: The client.
         part: Which records to read.
         per_page: The number of records per request.
-        on_unreadable: Called with the number of items without an ID that were left out, if there are any.
+        on_left_out: Called with the numbers of what the result does not have.
 
     Raises:
         ThriveError: The records cannot be read.
@@ -205,7 +217,7 @@ def read_part(
     """
     many = (part.window.records or 0) >= _MANY
     with ignoring_older_objects() if many else contextlib.nullcontext():
-        return _WindowReading(client, part, per_page, on_unreadable).table()
+        return _WindowReading(client, part, per_page, on_left_out).table()
 
 
 class _WindowReading:
@@ -221,12 +233,12 @@ class _WindowReading:
         client: "ThriveClient",
         part: Part,
         per_page: int,
-        on_unreadable: Callable[[int], object] | None,
+        on_left_out: Callable[[LeftOut], object] | None,
     ) -> None:
         self._client = client
         self._filters, self._window = part
         self._per_page = per_page
-        self._on_unreadable = on_unreadable
+        self._on_left_out = on_left_out
         self._builder = TableBuilder()
 
     def table(self) -> Any:
@@ -260,8 +272,8 @@ class _WindowReading:
                 stream.unreadable,
                 extra=fields("unreadable_items", period=period, count=stream.unreadable),
             )
-            if self._on_unreadable is not None:
-                self._on_unreadable(stream.unreadable)
+        if self._on_left_out is not None:
+            self._on_left_out(LeftOut(stream.unreadable, stream.missing))
 
     def _compare(self, undated: _Records, before: _Records, after: _Records) -> None:
         """Compare records with those that the neighboring windows request as well.

@@ -18,6 +18,15 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def missing_line(number: int) -> str:
+    """Return the line of the summary about records that the server counted, but that were on no page."""
+    are = "is" if number == 1 else "are"
+    return (
+        f"{count_of(number, 'record')} that the server counted {are} missing, on no page: export shorter "
+        "periods, and if that does not help, ask the API's support about the count"
+    )
+
+
 def duration(seconds: float) -> str:
     """Return a duration for people, such as "1 min 05 s"."""
     if seconds < _MINUTE_S:

@@ -76,7 +76,8 @@ class Finished(NamedTuple):
     Attributes:
         is_whole: Whether all pages were read.
         is_partial: Whether records are missing.
-        state: The state for the next run; None without a state file, or if not all pages were read.
+        state: The state for the next run; None without a state file, or if not all pages were read or
+            the server counted more records.
     """
 
     is_whole: bool
@@ -134,7 +135,7 @@ def running(
             )
             destination.sync(sink.paths)
         after = None
-        if tally.is_whole and state is not None and overlap is not None:
+        if tally.is_whole and not tally.missing and state is not None and overlap is not None:
             after = State(state.origin, state.filters, overlap.since, overlap.keys)
         yield Finished(tally.is_whole, tally.is_partial, after)
         if after is not None and paths is not None:

@@ -107,6 +107,7 @@ class PeriodWalk:
         writer = RecordWriter(sink)
         begin = writer.position
         parts = self._query.filters.walks
+        incomplete = None
         try:
             for number in range(begin.part, len(parts)):
                 page = first_page(begin) if number == begin.part else 1
@@ -124,15 +125,19 @@ class PeriodWalk:
                     is_whole = self._take(stream, number, writer, is_all=len(parts) == 1)
                 if not is_whole:
                     return
+                if incomplete is None and (stream.unreadable or stream.missing):
+                    incomplete = Position(number, 1)
                 writer.move_to(Position(number + 1, 1))
             self._tally.is_whole = True
+            if incomplete is not None:
+                writer.move_to(incomplete)  # a resumed export requests these pages again
         finally:
             writer.flush()
 
     def _take(self, stream: "ActivityStream", part: int, writer: RecordWriter, *, is_all: bool) -> bool:
         """Write the records of a part, and return whether all of them were read."""
         tally = self._tally
-        left_out = tally.unreadable
+        left_out, missing = tally.unreadable, tally.missing
         try:
             for record in stream:
                 tally.is_paused = False
@@ -150,7 +155,7 @@ class PeriodWalk:
                 if self._has_ended():
                     return False
         finally:
-            tally.unreadable = left_out + stream.unreadable
+            tally.unreadable, tally.missing = left_out + stream.unreadable, missing + stream.missing
         return True
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 
-from thrive_learning.cli.export.counts import EARLY, Counts, count_of
+from thrive_learning.cli.export.counts import EARLY, Counts, count_of, missing_line
 
 
 @attrs.define
@@ -14,6 +14,7 @@ class WalkTally(Counts):
     Attributes:
         again: How many records were received that were already exported.
         unreadable: How many items were skipped because they have no ID.
+        missing: How many records the server counted that were on no page.
         total: The number of records according to the server; None if the server does not say.
         is_whole: Whether all pages were read.
         rows: The number of rows of the tables; None without tables.
@@ -22,6 +23,7 @@ class WalkTally(Counts):
 
     again: int = 0
     unreadable: int = 0
+    missing: int = 0
     total: int | None = None
     is_whole: bool = False
     rows: int | None = None
@@ -30,7 +32,7 @@ class WalkTally(Counts):
     @property
     def is_partial(self) -> bool:
         """Whether records are missing from the output."""
-        return not self.is_whole or bool(self.unreadable)
+        return not self.is_whole or bool(self.unreadable or self.missing)
 
     @property
     def fraction(self) -> float | None:
@@ -66,6 +68,8 @@ class WalkTally(Counts):
             lines.append(f"skipped {count_of(self.again, 'record')}: already exported")
         if self.unreadable:
             lines.append(f"skipped {count_of(self.unreadable, 'item')} without an ID")
+        if self.missing:
+            lines.append(missing_line(self.missing))
         if self.rows is not None:
             in_parts = "" if self.parts is None else f" in {count_of(self.parts, 'part')}"
             lines.append(f"wrote {count_of(self.rows, 'row')}{in_parts} to {table}")

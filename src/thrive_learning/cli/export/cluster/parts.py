@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thrive_learning._cluster.clients import ClientSource, client_of
-from thrive_learning._cluster.reading import Part, plan_parts, read_part
+from thrive_learning._cluster.reading import LeftOut, Part, plan_parts, read_part
 from thrive_learning._filters import ActivityFilters
 from thrive_learning.cli.export.paths import PLAN_NAME, WORK_FOLDER, OutputError, explained
 from thrive_learning.cli.regular_files import create, is_there, open_to_read, replacing
@@ -24,10 +24,12 @@ class PartFacts(NamedTuple):
     Attributes:
         rows: The number of records.
         unreadable: The number of items that were left out because they have no ID.
+        missing: The number of records that the server counted, but that were on no page.
     """
 
     rows: int
     unreadable: int
+    missing: int
 
 
 class PartTask(NamedTuple):
@@ -60,11 +62,12 @@ class PartTask(NamedTuple):
         check_plan(path.parent, self.plan)
         if part_facts(path) is not None:  # of a worker that was killed afterwards
             return
-        unreadable: list[int] = []
+        left_out: list[LeftOut] = []
         table: Any = read_part(
-            client_of(self.source), self.part, per_page=self.per_page, on_unreadable=unreadable.append
+            client_of(self.source), self.part, per_page=self.per_page, on_left_out=left_out.append
         )
-        facts = {"part": path.name, **PartFacts(table.num_rows, sum(unreadable))._asdict()}
+        [counts] = left_out
+        facts = {"part": path.name, **PartFacts(table.num_rows, *counts)._asdict()}
         table = table.replace_schema_metadata({_KEY: json.dumps(facts)})
         with explained(path), replacing(path, folder=path.parent / WORK_FOLDER) as file:
             importlib.import_module("pyarrow.parquet").write_table(table, file, write_page_checksum=True)

@@ -7,7 +7,7 @@ import attrs
 
 from thrive_learning.cli.export.cluster.folder import PartFailure
 from thrive_learning.cli.export.cluster.parts import PartFacts
-from thrive_learning.cli.export.counts import EARLY, Counts, count_of
+from thrive_learning.cli.export.counts import EARLY, Counts, count_of, missing_line
 
 _MOST_SHOWN = 5  # failures in the summary
 
@@ -22,6 +22,7 @@ class ClusterTally(Counts):
         parts: How many parts this run has written.
         parts_before: How many parts earlier runs have written.
         unreadable: How many items were left out because they have no ID, by this and earlier runs.
+        missing: How many records the server counted that were on no page, by this and earlier runs.
         failures: The parts that failed.
         workers: The number of workers.
     """
@@ -31,6 +32,7 @@ class ClusterTally(Counts):
     parts: int = 0
     parts_before: int = 0
     unreadable: int = 0
+    missing: int = 0
     failures: list[PartFailure] = attrs.field(factory=list[PartFailure])
     workers: int = 0
     _began_at: float = attrs.field(default=0.0, init=False)
@@ -46,6 +48,7 @@ class ClusterTally(Counts):
         self.begin_after(sum(facts.rows for facts in before))
         self.total, self.parts_before = len(planned), len(before)
         self.unreadable = sum(facts.unreadable for facts in before)
+        self.missing = sum(facts.missing for facts in before)
         known = [count for count in planned if count is not None]
         self.planned = sum(known) if len(known) == len(planned) else None
 
@@ -54,6 +57,7 @@ class ClusterTally(Counts):
         self.add(facts.rows)
         self.parts += 1
         self.unreadable += facts.unreadable
+        self.missing += facts.missing
 
     @property
     def can_continue(self) -> bool:
@@ -69,7 +73,7 @@ class ClusterTally(Counts):
     @property
     def is_partial(self) -> bool:
         """Whether records are missing from the output."""
-        return not self.is_whole or bool(self.failures or self.unreadable)
+        return not self.is_whole or bool(self.failures or self.unreadable or self.missing)
 
     @property
     def fraction(self) -> float | None:
@@ -112,6 +116,8 @@ class ClusterTally(Counts):
             lines.append(f"skipped {count_of(self.parts_before, 'part')}: already exported")
         if self.unreadable:
             lines.append(f"skipped {count_of(self.unreadable, 'item')} without an ID")
+        if self.missing:
+            lines.append(missing_line(self.missing))
         if self.failures:
             lines.append(f"{count_of(len(self.failures), 'part')} failed: see {failures}")
             lines += [f"  {one.error}, {one.period}: {one.message}" for one in self.failures[:_MOST_SHOWN]]
