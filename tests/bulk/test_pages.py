@@ -478,6 +478,20 @@ def test_a_bad_record_does_not_lose_the_others(flavour: Flavour, bad: Any, kept:
     assert [record.levelno for record in logged] == [logging.WARNING]
 
 
+@pytest.mark.parametrize(("pages", "missing"), [(1, 20), (5, 10), (None, 10)])
+def test_records_that_are_on_no_page_are_counted_and_logged(
+    flavour: Flavour, caplog: pytest.LogCaptureFixture, pages: int | None, missing: int
+) -> None:
+    counts = {"totalResults": 30, "totalPages": pages}
+    empty = httpx.Response(200, json={"results": [], "pagination": counts})
+    with flavour.answering(Pages(30, counts, troubles={3: empty})) as client:
+        stream = client.activities.iterate(per_page=10)
+        assert identifiers(stream) == [*range(30 - missing)]
+        assert stream.missing == missing
+    [text] = [record.getMessage() for record in caplog.records if record.name == "thrive_learning.bulk"]
+    assert text == f"activities.iterate: the server counted {missing} records that were on no page"
+
+
 def test_unreadable_records_are_counted_over_all_pages(flavour: Flavour) -> None:
     last = httpx.Response(200, json={"results": [None, 1], "pagination": {"totalPages": 2}})
     first = httpx.Response(200, json={"results": [{"id": "1"}, {}, {}], "pagination": {"totalPages": 2}})

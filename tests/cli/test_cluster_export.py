@@ -495,6 +495,22 @@ def test_items_without_an_id_are_counted(call: Call, server: ListServer, export:
     assert "skipped 1 item without an ID" in err
 
 
+def test_records_that_are_on_no_page_are_missing(
+    call: Call, server: ListServer, export: tuple[str, ...]
+) -> None:
+    server.hook = lambda page, query: (
+        (200, {"pagination": {"totalResults": 3, "totalPages": 1}, "results": []})
+        if query["perPage"] != "1" and page == 1
+        else None
+    )
+    code, _, err = call(*export)
+    assert code == 9
+    assert "records that the server counted are missing, on no page: export shorter periods" in err
+    server.hook = None
+    assert call(*export, "--resume").code == 9  # each part says it itself
+    assert call(*export, "--force").code == 0
+
+
 def test_the_sandbox_is_exported(call: Call, tmp_path: Path, address: str) -> None:
     output = str(tmp_path / "lake")
     code, _, err = call(

@@ -226,10 +226,10 @@ def test_only_what_belongs_to_the_plan_stays(folder: PartFolder) -> None:
 def test_parts_that_are_not_complete_are_removed(folder: PartFolder) -> None:
     begun(folder)
     first, second = write(folder, PLAN, 0, rows=1000), write(folder, PLAN, 1)
-    assert folder.complete(PLAN) == {PLAN.parts[0]: PartFacts(1000, 0), PLAN.parts[1]: PartFacts(2, 1)}
+    assert folder.complete(PLAN) == {PLAN.parts[0]: PartFacts(1000, 0, 0), PLAN.parts[1]: PartFacts(2, 1, 0)}
     data = first.read_bytes()
     first.write_bytes(data[:500] + bytes(100) + data[600:])  # its metadata is complete
-    assert folder.complete(PLAN) == {PLAN.parts[1]: PartFacts(2, 1)}
+    assert folder.complete(PLAN) == {PLAN.parts[1]: PartFacts(2, 1, 0)}
     assert not first.exists()
     first.write_bytes(second.read_bytes())
     assert [*folder.complete(PLAN)] == [PLAN.parts[1]]

@@ -146,7 +146,7 @@ def task(lake: Path) -> PartTask:
 def test_a_part_says_how_many_records_it_has(task: PartTask) -> None:
     assert part_facts(task.path) is None
     task.run()
-    assert part_facts(task.path) == PartFacts(34, 0)
+    assert part_facts(task.path) == PartFacts(34, 0, 0)
     assert parquet.read_table(task.path).num_rows == 34
     assert [path.name for path in task.path.parent.joinpath("_thrive").iterdir()] == ["plan.json"]
     written = task.path.stat().st_mtime_ns
@@ -172,16 +172,16 @@ def test_an_incomplete_part_does_not_count(task: PartTask) -> None:
         parquet.write_table(table.replace_schema_metadata(metadata), task.path)
         assert part_facts(task.path) is None
     for facts in (
-        '{"part": "part.parquet", "rows": 2, "unreadable": 0}',
-        '{"part": "other.parquet", "rows": 1, "unreadable": 0}',
-        '{"rows": 1, "unreadable": 0}',
+        '{"part": "part.parquet", "rows": 2, "unreadable": 0, "missing": 0}',
+        '{"part": "other.parquet", "rows": 1, "unreadable": 0, "missing": 0}',
+        '{"rows": 1, "unreadable": 0, "missing": 0}',
         "[]",
         "7",
     ):
         parquet.write_table(table.replace_schema_metadata({"thrive_export": facts}), task.path)
         assert part_facts(task.path) is None
     task.run()
-    assert part_facts(task.path) == PartFacts(34, 0)
+    assert part_facts(task.path) == PartFacts(34, 0, 0)
 
 
 def test_damaged_data_is_noticed(task: PartTask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,12 +407,12 @@ def test_the_progress_of_an_export() -> None:
     tally = ClusterTally(clock=lambda: now[0], started_at=0.0, workers=2)
     assert (tally.progress, tally.fraction, tally.rate) == ("counting records, 2 workers", None, 0.0)
     now[0] = 10.0
-    tally.begin([100, 100, 100, 100], [PartFacts(90, 0)])
+    tally.begin([100, 100, 100, 100], [PartFacts(90, 0, 0)])
     assert tally.progress == "90 records of about 400, 0/s, 1 of 4 parts, 2 workers"
     now[0] = 20.0
-    tally.note(PartFacts(100, 1))
+    tally.note(PartFacts(100, 1, 0))
     assert tally.progress == "190 records of about 400, 5/s, 2 of 4 parts, 2 workers"
-    tally.note(PartFacts(100, 0))
+    tally.note(PartFacts(100, 0, 0))
     assert tally.progress == "290 records of about 400, 10/s, 3 of 4 parts, 2 workers, 5.0 s left"
     assert (tally.fraction, tally.is_whole, tally.is_partial) == (0.75, False, True)
     tally.is_paused = True
@@ -427,10 +427,15 @@ def test_the_progress_of_an_export() -> None:
     ]
     assert (tally.is_whole, tally.is_partial) == (True, True)
     tally.failures.clear()
-    tally.note(PartFacts(1, 0))
+    tally.note(PartFacts(1, 0, 0))
     assert (tally.is_whole, tally.is_partial) == (True, True)  # items were left out
     tally.unreadable = 0
     assert not tally.is_partial
+    tally.missing = 1
+    assert tally.is_partial
+    assert tally.summary(Path("lake"), Path("lake/failures"))[2].startswith(
+        "1 record that the server counted is missing, on no page: export shorter periods"
+    )
     uncounted = ClusterTally()
     uncounted.begin([1, None], [])
     assert "about" not in uncounted.progress

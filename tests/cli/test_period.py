@@ -4,7 +4,9 @@ import csv
 import datetime as dt
 import json
 import random
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -293,6 +295,58 @@ def test_items_without_an_id_are_counted(call: Call, server: ListServer) -> None
     code, _, err = call(*ALL, *OUT)
     assert (code, ids_of("out.ndjson")) == (9, [f"{1:024x}"])
     assert "thrive: skipped 2 items without an ID\n" in err
+
+
+def empty_from(server: ListServer, page: int) -> None:
+    """Let pages be empty, although the server counts the records of all."""
+
+    def hook(asked: int, _query: dict[str, str]) -> tuple[int, Any] | None:
+        counts = {"totalResults": server.count, "totalPages": 3, "page": asked}
+        return (200, {"pagination": counts, "results": []}) if asked >= page else None
+
+    server.hook = hook
+
+
+def first_ids(*paths: Path) -> dict[str, int]:
+    """Return how often each ID is the first in a line."""
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return Counter(found[0] for line in lines if (found := re.search("[0-9a-f]{24}", line)))
+
+
+@pytest.mark.parametrize("output", ["out.ndjson", "out.csv"])
+def test_records_that_are_on_no_page_are_missing(call: Call, server: ListServer, output: str) -> None:
+    empty_from(server, 2)
+    code, _, err = call(*ALL, "-o", output)
+    assert code == 9
+    assert "thrive: 1,500 records that the server counted are missing, on no page: export shorter" in err
+    assert call(*ALL, "-o", output, "--resume").code == 9
+    server.hook = None
+    assert call(*ALL, "-o", output, "--resume", "--quiet") == (0, "", "")
+    assert first_ids(Path(output)) == dict.fromkeys(server.ids, 1)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        pytest.param(("-o", "out-{until}.csv"), id="file"),
+        pytest.param(("--partition-by", "day", "--to", "csv", "-o", "lake"), id="folder"),
+    ],
+)
+def test_a_run_with_missing_records_is_not_the_beginning_of_the_next(
+    call: Call, server: ListServer, output: tuple[str, ...]
+) -> None:
+    empty_from(server, 2)
+    code, _, err = call(*STATE, *output)
+    assert code == 9
+    assert "the next run with state.json begins" not in err
+    code, _, err = call(*STATE, *output)
+    assert code == 9
+    assert "continuing the interrupted run" in err
+    server.hook = None
+    code, _, err = call(*STATE, *output)
+    assert code == 0
+    assert "the next run with state.json begins" in err
+    assert first_ids(*Path().rglob("*.csv")) == dict.fromkeys(server.ids, 1)
 
 
 def test_a_pause_is_shown(call: Call, server: ListServer) -> None:
