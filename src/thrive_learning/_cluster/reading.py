@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """What a part does not have.
+    """The numbers of items and records that a part does not have.
 
     Attributes:
         unreadable: The number of items without an ID.
