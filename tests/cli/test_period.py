@@ -320,6 +320,7 @@ def test_records_that_are_on_no_page_are_missing(call: Call, server: ListServer,
     code, _, err = call(*ALL, "-o", output)
     assert code == 9
     assert "thrive: 1,500 records that the server counted are missing, on no page: export shorter" in err
+    assert err.count("server counted") == 1
     assert call(*ALL, "-o", output, "--resume").code == 9
     server.hook = None
     assert call(*ALL, "-o", output, "--resume", "--quiet") == (0, "", "")

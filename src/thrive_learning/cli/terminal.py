@@ -96,11 +96,11 @@ class _Notices(logging.Handler):
         return len(self._withheld)
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_drift = getattr(record, "thrive_event", None) == "drift"
-        if self._shows_drift or not is_drift:
-            self._show(record.getMessage())
-        else:
+        event = getattr(record, "thrive_event", None)
+        if event == "drift" and not self._shows_drift:
             self._withheld.add(record.getMessage())
+        elif event != "missing_records":  # the summary of an export says it
+            self._show(record.getMessage())
 
 
 @contextlib.contextmanager
