@@ -433,8 +433,12 @@ def test_an_input_that_cannot_be_opened_is_not_an_output_that_cannot_be_written(
 ) -> None:
     ids = say_ids(ACTIVITY_ID)
 
-    def denied(*_arguments: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    opened = Path.open
+
+    def denied(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.name == ids:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **more)  # such as those of an import
 
     monkeypatch.setattr(Path, "open", denied)
     result = call(*EXPORT, ids, "-o", "out.ndjson", "--sandbox")

@@ -485,11 +485,107 @@ def test_a_real_full_disk_loses_nothing(tmp_path: Path) -> None:
         subprocess.run(unmount, check=True)
 
 
-def test_an_interruption_leaves_no_half_record(paths: ExportPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def moved(output: Path) -> None:
+    output.rename(output.with_name("elsewhere"))
+
+
+def replaced(output: Path) -> None:
+    moved(output)
+    output.write_bytes(b"of another program\n")
+
+
+def truncated(output: Path) -> None:
+    os.truncate(output, 50)
+
+
+def appended(output: Path) -> None:
+    with output.open("ab") as file:
+        file.write(b"of another program\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (Path.unlink, "out.ndjson was moved, replaced, or removed during the export. Move it back to"),
+        (moved, "out.ndjson was moved, replaced, or removed during the export. Move it back to"),
+        (replaced, "out.ndjson was moved, replaced, or removed during the export. Move it back to"),
+        (truncated, "out.ndjson was changed during the export: it has 50 bytes, but 300 were written. Use "),
+        (appended, "out.ndjson was changed during the export: it has 319 bytes, but 300 were written. Use "),
+    ],
+    ids=["removed", "moved", "replaced", "truncated", "appended"],
+)
+def test_an_output_that_another_program_has_moved_or_changed_is_an_error(
+    paths: ExportPaths, change: Any, problem: str
+) -> None:
+    files = ExportFiles(paths, ORIGIN)
+    write(files, *IDS[:2])
+    change(paths.output)
+    before = {path: path.read_bytes() for path in paths.output.parent.iterdir()}
+    with pytest.raises(OutputError, match=problem), files:
+        pass
+    assert files.is_kept is False
+    after = {path: path.read_bytes() for path in paths.output.parent.iterdir()}
+    assert after == before
+    if change is moved:
+        paths.output.with_name("elsewhere").rename(paths.output)
+        with ExportFiles(paths, ORIGIN, resume=True) as files:
+            assert files.records == 2
+        assert files.is_kept
+
+
+def test_a_changed_output_is_noticed_when_records_are_synced(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_files, "SYNC_INTERVAL_RECORDS", 1)
+    files = ExportFiles(paths, ORIGIN)
+    write(files, IDS[0])
+    moved(paths.output)
+    with pytest.raises(OutputError, match="was moved"):
+        write(files, IDS[1])
+    with pytest.raises(OutputError, match="was moved"):
+        files.close()
+
+
+def test_a_file_that_another_program_has_put_there_is_not_discarded(paths: ExportPaths) -> None:
+    files = ExportFiles(paths, ORIGIN)
+    replaced(paths.output)
+    with pytest.raises(ZeroDivisionError), files:
+        raise ZeroDivisionError
+    assert files.is_kept is False
+    assert paths.output.read_bytes() == b"of another program\n"
+    assert not paths.journal.exists()
+
+
+def test_an_export_that_has_just_ended_is_not_replaced(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = ExportFiles._locked_journal
+
+    def late(files: ExportFiles) -> io.FileIO:
+        monkeypatch.setattr(ExportFiles, "_locked_journal", locked)
+        with ExportFiles(paths, ORIGIN) as other:
+            write(other, IDS[0])
+        return locked(files)
+
+    monkeypatch.setattr(ExportFiles, "_locked_journal", late)
+    with pytest.raises(ConfigurationError, match=r"already exists\. Use --resume to continue or --force"):
+        ExportFiles(paths, ORIGIN)
+    assert paths.output.read_bytes() == line_of(IDS[0])
+    with ExportFiles(paths, ORIGIN, resume=True) as files:
+        assert files.records == 1
+
+
+@pytest.mark.parametrize("is_twice", [False, True], ids=["once", "twice"])
+def test_an_interruption_leaves_no_half_record(
+    paths: ExportPaths, monkeypatch: pytest.MonkeyPatch, *, is_twice: bool
+) -> None:
     written = export_files._write
 
     def interrupted(file: io.FileIO, data: bytes) -> None:
         written(file, data[:20])
+        raise KeyboardInterrupt
+
+    def interrupted_again(_files: ExportFiles) -> None:
         raise KeyboardInterrupt
 
     def interrupt() -> None:
@@ -497,6 +593,8 @@ def test_an_interruption_leaves_no_half_record(paths: ExportPaths, monkeypatch: 
             write(files, IDS[0])
             with monkeypatch.context() as patched:
                 patched.setattr(export_files, "_write", interrupted)
+                if is_twice:
+                    patched.setattr(ExportFiles, "_settle", interrupted_again)
                 write(files, IDS[1])
 
     with pytest.raises(KeyboardInterrupt):
@@ -517,5 +615,6 @@ def test_a_disk_that_fails_at_the_end_is_an_error(
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OutputError, match="Input/output error"), files:
         write(files, IDS[0])
+    assert files.is_kept is None
     with pytest.raises(ZeroDivisionError), again:  # which takes precedence
         raise ZeroDivisionError

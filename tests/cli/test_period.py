@@ -21,6 +21,7 @@ from thrive_learning.cli.export import walk
 from thrive_learning.cli.export.destinations import Destination
 from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.partitions import parts_of
+from thrive_learning.cli.export.paths import OutputError
 from thrive_learning.cli.export.state import State, StateFile
 from thrive_learning.cli.export.streams import StreamOutput
 
@@ -372,6 +373,62 @@ def test_a_closed_pipe_ends_it_quietly(
     monkeypatch.setattr(StreamOutput, "write_record", fails)
     assert call(*ALL, "-o", "-") == (141, "", "")
     assert len(server.requests) >= 1
+
+
+@pytest.mark.parametrize("more", [(), ("--state", "state.json")], ids=["once", "scheduled"])
+@pytest.mark.parametrize("error", [OutputError("the disk is full"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("pages", [0, 2])
+@pytest.mark.usefixtures("server")
+def test_the_summary_counts_what_is_in_the_file(
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    more: tuple[str, ...],
+    error: BaseException,
+    pages: int,
+) -> None:
+    written = ExportFiles.write_records
+    calls: list[None] = []
+
+    def full(files: ExportFiles, records: Any) -> None:
+        calls.append(None)
+        if len(calls) > pages:
+            raise error
+        written(files, records)
+
+    monkeypatch.setattr(ExportFiles, "write_records", full)
+    code, _, err = call(*ALL, *OUT, *more)
+    assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    if pages:
+        assert err.startswith("thrive: exported 2,000 records in ")
+        assert "; out.ndjson has 2,000\n" in err
+        assert len(lines_of("out.ndjson")) == 2000
+    else:
+        assert "out.ndjson has" not in err
+        assert "records so far" not in err
+        assert not Path("out.ndjson").exists()
+
+
+def test_a_moved_output_is_an_error(call: Call, server: ListServer) -> None:
+    for name in ("out.ndjson", "out.csv"):
+
+        def move(page: int, _query: dict[str, str]) -> None:
+            if page == 3:
+                Path("out.ndjson").rename("elsewhere.ndjson")
+
+        server.hook = move
+        code, _, err = call(*ALL, "-o", name)
+        assert code == 1
+        assert err.startswith("thrive: error: out.ndjson was moved, replaced, or removed during the export.")
+        assert not Path(name).exists()
+        server.hook = None
+        Path("elsewhere.ndjson").rename("out.ndjson")
+        code, _, err = call(*ALL, "-o", name, "--resume")
+        assert code == 0
+        assert "; out.ndjson has 2,500\n" in err
+        assert set(ids_of("out.ndjson")) == server.ids
+        for path in Path().glob("out.*"):
+            path.unlink()
 
 
 # With --partition-by

@@ -45,12 +45,14 @@ class Counts:
         records: How many records this run has written.
         records_before: How many records earlier runs have written.
         is_paused: Whether all requests are paused, because the server is overloaded or down.
+        is_sure: Whether the output has these records, and no incomplete ones.
     """
 
     has_begun: bool = False
     records: int = 0
     records_before: int = 0
     is_paused: bool = False
+    is_sure: bool = True
     _clock: Callable[[], float] = attrs.field(default=monotonic, alias="clock")
     _started_at: float = attrs.field(factory=monotonic, alias="started_at")
 
@@ -58,6 +60,18 @@ class Counts:
         """Note that the output is open, and how many records earlier runs have written."""
         self.has_begun = True
         self.records_before = records
+
+    def end_with(self, records: int, *, is_kept: bool | None) -> None:
+        """Note what is in the output when it is closed, which a failed write may not have reached.
+
+        Args:
+            records: The number of records.
+            is_kept: Whether the output is still there, as it was written; None if that is unknown.
+        """
+        self.records = records - self.records_before
+        self.is_sure = is_kept is True
+        if is_kept is False:  # there is nothing to say about its records
+            self.has_begun = False
 
     def add(self, records: int) -> None:
         """Count records that this run has written."""
@@ -105,4 +119,8 @@ class Counts:
         """
         took = f"{duration(self.elapsed_s)} ({self.rate:,.0f}/s)"
         text = f"exported {count_of(self.records, 'record')} in {took}"
-        return text if output is None else f"{text}; {output} has {self.records_before + self.records:,}"
+        return (
+            text
+            if output is None or not self.is_sure
+            else f"{text}; {output} has {self.records_before + self.records:,}"
+        )

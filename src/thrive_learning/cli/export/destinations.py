@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from thrive_learning.cli.export import tables
+from thrive_learning.cli.export.files import ExportFiles
 from thrive_learning.cli.export.journal import head_of
 from thrive_learning.cli.export.output import Output, output_of
 from thrive_learning.cli.export.partitions import day_folders, folder_of, parts_of, publish, records_of
@@ -129,12 +130,12 @@ class Destination(NamedTuple):
             for folder in (*day_folders(self.folder), self.folder, self.folder.parent):
                 sync_folder(folder)
 
-    def remove_work(self, paths: ExportPaths) -> None:
+    def remove_work(self, files: ExportFiles) -> None:
         """Remove files that only a resumed run needs, after the state was saved."""
         with contextlib.suppress(ConfigurationError, OSError):  # the next run removes it
             if self.result is not None:
-                remove(paths.output)
-            remove(paths.journal)
+                files.remove_output()
+            remove(files.paths.journal)
 
 
 def stored_query(paths: ExportPaths) -> dict[str, Any] | None:

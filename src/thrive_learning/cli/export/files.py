@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from thrive_learning._clock import monotonic
+from thrive_learning.cli.export.counts import count_of
 from thrive_learning.cli.export.done import HAS_FAILED, HAS_RECORD, Done, key_of
 from thrive_learning.cli.export.failures import FailedId, FailureCounts
 from thrive_learning.cli.export.journal import Entry, Extent, Head, Position, head_of, recovered
@@ -64,19 +65,24 @@ class ExportFiles:
         #: The final failures of earlier runs, and the number of bytes that were cut off the output.
         self.kept_failures: FailureCounts = FailureCounts()
         self.cut_bytes: int = 0
+        #: Whether the output is at its path with all `records`, after the files were closed. None if unknown.
+        self.is_kept: bool | None = None
         self._origin = origin
         self._head = Head(origin.name, query)
         self._mark = mark or self._note_done
         self._clock = clock
         self._unsynced = 0
         self._extent = Extent()
-        self._created: list[Path] = []
+        self._is_writing = False
+        self._is_wanted = True
+        self._created: dict[Path, io.FileIO] = {}
         self._failures: io.FileIO | None = None
         self._open = contextlib.ExitStack()
         paths.check(resume=resume, force=force)
         try:
             with explained(paths.output):
                 self._journal = self._locked_journal()
+                paths.check(resume=resume, force=force)  # another export may have just ended
                 self._begin(resume=resume)
         except BaseException:
             self._discard()
@@ -116,7 +122,7 @@ class ExportFiles:
         if is_there(path):
             return open_regular(path)
         file = create(path)
-        self._created.append(path)
+        self._created[path] = file
         return file
 
     def _begin(self, *, resume: bool) -> None:
@@ -207,13 +213,13 @@ class ExportFiles:
         """
         entries = b"".join(Entry.of(key, line).text() for key, line in records)
         lines = b"".join(line for _, line in records)
-        self._write_both(entries, lines)
         before = self._extent
-        self._extent = before._replace(
+        after = before._replace(
             records=before.records + len(records),
             journal_bytes=before.journal_bytes + len(entries),
             output_bytes=before.output_bytes + len(lines),
         )
+        self._write_both(entries, lines, after)
         self._sync_now_and_then(len(records))
 
     def write_position(self, position: Position) -> None:
@@ -223,11 +229,12 @@ class ExportFiles:
             OutputError: The position cannot be written. The files are unchanged.
         """
         entry = Entry.at(position).text()
-        self._write_both(entry, b"")
         before = self._extent
-        self._extent = before._replace(journal_bytes=before.journal_bytes + len(entry), position=position)
+        after = before._replace(journal_bytes=before.journal_bytes + len(entry), position=position)
+        self._write_both(entry, b"", after)
 
-    def _write_both(self, entries: bytes, lines: bytes) -> None:
+    def _write_both(self, entries: bytes, lines: bytes, after: Extent) -> None:
+        self._is_writing = True
         try:
             with explained(self.paths.output):
                 _write(self._journal, entries)
@@ -236,6 +243,8 @@ class ExportFiles:
             with contextlib.suppress(OSError):
                 self._settle()
             raise
+        self._extent = after
+        self._is_writing = False
 
     def write_failure(self, failure: FailedId) -> None:
         """Write the failure of an ID.
@@ -260,10 +269,11 @@ class ExportFiles:
         """Flush the files to disk.
 
         Raises:
-            OutputError: The files cannot be flushed.
+            OutputError: The files cannot be flushed, or another program has moved or changed the output.
         """
         with explained(self.paths.output):
             os.fsync(self._output.fileno())
+            self._check_output()
             if self._failures is not None:
                 os.fsync(self._failures.fileno())
             checkpoint = Entry.checkpoint(self._extent.output_bytes).text()
@@ -272,26 +282,63 @@ class ExportFiles:
             os.fsync(self._journal.fileno())
         self._synced_at, self._unsynced = self._clock(), 0
 
+    def _check_output(self) -> None:
+        """Raise if the output is not at its path any more, or does not have the size that was written."""
+        path, size = self.paths.output, os.fstat(self._output.fileno()).st_size
+        problem = None
+        if not is_at(self._output, path):
+            problem = (
+                f"{path} was moved, replaced, or removed during the export. Move it back to continue the "
+                "export, or use --force to export again."
+            )
+        elif size != self._extent.output_bytes:
+            problem = (
+                f"{path} was changed during the export: it has {count_of(size, 'byte')}, but "
+                f"{self._extent.output_bytes:,} were written. Use --force to export again."
+            )
+        self.is_kept = problem is None
+        if problem is not None:
+            raise OutputError(problem)
+
     def _settle(self) -> None:
         """Cut off incomplete records, which a failed or interrupted write has left."""
-        self._output.truncate(self._extent.output_bytes)
-        self._journal.truncate(self._extent.journal_bytes)
+        for file, size in (
+            (self._output, self._extent.output_bytes),
+            (self._journal, self._extent.journal_bytes),
+        ):
+            if os.fstat(file.fileno()).st_size > size:  # another program may have truncated it
+                file.truncate(size)
+        self._is_writing = False
 
     def close(self) -> None:
         """Cut off incomplete records, flush the files, and close them.
 
         Raises:
-            OutputError: The files cannot be flushed.
+            OutputError: The files cannot be flushed, or another program has moved or changed the output.
         """
         with self._open, explained(self.paths.output):
-            self._settle()
-            self.sync()
+            if self._is_wanted:
+                self.is_kept = None
+                if self._is_writing:
+                    self._settle()
+                self.sync()
+
+    def remove_output(self) -> None:
+        """Remove the output, because its records are elsewhere.
+
+        Raises:
+            ConfigurationError: It is not a regular file.
+            OSError: It cannot be removed.
+        """
+        self._is_wanted = False
+        remove(self.paths.output)
 
     def _discard(self) -> None:
-        """Remove the files that this run has created."""
-        for path in self._created:
+        """Remove the files that this run has created, unless another program has replaced them."""
+        for path, file in self._created.items():
             with contextlib.suppress(OSError, ConfigurationError):
-                remove(path)
+                if is_at(file, path):
+                    remove(path)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from thrive_learning.cli.export.overlap import Overlap
 from thrive_learning.cli.export.paths import ExportOrigin, ExportPaths
 from thrive_learning.cli.export.progress import AGAIN, announced, shown, summarized
 from thrive_learning.cli.export.query import PeriodQuery
-from thrive_learning.cli.export.run import say_what_was_cut
+from thrive_learning.cli.export.run import writing
 from thrive_learning.cli.export.seen import SeenKeys
 from thrive_learning.cli.export.state import State
 from thrive_learning.cli.export.streams import StreamOutput
@@ -115,7 +115,7 @@ def running(
             again="Run the same command to continue" if options.state else AGAIN,
             quiet=options.quiet,
         ),
-        _sink(job, paths, query, seen) as sink,
+        _sink(job, paths, query, seen, tally) as sink,
     ):
         tally.begin_after(sink.records)
         if state is not None and overlap is not None and paths is not None:
@@ -138,8 +138,8 @@ def running(
         if tally.is_whole and not tally.missing and state is not None and overlap is not None:
             after = State(state.origin, state.filters, overlap.since, overlap.keys)
         yield Finished(tally.is_whole, tally.is_partial, after)
-        if after is not None and paths is not None:
-            destination.remove_work(paths)
+        if after is not None and isinstance(sink, ExportFiles):
+            destination.remove_work(sink)
 
 
 def _query(job: PeriodJob, paths: ExportPaths | None) -> PeriodQuery:
@@ -150,7 +150,7 @@ def _query(job: PeriodJob, paths: ExportPaths | None) -> PeriodQuery:
 
 @contextlib.contextmanager
 def _sink(
-    job: PeriodJob, paths: ExportPaths | None, query: PeriodQuery, seen: SeenKeys
+    job: PeriodJob, paths: ExportPaths | None, query: PeriodQuery, seen: SeenKeys, tally: WalkTally
 ) -> Generator[ExportFiles | StreamOutput, None, None]:
     if paths is None:
         with StreamOutput(cast("StreamTarget", job.destination.output.records)) as stream:
@@ -159,10 +159,10 @@ def _sink(
     job.destination.prepare()
     # The next run with a state does not need the work files that a finished run has left in the folder.
     force = job.force or (job.state is not None and not job.resume and job.destination.folder is not None)
-    with ExportFiles(
+    files = ExportFiles(
         paths, job.origin, resume=job.resume, force=force, query=query.document(), mark=seen.add
-    ) as files:
-        say_what_was_cut(files)
+    )
+    with writing(files, tally):
         yield files
 
 

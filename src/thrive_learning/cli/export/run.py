@@ -15,7 +15,7 @@ from thrive_learning._id_files.lines import InputLines, open_input
 from thrive_learning._id_files.sources import IdSource, format_of, ids_in
 from thrive_learning.cli.exit_codes import ExitCode
 from thrive_learning.cli.export import tables
-from thrive_learning.cli.export.counts import count_of
+from thrive_learning.cli.export.counts import Counts, count_of
 from thrive_learning.cli.export.done import IS_REPEATED, Done, key_of
 from thrive_learning.cli.export.failures import FailedId
 from thrive_learning.cli.export.files import ExportFiles
@@ -85,7 +85,7 @@ def run_export(target: Target, options: ExportOptions) -> None:
                     last="the last ID",
                     quiet=options.quiet,
                 ),
-                _sink(outputs, paths, export_origin(settings), options) as sink,
+                _sink(outputs, paths, export_origin(settings), options, tally) as sink,
             ):
                 tally.begin(sink.records, sink.kept_failures)
                 wanted = unseen(found, sink.done, tally)
@@ -97,9 +97,10 @@ def run_export(target: Target, options: ExportOptions) -> None:
                     announced(tally, show, quiet=options.quiet, verbose=options.verbose),
                 ):
                     take(results, sink, tally, show)
-                if paths is not None and outputs.table is not None:
+                if isinstance(sink, ExportFiles) and outputs.table is not None:
+                    sink.sync()
                     tally.rows = tables.convert(
-                        paths.output,
+                        sink.paths.output,
                         outputs.table,
                         outputs.form,
                         is_spreadsheet_safe=options.spreadsheet_safe,
@@ -177,15 +178,25 @@ def _opened(ids: str, written: Sequence[Path]) -> Generator[BinaryIO, None, None
 
 @contextlib.contextmanager
 def _sink(
-    outputs: Output, paths: ExportPaths | None, origin: ExportOrigin, options: ExportOptions
+    outputs: Output, paths: ExportPaths | None, origin: ExportOrigin, options: ExportOptions, tally: Tally
 ) -> Generator[Sink, None, None]:
     if paths is None:
         with StreamOutput(cast("StreamTarget", outputs.records)) as stream:
             yield stream
         return
-    with ExportFiles(paths, origin, resume=options.resume, force=options.force) as files:
-        say_what_was_cut(files)
+    with writing(ExportFiles(paths, origin, resume=options.resume, force=options.force), tally) as files:
         yield files
+
+
+@contextlib.contextmanager
+def writing(files: ExportFiles, counts: Counts) -> Generator[ExportFiles, None, None]:
+    """Close files after a block, and count what is in them then."""
+    try:
+        with files:
+            say_what_was_cut(files)
+            yield files
+    finally:
+        counts.end_with(files.records, is_kept=files.is_kept)
 
 
 def say_what_was_cut(files: ExportFiles) -> None:
