@@ -47,6 +47,8 @@ _FAMILIES = {
     "notification": ("user", "notification"),
     "user": ("user",),
 }
+#: Events that are not about the state of the object that names their family.
+_COMPLETIONS = {"content.completed", "content.passed"}
 _COMMON = ("event_type", "tenant_id", "created_at", "dispatched_at")
 
 _Secret: TypeAlias = str | Secret | Callable[[], str]
@@ -190,20 +192,24 @@ class WebhookEvent:
     def deduplication_key(self) -> str:
         """64 hexadecimal digits that are the same for each delivery of one event, in every release.
 
-        A repeated delivery may have another `dispatchedAt`, order, or spelling, so the key covers the event
-        type, `createdAt`, the tenant, and every ID in the payload. For a notification, which has no ID, it
-        also covers the type and title. If `createdAt` or the IDs are missing, it covers the whole payload
-        except `dispatchedAt`, because handling an event twice is better than losing one.
+        A repeated delivery may have another `dispatchedAt`, order, or spelling. The key covers the event
+        type, `createdAt`, the tenant, the reason, and every object: by its IDs, or as a whole if it has no
+        `id` or if the event is about its state, such as the user in `user.*`. If `createdAt` or all IDs are
+        missing, and for events that the vendor does not document, it covers the whole payload except
+        `dispatchedAt`. So the key differs if the platform changes what is covered before it repeats a
+        delivery. Handling an event twice is better than losing one.
         """
-        ids = sorted(set(_ids(self.payload)))
-        about: object = ids
-        if self.created_at is None or not ids:
-            about = {name: value for name, value in self.payload.items() if name != "dispatchedAt"}
+        family = self.event_type.partition(".")[0]
+        subject = "" if self.event_type in _COMPLETIONS else family
+        facts = [*_identities(self.payload, subject)]
+        about: object = sorted({json.dumps(fact, sort_keys=True) for fact in facts})
+        has_ids = any(not isinstance(fact[-1], dict) for fact in facts)
+        if self.created_at is None or not has_ids or family not in _FAMILIES:
+            about = _undated(self.payload)
         moment = (
             None if self.created_at is None else (self.created_at - _EPOCH) // dt.timedelta(microseconds=1)
         )
-        message = self.notification and [self.notification.message_type, self.notification.message_title]
-        identity = [self.event_type, self.tenant_id, moment, about, message]
+        identity = [self.event_type, self.tenant_id, moment, self.payload.get("reason"), about]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -341,15 +347,38 @@ def _flaw_of_age(event: WebhookEvent, max_age: float, now: dt.datetime) -> Webho
     return None
 
 
-def _ids(value: object, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the IDs in the members of a payload, each with the names of the members that lead to it."""
+def _identities(value: object, subject: str, path: tuple[str, ...] = ()) -> Iterator[list[object]]:
+    """Yield the facts that tell an event from others, each with the names of the members that lead to it.
+
+    The last part of a fact is an ID, or an object without one.
+
+    Args:
+        value: The payload, or a part of it.
+        subject: The name of the object whose state the event is about; empty without one.
+        path: The names of the members that lead to the part.
+    """
     if isinstance(value, list):
         for item in cast("list[object]", value):
-            yield from _ids(item, path)
+            yield from _identities(item, subject, path)
     elif isinstance(value, dict):
-        for name, member in cast("dict[str, object]", value).items():
-            is_id = bool(path) and (name == "id" or name.endswith("Id"))
-            if is_id and isinstance(member, (str, int)):
-                yield json.dumps([*path, name, member])
+        members = cast("dict[str, object]", value)
+        counts_whole = bool(path) and (path == (subject,) or not _is_id(members.get("id")))
+        if counts_whole and (known := _undated(members)):
+            yield [*path, known]
+        for name, member in members.items():
+            if path and (name == "id" or name.endswith("Id")) and _is_id(member):
+                yield [*path, name, member]
             else:
-                yield from _ids(member, (*path, name))
+                yield from _identities(member, subject, (*path, name))
+
+
+def _is_id(value: object) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int)
+
+
+def _undated(value: Any) -> Any:
+    """Return a value without times of dispatch and without null members, which equal missing ones."""
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value).items()
+        return {name: _undated(item) for name, item in members if name != "dispatchedAt" and item is not None}
+    return [_undated(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType] - it is Any
