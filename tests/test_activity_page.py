@@ -100,6 +100,16 @@ def test_a_page_reports_its_own_departures_and_its_records_theirs() -> None:
     assert [drift.field for drift in found[0].problems] == ["contentType"]
 
 
+def test_an_item_with_a_blank_id_is_not_a_record() -> None:
+    """Several would have one ID, and all but one would be dropped as duplicates."""
+    found = ActivityPage.from_dict({"results": [{"id": ""}, {"id": "a"}, {"id": " "}]})
+    assert [record.id for record in found] == ["a"]
+    assert [str(drift) for drift in found.problems] == [
+        "the item results[0] cannot be read: the field 'id' is blank",
+        "the item results[2] cannot be read: the field 'id' is blank",
+    ]
+
+
 def test_an_evolved_page_has_its_new_fields() -> None:
     found = ActivityPage.from_dict(SPOILED)
     fewer = attrs.evolve(found, results=found.results[1:])

@@ -249,6 +249,17 @@ def test_an_id_of_a_wrong_type_is_rejected(flavour: Flavour, value: Any, strict:
             client.activities.get(ACTIVITY_ID)
 
 
+@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u00a0"], ids=ascii)
+def test_a_blank_id_is_rejected(flavour: Flavour, value: str) -> None:
+    with flavour.answering(lambda _request: page_response(id=value)) as client:
+        with pytest.raises(UnexpectedResponseError, match="but the field 'id' is blank"):
+            client.activities.get(ACTIVITY_ID)
+        [result] = client.activities.get_many([ACTIVITY_ID])
+    assert type(result.error) is UnexpectedResponseError
+    with pytest.raises(ConfigurationError, match="the field 'id' is blank"):
+        Activity.from_dict(PAGE_EXAMPLE | {"id": value})
+
+
 def test_a_record_without_its_id_is_rejected(flavour: Flavour) -> None:
     with pytest.raises(UnexpectedResponseError, match="the field 'id' is missing"):
         get(flavour, httpx.Response(200, json={"user": "x"}))

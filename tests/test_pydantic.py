@@ -41,7 +41,7 @@ def test_an_instance_stays_the_same_object() -> None:
     assert TypeAdapter(Activity).validate_python(activity) is activity
 
 
-@pytest.mark.parametrize("wrong", [{}, {"id": 5}, "x", [RECORD], None, {1: 2}])
+@pytest.mark.parametrize("wrong", [{}, {"id": 5}, {"id": " "}, "x", [RECORD], None, {1: 2}])
 def test_a_value_that_is_not_a_record_is_a_validation_error(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Activity).validate_python(wrong)
@@ -60,6 +60,7 @@ def test_the_schema_is_that_of_the_contract(mode: Any, contract: dict[str, Any])
     described = contract["components"]["schemas"]["Activity"]
     assert schema["properties"].keys() == described["properties"].keys()
     assert schema["required"] == described["required"] == ["id"]
+    assert schema["properties"]["id"] == {"type": "string", "pattern": r"\S"}
     assert schema["properties"]["contextId"] == {"type": "string"}
     assert schema["properties"]["date"] == {"type": "string", "format": "date-time"}
     assert sorted(kind["type"] for kind in schema["properties"]["with"]["anyOf"]) == ["null", "object"]

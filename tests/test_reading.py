@@ -415,7 +415,7 @@ def test_the_json_schema_is_that_of_the_contract() -> None:
     author = {
         "type": "object",
         "properties": {
-            "id": {"type": "string"},
+            "id": {"type": "string", "pattern": r"\S"},
             "born": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
             "key": {"type": "string", "format": "uuid"},
         },

@@ -57,6 +57,10 @@ class Budget:
         """Return the remaining seconds; 0 or less after the deadline."""
         return self._ends - monotonic()
 
+    def is_over(self) -> bool:
+        """Return whether no time remains."""
+        return self._ends <= monotonic()
+
     def end(self) -> None:
         """End the call. Its current wait is cut, and every later operation times out."""
         self._ends = self._started

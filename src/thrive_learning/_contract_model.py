@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from thrive_learning._converters import DescribedField
+from thrive_learning._converters import DescribedField, is_identifier
 from thrive_learning._json_text import compact, dump
 from thrive_learning._reading import Reader, Reading, ReceivedJson
 from thrive_learning.drift import Drift
@@ -198,6 +198,8 @@ def _schema_of(field: DescribedField, within: tuple[type, ...]) -> dict[str, Any
             choice["format"] = field.form
         elif kind == "object" and field.model is not None:
             choice = _json_schema(reader_of(field.model), within)
+        elif is_identifier(field):
+            choice["pattern"] = r"\S"
         elif kind == "array" and field.items is not None:
             choice["items"] = _schema_of(field.items, within)
         choices.append(choice)

@@ -44,7 +44,11 @@ _SPACE = re.compile(r"[ \t\n\r]*+")
 
 
 def with_items(
-    text: str, name: str | None, of_item: Callable[[Any, str], Any], decoder: json.JSONDecoder
+    text: str,
+    name: str | None,
+    of_item: Callable[[Any, str], Any],
+    decoder: json.JSONDecoder,
+    on_member: Callable[[], object] = lambda: None,
 ) -> Any:
     """Parse a JSON text once, and convert each item of one array at once, given its value and text.
 
@@ -55,6 +59,7 @@ def with_items(
         name: The member of the object that is the array; None if the whole text is the array.
         of_item: Converts an item.
         decoder: Parses values.
+        on_member: Called for each member of the object.
 
     Raises:
         json.JSONDecodeError: The text is not JSON.
@@ -71,6 +76,7 @@ def with_items(
         return decoder.decode(text)
 
     def value_at(key: str, at: int) -> tuple[Any, int]:
+        on_member()
         if key == name and text[at : at + 1] == "[":
             return _array(text, at, decoder, of_item)
         return decoder.raw_decode(text, at)

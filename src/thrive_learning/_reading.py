@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import attrs
 
-from thrive_learning._converters import DescribedField, converters_of
+from thrive_learning._converters import DescribedField, converters_of, read_identifier
 from thrive_learning._json_text import JSON_NAMES, dump
 from thrive_learning.drift import Drift
 
@@ -23,8 +23,15 @@ MAX_UNKNOWN_FIELDS: Final = 50
 #: How many unreadable items of one array are reported individually. A page may have this many.
 MAX_UNREADABLE_ITEMS: Final = 1000
 
+#: The number of items after which a `Pass` looks at its limits.
+ITEMS_BETWEEN_LOOKS: Final = 1000
+
 # How many different unknown fields a reader remembers, so that equal problems share an object.
 _MAX_REMEMBERED = 500
+
+#: How many unknown fields beyond those are named in one text, because each name must be masked.
+MAX_NEW_FIELDS: Final = 10_000
+_MORE_FIELDS = Drift("unknown_field", "…", "one of too many unknown fields")
 
 
 class ReceivedJson(NamedTuple):
@@ -81,11 +88,16 @@ class Pass:
     Args:
         reader: The reader for the model in the text, or for its items.
         item_reader: The reader for the items that are converted during parsing.
+        look: Called now and then while many items are read, to raise once a limit is exceeded.
     """
 
-    __slots__ = ("_item_reader", "_known", "_made", "_reader")
+    __slots__ = ("_item_reader", "_known", "_left", "_look", "_made", "_reader", "new_fields")
 
-    def __init__(self, reader: "Reader", item_reader: "Reader") -> None:
+    def __init__(self, reader: "Reader", item_reader: "Reader", look: Callable[[], object]) -> None:
+        #: The number of unknown fields that no reader remembers.
+        self.new_fields = 0
+        self._look = look
+        self._left = 2 * ITEMS_BETWEEN_LOOKS  # a page that can be requested, and its other members
         self._reader = reader
         self._item_reader = item_reader
         self._made: object = None
@@ -93,7 +105,24 @@ class Pass:
 
     def item(self, value: object, text: str) -> Any:
         """Return our model of an item of an array during parsing, or what is wrong with the item as text."""
+        self._left -= 1
+        if self._left < 0:
+            self._continue()
         return self._item_reader.item(value, text, self)
+
+    def count(self) -> None:
+        """Count something that takes about as long as a small item, such as a member of a page."""
+        self._left -= 1
+        if self._left < 0:
+            self._continue()
+
+    def _continue(self) -> None:
+        self._look()
+        self._left = ITEMS_BETWEEN_LOOKS - 1
+
+    def _item_within(self, reader: "Reader", value: object) -> Any:
+        self.count()
+        return reader.item(value, dump(value), self)
 
     def items(
         self, reader: "Reader", wire_name: str, values: list[Any], problems: list[Drift]
@@ -107,7 +136,7 @@ class Pass:
             problems: Receives what is wrong with the items.
         """
         # One array was converted during parsing. There may be others, beside it and within its items.
-        made = values if values is self._made else [reader.item(value, dump(value), self) for value in values]
+        made = values if values is self._made else [self._item_within(reader, value) for value in values]
         if str not in map(type, made):
             return tuple(made)
         unreadable = 0
@@ -207,14 +236,16 @@ class Reader:
         """Return the values of the fields of a model, in the order of `fields`."""
         return self._values_of(model)[1:]
 
-    def begin(self, *, is_array: bool = False) -> Pass:
+    def begin(self, *, is_array: bool = False, look: Callable[[], object] = lambda: None) -> Pass:
         """Begin to read a JSON text.
 
         Args:
             is_array: Whether the text is an array of the model.
+            look: Called now and then while many items are read, to raise once a limit is exceeded.
         """
         items_are_others = self._item_model is not None and not is_array
-        return Pass(self, self._reader_of(str(self._item_model)) if items_are_others else self)
+        item_reader = self._reader_of(str(self._item_model)) if items_are_others else self
+        return Pass(self, item_reader, look)
 
     def take(  # noqa: C901 - it runs for every record, and calls would be slow
         self, document: dict[str, Any], current: Pass
@@ -234,7 +265,8 @@ class Reader:
             if slot is None:
                 unknown += 1
                 if unknown <= MAX_UNKNOWN_FIELDS:
-                    problems.append(self._unknown.get((wire_name, kind)) or self._note(wire_name, kind))
+                    known = self._unknown.get((wire_name, kind))
+                    problems.append(known or self._note(wire_name, kind, current))
                 continue
             name, converters, words = slot
             convert = converters.get(kind, _departs)
@@ -262,11 +294,13 @@ class Reader:
             return self.model_of(cast("dict[str, Any]", value), text, current)
         return f"it is {JSON_NAMES[value.__class__]}, not an object"
 
-    def _note(self, wire_name: str, kind: type) -> Drift:
+    def _note(self, wire_name: str, kind: type, current: Pass) -> Drift:
         drift = Drift("unknown_field", wire_name, JSON_NAMES[kind])
         if len(self._unknown) < _MAX_REMEMBERED:
             self._unknown[wire_name, kind] = drift
-        return drift
+            return drift
+        current.new_fields += 1
+        return drift if current.new_fields <= MAX_NEW_FIELDS else _MORE_FIELDS
 
     def _flaw(self, field: DescribedField, document: dict[str, Any]) -> str | None:
         """Return what is wrong with a required field that has no value; None if it may lack one."""
@@ -276,6 +310,8 @@ class Reader:
         _, converters, words = self._slots[field.wire_name]
         if kind not in converters:
             return f"the field {field.wire_name!r} is {JSON_NAMES[kind]}, not {words}"
+        if converters[kind] is read_identifier:
+            return f"the field {field.wire_name!r} is blank"
         return None if converters[kind] is None else f"the field {field.wire_name!r} cannot be read"
 
     def least(self, value_of: Callable[[str], Any]) -> dict[str, Any]:

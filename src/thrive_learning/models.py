@@ -104,7 +104,8 @@ class _Page(Sequence[_T]):
 class ActivityPage(ContractModel, _Page[Activity]):
     """One page of activity records, which is itself a sequence of them.
 
-    An item without an `id` is not a record. It is left out of `results` and listed in `problems`.
+    An item without an `id`, or with a blank one, is not a record. It is left out of `results` and listed in
+    `problems`.
 
     Attributes:
         results: The records of this page, in the order of the response.

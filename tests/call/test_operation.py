@@ -23,9 +23,10 @@ from thrive_learning import (
     ThriveClient,
 )
 from thrive_learning._call import generated
-from thrive_learning._call.operation import Operation
+from thrive_learning._call.operation import MAX_ITEMS, TOO_MANY_ITEMS, Operation
 from thrive_learning._call.run import call
 from thrive_learning._exchange.messages import _BY_STATUS, api_error_class
+from thrive_learning._reading import ITEMS_BETWEEN_LOOKS, MAX_NEW_FIELDS, Reading
 
 DESCRIBED: dict[str, Operation[Any]] = {
     name: value for name, value in vars(generated).items() if isinstance(value, Operation)
@@ -146,7 +147,7 @@ def test_a_json_array_is_read_item_by_item(monkeypatch: pytest.MonkeyPatch) -> N
     operation = Operation.returning_many(Activity, "activities.some", module, subject="some of {id}")
     assert (operation.is_list, operation.key_of({"id": 1})) == (True, "1")
     reading = operation.read(b'[{"id": "a", "name": 1.50}, 5, {"id": "b"}]')
-    assert not isinstance(reading, str)
+    assert isinstance(reading, Reading)
     [first, second] = operation.build(reading)
     assert (first.id, second.to_json()) == ("a", '{"id":"b"}')
     assert first.to_json() == '{"id":"a","name":1.50}'
@@ -158,7 +159,7 @@ def test_nothing_is_read_of_a_success_without_a_body(monkeypatch: pytest.MonkeyP
     operation = Operation.returning_nothing("activities.none", module, subject="x")
     for body in (b"", b"anything"):
         reading = operation.read(body)
-        assert not isinstance(reading, str)
+        assert isinstance(reading, Reading)
         assert reading.flaw is None
         operation.build(reading)
     assert not operation.is_list
@@ -170,17 +171,17 @@ def test_an_object_and_a_page_are_distinguished() -> None:
     assert (record.is_list, page.is_list) == (False, True)
     assert page.key_of({"page": 2}) == "2"
     reading = page.read(json.dumps({"results": [{"id": "a"}]}).encode())
-    assert not isinstance(reading, str)
+    assert isinstance(reading, Reading)
     assert [activity.id for activity in page.build(reading)] == ["a"]
     assert record.read(b"[]") == "its body is JSON, but an array and not an object"
 
 
 def test_an_object_within_it_that_is_nested_too_deeply_is_a_flaw() -> None:
     class Deep:
-        items_of = item = None
+        items_of = item = count = None
 
-        def begin(self, *, is_array: bool) -> "Deep":
-            assert not is_array
+        def begin(self, *, is_array: bool, look: object) -> "Deep":
+            assert (is_array, callable(look)) == (False, True)
             return self
 
         def read(self, *_arguments: object, **_options: object) -> None:
@@ -189,6 +190,52 @@ def test_an_object_within_it_that_is_nested_too_deeply_is_a_flaw() -> None:
     reader: Any = Deep()
     operation = generated.GET_ACTIVITY._replace(reader=reader)
     assert operation.read(b"{}") == "its body is JSON that is nested too deeply"
+
+
+LIMITS = pytest.mark.parametrize("item", ["[]", '{"id":"a"}', " 5"], ids=["array", "record", "number"])
+
+
+def page_of(number: int, item: str) -> bytes:
+    return f'{{"results":[{",".join([item] * number)}]}}'.encode()
+
+
+@LIMITS
+def test_a_page_of_too_many_items_is_rejected(item: str) -> None:
+    most = generated.LIST_ACTIVITIES.read(page_of(MAX_ITEMS - 10, item))
+    assert isinstance(most, Reading)
+    found = generated.LIST_ACTIVITIES.read(page_of(MAX_ITEMS + 2 * ITEMS_BETWEEN_LOOKS, item))
+    assert found == TOO_MANY_ITEMS == "it has more than 100,000 items"
+
+
+@LIMITS
+def test_a_page_is_given_up_once_the_time_of_the_call_is_over(item: str) -> None:
+    looks = iter([False, False, True])
+    body = page_of(5 * ITEMS_BETWEEN_LOOKS, item)
+    assert generated.LIST_ACTIVITIES.read(body, lambda: next(looks)) is None
+    assert next(looks, None) is None
+
+
+def test_a_page_that_can_be_requested_is_read_even_if_the_time_is_over() -> None:
+    reading = generated.LIST_ACTIVITIES.read(page_of(1000, '{"id":"a"}'), lambda: True)
+    assert isinstance(reading, Reading)
+
+
+def test_the_members_of_a_page_count_as_its_items() -> None:
+    members = ",".join(f'"{number}":0' for number in range(MAX_ITEMS + 2 * ITEMS_BETWEEN_LOOKS))
+    found = generated.LIST_ACTIVITIES.read(f'{{"results":[],{members}}}'.encode())
+    assert found == TOO_MANY_ITEMS == "it has more than 100,000 items"
+
+
+def test_the_unknown_fields_that_one_response_names_are_limited() -> None:
+    """Each name is masked, which would take a minute for millions."""
+    items = [json.dumps({"id": "a", **{f"{item}-{i}": 0 for i in range(40)}}) for item in range(1000)]
+    reading = generated.LIST_ACTIVITIES.read(f'{{"results":[{",".join(items)}]}}'.encode())
+    assert isinstance(reading, Reading)
+    assert MAX_NEW_FIELDS < len(reading.problems) < MAX_NEW_FIELDS + 1000
+    assert [drift.found for drift in reading.problems if drift.field == "…"] == [
+        "one of too many unknown fields"
+    ]
+    assert len(generated.LIST_ACTIVITIES.build(reading)) == 1000
 
 
 def test_an_option_that_does_not_exist_is_rejected() -> None:

@@ -50,7 +50,9 @@ from thrive_learning import (
     Timeout,
     UnexpectedResponseError,
 )
+from thrive_learning._budget import Budget
 from thrive_learning._call.generated import GET_ACTIVITY
+from thrive_learning._call.operation import MAX_ITEMS
 from thrive_learning._call.seam import Call, DocumentedResponse
 from thrive_learning._exchange.messages import api_error_class
 from thrive_learning._exchange.reply import Reply
@@ -730,6 +732,34 @@ def test_a_token_error_names_the_url_of_the_token_endpoint_without_the_tenant_id
     }
     shown = [f"{error} {vars(error)}" for error in errors] + kept.texts()
     assert not [text for text in shown if TENANT_ID in text]
+
+
+@pytest.mark.parametrize("items", [1000, 3000])
+def test_a_page_of_too_many_items_ends_with_the_call(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch, items: int
+) -> None:
+    """The time is over after the last byte has arrived."""
+    monkeypatch.setattr(Budget, "is_over", lambda _self: True)
+    page = httpx.Response(200, json={"results": [{"id": "a"}] * items})
+    with flavour.answering(lambda _request: page) as client:
+        if items == 1000:
+            assert len(client.activities.list()) == items
+            return
+        with pytest.raises(DeadlineExceededError) as caught:
+            client.activities.list(timeout=30)
+    assert str(caught.value).startswith(
+        "public.api.learn.link sent so many items that they were not read within Timeout.total=30 s"
+    )
+    assert (caught.value.operation, len(caught.value.history)) == ("activities.list", 1)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_a_page_of_far_too_many_items_is_rejected_unread(flavour: Flavour) -> None:
+    body = b'{"results":[' + b"[]," * (MAX_ITEMS + 9999) + b"and this is not JSON"
+    with flavour.answering(lambda _request: httpx.Response(200, content=body)) as client:
+        with pytest.raises(UnexpectedResponseError, match="but it has more than 100,000 items") as caught:
+            client.activities.list()
+    assert caught.value.in_api_format
 
 
 def test_an_error_names_its_url_when_the_time_is_up(flavour: Flavour) -> None:

@@ -2,17 +2,29 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from _thrive_learning_api.contract import OPERATIONS, OperationFacts
 from _thrive_learning_api.types import Response
 
 from thrive_learning._contract_model import ContractModel, complete_reader_of
 from thrive_learning._exchange.reply import ArrayItems, json_body
-from thrive_learning._reading import Reader, Reading
+from thrive_learning._reading import ITEMS_BETWEEN_LOOKS, Reader, Reading
+
+#: The maximum number of items of a response. A page that can be requested has 1,000; a server that ignores
+#: `perPage` may send more. Without a limit, 64 MiB of tiny items would hold an event loop for a minute.
+MAX_ITEMS: Final = 100_000
+#: The flaw of a response with more. It is known to be JSON so far, and its rest is not read.
+TOO_MANY_ITEMS: Final = f"it has more than {MAX_ITEMS:,} items"
 
 T = TypeVar("T")
 M = TypeVar("M", bound=ContractModel)
+
+
+class _Stopped(Exception):  # noqa: N818 - no error for users
+    def __init__(self, result: str | None) -> None:
+        super().__init__()
+        self.result = result
 
 
 class Operation(NamedTuple, Generic[T]):
@@ -104,12 +116,32 @@ class Operation(NamedTuple, Generic[T]):
         """Whether a success has any number of records."""
         return self.body == "array" or (self.reader is not None and self.reader.items_of is not None)
 
-    def read(self, body: bytes) -> Reading | str:
-        """Read the body of a documented success, or return what is wrong with it."""
+    def read(self, body: bytes, is_over: Callable[[], bool] = lambda: False) -> Reading | str | None:
+        """Read the body of a documented success.
+
+        Args:
+            body: The body.
+            is_over: Returns whether the time of the call is over. Only a body that is much larger than a page
+                is given up then.
+
+        Returns:
+            The reading; or what is wrong with the body; or None if the time was over before its end.
+        """
         if self.reader is None:
             return Reading()
-        current = self.reader.begin(is_array=self.body == "array")
-        items = ArrayItems(self.reader.items_of if self.body == "object" else None, current.item)
+        looks = 0
+
+        def look() -> None:
+            nonlocal looks
+            looks += 1
+            if is_over():
+                raise _Stopped(None)
+            if looks * ITEMS_BETWEEN_LOOKS >= MAX_ITEMS:
+                raise _Stopped(TOO_MANY_ITEMS)
+
+        current = self.reader.begin(is_array=self.body == "array", look=look)
+        name = self.reader.items_of if self.body == "object" else None
+        items = ArrayItems(name, current.item, current.count)
         try:
             found = json_body(body, items=items if self.is_list else None)
             if isinstance(found, str):
@@ -120,6 +152,8 @@ class Operation(NamedTuple, Generic[T]):
             return current.read(value, text, is_made=self.is_list)
         except RecursionError:  # from an object in it, whose text is serialized again
             return "its body is JSON that is nested too deeply"
+        except _Stopped as stopped:
+            return stopped.result
 
     def key_of(self, arguments: Mapping[str, object]) -> str:
         """Return the requested item of a call in short."""

@@ -19,13 +19,13 @@ from _thrive_learning_api import Client
 from thrive_learning._auth.authorizer import AsyncAuthorizer, Authorization, Authorizer
 from thrive_learning._budget import Budget
 from thrive_learning._call.drift_reports import DriftReports
-from thrive_learning._call.operation import Operation
+from thrive_learning._call.operation import TOO_MANY_ITEMS, Operation
 from thrive_learning._call.requests import RequestTemplate
 from thrive_learning._clock import is_replaced
 from thrive_learning._exchange.attempts import AsyncAttempts, SyncAttempts, closed_error
 from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES, body_limit
 from thrive_learning._exchange.engines import async_engines, choose, sync_engines
-from thrive_learning._exchange.failures import deadline_exceeded
+from thrive_learning._exchange.failures import deadline_exceeded, reading_exceeds_deadline
 from thrive_learning._exchange.messages import Purpose, api_error, cut_response, unexpected_response
 from thrive_learning._exchange.reply import Reply
 from thrive_learning._frames import forget_locals
@@ -263,11 +263,10 @@ class Seam:
         if budget.too_late is not None:
             return budget.too_late
         error = deadline_exceeded(budget, host=budget.waits_for or self._template.origin.host)
-        if call is not None:
-            error.history = tuple(call.history)
-            if call.purpose is not None:
-                error.url, error.operation = call.purpose.url, call.purpose.operation
-        return error
+        return error if call is None else _of_call(error, call)
+
+    def _unread(self, call: Call) -> ThriveError:
+        return _of_call(reading_exceeds_deadline(call.budget, host=self._template.origin.host), call)
 
     def accept(self, reply: Reply, call: Call, authorization: Authorization) -> DocumentedResponse:
         """Return a documented success for the generated parser; raise for any other reply.
@@ -276,11 +275,14 @@ class Seam:
             ApiError: The status is not a success.
             UnexpectedResponseError: The success is not documented, or its body is not the documented JSON.
             ConnectionFailedError: The body is incomplete.
+            DeadlineExceededError: The time of the call was over before the body was read.
         """
         documented = reply.status_code in call.operation.facts.successes
         problem = reply.flaw if documented else "the contract does not document this status"
         if problem is None:
-            read = call.operation.read(reply.body)
+            read = call.operation.read(reply.body, call.budget.is_over)
+            if read is None:
+                raise self._unread(call)
             if not isinstance(read, str):
                 call.reply, call.reading = reply, read
                 return DocumentedResponse(reply, read.document)
@@ -292,9 +294,17 @@ class Seam:
         elif documented and reply.cut:
             error = cut_response(reply, circumstances)
         else:
-            error = unexpected_response(reply, circumstances, problem)
+            is_object = True if problem is TOO_MANY_ITEMS else None
+            error = unexpected_response(reply, circumstances, problem, is_object=is_object)
         error.history = tuple(call.history)
         raise error
+
+
+def _of_call(error: ThriveError, call: Call) -> ThriveError:
+    error.history = tuple(call.history)
+    if call.purpose is not None:
+        error.url, error.operation = call.purpose.url, call.purpose.operation
+    return error
 
 
 def _observer(options: Options, region: Region, tenant_id: str) -> "Observer | None":

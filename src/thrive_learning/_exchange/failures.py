@@ -196,6 +196,15 @@ def deadline_exceeded(budget: Budget, *, host: str, phase: str | None = None) ->
     )
 
 
+def reading_exceeds_deadline(budget: Budget, *, host: str) -> DeadlineExceededError:
+    """Return the error for a call whose response has too many items to be read in time."""
+    return DeadlineExceededError(
+        f"{host} sent so many items that they were not read within "
+        f"Timeout.total={budget.timeout.total:g} s, so the call ended after {budget.elapsed():.2f} s. Allow "
+        "more time with timeout=; if this persists, ask the API's support."
+    )
+
+
 def limit_exceeds_deadline(  # noqa: PLR0913 - the facts of one message
     budget: Budget, *, per_second: float, is_paused: bool, wait_s: float, left_s: float, sent: int
 ) -> DeadlineExceededError:

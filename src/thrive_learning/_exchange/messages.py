@@ -301,9 +301,19 @@ def _origin(location: str) -> str:
     return f"{parts.scheme or 'https'}://{host}" if host else parts.path
 
 
-def unexpected_response(reply: Reply, circumstances: Circumstances, problem: str) -> UnexpectedResponseError:
-    """Return the error for a 2xx that breaks the contract."""
-    is_object = is_json_object(reply)
+def unexpected_response(
+    reply: Reply, circumstances: Circumstances, problem: str, *, is_object: bool | None = None
+) -> UnexpectedResponseError:
+    """Return the error for a 2xx that breaks the contract.
+
+    Args:
+        reply: The reply.
+        circumstances: The facts for the message.
+        problem: What is wrong with the reply.
+        is_object: Whether its body is a JSON object; None to find out, which takes long for a large one.
+    """
+    if is_object is None:
+        is_object = is_json_object(reply)
     where = circumstances.region if is_object else reply.url or circumstances.region
     advice = "The response was discarded; if this persists, inspect `error.body` and ask the API's support."
     if reply.flaw is None and reply.body.lstrip()[:1] == b"<":

@@ -163,10 +163,12 @@ class ArrayItems(NamedTuple):
     Attributes:
         name: The member of the object that is the array; None if the whole text is the array.
         of_item: Converts an item, given its value and its text.
+        on_member: Called for each member of the object.
     """
 
     name: str | None
     of_item: Callable[[Any, str], Any]
+    on_member: Callable[[], object]
 
 
 def json_body(  # noqa: PLR0911 - one return per flaw
@@ -186,7 +188,11 @@ def json_body(  # noqa: PLR0911 - one return per flaw
     expected: type = list if items is not None and items.name is None else dict
     try:
         text = body.decode().removeprefix("\ufeff")
-        value: Any = decoder.decode(text) if items is None else with_items(text, *items, decoder)
+        value: Any = (
+            decoder.decode(text)
+            if items is None
+            else with_items(text, items.name, items.of_item, decoder, items.on_member)
+        )
     except RecursionError:
         return "its body is JSON that is nested too deeply"
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
