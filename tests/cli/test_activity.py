@@ -217,3 +217,16 @@ def test_one_id_that_fails_is_one_line(call: Call) -> None:
     for activity_id, expected in (("x", 2), (MISSING_ID, 3)):
         code, out, err = call("activity", "get", activity_id, "--sandbox", "-o", "json")
         assert (code, out, err.count("\n")) == (expected, "", 1)
+
+
+@pytest.mark.usefixtures("basic")
+@respx.mock
+def test_a_large_record_is_read_if_asked(call: Call) -> None:
+    large = PAGE_EXAMPLE | {"padding": "x" * 1024 * 1024}
+    respx.get(URL + ACTIVITY_ID).mock(return_value=httpx.Response(200, json=large))
+    command = ("activity", "get", ACTIVITY_ID, "-o", "json")
+    code, out, err = call(*command)
+    assert (code, out) == (8, "")
+    assert "1048576 bytes; max_record_bytes= raises this limit (in commands: --max-body)" in err
+    code, out, _ = call(*command, "--max-body", "2")
+    assert (code, json.loads(out)) == (0, large)

@@ -353,13 +353,14 @@ def test_workers_take_the_secret_from_their_own_settings(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     found = target(rate_limit="20:5").settings()
-    source = source_for(target(), found)
+    source = source_for(target(max_body_mib=3), found)
     [secret] = [value for name, value in settings.items() if name.endswith("SECRET")]
     assert secret.encode() not in pickle.dumps(source)
     with source.create(None) as client:
         credentials = client._http.authorizer.credentials
         assert (client.region, credentials.tenant_id) == (found.region, found.credentials.tenant_id)
         assert client._options.rate_limit == RateLimit(20, burst=5)
+        assert client._options.max_page_bytes == client._options.max_record_bytes == 3 * 1024 * 1024
         if isinstance(credentials, ClientCredentials):
             assert isinstance(found.credentials, ClientCredentials)
             assert credentials.client_secret.reveal() == secret

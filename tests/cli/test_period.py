@@ -17,6 +17,7 @@ from command import Call, assert_complaint
 from list_server import ListServer, listing, record_of
 
 from thrive_learning._documented_types import _report
+from thrive_learning.cli import options
 from thrive_learning.cli.export import walk
 from thrive_learning.cli.export.destinations import Destination
 from thrive_learning.cli.export.files import ExportFiles
@@ -429,6 +430,32 @@ def test_a_moved_output_is_an_error(call: Call, server: ListServer) -> None:
         assert set(ids_of("out.ndjson")) == server.ids
         for path in Path().glob("out.*"):
             path.unlink()
+
+
+def test_a_large_page_is_read_if_asked(
+    call: Call, server: ListServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "DEFAULT_PAGE_BYTES", 1000)
+    code, _, err = call(*ALL, *OUT)
+    assert code == 8
+    assert "larger than 1000 bytes; max_page_bytes= raises this limit (in commands: --max-body)" in err
+    assert "out.ndjson has" not in err
+
+    def large(page: int, query: dict[str, str]) -> tuple[int, Any] | None:
+        if page < 3:
+            return None
+        server.hook = None
+        status, document = server.answer(query)
+        document["padding"] = "x" * 1024 * 1024
+        return status, document
+
+    server.hook = large
+    assert call(*ALL, *OUT, "--max-body", "1").code == 8
+    server.hook = large
+    code, _, err = call(*ALL, *OUT, "--max-body", "2", "--resume")
+    assert code == 0
+    assert "; out.ndjson has 2,500\n" in err
+    assert server.hook is None
 
 
 # With --partition-by

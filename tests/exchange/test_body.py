@@ -225,7 +225,10 @@ def test_a_body_over_the_limit_is_rejected(encoding: str) -> None:
     limit = record_limit(100)
     assert read(encoding, ENCODE[encoding](b"x" * 100), limit=limit)[1].flaw is None
     got, body = read(encoding, ENCODE[encoding](b"x" * 101), limit=limit)
-    assert body.flaw == "its body is larger than 100 bytes; max_record_bytes= raises this limit"
+    assert (
+        body.flaw
+        == "its body is larger than 100 bytes; max_record_bytes= raises this limit (in commands: --max-body)"
+    )
     assert (got, body.cut) == (b"x" * 100, False)
 
 

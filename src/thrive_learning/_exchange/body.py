@@ -27,7 +27,7 @@ class BodyLimit(NamedTuple):
     @property
     def flaw(self) -> str:
         """The flaw of a larger body."""
-        how = f"; {self.setting} raises this limit" if self.setting else ""
+        how = f"; {self.setting} raises this limit (in commands: --max-body)" if self.setting else ""
         return f"its body is larger than {self.size} bytes{how}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from thrive_learning._exchange.body import DEFAULT_PAGE_BYTES, DEFAULT_RECORD_BYTES
 from thrive_learning._settings.engine_names import DEFAULT_ENGINE, ENGINES
 from thrive_learning.cli.suggestions import Choice
 from thrive_learning.cli.terminal import say
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The advice to a user who has no credentials yet.
 _FIRST_STEPS = "Run 'thrive config init' to set them, or add --sandbox to try the command without credentials"
+
+_MIB = 1024 * 1024
 
 
 class Parsed(click.ParamType[Any]):
@@ -98,6 +101,7 @@ class Target(NamedTuple):
         rate_limit: The rate limit as text; None leaves it to the settings.
         timeout_s: The time limit of a call; None for the client's own.
         verbose: Whether to log settings and attempts.
+        max_body_mib: The size limit of a response's body in MiB; None for the client's own limits.
     """
 
     region: str | None
@@ -107,6 +111,7 @@ class Target(NamedTuple):
     rate_limit: str | None
     timeout_s: float | None
     verbose: bool
+    max_body_mib: int | None = None
 
     def settings(self) -> "Settings":
         """Resolve the settings."""
@@ -127,9 +132,18 @@ class Target(NamedTuple):
 
         on_attempt = _log_attempt if self.verbose else None
         timeout = Timeout.of(self.timeout_s, Timeout())
+        record_bytes, page_bytes = DEFAULT_RECORD_BYTES, DEFAULT_PAGE_BYTES
+        if self.max_body_mib is not None:
+            record_bytes = page_bytes = self.max_body_mib * _MIB
         if self.sandbox:
             limit = None if self.rate_limit is None else RateLimit.parse(self.rate_limit)
-            return ThriveClient.sandbox(timeout=timeout, on_attempt=on_attempt, rate_limit=limit)
+            return ThriveClient.sandbox(
+                timeout=timeout,
+                on_attempt=on_attempt,
+                rate_limit=limit,
+                max_record_bytes=record_bytes,
+                max_page_bytes=page_bytes,
+            )
         found = settings or self.settings()
         for warning in () if settings else found.warnings:  # a command that has the settings shows them
             say(f"warning: {warning}")
@@ -143,6 +157,8 @@ class Target(NamedTuple):
             on_attempt=on_attempt,
             engine=found.engine,
             rate_limit=found.rate_limit,
+            max_record_bytes=record_bytes,
+            max_page_bytes=page_bytes,
         )
 
 
@@ -217,6 +233,16 @@ def output_option(*formats: str, otherwise: str = "json") -> Callable[[Command],
     )
 
 
+#: The option of commands that read records. It arrives in the `Target`.
+max_body_option: Callable[[Command], Command] = click.option(
+    "--max-body",
+    "max_body_mib",
+    type=whole(1),
+    metavar="MIB",
+    help="Size limit of a response after decompression, in MiB.  [default: 1 for a record, 64 for a page]",
+)
+
+
 def talks_to_the_api(command: Command) -> Command:
     """Add the options of all commands that call the API. They arrive as one `Target`, the first argument."""
 
@@ -249,7 +275,7 @@ def talks_to_the_api(command: Command) -> Command:
     @click.option("-v", "--verbose", is_flag=True, help="Log settings, attempts, and request IDs to stderr.")
     @functools.wraps(command)
     def with_target(**given: Any) -> None:
-        target = Target(**{name: given.pop(name) for name in Target._fields})
+        target = Target(**{name: given.pop(name) for name in Target._fields if name in given})
         for name in ("region", "profile", "engine"):
             if target.sandbox and getattr(target, name) is not None:
                 raise click.UsageError(

@@ -11,7 +11,7 @@ from thrive_learning.cli import EXAMPLE_ID
 from thrive_learning.cli.commands.activity_list import list_command
 from thrive_learning.cli.exit_codes import exit_code
 from thrive_learning.cli.export.command import export
-from thrive_learning.cli.options import Target, output_option, talks_to_the_api
+from thrive_learning.cli.options import Target, max_body_option, output_option, talks_to_the_api
 from thrive_learning.cli.rendering import as_json_text, as_table
 from thrive_learning.cli.suggestions import Group
 from thrive_learning.cli.terminal import chosen_output, complain, heading, noticed, page_width, say, write
@@ -57,6 +57,7 @@ def activity() -> None:
 
 @activity.command(epilog=_GET)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@max_body_option
 @talks_to_the_api
 @output_option("table", "json", "ndjson", otherwise="json, ndjson for several")
 def get(target: Target, ids: tuple[str, ...], *, output: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thrive_learning.cli.filters import FilterOptions, filter_options
-from thrive_learning.cli.options import Target, output_option, talks_to_the_api, whole
+from thrive_learning.cli.options import Target, max_body_option, output_option, talks_to_the_api, whole
 from thrive_learning.cli.record_table import as_record_table
 from thrive_learning.cli.rendering import as_json_text
 from thrive_learning.cli.terminal import chosen_output, complain, heading, noticed, page_width, say, write
@@ -42,6 +42,7 @@ contract, -v shows how.
     metavar="N",
     help=f"Records per page, at most {_MAX_PER_PAGE:,}.",
 )
+@max_body_option
 @talks_to_the_api
 @output_option("table", "json", "ndjson", otherwise="ndjson")
 def list_command(

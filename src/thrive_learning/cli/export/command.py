@@ -7,7 +7,7 @@ from click.core import ParameterSource
 
 from thrive_learning._budget import MAX_CONNECTIONS
 from thrive_learning.cli.filters import SPAN, FilterOptions, filter_options
-from thrive_learning.cli.options import SECONDS, Target, talks_to_the_api, whole
+from thrive_learning.cli.options import SECONDS, Target, max_body_option, talks_to_the_api, whole
 from thrive_learning.cli.suggestions import Choice
 
 _EXPORT = """\b
@@ -141,6 +141,7 @@ _ID_FORMATS = ("text", "csv", "ndjson", "json")
 )
 @click.option("--deadline", type=SECONDS, metavar="SECONDS", help="Stop the export after this long.")
 @click.option("--quiet", is_flag=True, help="Show only errors, without progress, warnings, or a summary.")
+@max_body_option
 @talks_to_the_api
 def export(target: Target, ids: str | None, **given: Any) -> None:
     """Export activity records to a file or folder, by ID or by period."""
