@@ -6,7 +6,7 @@ import random
 import pytest
 
 from thrive_learning.cli.export import overlap as overlaps
-from thrive_learning.cli.export.overlap import Overlap
+from thrive_learning.cli.export.overlap import ROUNDED_S, Overlap
 
 SINCE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 UNTIL = SINCE + dt.timedelta(days=1)
@@ -31,9 +31,9 @@ def test_the_next_run_begins_before_the_newest_record(order: str) -> None:
     seen = Overlap(SINCE, UNTIL, FIVE_MINUTES, {})
     for number in numbers:
         seen.note(key(number), at(number + 0.9))
-        assert len(seen._dated) <= 3000
+        assert len(seen._dated) <= 3200
     assert seen.since == at(19_999 - 300)
-    assert seen.keys == {key(number): _second(number) for number in range(19_699, 20_000)}
+    assert seen.keys == {key(number): _second(number) for number in range(19_699 - ROUNDED_S, 20_000)}
 
 
 def _second(number: int) -> int:
@@ -45,12 +45,30 @@ def test_the_next_run_begins_no_earlier_than_this_one() -> None:
     assert (seen.since, seen.keys) == (SINCE, {key(1): _second(7), key(2): None})
     seen.note(key(3), at(60))
     assert (seen.since, set(seen.keys)) == (SINCE, {key(1), key(2), key(3)})
-    seen.note(key(4), at(-60))
+    seen.note(key(4), at(-61))
     assert (seen.since, set(seen.keys)) == (SINCE, {key(1), key(2), key(3)})
 
 
+@pytest.mark.parametrize("step_s", [1, 60])
+def test_a_server_that_compares_rounded_times_gets_no_record_exported_again(step_s: int) -> None:
+    """It returns records of up to a step before the beginning of a run."""
+    records = {key(number): at(number + 0.6) for number in range(1000)}
+    exported: list[bytes] = []
+    since, keys = SINCE, dict[bytes, int | None]()
+    for _run in range(3):
+        seen = Overlap(since, UNTIL, FIVE_MINUTES, keys)
+        beginning = since.timestamp() // step_s * step_s
+        for identifier, date in records.items():
+            if date.timestamp() + (0.5 if step_s == 1 else 0) >= beginning:
+                if identifier not in keys:
+                    exported.append(identifier)
+                seen.note(identifier, date)
+        since, keys = seen.since, seen.keys
+    assert sorted(exported) == sorted(records)
+
+
 def test_earlier_exports_are_forgotten_after_the_overlap() -> None:
-    seen = Overlap(SINCE, UNTIL, FIVE_MINUTES, {key(1): _second(7), key(2): _second(700)})
+    seen = Overlap(SINCE, UNTIL, FIVE_MINUTES, {key(1): _second(639), key(2): _second(640)})
     seen.note(key(3), at(1000))
     assert (seen.since, set(seen.keys)) == (at(700), {key(2), key(3)})
 

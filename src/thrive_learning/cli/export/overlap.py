@@ -6,6 +6,10 @@ records that it sees again, by their keys.
 
 import datetime as dt
 
+#: How long before the beginning of a run records are remembered, in seconds. A server that compares rounded
+#: times, such as whole minutes, returns them although they are earlier.
+ROUNDED_S = 60
+
 #: The maximum number of remembered records without a valid date, which are rare.
 MAX_UNDATED = 10_000
 
@@ -17,7 +21,7 @@ _FEWEST_PRUNED = 1000
 class Overlap:
     """The information about the records so far that the next run needs.
 
-    Memory grows with the number of records within the overlap, in any order.
+    Memory grows with the number of records within the overlap and `ROUNDED_S` before it, in any order.
 
     Args:
         since: The beginning of this run's period, in whole seconds. The next run does not begin earlier.
@@ -45,13 +49,15 @@ class Overlap:
             return
         second = min(_seconds(date), self._last)
         self._begin = max(self._begin, second - self._length)
-        if second >= self._begin:
+        if second >= self._begin - ROUNDED_S:
             self._dated[key] = second
             if len(self._dated) > self._prune_at:
                 self._prune()
 
     def _prune(self) -> None:
-        self._dated = {key: second for key, second in self._dated.items() if second >= self._begin}
+        self._dated = {
+            key: second for key, second in self._dated.items() if second >= self._begin - ROUNDED_S
+        }
         self._prune_at = 2 * len(self._dated) + _FEWEST_PRUNED
 
     @property

@@ -39,7 +39,7 @@ class State(NamedTuple):
         origin: The region and tenant that the records come from.
         filters: The filters, without the period.
         since: The beginning of the next run, in whole seconds.
-        keys: The keys of the records since then that were exported, each with the second of its record.
+        keys: The keys of the records since about then that were exported, each with the second of its record.
         pending: The run that has begun and not ended, if there is one.
     """
 
