@@ -46,6 +46,15 @@ def test_an_invalid_rate_is_rejected(value: Any) -> None:
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_that_is_too_large_for_a_float_is_rejected(digits: int) -> None:
+    """Python cannot even print one with 5,000 digits."""
+    value = 10**digits
+    for per_second, burst in ((value, None), (20, value), (-value, None)):
+        with pytest.raises(ConfigurationError, match=r"^RateLimit\((per_second|burst)\) is .{1,100}\. Use a"):
+            RateLimit(per_second, burst)
+
+
 @pytest.mark.parametrize("value", [0, 0.99, -1, float("nan"), float("inf"), True, "5"], ids=repr)
 def test_an_invalid_burst_is_rejected(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"RateLimit\(burst\) is .+ Use a number of requests, 1 or"):

@@ -282,6 +282,8 @@ def test_a_client_travels_with_its_token_store(cls: type, cache: Any, shown: str
         ("redis://:canary@[::1]:6380?password=canary&db=4", "redis://[::1]:6380?db=4"),
         ("unix://me:canary@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
         ("redis://cache.example?db=canary", "redis://cache.example"),
+        ("redis://cache.example/canary?db=4", "redis://cache.example/..."),
+        ("redis://cache.example/", "redis://cache.example/"),
         # A password that is not percent-encoded, part of which counts as the host, the port, or the path.
         ("redis://me:1/canary@cache.example", "redis://..."),
         ("redis://canary:1?x@cache.example", "redis://..."),
@@ -297,7 +299,14 @@ def basic() -> Any:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://me:canary@127.0.0.1", "rediss://127.0.0.1?password=canary", "redis://:canary@127.0.0.1/"]
+    "url",
+    [
+        "redis://me:canary@127.0.0.1",
+        "rediss://127.0.0.1?password=canary",
+        "redis://:canary@127.0.0.1/",
+        "redis://127.0.0.1/canary",
+        "redis://127.0.0.1#canary",
+    ],
 )
 def test_a_redis_url_with_a_password_neither_shows_nor_travels(url: str) -> None:
     cache = RedisTokenStore(url)

@@ -694,7 +694,7 @@ def test_events_that_differ_in_what_identifies_them_are_not_taken_for_one(
     assert len(keys) == len(values)
 
 
-def test_what_a_second_delivery_may_have_changed_is_not_in_the_key() -> None:
+def test_a_repeated_delivery_with_other_details_has_the_same_key() -> None:
     for event_type in ("content.completed", "content.passed"):
         changed = {"title": "new", "urls": ["https://a.example/signed"]}
         assert key_of(eventType=event_type, content=CONTENT | changed) == key_of(eventType=event_type)

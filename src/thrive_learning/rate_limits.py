@@ -1,11 +1,12 @@
 """A limit on requests per second, for `rate_limit=`."""
 
-import math
 import re
+import sys
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import attrs
 
+from thrive_learning._ids import shown
 from thrive_learning.errors import ConfigurationError
 
 #: The lowest rate: one request a day.
@@ -58,21 +59,26 @@ class RateLimitStore(Protocol):
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # false for NaN as well
+    )
 
 
 def _check_rate(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", value: object) -> None:
-    if not _is_number(value) or not _LOWEST <= value < math.inf:
+    if not _is_number(value) or value < _LOWEST:
         raise ConfigurationError(
-            f"RateLimit(per_second) is {value!r}. Use a number of requests per second, at least "
+            f"RateLimit(per_second) is {shown(value)}. Use a number of requests per second, at least "
             "1/86400 (one a day)."
         )
 
 
 def _check_burst(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", value: object) -> None:
-    if not _is_number(value) or not 1 <= value < math.inf:
+    if not _is_number(value) or value < 1:
         raise ConfigurationError(
-            f"RateLimit(burst) is {value!r}. Use a number of requests, 1 or more, or None for the default."
+            f"RateLimit(burst) is {shown(value)}. Use a number of requests, 1 or more, or None for the "
+            "default."
         )
 
 

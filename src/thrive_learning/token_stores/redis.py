@@ -120,7 +120,9 @@ class RedisTokenStore:
         return f"<{type(self).__name__} {_without_secrets(self._server)}>"
 
     def __reduce__(self) -> "tuple[Callable[..., RedisTokenStore], tuple[Any, ...]]":
-        if not callable(self._server) and ("@" in self._server or "?" in self._server):
+        if not callable(self._server) and (
+            any(mark in self._server for mark in "@?#") or _without_secrets(self._server).endswith("/...")
+        ):
             raise TypeError(
                 "A RedisTokenStore whose URL has a password or options cannot be pickled. "
                 "Pass a function instead of the URL."
@@ -136,7 +138,11 @@ def _without_secrets(url: str) -> str:
         return f"{start}..."
     database = urllib.parse.parse_qs(parts.query).get("db", [""])[0]
     option = f"?db={database}" if database.isdecimal() else ""
-    return f"{start}{parts.netloc.rpartition('@')[2]}{parts.path}{option}"
+    host = parts.netloc.rpartition("@")[2]
+    number = parts.path.removeprefix("/")
+    if parts.scheme != "unix" and number and not number.isdecimal():
+        return f"{start}{host}/..."  # not the number of a database, so it may be a password
+    return f"{start}{host}{parts.path}{option}"
 
 
 def _revived(
