@@ -719,6 +719,12 @@ def elsewhere(theirs: Path) -> Path:
     return theirs.with_name("on-another-machine")
 
 
+def another_file(theirs: Path) -> Path:
+    path = theirs.parents[2] / "mine"
+    path.touch()
+    return path
+
+
 def has_left(_theirs: Path) -> Path:
     raise OSError("gone")
 
@@ -737,6 +743,11 @@ def test_a_folder_that_is_not_shared_is_rejected(
         assert problem in result.err
         assert "worker tcp://127.0.0.1:" in result.err
         assert not Path("lake").exists()
+    monkeypatch.setattr(connection, "meet", another_file)
+    assert call(*export).code == 0
+    assert Path("mine").exists()
+    shutil.rmtree("lake")
+    server.requests.clear()
     monkeypatch.setattr(connection, "meet", has_left)
     assert call(*export).code == 0
     assert work_files() == ["lock", "plan.json"]
