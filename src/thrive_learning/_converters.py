@@ -59,9 +59,7 @@ def converters_of(field: DescribedField, reader_of: ReaderOf) -> tuple[dict[type
     }
     if "integer" in field.json_types and "number" not in field.json_types:
         converters[float] = _integer_converter(field, words)
-    if is_identifier(field):
-        converters[str] = read_identifier
-    elif field.values is not None:
+    if field.values is not None:
         converters |= dict.fromkeys(converters.keys() & {str, int}, _value_converter(field, field.values))
     elif field.form in FORMATS and str in converters:
         converters[str] = _text_converter(field, *FORMATS[field.form])
@@ -73,13 +71,11 @@ def converters_of(field: DescribedField, reader_of: ReaderOf) -> tuple[dict[type
 
 
 def is_identifier(field: DescribedField) -> bool:
-    """Return whether a field is the required ID of a model."""
+    """Return whether a field is the required ID of a model.
+
+    A blank one identifies nothing. Other records would have the same, and all but one would be dropped.
+    """
     return field.is_required and field.wire_name == "id" and field.json_types == ("string",)
-
-
-def read_identifier(value: str, _problems: list[Drift], _current: Any) -> str | None:
-    """Return an ID; None for a blank one, which identifies nothing, so that other records would equal it."""
-    return value if value.strip() else None
 
 
 def _object_converter(field: DescribedField, model: str, reader_of: ReaderOf) -> Convert:

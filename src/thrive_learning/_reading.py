@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import attrs
 
-from thrive_learning._converters import DescribedField, converters_of, read_identifier
+from thrive_learning._converters import DescribedField, converters_of, is_identifier
 from thrive_learning._json_text import JSON_NAMES, dump
 from thrive_learning.drift import Drift
 
@@ -221,7 +221,9 @@ class Reader:
         self._slots = {
             field.wire_name: (field.name, *converters_of(field, reader_of)) for field in self.fields
         }
-        self._required = [(field.name, field) for field in self.fields if field.is_required]
+        self._required = [
+            (field.name, field, is_identifier(field)) for field in self.fields if field.is_required
+        ]
         self._unknown: dict[tuple[str, type], Drift] = {}
         #: The names of the models within this one.
         self.parts: list[str] = [*filter(None, map(_model_of, self.fields))]
@@ -283,9 +285,12 @@ class Reader:
         for name, wire_name, is_model, default in self._defaults:
             if values[name] is None and (is_model or wire_name not in document):
                 values[name] = default()
-        for name, field in self._required:
-            if values[name] is None and (flaw := self._flaw(field, document)) is not None:
-                return values, problems, flaw
+        for name, field, is_id in self._required:
+            value = values[name]
+            if value is None or (is_id and (not value or value.isspace())):
+                flaw = self._flaw(field, document)
+                if flaw is not None:
+                    return values, problems, flaw
         return values, problems, None
 
     def item(self, value: object, text: str, current: Pass) -> Any:
@@ -310,7 +315,7 @@ class Reader:
         _, converters, words = self._slots[field.wire_name]
         if kind not in converters:
             return f"the field {field.wire_name!r} is {JSON_NAMES[kind]}, not {words}"
-        if converters[kind] is read_identifier:
+        if is_identifier(field):
             return f"the field {field.wire_name!r} is blank"
         return None if converters[kind] is None else f"the field {field.wire_name!r} cannot be read"
 
@@ -320,7 +325,7 @@ class Reader:
         Args:
             value_of: Returns the value of a field by its name.
         """
-        return {field.wire_name: self._for_parser(field, value_of(name)) for name, field in self._required}
+        return {field.wire_name: self._for_parser(field, value_of(name)) for name, field, _ in self._required}
 
     def _for_parser(self, field: DescribedField, value: Any) -> Any:
         if isinstance(value, tuple):  # an array whose items were converted here
