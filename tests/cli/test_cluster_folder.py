@@ -153,7 +153,7 @@ def test_a_link_in_place_of_the_work_folder_is_not_followed(folder: PartFolder, 
     assert not [*(tmp_path / "elsewhere").iterdir()]
 
 
-def test_what_was_there_before_the_export_stays(folder: PartFolder) -> None:
+def test_a_folder_of_the_user_is_kept_without_an_export(folder: PartFolder) -> None:
     folder.path.mkdir()
     with folder.locked():
         pass

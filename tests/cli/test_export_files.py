@@ -509,8 +509,8 @@ def appended(output: Path) -> None:
         (Path.unlink, "out.ndjson was moved, replaced, or removed during the export. Move it back to"),
         (moved, "out.ndjson was moved, replaced, or removed during the export. Move it back to"),
         (replaced, "out.ndjson was moved, replaced, or removed during the export. Move it back to"),
-        (truncated, "out.ndjson was changed during the export: it has 50 bytes, but 300 were written. Use "),
-        (appended, "out.ndjson was changed during the export: it has 319 bytes, but 300 were written. Use "),
+        (truncated, "out.ndjson was changed during the export. It has 50 bytes, but 300 were written. Use "),
+        (appended, "out.ndjson was changed during the export. It has 319 bytes, but 300 were written. Use "),
     ],
     ids=["removed", "moved", "replaced", "truncated", "appended"],
 )

@@ -293,7 +293,7 @@ class ExportFiles:
             )
         elif size != self._extent.output_bytes:
             problem = (
-                f"{path} was changed during the export: it has {count_of(size, 'byte')}, but "
+                f"{path} was changed during the export. It has {count_of(size, 'byte')}, but "
                 f"{self._extent.output_bytes:,} were written. Use --force to export again."
             )
         self.is_kept = problem is None
