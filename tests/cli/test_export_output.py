@@ -75,7 +75,7 @@ def test_the_reader_of_a_fifo_may_go_away(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo("fifo")
-    Path("ids.txt").write_text("\n".join(f"665d7d88b60b4b3a2c0000{number:02x}" for number in range(1, 20)))
+    Path("ids.txt").write_text("\n".join(f"665d7d88b60b4b3a2c0000{number:02x}" for number in range(1, 10)))
     reader = threading.Thread(target=lambda: os.close(os.open("fifo", os.O_RDONLY)))
     write = StreamOutput.write_record
 
