@@ -78,12 +78,17 @@ class ListServer:
             assert self.changed.wait_for(lambda: len(self.requests) >= requests, timeout_s)
 
     def answer(self, query: dict[str, str]) -> tuple[int, Any]:
-        page, per_page = int(query["page"]), int(query["perPage"])
+        page = int(query["page"])
         with self.changed:
             self.requests.append(query)
             self.changed.notify_all()
         if self.hook is not None and (found := self.hook(page, query)) is not None:
             return found
+        return self.answered(query)
+
+    def answered(self, query: dict[str, str]) -> tuple[int, Any]:
+        """Return the status and the document for a query, without the hook."""
+        page, per_page = int(query["page"]), int(query["perPage"])
         with self.changed:
             low = bisect.bisect_left(self.records, (_milliseconds(query.get("timestampFrom"), 0), -1))
             high = bisect.bisect_left(self.records, (_milliseconds(query.get("timestampTo"), 10**18), -1))

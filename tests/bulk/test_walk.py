@@ -138,13 +138,14 @@ def test_pages_that_repeat_another_do_not_make_up_for_missing_records() -> None:
     assert missing(*repeated) == 10
 
 
-def test_a_record_that_is_on_a_page_twice_is_counted_twice() -> None:
+def test_a_record_that_is_listed_twice_is_counted_twice() -> None:
     assert missing(page(1, 1, 2, total=1, total_results=3)) == 0
+    assert missing(page(*range(5), total=2, total_results=7), page(4, 5, total=2, total_results=7)) == 0
 
 
-@pytest.mark.parametrize(("per_page", "expected"), [(None, 0), (5, 0), (2, 4), (1000, 0)])
+@pytest.mark.parametrize(("per_page", "expected"), [(None, 2), (5, 2), (2, 0), (1000, 0)])
 def test_pages_before_the_first_requested_one_are_not_missing(per_page: int | None, expected: int) -> None:
-    found = page(1, total=3, total_results=9, per_page=per_page)
+    found = page(1, total=3, total_results=13, per_page=per_page)
     assert missing(found, begin=3) == expected
 
 
@@ -152,6 +153,7 @@ def test_each_list_of_content_ids_is_compared_with_its_own_count() -> None:
     ids = tuple(f"{number:024x}" for number in range(MAX_VALUES + 1))
     one = page(1, total=1, total_results=1)
     assert missing(one, one, ids=ids) == 0
+    assert missing(page(total=0, total_results=0), page(2, total=1, total_results=2), ids=ids) == 1
     assert missing(page(1, total=1, total_results=3), page(2, total=1, total_results=2), ids=ids) == 3
 
 

@@ -505,7 +505,7 @@ def test_records_that_are_on_no_page_are_missing(
     )
     code, _, err = call(*export)
     assert code == 9
-    assert "records that the server counted are missing, on no page: export shorter periods" in err
+    assert "records that the server counted are missing, on no page. Export shorter periods" in err
     server.hook = None
     assert call(*export, "--resume").code == 9  # each part says it itself
     assert call(*export, "--force").code == 0

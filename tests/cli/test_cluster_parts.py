@@ -435,7 +435,7 @@ def test_the_progress_of_an_export() -> None:
     tally.missing = 1
     assert tally.is_partial
     assert tally.summary(Path("lake"), Path("lake/failures"))[2].startswith(
-        "1 record that the server counted is missing, on no page: export shorter periods"
+        "1 record that the server counted is missing, on no page. Export shorter periods"
     )
     uncounted = ClusterTally()
     uncounted.begin([1, None], [])

@@ -321,7 +321,7 @@ def test_records_that_are_on_no_page_are_missing(call: Call, server: ListServer,
     empty_from(server, 2)
     code, _, err = call(*ALL, "-o", output)
     assert code == 9
-    assert "thrive: 1,500 records that the server counted are missing, on no page: export shorter" in err
+    assert "thrive: 1,500 records that the server counted are missing, on no page. Export shorter" in err
     assert err.count("server counted") == 1
     assert call(*ALL, "-o", output, "--resume").code == 9
     server.hook = None
@@ -344,17 +344,48 @@ def test_a_run_with_missing_records_is_not_the_beginning_of_the_next(
     code, _, err = call(*STATE, *output)
     assert code == 9
     assert "the next run with state.json begins" not in err
-    code, _, err = call(*STATE, *output)
-    assert code == 9
-    assert "continuing the interrupted run" in err
+    assert "thrive: the next run with state.json requests this period once more\n" in err
     if is_elsewhere:  # as in a scheduled workflow, which keeps only the state
         for path in [*Path().glob("out-*"), *Path().glob("lake*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     server.hook = None
     code, _, err = call(*STATE, *output)
     assert code == 0
+    assert "continuing the interrupted run" in err
     assert "the next run with state.json begins" in err
     assert first_ids(*Path().rglob("*.csv")) == dict.fromkeys(server.ids, 1)
+
+
+def test_a_wrong_count_does_not_stop_the_next_runs(call: Call, server: ListServer) -> None:
+    missing = [3, 1, 2, 0]
+
+    def hook(_page: int, query: dict[str, str]) -> tuple[int, Any]:
+        status, document = server.answered(query)
+        document["pagination"]["totalResults"] += missing[0]
+        return status, document
+
+    server.hook = hook
+    assert at(call, 20).code == 9
+    missing.pop(0)
+    assert at(call, 20).code == 9  # fewer are missing, so it may be worth another request
+    missing.pop(0)
+    code, _, err = at(call, 20)
+    assert code == 9
+    assert "thrive: 2 records that the server counted are missing" in err
+    assert "thrive: the next run with state.json begins at 2026-01-01 00:14:59 UTC\n" in err
+    missing.pop(0)
+    assert at(call, 30).code == 0
+    assert len(set(ids_of(*outputs()))) == 1800
+
+
+def test_the_exit_code_is_also_that_of_a_continued_run(call: Call, server: ListServer) -> None:
+    fail_at(server, 1)
+    assert at(call, 20).code == 4
+    items = [{"type": "viewed"}]
+    server.hook = lambda _page, _query: (200, {"pagination": {"totalPages": 1}, "results": items})
+    code, _, err = at(call, 20)
+    assert code == 9
+    assert "nothing to export" in err or "begins at" in err
 
 
 def test_a_pause_is_shown(call: Call, server: ListServer) -> None:

@@ -54,9 +54,11 @@ class _WalkProgress:
         walk = self._walk
         if walk.is_over and walk.missing:
             logger.warning(
-                "%s: the server counted %d records that were on no page",
+                "%s: the server counted %d record%s that %s on no page",
                 PAGES.operation,
                 walk.missing,
+                "" if walk.missing == 1 else "s",
+                "was" if walk.missing == 1 else "were",
                 extra=fields("missing_records", operation=PAGES.operation, count=walk.missing),
             )
         if self._observation is not None and self._walk.is_over:

@@ -87,7 +87,7 @@ class Walk:
         self.current: ActivityFilters = next(self._walks)
         self._per_page = page_size(per_page)
         self._most_ids = max(REMEMBERED_PAGES * self._per_page, 1000)
-        self._known: dict[str, ActivityFilters] = {}  # the lists of IDs, in the order of arrival
+        self._known: dict[str, None] = {}  # in the order of arrival
         self._fruitless = 0
         self._total: int | None = None  # the current number of pages; None if the last page did not say
         self._said: int | None = None  # the number of the last page according to the server
@@ -112,27 +112,22 @@ class Walk:
         unreadable = sum(drift.kind == "unreadable_item" for drift in page.problems)
         self.unreadable += unreadable
         if self.pagination is None:
-            self._received = self._before(number, page.pagination)
+            self._begin_at(number, page.pagination)
         self.number, self.pagination, self._next = number, page.pagination, number + 1
-        known, current = self._known, self.current
+        known = self._known
         new: list[Activity] = []
-        # The server counts a record twice if it is on a page twice, but not if it has moved to the next page.
-        self._received += unreadable + len(page.results) - len({record.id for record in page.results})
         for record in page.results:
-            before = known.get(record.id)
-            if before is not current:
-                known[record.id] = current
-                self._received += 1
-            if before is None:
+            if record.id not in known:
+                known[record.id] = None
                 new.append(record)
-        self._note_count(page.pagination.total_results)
+        self._count(page, new, unreadable)
         for oldest in [*itertools.islice(known, max(len(known) - self._most_ids, 0))]:
             del known[oldest]
         self._fruitless = 0 if new else self._fruitless + 1
-        said, self._said = self._said, page.pagination.page
-        if page.results and not new and said is not None and said == self._said:
+        before, self._said = self._said, page.pagination.page
+        if page.results and not new and before is not None and before == self._said:
             raise UnexpectedResponseError(
-                f"The response to the request for page {number} is page {said} again, so records would be "
+                f"The response to the request for page {number} is page {before} again, so records would be "
                 "missing. Ask the API's support about its pages.",
                 status_code=200,
                 in_api_format=True,
@@ -152,11 +147,18 @@ class Walk:
             )
         return new
 
-    def _before(self, number: int, pagination: Pagination) -> int:
-        """Return how many records are on the pages before the first requested one, at most."""
-        return (number - 1) * min(self._per_page, pagination.per_page or self._per_page)
+    def _begin_at(self, number: int, pagination: Pagination) -> None:
+        """Count the records before the first requested page as received, if their number is known."""
+        self._received = (number - 1) * self._per_page
+        if number > 1 and pagination.per_page not in {None, self._per_page}:
+            self._counted = 0
 
-    def _note_count(self, total: int | None) -> None:
+    def _count(self, page: ActivityPage, new: list[Activity], unreadable: int) -> None:
+        """Count what the server sends, and the fewest records that it counts."""
+        # Servers may list and count a record twice. Only a page that they repeat does not count.
+        is_first = not self._received
+        self._received += unreadable + (len(page.results) if new or is_first else 0)
+        total = page.pagination.total_results
         if total is not None:
             self._counted = total if self._counted is None else min(total, self._counted)
 

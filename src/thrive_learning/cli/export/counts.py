@@ -22,8 +22,8 @@ def missing_line(number: int) -> str:
     """Return the line of the summary about records that the server counted, but that were on no page."""
     are = "is" if number == 1 else "are"
     return (
-        f"{count_of(number, 'record')} that the server counted {are} missing, on no page: export shorter "
-        "periods, and if that does not help, ask the API's support about the count"
+        f"{count_of(number, 'record')} that the server counted {are} missing, on no page. Export shorter "
+        "periods. If that does not help, ask the API's support about the count"
     )
 
 

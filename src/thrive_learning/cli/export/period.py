@@ -56,6 +56,7 @@ class PeriodJob(NamedTuple):
         resume: Whether to continue an existing run.
         force: Whether to overwrite existing output.
         state: The state that the previous run has saved; None without a state file.
+        missing: How many records were missing at the end of an earlier attempt; None if there was none.
     """
 
     destination: Destination
@@ -64,6 +65,7 @@ class PeriodJob(NamedTuple):
     resume: bool
     force: bool
     state: State | None = None
+    missing: int | None = None
 
     def check(self) -> ExportPaths | None:
         """Check whether the run can begin, before anything is created."""
@@ -76,12 +78,13 @@ class Finished(NamedTuple):
     Attributes:
         is_whole: Whether all pages were read.
         is_partial: Whether records are missing.
-        state: The state for the next run; None without a state file, or if not all pages were read or
-            the server counted more records.
+        missing: The number of records that the server counted, but that were on no page.
+        state: The state for the next run; None without a state file, or if this run must be continued.
     """
 
     is_whole: bool
     is_partial: bool
+    missing: int
     state: State | None
 
 
@@ -135,9 +138,11 @@ def running(
             )
             destination.sync(sink.paths)
         after = None
-        if tally.is_whole and not tally.missing and state is not None and overlap is not None:
+        # Missing records are requested once more, but a wrong count must not stop the next runs.
+        is_settled = not tally.missing or (job.missing is not None and tally.missing >= job.missing)
+        if tally.is_whole and is_settled and state is not None and overlap is not None:
             after = State(state.origin, state.filters, overlap.since, overlap.keys)
-        yield Finished(tally.is_whole, tally.is_partial, after)
+        yield Finished(tally.is_whole, tally.is_partial, tally.missing, after)
         if after is not None and isinstance(sink, ExportFiles):
             destination.remove_work(sink)
 
@@ -166,7 +171,7 @@ def _sink(
         yield files
 
 
-def stop_if_partial(finished: Finished) -> None:
-    """Exit with the code for an incomplete export if records are missing."""
-    if finished.is_partial:
+def stop_if_partial(*finished: Finished) -> None:
+    """Exit with the code for an incomplete export if records are missing in one of these runs."""
+    if any(run.is_partial for run in finished):
         raise click.exceptions.Exit(ExitCode.INCOMPLETE)

@@ -147,6 +147,7 @@ class _Runs:
         output = str(Path(_output(options, self._filters)).absolute())
         pending = state.pending
         is_same = pending is not None and pending.output == output
+        ended: list[Finished] = []
         if pending is not None and not (is_same and options.force):
             self._say(f"continuing the interrupted run: {pending.output}")
             before = Destination.of(pending.output, pending.form, by_day=pending.by_day)
@@ -155,13 +156,15 @@ class _Runs:
                 stop_if_partial(finished)
                 return
             state = former = finished.state
+            ended.append(finished)
         until = self._filters.until
         if until is None or state.since >= until:
             self._say(f"nothing to export: {self._file.path} is already at {_shown(state.since)}")
+            stop_if_partial(*ended)
             return
         by_day = options.partition_by is not None
         following = Pending(output, options.to, by_day, state.since, until)
-        stop_if_partial(self._run(destination, following, state, former))
+        stop_if_partial(*ended, self._run(destination, following, state, former))
 
     def _say(self, message: str) -> None:
         if not self._options.quiet:
@@ -196,7 +199,13 @@ class _Runs:
         query = PeriodQuery(filters, run.since.isoformat(), run.until.isoformat(), has_state=True)
         is_again = run == state.pending
         job = PeriodJob(
-            destination, query, self._origin, is_again, self._options.force and not is_again, state
+            destination,
+            query,
+            self._origin,
+            is_again,
+            self._options.force and not is_again,
+            state,
+            run.missing,
         )
         paths = job.check()
         self._file.save(state._replace(pending=run))
@@ -204,12 +213,16 @@ class _Runs:
             with running(self._client, job, self._options) as finished:
                 if finished.state is not None:
                     self._file.save(finished.state)
+                elif finished.is_whole:
+                    self._file.save(state._replace(pending=run._replace(missing=finished.missing)))
         except BaseException:
             if paths is not None and not paths.journal.exists():  # the run has left no files
                 self._file.save(former)
             raise
         if finished.state is not None:
             self._say(f"the next run with {self._file.path} begins at {_shown(finished.state.since)}")
+        elif finished.is_whole:
+            self._say(f"the next run with {self._file.path} requests this period once more")
         return finished
 
 

@@ -23,6 +23,7 @@ class Pending(NamedTuple):
         by_day: Whether the output is a folder with one part for each day.
         since: The beginning of its period.
         until: The end of its period.
+        missing: How many records were missing at its end, so that it is made once more; None before that.
     """
 
     output: str
@@ -30,6 +31,7 @@ class Pending(NamedTuple):
     by_day: bool
     since: dt.datetime
     until: dt.datetime
+    missing: int | None = None
 
 
 class State(NamedTuple):
@@ -105,6 +107,7 @@ def _pending_in(document: dict[str, Any]) -> Pending:
         bool(document["by_day"]),
         parse_stored_time(document["since"]),
         parse_stored_time(document["until"]),
+        None if document.get("missing") is None else int(document["missing"]),
     )
 
 
