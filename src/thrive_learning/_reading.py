@@ -95,7 +95,7 @@ class Pass:
 
     def __init__(self, reader: "Reader", item_reader: "Reader", look: Callable[[], object]) -> None:
         #: The number of unknown fields that no reader remembers.
-        self.new_fields = 0
+        self.new_fields: int = 0
         self._look = look
         self._left = 2 * ITEMS_BETWEEN_LOOKS  # a page that can be requested, and its other members
         self._reader = reader

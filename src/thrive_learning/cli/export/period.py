@@ -56,7 +56,7 @@ class PeriodJob(NamedTuple):
         resume: Whether to continue an existing run.
         force: Whether to overwrite existing output.
         state: The state that the previous run has saved; None without a state file.
-        missing: How many records were missing at the end of an earlier attempt; None if there was none.
+        missing: How many records were missing at the end of an earlier attempt; None before one has ended.
     """
 
     destination: Destination
