@@ -378,14 +378,16 @@ def test_a_wrong_count_does_not_stop_the_next_runs(call: Call, server: ListServe
     assert len(set(ids_of(*outputs()))) == 1800
 
 
-def test_the_exit_code_is_also_that_of_a_continued_run(call: Call, server: ListServer) -> None:
-    fail_at(server, 1)
-    assert at(call, 20).code == 4
-    items = [{"type": "viewed"}]
-    server.hook = lambda _page, _query: (200, {"pagination": {"totalPages": 1}, "results": items})
-    code, _, err = at(call, 20)
+@pytest.mark.parametrize("minute", [19, 30])
+def test_the_exit_code_is_also_that_of_a_continued_run(call: Call, server: ListServer, minute: int) -> None:
+    fail_at(server, 2)
+    assert at(call, 25).code == 4
+    answers = [{"pagination": {"totalPages": 1}, "results": [{"type": "viewed"}]}]
+    server.hook = lambda _page, _query: (200, answers.pop()) if answers else None
+    code, _, err = at(call, minute)
     assert code == 9
-    assert "nothing to export" in err or "begins at" in err
+    assert "continuing the interrupted run" in err
+    assert err.count("thrive: nothing to export") == (minute == 19)
 
 
 def test_a_pause_is_shown(call: Call, server: ListServer) -> None:
