@@ -105,9 +105,10 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
     report_undocumented_types(filters)
     bound = _count("rows_per_partition", rows_per_partition)
     source = ClientSource.of(client, profile, token_store=token_store, rate_limit=rate_limit)
-    reader = _PartReader(source, page_size(per_page))
+    size = page_size(per_page)
+    reader = _PartReader(source, size)
     _check_cluster_of(dask)
-    parts: list[Part] = dask.delayed(_Plan(source, filters, bound), pure=False)().compute()
+    parts: list[Part] = dask.delayed(_Plan(source, filters, bound, size), pure=False)().compute()
     return cast(
         "DataFrame",
         dask.dataframe.from_map(reader, parts, meta=_meta(COLUMNS), label="read-activities"),
@@ -261,12 +262,13 @@ def _frame(table: Any) -> Any:
 class _Plan:
     """Plans the parts, in a worker. Dask must not look into the arguments."""
 
-    def __init__(self, source: ClientSource, filters: ActivityFilters, bound: int) -> None:
+    def __init__(self, source: ClientSource, filters: ActivityFilters, bound: int, per_page: int) -> None:
         self._source = source
         self._arguments = filters, bound
+        self._per_page = per_page
 
     def __call__(self) -> list[Part]:
-        return plan_parts(client_of(self._source), *self._arguments)
+        return plan_parts(client_of(self._source), *self._arguments, per_page=self._per_page)
 
 
 class _Reader:

@@ -102,7 +102,7 @@ def dispatcher(client: FakeClient, *, quiet: bool = False) -> Dispatcher:
     ids=["import", "cancelled", "other", "killed"],
 )
 def test_an_error_of_a_task_is_raised(status: str, result: Any, problem: str) -> None:
-    query: Any = type("Query", (), {"filters": None})
+    query: Any = type("Query", (), {"filters": None, "per_page": 1})
     with pytest.raises(Exception, match=problem):
         dispatcher(FakeClient(status, result)).plan("origin", query, 10)
 
@@ -141,7 +141,7 @@ def test_a_task_that_ends_with_its_worker_runs_again() -> None:
             assert (key, pure) != ("", True)
             return Lost("pending", ZeroDivisionError("the third time"))
 
-    query: Any = type("Query", (), {"filters": None})
+    query: Any = type("Query", (), {"filters": None, "per_page": 1})
     with pytest.raises(ZeroDivisionError, match="the third time"):
         dispatcher(LosingClient("error", None)).plan("origin", query, 10)
 
@@ -150,7 +150,7 @@ def test_a_closed_connection_cancels_nothing() -> None:
     client = FakeClient("error", OutputError("no"))
     client.status = "closed"
     client.cancel = None  # type: ignore[method-assign, assignment]
-    count: Any = CountTask(*([None] * 3))  # type: ignore[arg-type]
+    count: Any = CountTask(*([None] * 4))  # type: ignore[arg-type]
     with dispatcher(client)._submitted({"plan": count}):
         pass
 
@@ -258,7 +258,7 @@ def test_a_worker_counts_the_records_of_a_plan(run: Callable[..., Run]) -> None:
     plan = one.dispatcher.plan("here", QUERY, 5)
     assert plan is not None
     assert plan._replace(id=PLAN.id) == PLAN._replace(most=5)
-    assert one.worker.tasks == [CountTask(SOURCE, QUERY.filters, 5)]
+    assert one.worker.tasks == [CountTask(SOURCE, QUERY.filters, 5, QUERY.per_page)]
     assert one.worker.canceled == [one.worker.futures]
     assert run(left_s=0.0).dispatcher.plan("here", QUERY, 5) is None
 

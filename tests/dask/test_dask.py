@@ -83,6 +83,18 @@ def test_a_period_is_read_in_parts_with_the_documented_types(server: ListServer)
     assert len(server.requests) == planning + frame.npartitions + comparing
 
 
+def test_no_request_is_for_more_records_than_per_page(server: ListServer) -> None:
+    def fail(_page: int, query: dict[str, str]) -> tuple[int, object] | None:
+        if query["perPage"] == "1":  # without a date, a page is requested as well
+            record = {"id": ACTIVITY_ID, "type": "viewed", "date": "yesterday"}
+            return 200, {"pagination": {"totalResults": 2000}, "results": [record]}
+        return None
+
+    server.hook = fail
+    read_activities(BEGIN, BEGIN + DAY, rows_per_partition=500, per_page=120)
+    assert {int(query["perPage"]) for query in server.requests} == {1, 120}
+
+
 def test_an_empty_period_has_one_empty_partition(server: ListServer) -> None:
     frame: Any = read_activities(BEGIN - DAY, BEGIN - DAY / 2)
     assert len(server.requests) == 1

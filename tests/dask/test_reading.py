@@ -216,9 +216,76 @@ def test_a_server_whose_times_are_all_shifted_loses_nothing(
 
 
 @pytest.mark.parametrize("totals", ["right", "none", "random"])
-def test_records_without_dates_are_in_one_part_because_no_overlap_can_be_known(totals: str) -> None:
+def test_records_without_dates_are_in_one_part(totals: str) -> None:
     server = Server([None] * 30, undated=True, totals=totals)
-    assert numbers(server, period(0, 90_000), 5) == ([*range(30)], [30])
+    found, sizes = numbers(server, period(0, 90_000), 5)
+    assert found == [*range(30)]
+    assert [size for size in sizes if size] == [30]
+    assert totals == "random" or len(sizes) == 1
+
+
+class Drifted(Server):
+    """A server whose last records, which are on the first page, have dates that cannot be read.
+
+    Args:
+        dates: The dates, by which it filters.
+        unreadable: How many of them cannot be read.
+        most_per_page: The largest page that it returns.
+        options: See `Server`.
+    """
+
+    def __init__(self, dates: Dates, unreadable: int, most_per_page: int = 1000, **options: Any) -> None:
+        super().__init__(dates, **options)
+        self.unreadable = unreadable
+        self.most_per_page = most_per_page
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if int(request.url.params["perPage"]) > self.most_per_page:
+            return httpx.Response(413, json={"error": "Too Large", "message": "page", "status": 413})
+        document = json.loads(super().__call__(request).content)
+        for record in document["results"]:
+            if int(record["id"], 16) >= len(self.dates) - self.unreadable:
+                record["date"] = "yesterday"
+        return httpx.Response(200, content=json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "step", "totals", "is_split"),
+    [
+        pytest.param(1, 0, "right", True, id="one"),
+        pytest.param(10, 0, "right", True, id="page"),
+        pytest.param(10, 0, "none", True, id="page-uncounted"),
+        pytest.param(35, 0, "none", False, id="bound-uncounted"),
+        pytest.param(10, 86_400, "right", False, id="page-days"),
+        pytest.param(10, 86_400, "too few", False, id="page-days-too-few"),
+    ],
+)
+def test_planning_requests_pages_of_the_callers_size_and_needs_no_dates_on_the_first(
+    unreadable: int, step: float, totals: str, *, is_split: bool
+) -> None:
+    server = Drifted([at * 1000.0 for at in range(100)], unreadable, 10, step=step, totals=totals)
+    filters = period(-90_000, 190_000)
+    with reads(server) as client:
+        parts = plan_parts(client, filters, 30, per_page=10)
+        tables = [read_part(client, part, per_page=10) for part in parts]
+    found = sorted(int(value, 16) for table in tables for value in table["id"].to_pylist())
+    assert found == [*range(100)]
+    assert (len(parts) > 2) is is_split
+
+
+def test_the_only_known_date_is_tried_with_every_overlap() -> None:
+    class Deleting(Server):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            answer = super().__call__(request)
+            if request.url.params["perPage"] == "7" and len(self.requests) == 3:  # of the whole period
+                return httpx.Response(200, json={"pagination": {}, "results": []})
+            return answer
+
+    server = Deleting([3600.0 * at + 1 for at in range(90)], step=3600)
+    with reads(server) as client:
+        parts = plan_parts(client, period(-3600, 400_000), 30, per_page=7)
+    assert {part.window.overlap for part in parts} == {dt.timedelta(hours=2)}
+    assert len(parts) > 2
 
 
 def test_one_odd_record_does_not_keep_a_period_whole() -> None:

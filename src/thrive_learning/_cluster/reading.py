@@ -64,13 +64,16 @@ class LeftOut(NamedTuple):
     missing: int
 
 
-def plan_parts(client: "ThriveClient", filters: ActivityFilters, bound: int) -> list[Part]:
+def plan_parts(
+    client: "ThriveClient", filters: ActivityFilters, bound: int, *, per_page: int = MAX_PER_PAGE
+) -> list[Part]:
     """Divide a period into parts of at most so many records.
 
     Args:
         client: The client.
         filters: The filters. They have `until`, so that all parts agree on the end.
         bound: The maximum number of records of a part when it is counted.
+        per_page: The maximum number of records per request.
 
     Raises:
         ThriveError: The records cannot be counted.
@@ -79,7 +82,7 @@ def plan_parts(client: "ThriveClient", filters: ActivityFilters, bound: int) -> 
     parts: list[Part] = []
     walks = filters.walks
     for walk in walks:
-        counting = _Counting(client, walk, bound, is_only_one=len(walks) == 1)
+        counting = _Counting(client, walk, bound, per_page, is_only_one=len(walks) == 1)
         period = Window(walk.since, cast("dt.datetime", walk.until))
         windows = plan_windows(
             period, bound, counting.count, counting.exceeds, functools.partial(counting.overlap, period)
@@ -112,19 +115,28 @@ class _Counting:
     """Counts records by requests for one record."""
 
     def __init__(
-        self, client: "ThriveClient", filters: ActivityFilters, bound: int, *, is_only_one: bool
+        self,
+        client: "ThriveClient",
+        filters: ActivityFilters,
+        bound: int,
+        per_page: int,
+        *,
+        is_only_one: bool,
     ) -> None:
         self._client = client
         self._filters = filters
         self._bound = bound
+        self._per_page = per_page
         self._date: dt.datetime | None = None
+        self._has_counts = False
         self._content_ids = None if is_only_one else {value.lower() for value in filters.content_ids}
 
     def count(self, window: Window) -> int | None:
         """Return the server's count; None if it does not say, or says that what it returns does not exist."""
         page = self._page(window, 1)
         total = page.pagination.total_results
-        return None if total is None or total < _items_on(page) else total
+        self._has_counts = total is not None and total >= _items_on(page)
+        return total if self._has_counts else None
 
     def exceeds(self, window: Window) -> bool:
         """Return whether the server has a page after the bound, with one record per page."""
@@ -139,17 +151,20 @@ class _Counting:
         A server that excludes both ends of a period and compares coarser times than seconds has no record for
         the seconds around a date, and two windows of that server would both exclude the steps between them.
         """
-        if self._date is not None and self._finds(self._date, SECOND, per_page=1):
+        known = self._date
+        if known is not None and self._finds(known, SECOND, per_page=1):
             return SECOND
         # The first record may be an odd one, or have been deleted.
-        page = self._client.activities.list(per_page=MAX_PER_PAGE, **_arguments_of(self._filters, period))
+        page = self._client.activities.list(per_page=self._per_page, **_arguments_of(self._filters, period))
         dates = [record.date for record in page if record.date is not None]
-        if not dates:
-            return None
-        date = dates[len(dates) // 2]
-        return next((overlap for reach, overlap in _REACHES if self._finds(date, reach)), None)
+        date = dates[len(dates) // 2] if dates else known
+        if date is None:  # nothing can be asked for, but counts still check the windows
+            return SECOND if self._has_counts else None
+        return next(
+            (overlap for reach, overlap in _REACHES if self._finds(date, reach, self._per_page)), None
+        )
 
-    def _finds(self, date: dt.datetime, reach: dt.timedelta, per_page: int = MAX_PER_PAGE) -> bool:
+    def _finds(self, date: dt.datetime, reach: dt.timedelta, per_page: int) -> bool:
         """Return whether the server has a record around a date whose date is there."""
         try:
             since, until = around(date.astimezone(dt.UTC), reach)

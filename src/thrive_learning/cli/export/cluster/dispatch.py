@@ -95,7 +95,7 @@ class Dispatcher:
         Raises:
             ThriveError: The records cannot be counted.
         """
-        with self._submitted({_PLAN: CountTask(self._source, query.filters, most)}):
+        with self._submitted({_PLAN: CountTask(self._source, query.filters, most, query.per_page)}):
             future = self._next()
             if future is None:
                 return None

@@ -86,11 +86,13 @@ class CountTask(NamedTuple):
         source: Where the client comes from.
         filters: Which records are exported.
         most: The maximum number of records per part.
+        per_page: The number of records per request.
     """
 
     source: ClientSource
     filters: ActivityFilters
     most: int
+    per_page: int
 
     def run(self) -> list[Part]:
         """Count the records, and return the parts.
@@ -98,7 +100,7 @@ class CountTask(NamedTuple):
         Raises:
             ThriveError: The records cannot be counted.
         """
-        return plan_parts(client_of(self.source), self.filters, self.most)
+        return plan_parts(client_of(self.source), self.filters, self.most, per_page=self.per_page)
 
 
 def plan_path(folder: Path) -> Path:
