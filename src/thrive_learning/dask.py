@@ -60,9 +60,10 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
     """Return the activity records of a period as a Dask DataFrame, with one partition per window of time.
 
     The records are counted now, by one or two requests per partition, and read when the DataFrame is
-    computed. The end of the period is fixed now. Each record is in one partition: that of its `date`. The
-    columns are those of exports: `id`, `type`, `user`, `contextId`, `contextType`, `name`, and, as JSON text,
-    `data`, `with`, and `extra` (everything else) are `string[pyarrow]`; `date` is `datetime64[us, UTC]`.
+    computed. If the cluster has no workers yet, this waits for one, however long that takes. The end of the
+    period is fixed now. Each record is in one partition: that of its `date`. The columns are those of
+    exports: `id`, `type`, `user`, `contextId`, `contextType`, `name`, and, as JSON text, `data`, `with`, and
+    `extra` (everything else) are `string[pyarrow]`; `date` is `datetime64[us, UTC]`.
 
     Args:
         since: The beginning of the period, with a time zone; rounded down to whole seconds. None for no
@@ -87,7 +88,6 @@ def read_activities(  # noqa: PLR0913 - the filters of the API
         ConfigurationError: The extra `dask` is not installed, an argument is not valid, or a machine of the
             cluster has other versions.
         InvalidIdError: A content ID is not valid.
-        ConnectionFailedError: The cluster has had no workers for five minutes.
         ThriveError: The records could not be counted. The same errors as those of `activities.iterate` are
             raised when the DataFrame is computed.
 

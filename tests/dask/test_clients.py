@@ -178,7 +178,7 @@ def test_a_scheduler_that_cannot_keep_tokens_is_reported(monkeypatch: pytest.Mon
     [record] = [record for record in kept.records if record.name == "thrive_learning.cluster"]
     assert record.getMessage() == (
         "the scheduler cannot keep tokens (OSError), so each worker has its own token and rate limit. "
-        "Install thrive-learning where the scheduler runs, or pass token_store="
+        "Look for the cause in the log of the scheduler, or pass token_store="
     )
 
 

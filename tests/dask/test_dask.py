@@ -3,6 +3,9 @@
 import datetime as dt
 import json
 import logging
+import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,16 +19,17 @@ from list_server import BEGIN, ListServer, listing
 from thrive_learning import (
     ClientClosedError,
     ConfigurationError,
-    ConnectionFailedError,
     NotFoundError,
     RateLimitStore,
     StoredToken,
     ThriveClient,
     ThriveError,
     TokenStore,
+    __version__,
 )
 from thrive_learning._cluster import clients, versions
 from thrive_learning._cluster.clients import close_clients
+from thrive_learning._cluster.versions import check_versions
 from thrive_learning._documented_types import _report
 from thrive_learning.testing import ServedSandbox, ThriveSandbox
 
@@ -312,41 +316,100 @@ def cluster() -> Iterator[Any]:
         yield client
 
 
+PYTHON = "{}.{}".format(*sys.version_info)
+
+
 @pytest.mark.parametrize(
-    ("package", "version", "problem"),
+    ("answer", "problem"),
     [
-        ("thrive_learning", "9.9", "has thrive-learning 9.9, and this machine has "),
-        ("thrive_learning", None, "does not have thrive-learning, and this machine has "),
-        ("python", "3.9.1.final.0", "has Python 3.9, and this machine has 3."),
+        (
+            (PYTHON, "9.9"),
+            f"has thrive-learning 9.9, and this machine has {__version__}. Install the same ver",
+        ),
+        ((PYTHON, None), f"does not have thrive-learning, and this machine has {__version__}. Install the "),
+        (("3.9", __version__), f"has Python 3.9, and this machine has {PYTHON}. Install the same version"),
+        (ImportError("no x"), "cannot import thrive-learning (ImportError: no x). Install the same packages"),
     ],
-    ids=["other", "missing", "python"],
+    ids=["other", "missing", "python", "broken"],
 )
 @pytest.mark.parametrize("machine", ["the scheduler", "the worker tcp://"], ids=["scheduler", "worker"])
 @pytest.mark.usefixtures("cluster", "records")
 def test_machines_with_other_versions_are_rejected(
-    monkeypatch: pytest.MonkeyPatch, machine: str, package: str, version: str | None, problem: str
+    monkeypatch: pytest.MonkeyPatch, machine: str, answer: tuple[str, str | None] | Exception, problem: str
 ) -> None:
-    versions_of = distributed.Client.get_versions
+    run = distributed.Client.run
 
-    def changed(self: Any, **options: Any) -> Any:
-        answer = versions_of(self, **options)
-        workers = answer["workers"].values()
-        for found in [answer["scheduler"]] if machine == "the scheduler" else workers:
-            found["packages"][package] = version
+    def scheduler(_self: Any, *_arguments: object) -> object:
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
-    monkeypatch.setattr(distributed.Client, "get_versions", changed)
+    def workers(self: Any, *arguments: object, **options: Any) -> dict[str, object]:
+        return dict.fromkeys(run(self, *arguments, **options), answer)
+
+    if machine == "the scheduler":
+        monkeypatch.setattr(distributed.Client, "run_on_scheduler", scheduler)
+    else:
+        monkeypatch.setattr(distributed.Client, "run", workers)
     with (
         dask.config.set(scheduler=None),
-        pytest.raises(ConfigurationError, match=f"^{machine}.*{problem}.*Install the same version"),
+        pytest.raises(ConfigurationError, match=f"^{machine}.*{re.escape(problem)}"),
     ):
         read_activities(BEGIN)
 
 
-def test_a_cluster_without_workers_is_waited_for(
+def test_a_worker_without_the_package_or_that_has_just_left_is_recognized(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_versions(cluster)
+    with monkeypatch.context() as patched:
+        patched.setattr(versions, "_PACKAGE", "thrive_learning_is_not_here")
+        with pytest.raises(ConfigurationError, match=r"^the scheduler does not have thrive-learning, and "):
+            check_versions(cluster)
+    monkeypatch.setattr(distributed.Client, "run", lambda *_a, **_o: {"tcp://left": OSError("closed")})
+    check_versions(cluster)
+
+
+def test_the_package_that_a_worker_imports_counts_and_not_its_metadata(tmp_path: Path) -> None:
+    package = tmp_path / "thrive_learning"
+    package.mkdir()
+    (package / "__init__.py").write_text("__version__ = '9.9'\n")
+    with (
+        distributed.LocalCluster(
+            n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", local.scheduler_address]
+        worker = subprocess.Popen(
+            [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            client.wait_for_workers(1, timeout=120)
+            with pytest.raises(
+                ConfigurationError, match=r"^the worker tcp://.* has thrive-learning 9\.9, and"
+            ):
+                check_versions(client)
+        finally:
+            worker.kill()
+            worker.wait()
+
+
+def test_a_cluster_without_workers_is_waited_for_without_a_limit(
     records: ThriveSandbox, monkeypatch: pytest.MonkeyPatch, kept: Kept
 ) -> None:
     records.generate(10)
+    limits: list[object] = []
+    wait = distributed.Future.result
+
+    def result(self: Any, timeout: object = None) -> object:
+        limits.append(timeout)
+        local.adapt(minimum=0, maximum=1, interval="100 ms")  # which starts workers only for work
+        return wait(self)
+
+    monkeypatch.setattr(distributed.Future, "result", result)
     with (
         distributed.LocalCluster(
             n_workers=0,
@@ -358,16 +421,12 @@ def test_a_cluster_without_workers_is_waited_for(
         distributed.Client(local),
         dask.config.set(scheduler=None),
     ):
-        with monkeypatch.context() as patched:
-            patched.setattr(versions, "FIRST_WORKER_S", 0.1)
-            address = local.scheduler_address
-            with pytest.raises(ConnectionFailedError, match=f"{address} has no workers after 0 s. Start one"):
-                read_activities(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
-            [record] = [one for one in kept.records if one.name == "thrive_learning.cluster"]
-            assert f"{address} has no workers. Waiting up to 0 s for one" in record.getMessage()
-        local.adapt(minimum=0, maximum=1, interval="100 ms")  # which starts workers only for work
         frame: Any = read_activities(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
-        assert frame.npartitions == 1
+        [record] = [one for one in kept.records if one.name == "thrive_learning.cluster"]
+        address = local.scheduler_address
+    assert record.getMessage() == f"the Dask scheduler at {address} has no workers. Waiting for one"
+    assert limits == [None]
+    assert frame.npartitions == 1
 
 
 def test_workers_share_a_token_and_close_their_clients(cluster: Any, records: ThriveSandbox) -> None:

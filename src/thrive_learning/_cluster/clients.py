@@ -179,11 +179,11 @@ def _begin(worker: Any) -> TokenStore | None:
     run_at_end(worker, close_clients)
     try:
         return SchedulerTokenStore(worker)
-    except Exception as error:  # noqa: BLE001 - a scheduler without this package raises what it likes
+    except Exception as error:  # noqa: BLE001 - the scheduler raises what it likes
         reason = type(error).__name__
     _logger.warning(
-        "the scheduler cannot keep tokens (%s), so each worker has its own token and rate limit. Install "
-        "thrive-learning where the scheduler runs, or pass token_store=",
+        "the scheduler cannot keep tokens (%s), so each worker has its own token and rate limit. Look for "
+        "the cause in the log of the scheduler, or pass token_store=",
         reason,
         extra=fields("no_shared_store", error=reason),
     )

@@ -1,46 +1,44 @@
-"""Checks that a Dask cluster has workers, and that its machines have the same versions."""
+"""Checks that the machines of a Dask cluster have the same versions, and waits for the first worker."""
 
+import sys
 from typing import Any
 
 from thrive_learning._log import fields, logger_of
-from thrive_learning.errors import ConfigurationError, ConnectionFailedError
+from thrive_learning._version import __version__
+from thrive_learning.errors import ConfigurationError
 
 _logger = logger_of("cluster")
 
-#: How long a cluster without workers may take to start one. A cluster that starts machines needs minutes.
-FIRST_WORKER_S = 300.0
+_PACKAGE = "thrive_learning"
+
+#: An expression for the versions of Python and of the package that a machine imports, which may be installed
+#: without metadata, or not at all. It is text, because a machine without the package could not unpickle a
+#: function of it, and one with another Python could not run a pickled function.
+_VERSIONS = (
+    "('{}.{}'.format(*__import__('sys').version_info), __import__('%(name)s').__version__ "
+    "if __import__('importlib.util').util.find_spec('%(name)s') else None)"
+)
 
 
 def check_cluster(client: Any) -> None:
-    """Wait for a worker, and raise if none starts or a machine has other versions.
+    """Wait for a worker, however long it takes, and raise if a machine has other versions.
 
     Args:
         client: The connection, a `distributed.Client`.
 
     Raises:
         ConfigurationError: A machine has other versions.
-        ConnectionFailedError: The cluster has no workers.
     """
     check_versions(client)
     if client.nthreads():
         return
     address = client.scheduler.address
     _logger.warning(
-        "the Dask scheduler at %s has no workers. Waiting up to %.0f s for one",
+        "the Dask scheduler at %s has no workers. Waiting for one",
         address,
-        FIRST_WORKER_S,
         extra=fields("no_workers", scheduler=address),
     )
-    try:  # a cluster that adapts starts a worker only if there is work
-        client.submit(int, pure=False).result(timeout=FIRST_WORKER_S)
-        has_workers = True
-    except TimeoutError:
-        has_workers = False
-    if not has_workers:
-        raise ConnectionFailedError(
-            f"the Dask scheduler at {address} has no workers after {FIRST_WORKER_S:.0f} s. Start one with: "
-            f"dask worker {address}"
-        )
+    client.submit(int, pure=False).result()  # a cluster that adapts starts a worker only if there is work
     check_versions(client)
 
 
@@ -51,25 +49,40 @@ def check_versions(client: Any) -> None:
         client: The connection, a `distributed.Client`.
 
     Raises:
-        ConfigurationError: A machine has other versions.
+        ConfigurationError: A machine has other versions, or cannot import the package.
     """
-    versions: Any = client.get_versions(packages=["thrive_learning"])
-    mine = _facts(versions["client"])
-    # The scheduler unpickles the tasks, and keeps the token and the rate limit.
-    others = {"the scheduler": versions["scheduler"]}
-    others |= {f"the worker {name}": found for name, found in versions["workers"].items()}
-    for name, theirs in ((name, _facts(found)) for name, found in others.items()):
-        for package, version in mine.items():
-            if theirs[package] != version:
-                has = f"has {package} {theirs[package]}" if theirs[package] else f"does not have {package}"
-                raise ConfigurationError(
-                    f"{name} {has}, and this machine has {version}. Install the same version everywhere."
-                )
+    question = _VERSIONS % {"name": _PACKAGE}
+    try:  # it unpickles the tasks, and keeps the token and the rate limit
+        scheduler = client.run_on_scheduler(eval, question)
+    except Exception as error:  # noqa: BLE001 - an import can raise anything
+        scheduler = error
+    workers: dict[str, Any] = client.run(eval, question, on_error="return")
+    _compare("the scheduler", scheduler)
+    for name, answer in workers.items():
+        _compare(f"the worker {name}", answer)
 
 
-def _facts(versions: Any) -> dict[str, str | None]:
-    packages = versions["packages"]
-    return {
-        "Python": ".".join(packages["python"].split(".")[:2]),
-        "thrive-learning": packages["thrive_learning"],
-    }
+def _compare(name: str, answer: Any) -> None:
+    """Raise if the answer of a machine differs from that of this one.
+
+    Args:
+        name: The name of the machine.
+        answer: Its versions, or the exception that it raised.
+
+    Raises:
+        ConfigurationError: It differs.
+    """
+    if isinstance(answer, OSError):  # a worker has just left; another call notices a lost scheduler
+        return
+    if isinstance(answer, Exception):
+        raise ConfigurationError(
+            f"{name} cannot import thrive-learning ({type(answer).__name__}: {answer}). Install the same "
+            "packages everywhere."
+        )
+    mine = ("{}.{}".format(*sys.version_info), __version__)
+    for package, version, theirs in zip(("Python", "thrive-learning"), mine, answer, strict=True):
+        if theirs != version:
+            has = f"has {package} {theirs}" if theirs else f"does not have {package}"
+            raise ConfigurationError(
+                f"{name} {has}, and this machine has {version}. Install the same version everywhere."
+            )
