@@ -77,7 +77,7 @@ def test_an_unknown_name_lists_the_known_ones(name: Any) -> None:
         Region.parse(name)
     assert str(caught.value) == (
         f"{name!r} is not a region. Choose one of production, staging, production-mea, staging-mea, "
-        "or describe your own with Region.custom(...) or THRIVE_API_URL."
+        "or describe your own: pass Region.custom(...) to ThriveClient(...), or set THRIVE_API_URL."
     )
 
 

@@ -222,8 +222,15 @@ def _ids_of(ids: object, form: _IdFormat | None, field: str) -> Iterator[str]:
         both = chain([first], rest)
         if isinstance(first, os.PathLike):
             return _ids_in_files(both, form, field)
-        return cast("Iterator[str]", both)
+        return _only_ids(both)
     return iter(())
+
+
+def _only_ids(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, os.PathLike):
+            raise ConfigurationError("ids has a path among IDs. Pass only IDs, or only paths.")
+        yield cast("str", value)
 
 
 def _ids_in_files(paths: Iterable[object], form: _IdFormat | None, field: str) -> Iterator[str]:

@@ -160,7 +160,7 @@ class Region:
             question = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigurationError(
                 f"{name!r} is not a region{question}. Choose one of {', '.join(_BY_NAME)}, "
-                "or describe your own with Region.custom(...) or THRIVE_API_URL."
+                "or describe your own: pass Region.custom(...) to ThriveClient(...), or set THRIVE_API_URL."
             )
         return region
 

@@ -164,6 +164,25 @@ def test_ids_of_a_list(records: ThriveSandbox) -> None:
     assert {name: str(dtype) for name, dtype in empty.compute().dtypes.items()} == TYPES
 
 
+@pytest.mark.parametrize("on_error", ["raise", "keep"])
+@pytest.mark.parametrize(
+    ("ids", "problem"),
+    [
+        (["0" * 24, Path("x.csv")], "ids has a path among IDs. Pass only IDs, or only paths."),
+        ([Path("x.csv"), "0" * 24], "ids has a value of type str among paths. Pass only IDs, or only paths."),
+    ],
+    ids=["id-first", "path-first"],
+)
+def test_mixtures_of_ids_and_paths_are_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[Any], problem: str, on_error: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text(f"id\n{ACTIVITY_ID}\n")
+    with ThriveClient.sandbox() as client, pytest.raises(ConfigurationError) as caught:
+        read_activities_by_id(iter(ids), client=client, on_error=on_error)
+    assert str(caught.value) == problem
+
+
 def test_ids_of_files(records: ThriveSandbox, tmp_path: Path) -> None:
     ids = [records.add().id for _ in range(3)]
     (tmp_path / "ids.txt").write_text("\n".join(ids[:1]))

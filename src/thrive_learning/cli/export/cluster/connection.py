@@ -22,6 +22,7 @@ from thrive_learning._cluster.versions import check_versions
 from thrive_learning.cli.export.cluster.parts import meet
 from thrive_learning.cli.export.paths import OutputError, explained
 from thrive_learning.cli.regular_files import create
+from thrive_learning.cli.terminal import say
 from thrive_learning.errors import ConfigurationError, ConnectionFailedError, ThriveError
 
 #: The address for a cluster on this machine.
@@ -59,13 +60,18 @@ def check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str, workers: int | None, ends_at: float) -> Generator[Any, None, None]:
-    """Connect to a cluster within a block, or start one. The block gets a `distributed.Client`.
+def connected(
+    address: str, workers: int | None, ends_at: float, *, quiet: bool
+) -> Generator[Any, None, None]:
+    """Connect to a cluster within a block, or start one.
+
+    The block gets a `distributed.Client`; None if the deadline is reached before the cluster has a worker.
 
     Args:
         address: `local`, or the address of a scheduler.
         workers: The number of worker processes on this machine; None for one per core.
         ends_at: When the deadline of the export is, by the monotonic clock.
+        quiet: Do not say why the deadline was reached.
 
     Raises:
         ConfigurationError: The extra is not installed, or a worker has other versions.
@@ -85,7 +91,13 @@ def connected(address: str, workers: int | None, ends_at: float) -> Generator[An
                     address,
                 )
             opened.enter_context(contextlib.closing(client))
-            _check_workers(client, address, ends_at)
+            advice = _advice_for(client, address, ends_at)
+            if advice is not None:
+                if not quiet:
+                    say(advice)
+                yield None
+                return
+            check_versions(client)
             if address == LOCAL:  # in a cluster of one process, each record would come back to its worker
                 client.forward_logging("thrive_learning", logging.WARNING)
             yield client
@@ -232,21 +244,23 @@ class _InThread(Generic[_Result]):
         return not self._thread.is_alive()
 
 
-def _check_workers(client: Any, address: str, ends_at: float) -> None:
-    """Wait for a worker, and raise if the versions differ."""
+def _advice_for(client: Any, address: str, ends_at: float) -> str | None:
+    """Wait for a worker. Return what to do about it if the deadline is reached before, and None otherwise.
+
+    Raises:
+        ConnectionFailedError: None has started within the usual time limit.
+    """
     limit_s = _limit(FIRST_WORKER_S, ends_at)
     try:
         client.wait_for_workers(1, timeout=limit_s)
     except TimeoutError:
-        has_workers = False
+        problem = f"the Dask scheduler at {address} has no workers"
     else:
-        has_workers = True
-    if not has_workers:
-        raise ConnectionFailedError(
-            f"the Dask scheduler at {address} has no workers after {limit_s:.0f} s. Start one with: "
-            f"dask worker {address}"
-        )
-    check_versions(client)
+        return None
+    advice = f"Start one with: dask worker {address}"
+    if limit_s < FIRST_WORKER_S:
+        return f"{problem}. {advice}"
+    raise ConnectionFailedError(f"{problem} after {limit_s:.0f} s. {advice}")
 
 
 def check_shared(client: Any, folder: Path) -> None:

@@ -80,22 +80,22 @@ def run_cluster(target: Target, options: ClusterOptions) -> None:
         plan = folder.resumed(origin, query) if options.resume else None
         if plan is None or not _is_complete(plan, folder, tally):
             with (
-                connected(options.dask, options.workers, ends_at) as client,
+                connected(options.dask, options.workers, ends_at, quiet=options.quiet) as client,
                 shown(tally, quiet=options.quiet, to_terminal=False) as show,
                 announced(tally, show, quiet=options.quiet, verbose=options.verbose),
             ):
-                dispatcher = Dispatcher(
-                    *(client, source, folder, tally, show),
-                    ends_at=ends_at,
-                    quiet=options.quiet,
-                    verbose=options.verbose,
-                )
-                check_shared(client, folder.work)
-                is_new = plan is None
-                if plan is None:
-                    plan = dispatcher.plan(origin, query, options.records_per_part or _RECORDS_PER_PART)
-                if plan is not None:
-                    dispatcher.write(plan, is_new=is_new)
+                if client is not None:
+                    dispatcher = Dispatcher(
+                        *(client, source, folder, tally, show),
+                        ends_at=ends_at,
+                        quiet=options.quiet,
+                        verbose=options.verbose,
+                    )
+                    check_shared(client, folder.work)
+                    most = options.records_per_part or _RECORDS_PER_PART
+                    wanted = dispatcher.plan(origin, query, most) if plan is None else plan
+                    if wanted is not None:
+                        dispatcher.write(wanted, is_new=plan is None)
     if tally.failures:
         say(f"{AGAIN}. It exports only the parts that are missing")
     if tally.is_partial:
