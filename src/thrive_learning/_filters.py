@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
-from thrive_learning._ids import shown, validate_activity_id
+from thrive_learning._formats import shown
+from thrive_learning._ids import validate_activity_id
 from thrive_learning.errors import ConfigurationError, InvalidIdError
 
 #: The maximum number of records per page.

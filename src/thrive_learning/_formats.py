@@ -1,4 +1,4 @@
-"""Converts text in the formats of OpenAPI and HTTP to Python values. Pure.
+"""Converts text in the formats of OpenAPI and HTTP to Python values, and describes invalid ones. Pure.
 
 Source: OpenAPI 3.1, "Data Types"; RFC 3339; RFC 9110.
 """
@@ -6,6 +6,7 @@ Source: OpenAPI 3.1, "Data Types"; RFC 3339; RFC 9110.
 import datetime as dt
 import email.utils
 import re
+import reprlib
 import uuid
 from collections.abc import Callable
 from typing import Final
@@ -23,6 +24,18 @@ _END_OF_DATE = re.compile(
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _LIKE_A_DATE = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
+
+
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 80
+
+
+def shown(value: object) -> str:
+    """Return an invalid argument for a message, as its shortened repr."""
+    try:
+        return _shortened.repr(value)
+    except Exception:  # noqa: BLE001 - a repr may fail in any way, such as for an int with 5,000 digits
+        return f"a value of type {type(value).__name__}"
 
 
 def form_of(text: str) -> str:

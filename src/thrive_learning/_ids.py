@@ -1,14 +1,11 @@
 """Turns text into a validated ID before anything is sent. Pure."""
 
 import re
-import reprlib
 
+from thrive_learning._formats import shown
 from thrive_learning.errors import InvalidIdError
 
 _HEX_24 = re.compile(r"[0-9a-fA-F]{24}")
-
-_shortened = reprlib.Repr()
-_shortened.maxstring = _shortened.maxother = 80
 
 
 def validate_activity_id(value: object) -> str:
@@ -31,14 +28,6 @@ def validate_activity_id(value: object) -> str:
     if match is None:
         raise _invalid(value)
     return match.group()
-
-
-def shown(value: object) -> str:
-    """Return an invalid argument for a message, as its shortened repr."""
-    try:
-        return _shortened.repr(value)
-    except Exception:  # noqa: BLE001 - a repr may fail in any way, such as for an int with 5,000 digits
-        return f"a value of type {type(value).__name__}"
 
 
 def _invalid(value: object) -> InvalidIdError:

@@ -18,9 +18,9 @@ from thrive_learning._cluster.reading import ERROR_COLUMNS, Part, plan_parts, re
 from thrive_learning._cluster.versions import check_cluster
 from thrive_learning._documented_types import report_undocumented_types
 from thrive_learning._filters import ActivityFilters, page_size
+from thrive_learning._formats import shown
 from thrive_learning._id_files.lines import InputLines, open_input
 from thrive_learning._id_files.sources import IdSource, Wording, format_of, ids_in
-from thrive_learning._ids import shown
 from thrive_learning._tables.rows import COLUMNS
 from thrive_learning.errors import ConfigurationError
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import attrs
 
-from thrive_learning._ids import shown
+from thrive_learning._formats import shown
 from thrive_learning.errors import ConfigurationError
 
 #: The lowest rate: one request a day.
