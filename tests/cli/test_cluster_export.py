@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import logging
 import math
+import re
 import shutil
 import socket
 import sys
