@@ -168,6 +168,87 @@ def test_a_slot_of_an_outage_is_used_while_the_store_fails() -> None:
     assert waiter.end() == seconds(40)
 
 
+def alone(seconds_left: float, per_second: float = 0.1) -> tuple[Limiter, Clock]:
+    """Return a limiter whose store fails for some more seconds, after a request, and its clock."""
+    clock = Clock()
+    store = Failing(clock, clock.now + seconds_left)
+    reservations = Reservations(Limit("0" * 32, per_second, 1), MemoryLimits(clock), store, clock)
+    limiter = Limiter(reservations, clock)
+    send_first(limiter, clock)  # the next slot is 10 / per_second later, because the share is a tenth
+    return limiter, clock
+
+
+def test_a_request_is_not_refused_if_the_store_may_allow_it() -> None:
+    limiter, clock = alone(2.5)
+    waiter = Waiter(limiter, clock, 10)
+    for _ in range(2):
+        assert waiter.step() == seconds(LEFT_ALONE_S)
+        clock.now += 0.5
+        assert waiter.step() == seconds(LEFT_ALONE_S - 0.5)  # it was woken early
+        clock.now += LEFT_ALONE_S - 0.5
+    assert waiter.step() == seconds(LEFT_ALONE_S)
+    clock.now += LEFT_ALONE_S
+    assert waiter.step() is None
+    assert waiter.end() == seconds(3)
+
+
+def test_a_request_that_the_store_may_allow_is_refused_if_the_store_does_not_work_in_time() -> None:
+    limiter, clock = alone(1000)
+    hurried, waiter = Waiter(limiter, clock, 0.9), Waiter(limiter, clock, 1.9)
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(100), seconds(0.9))
+    assert waiter.step() == seconds(LEFT_ALONE_S)
+    clock.now += LEFT_ALONE_S
+    assert waiter.step() is None
+    assert waiter.end() == TooLong(seconds(99), seconds(0.9))
+    assert Waiter(limiter, clock, 200).step() == seconds(LEFT_ALONE_S)
+    assert limiter.spare_at < clock.now  # nothing was reserved
+
+
+def test_a_slot_of_an_outage_that_is_passed_on_refuses_nothing_that_the_store_may_allow() -> None:
+    limiter, clock = alone(0.5)
+    waiter = Waiter(limiter, clock, 200)
+    assert waiter.step() == seconds(LEFT_ALONE_S)
+    waiter.end()
+    hurried = Waiter(limiter, clock, 0.9)
+    assert hurried.step() is None
+    assert hurried.end() == TooLong(seconds(100), seconds(0.9))
+    other = Waiter(limiter, clock, 10)
+    assert other.step() == seconds(LEFT_ALONE_S)
+    clock.now += LEFT_ALONE_S
+    assert other.step() is None
+    assert other.end() == seconds(LEFT_ALONE_S)
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_slot_of_an_outage_does_not_refuse_those_behind(*, recovers: bool) -> None:
+    limiter, clock = alone(0.5 if recovers else 1000, per_second=1)
+    first = Waiter(limiter, clock)
+    assert first.step() == seconds(LEFT_ALONE_S)  # its slot is in 10 s
+    second = Waiter(limiter, clock, 5)
+    assert second.step() == seconds(5)
+    clock.now += LEFT_ALONE_S
+    assert (first.step() is None) == recovers
+    third = Waiter(limiter, clock, 5)
+    assert third.step() == seconds(5)
+    assert second.step() == seconds(4)
+    if recovers:
+        first.end()
+        assert second.step() == seconds(1)
+
+
+@pytest.mark.parametrize("time_s", [10, 60])
+def test_a_store_that_failed_before_a_pause_is_not_asked_within_it(time_s: float) -> None:
+    limiter, clock = alone(0.5)
+    limiter.reservations.slow(20, None, 0)
+    limiter.paused(20)
+    waiter = Waiter(limiter, clock, time_s)
+    assert waiter.step() == (None if time_s < 20 else seconds(20))
+    clock.now += 20
+    assert waiter.step() is None
+    assert isinstance(waiter.end(), TooLong) == (time_s < 20)
+
+
 def test_a_wait_beyond_the_deadline_reserves_nothing(line: Line) -> None:
     hurried = line.join(0.05)
     assert hurried.step() is None

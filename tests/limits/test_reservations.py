@@ -177,7 +177,8 @@ def test_an_outage_does_not_change_the_share(shared: Shared) -> None:
     for number, outage_s in enumerate((30, 90, 30, 90), 21):
         assert reserve(shared.one, 60) == 0
         shared.store.answer = OSError()
-        assert [reserve(shared.one, 60) for _ in range(number - 1)][-1] == pytest.approx(4)
+        waits = [reserve(shared.one, 60) for _ in range(number)]
+        assert waits[-1] - waits[0] == pytest.approx(4)
         shared.clock.now += outage_s
         shared.store.answer = None
 
@@ -194,21 +195,80 @@ def test_a_slot_that_is_too_late_does_not_count_as_a_share(shared: Shared) -> No
         assert reserve(shared.one, 0.01) > 0.01
     shared.clock.now += 10
     shared.store.answer = OSError()
-    assert [reserve(shared.one, 60) for _ in range(2)] == [0, pytest.approx(10)]
+    assert [reserve(shared.one, 60) for _ in range(2)] == [0, pytest.approx(1)]
+
+
+@pytest.mark.parametrize("times", [[0], [0, 50], [0, 20, 40], [0, 0.5]], ids=str)
+@pytest.mark.parametrize("quiet_s", [0.2, 1, 59])
+def test_a_client_that_had_no_waits_takes_a_tenth_at_least(
+    shared: Shared, times: list[float], quiet_s: float
+) -> None:
+    began = shared.clock.now
+    for time in times:
+        shared.clock.now = began + time
+        assert reserve(shared.one, 60) == 0
+    shared.clock.now += quiet_s
+    shared.store.answer = OSError()
+    waits = [reserve(shared.one, 60) for _ in range(3)]
+    assert waits[0] == 0
+    assert waits[1] <= 1.0001
+    assert waits[2] <= 2.0001
+
+
+def test_a_client_waits_in_an_outage_as_long_as_before_at_most(shared: Shared) -> None:
+    shared.store.answer = 4.0
+    shared.clock.now += reserve(shared.one, 60)
+    shared.clock.now += 40  # one slot in 44 s
+    shared.store.answer = OSError()
+    assert [reserve(shared.one, 60) for _ in range(2)] == [0, pytest.approx(4)]
+
+
+def test_the_longest_wait_of_a_share_is_that_of_the_last_half_minute_to_minute() -> None:
+    share = Share()
+    assert share.longest_wait_s(0.0) == 0
+    for slot_at, wait_s, longest_s in [
+        (5, 5, 5),
+        (10, 1, 5),
+        (36, 2, 5),
+        (40, 0, 5),
+        (70, 0, 2),
+        (100, 0, 0),
+    ]:
+        share.count(slot_at, slot_at - wait_s)
+        assert share.longest_wait_s(slot_at) == longest_s
+    share.count(107, 100)
+    assert [share.longest_wait_s(now) for now in (167, 168)] == [7, 0]
+    share.count(201, 200)
+    assert share.longest_wait_s(201) == 1
+
+
+def test_the_wait_of_an_outage_ends_with_it(shared: Shared) -> None:
+    shared.store.answer = 50.0
+    shared.clock.now += reserve(shared.one, 60)
+    shared.store.answer = OSError()
+    assert reserve(shared.one, 60) == pytest.approx(50)
+    shared.clock.now += LEFT_ALONE_S
+    shared.store.answer = None
+    for _ in range(700):
+        shared.clock.now += 0.1
+        assert reserve(shared.one, 60) == 0
+    shared.store.answer = OSError()
+    assert [reserve(shared.one, 60) for _ in range(2)] == [pytest.approx(0.1), pytest.approx(0.2, rel=0.1)]
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 7.0])
 def test_the_first_slot_of_an_outage_follows_the_last_one_of_the_store(shared: Shared, wait_s: float) -> None:
+    shared.store.answer = 4.0
     for _ in range(3):
-        assert reserve(shared.one, 60) == 0
-        shared.clock.now += 4
-    shared.store.answer = wait_s
-    assert reserve(shared.one, 60) == wait_s
+        shared.clock.now += reserve(shared.one, 60)
+    if wait_s:
+        shared.store.answer = wait_s
+        assert reserve(shared.one, 60) == wait_s
     shared.store.answer = OSError()
     if wait_s:
         shared.one.slow(0.0, None, 0.0)  # fails while the slot is ahead
-    # 3 slots in 12 s, or in 19 s.
-    between_s = (12 + wait_s) / 3
+    # 2 slots in 8 s after the first one, or 3 in 15 s.
+    between_s = 5 if wait_s else 4
     waits = [reserve(shared.one, 60) for _ in range(2)]
     assert waits == [pytest.approx(wait_s + between_s), pytest.approx(wait_s + 2 * between_s)]
 

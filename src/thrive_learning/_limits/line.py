@@ -81,8 +81,8 @@ class LimitTurn:
     """
 
     __slots__ = (
-        *("__weakref__", "_began", "_due", "_ends_at", "_limiter", "_line", "_news", "_patience", "_ref"),
-        *("_epoch", "outcome", "place"),
+        *("__weakref__", "_asks_at", "_began", "_due", "_ends_at", "_epoch", "_limiter", "_line", "_news"),
+        *("_patience", "_ref", "outcome", "place"),
     )
 
     def __init__(self, limiter: "Limiter", patience: Patience, place: Place) -> None:
@@ -93,6 +93,7 @@ class LimitTurn:
         self._began = limiter.clock()
         self._ends_at = self._began + patience.remaining()
         self._due: float | None = None
+        self._asks_at = -math.inf  # when it reserves a slot, if it has none
         self._epoch = self._news = -1
         self._line = limiter.line()
         self._ref: weakref.ref[LimitTurn] = weakref.ref(self)
@@ -121,12 +122,13 @@ class LimitTurn:
         else:
             if self._due is None:
                 self._due, self._epoch = limiter.spare_slot(now), limiter.epoch
-            tries_again_at = limiter.reservations.tries_again_at
-            if self._due is None or now >= tries_again_at:
+            tries_again_at = limiter.tries_again_at
+            goes_on_at = self._asks_at if self._due is None else self._due
+            if now >= min(goes_on_at, tries_again_at):
                 return RESERVE
-            wait_s = min(self._due, tries_again_at) - now
-            if self._due - now > left_s:
-                self.outcome = TooLong(self._due - now, left_s)
+            wait_s = min(goes_on_at, tries_again_at) - now
+            if wait_s > left_s:
+                self.outcome = TooLong(goes_on_at - now, left_s)
         return None if self.outcome is not None else min(wait_s, left_s)
 
     def _wait_behind(self, now: float, left_s: float) -> None:
@@ -155,14 +157,17 @@ class LimitTurn:
     def reserved(self, wait_s: float | None, longest_s: float) -> None:
         """Record what the store answered; None without an answer.
 
-        Without one, the request reserves a slot in memory, unless it has one from before.
+        Without one, the request reserves a slot in memory, unless it has one from before. If that is too
+        late, it waits until the store is asked again, because the slots of the store may be earlier.
         """
         if wait_s is None:
             if self._due is not None or self._patience.remaining() <= 0:
                 return
             wait_s = self._limiter.reservations.take_here(longest_s)
         if wait_s > longest_s:
-            self.outcome = TooLong(wait_s, longest_s)
+            self._asks_at = self._limiter.tries_again_at
+            if self._asks_at >= self._ends_at:
+                self.outcome = TooLong(wait_s, longest_s)
             return
         now = self._limiter.clock()
         self._due = now + wait_s
@@ -224,13 +229,12 @@ class Limiter:
         self.reservations: Reservations = reservations
         self._take_now = reservations.take_now
         self.server: ServerLimits
-        self._forget_server()
-        # The share of the limit that one process finds alone, while a store fails, would stall all others.
-        reservations.on_switch = self._forget_server
+        reservations.on_switch = self._switched
         self._line: deque[weakref.ref[LimitTurn]] = deque()
         self._process = os.getpid()
-        self._reserved_until = -math.inf  # the last reserved slot, unless it was free at once
         self._paused_until = -math.inf
+        self._reserved_until: float  # the last reserved slot, unless it was free at once
+        self._switched()
 
     def line(self) -> "deque[weakref.ref[LimitTurn]]":
         """Return the requests of this process in the order in which they came."""
@@ -238,7 +242,10 @@ class Limiter:
             self._line, self._process = deque(), os.getpid()
         return self._line
 
-    def _forget_server(self) -> None:
+    def _switched(self) -> None:
+        """Forget what applies only with the store, or only without it."""
+        self._reserved_until = -math.inf
+        # The share of the limit that one process finds alone, while a store fails, would stall all others.
         self.server = ServerLimits(self.reservations.limit.per_second)
 
     def goes_at_once(self) -> bool:
@@ -266,9 +273,17 @@ class Limiter:
         spare_at, self.spare_at = self.spare_at, -math.inf
         return spare_at if spare_at > now else None
 
+    @property
+    def tries_again_at(self) -> float:
+        """When the store is asked again after a failure; infinity if it works."""
+        # It may not know of a pause that has begun since it failed.
+        return max(self.reservations.tries_again_at, self._paused_until)
+
     def not_before(self, before: int, now: float) -> float:
         """Return the earliest time at which a request behind so many others may be sent."""
-        slot = self._reserved_until + before / self.reservations.limit.per_second
+        # When a store that fails is asked again, its slots may be earlier than the reserved one.
+        reserved_until = min(self._reserved_until, self.tries_again_at)
+        slot = reserved_until + before / self.reservations.limit.per_second
         return max(now, self._paused_until, slot)
 
     def is_reserved(self, due: float, now: float) -> None:

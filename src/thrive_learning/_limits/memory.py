@@ -20,6 +20,13 @@ class MemoryLimits:
         # Plain tuples, because creating a `BucketState` takes three times as long.
         self._states: dict[str, tuple[float, float, tuple[bucket.Step, ...]]] = {}
 
+    def copy(self) -> "MemoryLimits":
+        """Return limits that begin like these, and do not change them."""
+        copied = MemoryLimits(self._clock)
+        with _lock:
+            copied._states.update(self._states)
+        return copied
+
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
         """Reserve the next request, unless its time is too late."""
         with _lock:

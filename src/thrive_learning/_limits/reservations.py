@@ -20,7 +20,8 @@ T = TypeVar("T")
 #: shorter some share the limit while others keep to their shares of it.
 LEFT_ALONE_S, LEFT_ALONE_TIMES = 1.0, 3.0
 
-#: The share of the rate, while the store fails, of a client that has reserved nothing in it of late.
+#: The share of the rate, while the store fails, of a client that has reserved nothing in it of late, and the
+#: least share of one that had no longer waits than at this rate, because it could have reserved more.
 UNKNOWN_SHARE = 0.1
 
 
@@ -38,30 +39,36 @@ class Share:
     def __init__(self) -> None:
         self._began = self.last_at = -math.inf
         self._count = 0
-        self._first_wait_s = 0.0
-        self._before = 0, 0.0  # the count and the seconds before `_began`
+        self._first_wait_s = self._longest_wait_s = 0.0
+        self._before = 0, 0.0, 0.0  # the count, the seconds, and the longest wait before `_began`
 
     def count(self, slot_at: float, now: float) -> None:
         """Count a slot that was reserved now."""
         if self._is_over(now):
-            self._before = 0, 0.0
+            self._before = 0, 0.0, 0.0
             self._began, self._count, self._first_wait_s = slot_at, 0, slot_at - now
+            self._longest_wait_s = 0.0
         elif slot_at - self._began >= self._HALF_S:
-            self._before = self._count, slot_at - self._began
-            self._began, self._count = slot_at, 0
+            self._before = self._count, slot_at - self._began, self._longest_wait_s
+            self._began, self._count, self._longest_wait_s = slot_at, 0, 0.0
         self._count += 1
+        self._longest_wait_s = max(self._longest_wait_s, slot_at - now)
         self.last_at = slot_at
 
     def per_second(self, now: float) -> float | None:
         """Return the rate, with at least a second to judge by; None if it is unknown."""
         if self._is_over(now):
             return None
-        count, before_s = self._before
+        count, before_s, _ = self._before
         seconds = max(now, self.last_at) - self._began + before_s
         count += self._count - 1  # without the first slot, because of the time before it
         if not count:  # only the wait for it is known
             count, seconds = 1, seconds + self._first_wait_s
         return count / max(seconds, 1.0)
+
+    def longest_wait_s(self, now: float) -> float:
+        """Return the longest wait for a slot in this time, in seconds; 0 if it is unknown."""
+        return 0.0 if self._is_over(now) else max(self._longest_wait_s, self._before[2])
 
     def leave_out(self, seconds: float) -> None:
         """Leave out the last seconds, in which the store failed."""
@@ -124,6 +131,7 @@ class Reservations:
         self._silent_since = math.inf  # when the first of the unanswered requests began
         self._share = Share()
         self._rate_alone = limit.per_second
+        self._alone = memory  # while the store fails; nothing of it outlives the outage
 
     @property
     def tries_again_at(self) -> float:
@@ -152,17 +160,19 @@ class Reservations:
     def take_here(self, longest_wait_s: float) -> float:
         """Reserve the next slot in memory, as `take_in_store` does in the store."""
         key, per_second, burst = self.limit
+        memory = self._memory
         if self._failing_since is not None:
-            per_second, burst = self._rate_alone, 1.0
-        return self._memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
+            memory, per_second, burst = self._alone, self._rate_alone, 1.0
+        return memory.take(key, per_second=per_second, burst=burst, longest_wait_s=longest_wait_s)
 
     def slow(self, pause_s: float, per_second: float | None, for_s: float) -> None:
         """Send nothing for some seconds, and less than usual for others."""
         key, store = self.limit.key, self._store
         self._memory.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
-        # After a failure, only a reservation tries the store again. This rate may be that of one process
-        # alone.
-        if store is not None and self._failing_since is None:
+        if self._failing_since is not None:
+            self._alone.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s)
+            # Only a reservation tries the store again. This rate may be that of one process alone.
+        elif store is not None:
             self._tried(lambda: store.slow(key, pause_s=pause_s, per_second=per_second, for_s=for_s))
 
     def late(self, waited_s: float) -> None:
@@ -196,11 +206,8 @@ class Reservations:
         self._left_alone_until = now + max(LEFT_ALONE_TIMES * took_s, LEFT_ALONE_S)
         if self._failing_since is not None:
             return  # one warning per outage
+        self._be_alone(now)
         self._failing_since = now
-        share = self._share.per_second(now) or UNKNOWN_SHARE * self.limit.per_second
-        self._rate_alone = min(share, self.limit.per_second)
-        # Without this pause, each client would send a request more than its share at once.
-        self._memory.slow(self.limit.key, pause_s=self._share.last_at + 1 / self._rate_alone - now)
         store = describe_store(self._store, "rate limit store")
         logger.warning(
             "%s: %s; this client sends at most %.3g requests per second, its share of the limit, and tries "
@@ -211,6 +218,20 @@ class Reservations:
             extra=fields("limit_store_failed", store=store, error=reason),
         )
         self.on_switch()
+
+    def _be_alone(self, now: float) -> None:
+        """Keep to the share of this client from now on."""
+        key, limit, _ = self.limit
+        share = self._share.per_second(now) or 0.0
+        longest_wait_s = self._share.longest_wait_s(now)
+        least = 1 / max(longest_wait_s, 1 / (UNKNOWN_SHARE * limit))
+        self._rate_alone = min(max(share, least), limit)
+        # The first slot follows the last one of the store. Otherwise, each client would send a request more
+        # than its share at once. A client that was not slowed by others does not wait for them.
+        after_s = min(1 / self._rate_alone, max(longest_wait_s, 1 / limit))
+        alone = self._memory.copy()
+        alone.slow(key, pause_s=self._share.last_at + after_s - now)
+        self._alone = alone
 
     def _recover(self) -> None:
         since, self._failing_since = self._failing_since, None
