@@ -13,19 +13,16 @@ class MemoryLimits:
 
     Args:
         clock: Returns the seconds of a monotonic clock.
+        like: Other limits, of which a copy is used; None to begin without any.
     """
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, like: "MemoryLimits | None" = None) -> None:
         self._clock = clock
         # Plain tuples, because creating a `BucketState` takes three times as long.
         self._states: dict[str, tuple[float, float, tuple[bucket.Step, ...]]] = {}
-
-    def copy(self) -> "MemoryLimits":
-        """Return limits that begin like these, and do not change them."""
-        copied = MemoryLimits(self._clock)
-        with _lock:
-            copied._states.update(self._states)
-        return copied
+        if like is not None:
+            with _lock:
+                self._states.update(like._states)  # noqa: SLF001 - of the same class
 
     def take(self, key: str, *, per_second: float, burst: float, longest_wait_s: float) -> float:
         """Reserve the next request, unless its time is too late."""

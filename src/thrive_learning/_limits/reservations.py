@@ -229,7 +229,7 @@ class Reservations:
         # The first slot follows the last one of the store. Otherwise, each client would send a request more
         # than its share at once. A client that was not slowed by others does not wait for them.
         after_s = min(1 / self._rate_alone, max(longest_wait_s, 1 / limit))
-        alone = self._memory.copy()
+        alone = MemoryLimits(self._clock, like=self._memory)
         alone.slow(key, pause_s=self._share.last_at + after_s - now)
         self._alone = alone
 
