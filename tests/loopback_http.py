@@ -56,7 +56,7 @@ class Server(ThreadingHTTPServer):
 def unused_port() -> int:
     """Return a port for a server that starts later, or stops and starts again.
 
-    It is none of those that the system assigns, so no connection and no other server takes it meanwhile.
+    The system does not assign such ports, so no other connection or server takes it in the meantime.
     """
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311

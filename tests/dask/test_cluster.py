@@ -54,7 +54,7 @@ def _thrive_server() -> Iterator[SandboxServer]:
 
 
 def set_environment(client: Any, environ: dict[str, str]) -> None:
-    """Give the workers, also those that replace others, and not this process, the settings of clients."""
+    """Give the settings of clients to all workers, including replacements, but not to this process."""
 
     class Environment(distributed.WorkerPlugin):  # type: ignore[misc]
         name = "environment"
